@@ -15,6 +15,7 @@ type Frame struct {
 
 	Pkt  PacketID // who made it; kept through every hop and fragment
 	Conn ConnID   // metadata for tracing; not on the wire
+	Tag  uint32   // metadata: the journal index of the input that opened Conn, 0: none
 
 	// Sum is the Internet checksum's ones'-complement sum (folded, not inverted, big-endian words, as if Payload began
 	// at an even offset) of Payload, valid if SumKnown: the sender made it, and no link has changed the payload since.
@@ -118,7 +119,7 @@ func (f *Frame) Release() {
 	l := f.loop
 	f.chunk.release()
 	f.Payload, f.chunk = nil, nil
-	f.Pkt, f.Conn, f.Sum, f.SumKnown, f.Verified, f.Flips = 0, 0, 0, false, false, 0
+	f.Pkt, f.Conn, f.Tag, f.Sum, f.SumKnown, f.Verified, f.Flips = 0, 0, 0, 0, false, false, 0
 	f.next = l.pool.frames
 	l.pool.frames = f
 	l.pool.liveFrames--
@@ -149,7 +150,7 @@ func (f *Frame) copyTo(dst *Loop, share bool) *Frame {
 		g.SetPayload(c, 0, len(f.Payload))
 		c.Release()
 	}
-	g.Pkt, g.Conn, g.Sum, g.SumKnown, g.Verified, g.Flips = f.Pkt, f.Conn, f.Sum, f.SumKnown, f.Verified, f.Flips
+	g.Pkt, g.Conn, g.Tag, g.Sum, g.SumKnown, g.Verified, g.Flips = f.Pkt, f.Conn, f.Tag, f.Sum, f.SumKnown, f.Verified, f.Flips
 	return g
 }
 
