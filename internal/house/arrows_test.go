@@ -1,0 +1,134 @@
+// Package house holds the tests that keep the building plan of docs/architecture.md true: which package may import
+// which, and what the deterministic core may not use.
+package house
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "labd.dev"
+
+// mayImport lists, for each room, the rooms of ours that its packages may import. A room covers the packages below it
+// unless they have a line of their own.
+var mayImport = map[string][]string{
+	"sim":                 {"sim"},
+	"sim/dmath":           {},
+	"tcpstack/wire":       {},
+	"tcpstack/congestion": {"sim"},
+	"tcpstack":            {"sim", "tcpstack"},
+	"link":                {"sim", "tcpstack/wire"},
+	"journal":             {"proto"},
+	"proto":               {"proto"},
+	"node/app":            {"sim", "tcpstack", "proto", "node/app"},
+	"node":                {"sim", "tcpstack", "link", "proto", "node/app"},
+	"node/worker":         {"sim", "tcpstack", "link", "node", "journal", "trace", "proto", "internal/validate"},
+	"trace":               {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},
+	"orchestrator":        {"proto", "journal", "internal/validate", "orchestrator"},
+	"client":              {"proto"},
+	"labfile":             {"proto", "internal/validate"},
+	"experiment":          {"proto", "labfile", "trace", "internal/validate"},
+	"internal/validate":   {"proto"},
+	"internal/output":     {"proto"},
+	"internal/config":     {},
+	"internal/version":    {},
+	"internal/daemon":     {"orchestrator", "node/worker", "proto", "client", "internal"},
+	"internal/house":      {},
+	"cmd/labd":            {"internal", "orchestrator", "proto"},
+	"cmd/labctl":          {"client", "proto", "labfile", "experiment", "trace", "tcpstack/wire", "internal", "cmd/labctl"},
+	"examples":            {},
+	"labtest":             {"client", "proto", "labfile", "experiment", "trace", "internal/daemon", "internal/validate"},
+}
+
+func TestImportArrows(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		room, allowed := roomOf(path)
+		if room == "" {
+			t.Errorf("%s: no line for it in mayImport; which rooms may it import?", path)
+			continue
+		}
+		for _, imp := range p.Imports {
+			dep, ours := strings.CutPrefix(imp, module+"/")
+			if ours && !covered(dep, allowed) {
+				t.Errorf("%s imports %s, which is against the arrows: %s may import %v", path, dep, room, allowed)
+			}
+		}
+	}
+}
+
+// The core knows neither gRPC nor a logger nor Raft, directly or through others.
+func TestCoreDependsOnNoService(t *testing.T) {
+	banned := []string{"google.golang.org/grpc", "log", "log/slog", "net/http", "github.com/hashicorp", "os/exec"}
+	for _, p := range list(t, "./sim/...", "./tcpstack/...", "./link/...") {
+		for _, dep := range p.Deps {
+			if covered(dep, banned) {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// labctl drives labs through the client only; what embeds a daemon is internal/daemon.
+func TestCommandLineUsesClientOnly(t *testing.T) {
+	for _, p := range list(t, "./cmd/labctl/...") {
+		for _, imp := range p.Imports {
+			if dep, ours := strings.CutPrefix(imp, module+"/"); ours && covered(dep, []string{"node", "sim", "link", "orchestrator"}) {
+				t.Errorf("%s imports %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, patterns ...string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, patterns...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p goPackage
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) == 0 {
+		t.Fatal("go list found no package")
+	}
+	return all
+}
+
+func roomOf(path string) (string, []string) {
+	for room := path; room != "."; {
+		if allowed, ok := mayImport[room]; ok {
+			return room, allowed
+		}
+		i := strings.LastIndexByte(room, '/')
+		if i < 0 {
+			break
+		}
+		room = room[:i]
+	}
+	return "", nil
+}
+
+func covered(dep string, rooms []string) bool {
+	for _, r := range rooms {
+		if dep == r || strings.HasPrefix(dep, r+"/") {
+			return true
+		}
+	}
+	return false
+}
