@@ -1,0 +1,161 @@
+// Package tcpstack is a host's or router's TCP/IP stack: IPv4 with ARP, ICMP, UDP and TCP. It is pure: frames and time
+// come in, frames go out, timers run on the loop it is given. It never blocks, starts nothing, and has one owner: the
+// loop of its node.
+package tcpstack
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// ChecksumMode says when checksums are computed.
+type ChecksumMode uint8
+
+const (
+	// ChecksumsLazy leaves the checksums of frames that a stack made, and nothing has changed since, to FillChecksums:
+	// they are computed where somebody can see the bytes. All stacks of a lab have the same mode.
+	ChecksumsLazy ChecksumMode = iota
+	// ChecksumsAlways makes every sender compute and every receiver verify, over the actual bytes.
+	ChecksumsAlways
+)
+
+// Config configures a Stack. Zero fields mean the defaults, which are Linux's where one is named.
+type Config struct {
+	Name       string // the node's name; names the random streams
+	Forwarding bool   // a router: datagrams for others go on (net.ipv4.ip_forward)
+	TTL        uint8  // of what the stack originates; 0: 64 (net.ipv4.ip_default_ttl)
+	Checksums  ChecksumMode
+
+	ARPTimeout        sim.Time // how long a neighbour is believed without a new answer; 0: 60 s (RFC 1122 2.3.2.1: "on the order of a minute")
+	ARPRetry          sim.Time // between two requests; 0: 1 s (net.ipv4.neigh.default.retrans_time_ms)
+	ReassemblyTimeout sim.Time // for the fragments of a datagram; 0: 30 s (net.ipv4.ipfrag_time)
+
+	Seed uint64    // the lab's; streams are named after Name and the boot count
+	TCP  TCPConfig // what connections use unless they say otherwise
+}
+
+// withDefaults fills the zero fields and refuses what makes no sense.
+func (c Config) withDefaults() (Config, error) {
+	if c.TTL == 0 {
+		c.TTL = 64
+	}
+	if c.ARPTimeout == 0 {
+		c.ARPTimeout = 60 * sim.Second
+	}
+	if c.ARPRetry == 0 {
+		c.ARPRetry = sim.Second
+	}
+	if c.ReassemblyTimeout == 0 {
+		c.ReassemblyTimeout = 30 * sim.Second
+	}
+	if c.ARPTimeout < 0 || c.ARPRetry < 0 || c.ReassemblyTimeout < 0 {
+		return c, errors.New("tcpstack: negative timeout")
+	}
+	if c.Checksums > ChecksumsAlways {
+		return c, fmt.Errorf("tcpstack: no checksum mode %d", c.Checksums)
+	}
+	return c, nil
+}
+
+// Errors of the IP side that a caller may branch on.
+var (
+	ErrNoRoute        = errors.New("tcpstack: no route to host")
+	ErrBadAddress     = errors.New("tcpstack: not an address this stack can use")
+	ErrAddrInUse      = errors.New("tcpstack: address already in use")
+	ErrNoPorts        = errors.New("tcpstack: no free ephemeral port")
+	ErrMessageTooLong = errors.New("tcpstack: message too long")
+	ErrStopped        = errors.New("tcpstack: stack or socket is closed")
+)
+
+// Stack is one node's protocol stack, from one boot to its shutdown.
+type Stack struct {
+	loop *sim.Loop
+	id   *sim.Identity
+	cfg  Config
+	name string // "node NAME boot N", what the streams' names begin with
+
+	ifcs    []*Interface // in order of AddInterface; ifcs[0] is the loopback
+	addrs   []uint32     // own addresses, without 127.0.0.0/8
+	routes  []Route
+	router  Router
+	gen     uint32 // of everything that a cached route depends on
+	stopped bool
+
+	ports ephemeralPorts
+	tcp   tcpState
+}
+
+// New makes a stack without interfaces, but for its loopback. id.Boots must already count this boot: it names the
+// streams.
+func New(loop *sim.Loop, id *sim.Identity, cfg Config) (*Stack, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{loop: loop, id: id, cfg: cfg, gen: 1}
+	s.name = fmt.Sprintf("node %s boot %d", cfg.Name, id.Boots)
+	s.ports.init(s.stream("ports"))
+	if err := s.tcpInit(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// stream is the stack's dice for one purpose; a rebooted node rolls others.
+func (s *Stack) stream(purpose string) sim.Stream {
+	return sim.NewStream(s.cfg.Seed, s.name+" "+purpose)
+}
+
+// Now is the lab time.
+func (s *Stack) Now() sim.Time { return s.loop.Now() }
+
+// Shutdown is the node's crash: timers stop, every frame and chunk is released, no packet is sent, nothing is called
+// back. The stack is of no further use.
+func (s *Stack) Shutdown() {
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	s.tcpShutdown()
+}
+
+// Receive takes a frame that arrived at ifc, Ethernet header first, and owns it.
+func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
+	f.Release()
+}
+
+// Counter is one of the stack's counters, as "ip.received".
+type Counter struct {
+	Name  string
+	Value uint64
+}
+
+// Counters lists the counters, sorted by name.
+func (s *Stack) Counters() []Counter {
+	return s.tcpCounters(nil)
+}
+
+// ICMPError is an ICMP error that concerns something this stack sent, or the stack's own finding of the same kind (no
+// neighbour answered, no route).
+type ICMPError struct {
+	Type, Code uint8
+	From       netip.Addr     // who says so; this stack's own address where it found out itself
+	To         netip.AddrPort // where the packet was going
+	MTU        int            // of the next hop (fragmentation needed), else 0
+}
+
+// mac4 and friends keep addresses as numbers where packets are handled.
+func addr4(v uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+func num4(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+var _ wire.MAC

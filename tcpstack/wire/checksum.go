@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Sum is the ones'-complement sum of b as big-endian 16-bit words, folded to 16 bits, not inverted; an odd last byte
+// counts as the high byte of a word (RFC 1071 section 1). The checksum that goes on the wire is ^Sum.
+//
+// Ones'-complement addition does not mind in which byte order and word size the carries are made as long as they come
+// round (RFC 1071 section 2, "Byte Order Independence" and "Parallel Summation"): two chains of 64-bit additions with
+// carry run side by side.
+func Sum(b []byte) uint16 {
+	var s0, s1, c0, c1 uint64
+	for len(b) >= 64 {
+		p := (*[64]byte)(b)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[0:]), c0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[32:]), c1)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[8:]), c0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[40:]), c1)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[16:]), c0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[48:]), c1)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[24:]), c0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[56:]), c1)
+		b = b[64:]
+	}
+	for len(b) >= 8 {
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(b), c0)
+		b = b[8:]
+	}
+	if len(b) > 0 {
+		var tail [8]byte
+		copy(tail[:], b)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(tail[:]), c1)
+	}
+	s0, c0 = bits.Add64(s0, c1, c0)
+	s0, c0 = bits.Add64(s0, s1, c0)
+	s0, c0 = bits.Add64(s0, 0, c0)
+	s0 += c0
+	return bits.ReverseBytes16(Fold(s0))
+}
+
+// Fold reduces a sum of words to 16 bits, end-around carries included.
+func Fold(s uint64) uint16 {
+	s = s>>32 + s&0xffffffff
+	s = s>>32 + s&0xffffffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	return uint16(s)
+}
+
+// AddSums adds two folded sums.
+func AddSums(a, b uint16) uint16 {
+	s, c := bits.Add32(uint32(a)<<16, uint32(b)<<16, 0)
+	return uint16(s>>16) + uint16(c)
+}
+
+// SumAt is the sum of a part whose own sum is s when it begins at byte offset off of the whole: at an odd offset its
+// bytes change places (RFC 1071 section 2 (B)).
+func SumAt(s uint16, off int) uint16 {
+	if off&1 != 0 {
+		return bits.ReverseBytes16(s)
+	}
+	return s
+}
+
+// PseudoSum is the sum of the pseudo-header that TCP and UDP add to their own bytes (RFC 9293 3.1, RFC 768): addresses,
+// protocol and the length of the segment.
+func PseudoSum(src, dst [4]byte, p Protocol, length int) uint16 {
+	s := uint64(binary.BigEndian.Uint32(src[:])) + uint64(binary.BigEndian.Uint32(dst[:])) + uint64(p) + uint64(length)
+	return Fold(s)
+}
+
+// UpdateChecksum is the checksum (as on the wire, inverted) after one 16-bit word it covers has changed.
+// RFC 1624 section 3, eqn. 3: "HC' = ~(~HC + ~m + m')".
+func UpdateChecksum(check, old, new uint16) uint16 {
+	return ^Fold(uint64(^check) + uint64(^old) + uint64(new))
+}
