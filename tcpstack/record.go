@@ -1,0 +1,260 @@
+package tcpstack
+
+import "labd.dev/sim"
+
+// The tcp:* trace records. Each is one sim.Record, some continued by one sim.KindMore record; what the words hold stands
+// beside the kind. In all of them Reason's top bit says that the recording end is the responder (sideBit), and Cause is
+// the event of the same node that led to this one: the segment received or the timer fired.
+const (
+	// KindTCPConnectionStarted: Flags as the started* bits, Reason the congestion control's id, W = iss, irs,
+	// local port<<16|remote port, mss<<16|wscale_snd<<8|wscale_rcv. More: local address (4 words), remote address (4).
+	KindTCPConnectionStarted = sim.KindTCP + iota
+	// KindTCPStateUpdated: Reason is a StateTrigger, Flags the old State, Aux the new one.
+	KindTCPStateUpdated
+	// KindTCPSegmentSent: Reason is a SendReason, Flags the TCP flags, Aux the State it was sent in, W = seq, ack,
+	// len<<16|win, TSval, TSecr, and off's bits 39..32 <<24 | ack_off's bits 39..32 <<16 | tx_count<<8 | window shift<<4 |
+	// seg* bits. With segMore: one More record, as optionWords.
+	KindTCPSegmentSent
+	// KindTCPSegmentReceived: Reason is a Verdict, the rest as KindTCPSegmentSent; Aux is the State it was met in.
+	KindTCPSegmentReceived
+	// KindTCPSegmentDropped: Reason is a DropReason, Flags the TCP flags, W = seq, ack, len.
+	KindTCPSegmentDropped
+	// KindTCPAckProcessed: W = una offset (2 words, high first), bytes acked, bytes newly sacked, rtt_us (^0: none),
+	// snd_wnd; Aux is the duplicate ACKs in a row, saturating.
+	KindTCPAckProcessed
+	// KindTCPSegmentLost: Reason is a LossTrigger, W = offset (2 words), len.
+	KindTCPSegmentLost
+	// KindTCPRecoveryEntered: Reason is a RecoveryKind, W = cwnd before, cwnd after, ssthresh.
+	KindTCPRecoveryEntered
+	// KindTCPRecoveryExited: as entered; Flags 1: it was spurious.
+	KindTCPRecoveryExited
+	// KindTCPCCStateUpdated: Reason is a CCTrigger, Flags the old CCState, Aux the new one.
+	KindTCPCCStateUpdated
+	// KindTCPMetricsUpdated: Reason is a Limit, W = cwnd, ssthresh, inflight, srtt_us, rto_us, snd_wnd. More: rttvar_us,
+	// min_rtt_us, rcv_wnd, notsent, pacing_Bps (2), delivery_Bps (2), the algorithm's own variable as a float64 (2), its
+	// CCVar.
+	KindTCPMetricsUpdated
+	// KindTCPTimerSet: Reason is a TimerKind, W = delay in us, backoff.
+	KindTCPTimerSet
+	// KindTCPTimerFired: as set.
+	KindTCPTimerFired
+	// KindTCPTimerCancelled: Reason is a TimerKind.
+	KindTCPTimerCancelled
+	// KindTCPReassemblyUpdated: W = rcv_nxt offset (2 words), bytes out of order, bytes in order and not yet read.
+	KindTCPReassemblyUpdated
+	// KindTCPConnectionClosed: Reason is a CloseReason, W = total_retrans, segs_out, segs_in, srtt_us, min_rtt_us, cwnd.
+	// More: bytes_sent (2), bytes_acked (2), bytes_received (2), bytes_retrans (2), ssthresh, rto_us.
+	KindTCPConnectionClosed
+	// KindTCPConnAlias: in a simultaneous open the end that learns the peer's name for the connection: Pkt is that name.
+	KindTCPConnAlias
+
+	// KindIP is the first kind of the ip:* records (see the IP side); those below it are TCP's.
+	KindIP = sim.KindTCP + 48
+)
+
+// sideBit in Reason: the recording end is the responder.
+const sideBit = 0x80
+
+// Bits of KindTCPConnectionStarted's Flags.
+const (
+	startedInitiator = 1 << iota
+	startedSACK
+	startedTS
+	startedECN
+)
+
+// Low bits of the last word of a segment's record.
+const (
+	segTS   = 1 << iota // a timestamps option
+	segMore             // a More record follows
+)
+
+// SendReason says why a segment was sent.
+type SendReason uint8
+
+const (
+	SendSYN SendReason = iota
+	SendData
+	SendACK
+	SendDelACK
+	SendDupACK
+	SendWndUpdate
+	SendZWP
+	SendKeepalive
+	SendFastRtx
+	SendRTORtx
+	SendTLP
+	SendFIN
+	SendRST
+)
+
+var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "keepalive", "fast_rtx",
+	"rto_rtx", "tlp", "fin", "rst"}
+
+func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
+
+// Verdict says what a received segment was to its connection.
+type Verdict uint8
+
+const (
+	InOrder Verdict = iota
+	OutOfOrder
+	Duplicate // holds only bytes that had come before
+	Old       // an ACK below SND.UNA
+	OutOfWindow
+)
+
+var verdictNames = [...]string{"in_order", "ooo", "dup", "old", "out_of_window"}
+
+func (v Verdict) String() string { return nameOf(verdictNames[:], uint8(v)) }
+
+// DropReason says why a segment was thrown away.
+type DropReason uint8
+
+const (
+	DropChecksum DropReason = iota
+	DropPAWS
+	DropNoSocket
+	DropOutOfWindow
+	DropBacklog
+	DropMalformed // a header that contradicts itself
+	DropMemory    // the reassembly queue holds as many pieces as it may
+)
+
+var dropReasonNames = [...]string{"checksum", "paws", "no_socket", "out_of_window", "backlog", "malformed", "memory"}
+
+func (r DropReason) String() string { return nameOf(dropReasonNames[:], uint8(r)) }
+
+// StateTrigger says what moved the state machine.
+type StateTrigger uint8
+
+const (
+	AppOpen StateTrigger = iota
+	AppClose
+	RxSYN
+	RxSYNACK
+	RxACK
+	RxFIN
+	RxRST
+	TriggerTimer
+	AppAbort
+	RxICMP
+)
+
+var stateTriggerNames = [...]string{"app_open", "app_close", "rx_syn", "rx_synack", "rx_ack", "rx_fin", "rx_rst", "timer",
+	"app_abort", "rx_icmp"}
+
+func (t StateTrigger) String() string { return nameOf(stateTriggerNames[:], uint8(t)) }
+
+// LossTrigger says what made the sender take a segment for lost.
+type LossTrigger uint8
+
+const (
+	LossDupACK LossTrigger = iota
+	LossSACK
+	LossRACK
+	LossRTO
+)
+
+var lossTriggerNames = [...]string{"dupack", "sack", "rack", "rto"}
+
+func (t LossTrigger) String() string { return nameOf(lossTriggerNames[:], uint8(t)) }
+
+// RecoveryKind is a kind of loss recovery.
+type RecoveryKind uint8
+
+const (
+	RecoveryFast RecoveryKind = iota
+	RecoveryRTO
+	RecoveryECN
+)
+
+var recoveryKindNames = [...]string{"fast", "rto", "ecn"}
+
+func (k RecoveryKind) String() string { return nameOf(recoveryKindNames[:], uint8(k)) }
+
+// CCState is what governs the congestion window.
+type CCState uint8
+
+const (
+	SlowStart CCState = iota
+	CongestionAvoidance
+	FastRecovery
+	RTORecovery
+	AppLimited
+)
+
+var ccStateNames = [...]string{"slow_start", "congestion_avoidance", "fast_recovery", "rto_recovery", "app_limited"}
+
+func (s CCState) String() string { return nameOf(ccStateNames[:], uint8(s)) }
+
+// CCTrigger says what changed a CCState.
+type CCTrigger uint8
+
+const (
+	CCSSThreshReached CCTrigger = iota
+	CCDupACK
+	CCRTO
+	CCRecovered
+	CCAppLimited
+	CCWindowLimited
+)
+
+var ccTriggerNames = [...]string{"ssthresh_reached", "dupack", "rto", "recovered", "app_limited", "cwnd_limited"}
+
+func (t CCTrigger) String() string { return nameOf(ccTriggerNames[:], uint8(t)) }
+
+// Limit says what holds a sender back.
+type Limit uint8
+
+const (
+	LimitedCwnd Limit = iota
+	LimitedRwnd
+	LimitedApp
+	LimitedSndbuf
+	LimitedPacing
+)
+
+var limitNames = [...]string{"cwnd", "rwnd", "app", "sndbuf", "pacing"}
+
+func (l Limit) String() string { return nameOf(limitNames[:], uint8(l)) }
+
+// TimerKind is one of a connection's timers.
+type TimerKind uint8
+
+const (
+	TimerRTO TimerKind = iota
+	TimerDelACK
+	TimerPersist
+	TimerKeepalive
+	TimerTimeWait
+	TimerTLP
+	TimerUser
+)
+
+var timerNames = [...]string{"rto", "delack", "persist", "keepalive", "time_wait", "tlp", "user"}
+
+func (t TimerKind) String() string { return nameOf(timerNames[:], uint8(t)) }
+
+// CloseReason says how a connection ended.
+type CloseReason uint8
+
+const (
+	ClosedOrderly CloseReason = iota
+	ClosedReset
+	ClosedTimeout
+	ClosedRefused
+	ClosedUnreachable
+	ClosedAborted // by the local application
+)
+
+var closeReasonNames = [...]string{"closed", "reset", "timeout", "refused", "unreachable", "aborted"}
+
+func (r CloseReason) String() string { return nameOf(closeReasonNames[:], uint8(r)) }
+
+func nameOf(names []string, i uint8) string {
+	if int(i) < len(names) {
+		return names[i]
+	}
+	return "unknown"
+}
