@@ -365,6 +365,59 @@ func (x *JournalEntry) GetInput() *Input {
 	return nil
 }
 
+// Stamp is the place an input got: "input 7 at 12.345678901s".
+type Stamp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`        // in the lab's journal, from 1
+	TNs           int64                  `protobuf:"varint,2,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time at which it takes effect
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stamp) Reset() {
+	*x = Stamp{}
+	mi := &file_lab_v1_input_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stamp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stamp) ProtoMessage() {}
+
+func (x *Stamp) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stamp.ProtoReflect.Descriptor instead.
+func (*Stamp) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Stamp) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Stamp) GetTNs() int64 {
+	if x != nil {
+		return x.TNs
+	}
+	return 0
+}
+
 // Transfer moves bytes from an application on one host to one on another, and compares their SHA-256 at both ends.
 type Transfer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -395,7 +448,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_lab_v1_input_proto_msgTypes[2]
+	mi := &file_lab_v1_input_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +460,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[2]
+	mi := &file_lab_v1_input_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +473,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{2}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Transfer) GetId() string {
@@ -592,7 +645,7 @@ type HttpGet struct {
 
 func (x *HttpGet) Reset() {
 	*x = HttpGet{}
-	mi := &file_lab_v1_input_proto_msgTypes[3]
+	mi := &file_lab_v1_input_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +657,7 @@ func (x *HttpGet) String() string {
 func (*HttpGet) ProtoMessage() {}
 
 func (x *HttpGet) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[3]
+	mi := &file_lab_v1_input_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +670,7 @@ func (x *HttpGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpGet.ProtoReflect.Descriptor instead.
 func (*HttpGet) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{3}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HttpGet) GetId() string {
@@ -685,7 +738,7 @@ type UdpBlast struct {
 
 func (x *UdpBlast) Reset() {
 	*x = UdpBlast{}
-	mi := &file_lab_v1_input_proto_msgTypes[4]
+	mi := &file_lab_v1_input_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +750,7 @@ func (x *UdpBlast) String() string {
 func (*UdpBlast) ProtoMessage() {}
 
 func (x *UdpBlast) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[4]
+	mi := &file_lab_v1_input_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +763,7 @@ func (x *UdpBlast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UdpBlast.ProtoReflect.Descriptor instead.
 func (*UdpBlast) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{4}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UdpBlast) GetId() string {
@@ -780,7 +833,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_lab_v1_input_proto_msgTypes[5]
+	mi := &file_lab_v1_input_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +845,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[5]
+	mi := &file_lab_v1_input_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +858,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{5}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ping) GetId() string {
@@ -886,7 +939,7 @@ type Traceroute struct {
 
 func (x *Traceroute) Reset() {
 	*x = Traceroute{}
-	mi := &file_lab_v1_input_proto_msgTypes[6]
+	mi := &file_lab_v1_input_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +951,7 @@ func (x *Traceroute) String() string {
 func (*Traceroute) ProtoMessage() {}
 
 func (x *Traceroute) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[6]
+	mi := &file_lab_v1_input_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +964,7 @@ func (x *Traceroute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traceroute.ProtoReflect.Descriptor instead.
 func (*Traceroute) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{6}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Traceroute) GetId() string {
@@ -983,7 +1036,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_lab_v1_input_proto_msgTypes[7]
+	mi := &file_lab_v1_input_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1048,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[7]
+	mi := &file_lab_v1_input_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1061,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{7}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Fault) GetId() string {
@@ -1224,7 +1277,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_lab_v1_input_proto_msgTypes[8]
+	mi := &file_lab_v1_input_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1289,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[8]
+	mi := &file_lab_v1_input_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1302,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{8}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{9}
 }
 
 // Crash ends a node at once: connections, ARP entries and applications are gone, nothing is sent.
@@ -1261,7 +1314,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_lab_v1_input_proto_msgTypes[9]
+	mi := &file_lab_v1_input_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1326,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[9]
+	mi := &file_lab_v1_input_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1339,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{9}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{10}
 }
 
 // Reboot is a crash and a boot at the same instant.
@@ -1298,7 +1351,7 @@ type Reboot struct {
 
 func (x *Reboot) Reset() {
 	*x = Reboot{}
-	mi := &file_lab_v1_input_proto_msgTypes[10]
+	mi := &file_lab_v1_input_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1363,7 @@ func (x *Reboot) String() string {
 func (*Reboot) ProtoMessage() {}
 
 func (x *Reboot) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[10]
+	mi := &file_lab_v1_input_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1376,7 @@ func (x *Reboot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reboot.ProtoReflect.Descriptor instead.
 func (*Reboot) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{10}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{11}
 }
 
 // ClearFault ends a fault before its time.
@@ -1336,7 +1389,7 @@ type ClearFault struct {
 
 func (x *ClearFault) Reset() {
 	*x = ClearFault{}
-	mi := &file_lab_v1_input_proto_msgTypes[11]
+	mi := &file_lab_v1_input_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1401,7 @@ func (x *ClearFault) String() string {
 func (*ClearFault) ProtoMessage() {}
 
 func (x *ClearFault) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[11]
+	mi := &file_lab_v1_input_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1414,7 @@ func (x *ClearFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearFault.ProtoReflect.Descriptor instead.
 func (*ClearFault) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{11}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClearFault) GetId() string {
@@ -1380,7 +1433,7 @@ type Interrupt struct {
 
 func (x *Interrupt) Reset() {
 	*x = Interrupt{}
-	mi := &file_lab_v1_input_proto_msgTypes[12]
+	mi := &file_lab_v1_input_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1445,7 @@ func (x *Interrupt) String() string {
 func (*Interrupt) ProtoMessage() {}
 
 func (x *Interrupt) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[12]
+	mi := &file_lab_v1_input_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1458,7 @@ func (x *Interrupt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interrupt.ProtoReflect.Descriptor instead.
 func (*Interrupt) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{12}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{13}
 }
 
 var File_lab_v1_input_proto protoreflect.FileDescriptor
@@ -1429,7 +1482,10 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\fJournalEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
 	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\x12#\n" +
-	"\x05input\x18\x03 \x01(\v2\r.lab.v1.InputR\x05input\"\xe1\x04\n" +
+	"\x05input\x18\x03 \x01(\v2\r.lab.v1.InputR\x05input\"0\n" +
+	"\x05Stamp\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
+	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\"\xe1\x04\n" +
 	"\bTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -1542,55 +1598,56 @@ func file_lab_v1_input_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_input_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_lab_v1_input_proto_goTypes = []any{
 	(Protocol)(0),        // 0: lab.v1.Protocol
 	(CloseMode)(0),       // 1: lab.v1.CloseMode
 	(*Input)(nil),        // 2: lab.v1.Input
 	(*JournalEntry)(nil), // 3: lab.v1.JournalEntry
-	(*Transfer)(nil),     // 4: lab.v1.Transfer
-	(*HttpGet)(nil),      // 5: lab.v1.HttpGet
-	(*UdpBlast)(nil),     // 6: lab.v1.UdpBlast
-	(*Ping)(nil),         // 7: lab.v1.Ping
-	(*Traceroute)(nil),   // 8: lab.v1.Traceroute
-	(*Fault)(nil),        // 9: lab.v1.Fault
-	(*Down)(nil),         // 10: lab.v1.Down
-	(*Crash)(nil),        // 11: lab.v1.Crash
-	(*Reboot)(nil),       // 12: lab.v1.Reboot
-	(*ClearFault)(nil),   // 13: lab.v1.ClearFault
-	(*Interrupt)(nil),    // 14: lab.v1.Interrupt
-	(*FileRef)(nil),      // 15: lab.v1.FileRef
-	(*TcpSettings)(nil),  // 16: lab.v1.TcpSettings
-	(*Reader)(nil),       // 17: lab.v1.Reader
-	(*Loss)(nil),         // 18: lab.v1.Loss
-	(*Jitter)(nil),       // 19: lab.v1.Jitter
-	(*Duplicate)(nil),    // 20: lab.v1.Duplicate
-	(*Queue)(nil),        // 21: lab.v1.Queue
+	(*Stamp)(nil),        // 4: lab.v1.Stamp
+	(*Transfer)(nil),     // 5: lab.v1.Transfer
+	(*HttpGet)(nil),      // 6: lab.v1.HttpGet
+	(*UdpBlast)(nil),     // 7: lab.v1.UdpBlast
+	(*Ping)(nil),         // 8: lab.v1.Ping
+	(*Traceroute)(nil),   // 9: lab.v1.Traceroute
+	(*Fault)(nil),        // 10: lab.v1.Fault
+	(*Down)(nil),         // 11: lab.v1.Down
+	(*Crash)(nil),        // 12: lab.v1.Crash
+	(*Reboot)(nil),       // 13: lab.v1.Reboot
+	(*ClearFault)(nil),   // 14: lab.v1.ClearFault
+	(*Interrupt)(nil),    // 15: lab.v1.Interrupt
+	(*FileRef)(nil),      // 16: lab.v1.FileRef
+	(*TcpSettings)(nil),  // 17: lab.v1.TcpSettings
+	(*Reader)(nil),       // 18: lab.v1.Reader
+	(*Loss)(nil),         // 19: lab.v1.Loss
+	(*Jitter)(nil),       // 20: lab.v1.Jitter
+	(*Duplicate)(nil),    // 21: lab.v1.Duplicate
+	(*Queue)(nil),        // 22: lab.v1.Queue
 }
 var file_lab_v1_input_proto_depIdxs = []int32{
-	4,  // 0: lab.v1.Input.transfer:type_name -> lab.v1.Transfer
-	5,  // 1: lab.v1.Input.http_get:type_name -> lab.v1.HttpGet
-	6,  // 2: lab.v1.Input.udp:type_name -> lab.v1.UdpBlast
-	7,  // 3: lab.v1.Input.ping:type_name -> lab.v1.Ping
-	8,  // 4: lab.v1.Input.traceroute:type_name -> lab.v1.Traceroute
-	9,  // 5: lab.v1.Input.fault:type_name -> lab.v1.Fault
-	13, // 6: lab.v1.Input.clear_fault:type_name -> lab.v1.ClearFault
-	14, // 7: lab.v1.Input.interrupt:type_name -> lab.v1.Interrupt
+	5,  // 0: lab.v1.Input.transfer:type_name -> lab.v1.Transfer
+	6,  // 1: lab.v1.Input.http_get:type_name -> lab.v1.HttpGet
+	7,  // 2: lab.v1.Input.udp:type_name -> lab.v1.UdpBlast
+	8,  // 3: lab.v1.Input.ping:type_name -> lab.v1.Ping
+	9,  // 4: lab.v1.Input.traceroute:type_name -> lab.v1.Traceroute
+	10, // 5: lab.v1.Input.fault:type_name -> lab.v1.Fault
+	14, // 6: lab.v1.Input.clear_fault:type_name -> lab.v1.ClearFault
+	15, // 7: lab.v1.Input.interrupt:type_name -> lab.v1.Interrupt
 	2,  // 8: lab.v1.JournalEntry.input:type_name -> lab.v1.Input
-	15, // 9: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
+	16, // 9: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
 	0,  // 10: lab.v1.Transfer.protocol:type_name -> lab.v1.Protocol
-	16, // 11: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
-	17, // 12: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
+	17, // 11: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
+	18, // 12: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
 	1,  // 13: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
-	16, // 14: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
-	17, // 15: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
-	10, // 16: lab.v1.Fault.down:type_name -> lab.v1.Down
-	18, // 17: lab.v1.Fault.loss:type_name -> lab.v1.Loss
-	19, // 18: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
-	20, // 19: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
-	21, // 20: lab.v1.Fault.queue:type_name -> lab.v1.Queue
-	11, // 21: lab.v1.Fault.crash:type_name -> lab.v1.Crash
-	12, // 22: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
+	17, // 14: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
+	18, // 15: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
+	11, // 16: lab.v1.Fault.down:type_name -> lab.v1.Down
+	19, // 17: lab.v1.Fault.loss:type_name -> lab.v1.Loss
+	20, // 18: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
+	21, // 19: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
+	22, // 20: lab.v1.Fault.queue:type_name -> lab.v1.Queue
+	12, // 21: lab.v1.Fault.crash:type_name -> lab.v1.Crash
+	13, // 22: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
 	23, // [23:23] is the sub-list for method output_type
 	23, // [23:23] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
@@ -1614,11 +1671,11 @@ func file_lab_v1_input_proto_init() {
 		(*Input_ClearFault)(nil),
 		(*Input_Interrupt)(nil),
 	}
-	file_lab_v1_input_proto_msgTypes[2].OneofWrappers = []any{
+	file_lab_v1_input_proto_msgTypes[3].OneofWrappers = []any{
 		(*Transfer_File)(nil),
 		(*Transfer_GeneratedBytes)(nil),
 	}
-	file_lab_v1_input_proto_msgTypes[7].OneofWrappers = []any{
+	file_lab_v1_input_proto_msgTypes[8].OneofWrappers = []any{
 		(*Fault_Down)(nil),
 		(*Fault_Loss)(nil),
 		(*Fault_DelayNs)(nil),
@@ -1637,7 +1694,7 @@ func file_lab_v1_input_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_input_proto_rawDesc), len(file_lab_v1_input_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -810,6 +810,147 @@ func (*AbandonInputResponse) Descriptor() ([]byte, []int) {
 	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
+type ListLabsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLabsRequest) Reset() {
+	*x = ListLabsRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLabsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLabsRequest) ProtoMessage() {}
+
+func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLabsRequest.ProtoReflect.Descriptor instead.
+func (*ListLabsRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+}
+
+// HeldLab is a lab that a worker runs, or of which it holds files.
+type HeldLab struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`     // under which it was started last; 0: not known, only files are left
+	Running       bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"` // built in this process; it may have ended
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldLab) Reset() {
+	*x = HeldLab{}
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldLab) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldLab) ProtoMessage() {}
+
+func (x *HeldLab) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldLab.ProtoReflect.Descriptor instead.
+func (*HeldLab) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HeldLab) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *HeldLab) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HeldLab) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+type ListLabsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Labs          []*HeldLab             `protobuf:"bytes,1,rep,name=labs,proto3" json:"labs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLabsResponse) Reset() {
+	*x = ListLabsResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLabsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLabsResponse) ProtoMessage() {}
+
+func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLabsResponse.ProtoReflect.Descriptor instead.
+func (*ListLabsResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListLabsResponse) GetLabs() []*HeldLab {
+	if x != nil {
+		return x.Labs
+	}
+	return nil
+}
+
 type GetLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
@@ -819,7 +960,7 @@ type GetLabRequest struct {
 
 func (x *GetLabRequest) Reset() {
 	*x = GetLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +972,7 @@ func (x *GetLabRequest) String() string {
 func (*GetLabRequest) ProtoMessage() {}
 
 func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +985,7 @@ func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabRequest.ProtoReflect.Descriptor instead.
 func (*GetLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetLabRequest) GetLabId() string {
@@ -868,7 +1009,7 @@ type GetLabResponse struct {
 
 func (x *GetLabResponse) Reset() {
 	*x = GetLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1021,7 @@ func (x *GetLabResponse) String() string {
 func (*GetLabResponse) ProtoMessage() {}
 
 func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1034,7 @@ func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabResponse.ProtoReflect.Descriptor instead.
 func (*GetLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetLabResponse) GetProgress() *v1.LabProgress {
@@ -948,7 +1089,7 @@ type WatchLabRequest struct {
 
 func (x *WatchLabRequest) Reset() {
 	*x = WatchLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1101,7 @@ func (x *WatchLabRequest) String() string {
 func (*WatchLabRequest) ProtoMessage() {}
 
 func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1114,7 @@ func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabRequest.ProtoReflect.Descriptor instead.
 func (*WatchLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchLabRequest) GetLabId() string {
@@ -1001,7 +1142,7 @@ type WatchLabResponse struct {
 
 func (x *WatchLabResponse) Reset() {
 	*x = WatchLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1154,7 @@ func (x *WatchLabResponse) String() string {
 func (*WatchLabResponse) ProtoMessage() {}
 
 func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1167,7 @@ func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabResponse.ProtoReflect.Descriptor instead.
 func (*WatchLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchLabResponse) GetProgress() *v1.LabProgress {
@@ -1060,7 +1201,7 @@ type ListConnsRequest struct {
 
 func (x *ListConnsRequest) Reset() {
 	*x = ListConnsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1213,7 @@ func (x *ListConnsRequest) String() string {
 func (*ListConnsRequest) ProtoMessage() {}
 
 func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1226,7 @@ func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListConnsRequest) GetLabId() string {
@@ -1111,7 +1252,7 @@ type ListConnsResponse struct {
 
 func (x *ListConnsResponse) Reset() {
 	*x = ListConnsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1264,7 @@ func (x *ListConnsResponse) String() string {
 func (*ListConnsResponse) ProtoMessage() {}
 
 func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1277,7 @@ func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
@@ -1156,7 +1297,7 @@ type ReadTraceRequest struct {
 
 func (x *ReadTraceRequest) Reset() {
 	*x = ReadTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1309,7 @@ func (x *ReadTraceRequest) String() string {
 func (*ReadTraceRequest) ProtoMessage() {}
 
 func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1322,7 @@ func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceRequest.ProtoReflect.Descriptor instead.
 func (*ReadTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReadTraceRequest) GetLabId() string {
@@ -1209,7 +1350,7 @@ type ReadTraceResponse struct {
 
 func (x *ReadTraceResponse) Reset() {
 	*x = ReadTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1362,7 @@ func (x *ReadTraceResponse) String() string {
 func (*ReadTraceResponse) ProtoMessage() {}
 
 func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1375,7 @@ func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceResponse.ProtoReflect.Descriptor instead.
 func (*ReadTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadTraceResponse) GetRecords() []byte {
@@ -1268,7 +1409,7 @@ type ReadPacketRequest struct {
 
 func (x *ReadPacketRequest) Reset() {
 	*x = ReadPacketRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1421,7 @@ func (x *ReadPacketRequest) String() string {
 func (*ReadPacketRequest) ProtoMessage() {}
 
 func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1434,7 @@ func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketRequest.ProtoReflect.Descriptor instead.
 func (*ReadPacketRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadPacketRequest) GetLabId() string {
@@ -1319,7 +1460,7 @@ type ReadPacketResponse struct {
 
 func (x *ReadPacketResponse) Reset() {
 	*x = ReadPacketResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1472,7 @@ func (x *ReadPacketResponse) String() string {
 func (*ReadPacketResponse) ProtoMessage() {}
 
 func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1485,7 @@ func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketResponse.ProtoReflect.Descriptor instead.
 func (*ReadPacketResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadPacketResponse) GetHops() []*v1.PacketHop {
@@ -1363,7 +1504,7 @@ type ListRunFilesRequest struct {
 
 func (x *ListRunFilesRequest) Reset() {
 	*x = ListRunFilesRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1516,7 @@ func (x *ListRunFilesRequest) String() string {
 func (*ListRunFilesRequest) ProtoMessage() {}
 
 func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1529,7 @@ func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListRunFilesRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListRunFilesRequest) GetLabId() string {
@@ -1409,7 +1550,7 @@ type RunFile struct {
 
 func (x *RunFile) Reset() {
 	*x = RunFile{}
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1562,7 @@ func (x *RunFile) String() string {
 func (*RunFile) ProtoMessage() {}
 
 func (x *RunFile) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1575,7 @@ func (x *RunFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFile.ProtoReflect.Descriptor instead.
 func (*RunFile) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunFile) GetPath() string {
@@ -1460,7 +1601,7 @@ type ListRunFilesResponse struct {
 
 func (x *ListRunFilesResponse) Reset() {
 	*x = ListRunFilesResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1613,7 @@ func (x *ListRunFilesResponse) String() string {
 func (*ListRunFilesResponse) ProtoMessage() {}
 
 func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1626,7 @@ func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListRunFilesResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRunFilesResponse) GetFiles() []*RunFile {
@@ -1505,7 +1646,7 @@ type ReadRunFileRequest struct {
 
 func (x *ReadRunFileRequest) Reset() {
 	*x = ReadRunFileRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1658,7 @@ func (x *ReadRunFileRequest) String() string {
 func (*ReadRunFileRequest) ProtoMessage() {}
 
 func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1671,7 @@ func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadRunFileRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadRunFileRequest) GetLabId() string {
@@ -1556,7 +1697,7 @@ type ReadRunFileResponse struct {
 
 func (x *ReadRunFileResponse) Reset() {
 	*x = ReadRunFileResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1709,7 @@ func (x *ReadRunFileResponse) String() string {
 func (*ReadRunFileResponse) ProtoMessage() {}
 
 func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1722,7 @@ func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadRunFileResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadRunFileResponse) GetData() []byte {
@@ -1601,7 +1742,7 @@ type ReadSavedRequest struct {
 
 func (x *ReadSavedRequest) Reset() {
 	*x = ReadSavedRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1754,7 @@ func (x *ReadSavedRequest) String() string {
 func (*ReadSavedRequest) ProtoMessage() {}
 
 func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1767,7 @@ func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedRequest.ProtoReflect.Descriptor instead.
 func (*ReadSavedRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReadSavedRequest) GetLabId() string {
@@ -1652,7 +1793,7 @@ type ReadSavedResponse struct {
 
 func (x *ReadSavedResponse) Reset() {
 	*x = ReadSavedResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1805,7 @@ func (x *ReadSavedResponse) String() string {
 func (*ReadSavedResponse) ProtoMessage() {}
 
 func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1818,7 @@ func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedResponse.ProtoReflect.Descriptor instead.
 func (*ReadSavedResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadSavedResponse) GetData() []byte {
@@ -1737,7 +1878,14 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\"\x16\n" +
-	"\x14AbandonInputResponse\"&\n" +
+	"\x14AbandonInputResponse\"\x11\n" +
+	"\x0fListLabsRequest\"P\n" +
+	"\aHeldLab\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\":\n" +
+	"\x10ListLabsResponse\x12&\n" +
+	"\x04labs\x18\x01 \x03(\v2\x12.worker.v1.HeldLabR\x04labs\"&\n" +
 	"\rGetLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"\xa2\x02\n" +
 	"\x0eGetLabResponse\x12/\n" +
@@ -1794,7 +1942,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xe3\b\n" +
+	"\bMODE_RUN\x10\x022\xa8\t\n" +
 	"\rWorkerService\x12O\n" +
 	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\x12B\n" +
 	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse(\x01\x12C\n" +
@@ -1803,7 +1951,8 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"StampInput\x12\x1c.worker.v1.StampInputRequest\x1a\x1d.worker.v1.StampInputResponse\x12L\n" +
 	"\vCommitInput\x12\x1d.worker.v1.CommitInputRequest\x1a\x1e.worker.v1.CommitInputResponse\x12O\n" +
-	"\fAbandonInput\x12\x1e.worker.v1.AbandonInputRequest\x1a\x1f.worker.v1.AbandonInputResponse\x12=\n" +
+	"\fAbandonInput\x12\x1e.worker.v1.AbandonInputRequest\x1a\x1f.worker.v1.AbandonInputResponse\x12C\n" +
+	"\bListLabs\x12\x1a.worker.v1.ListLabsRequest\x1a\x1b.worker.v1.ListLabsResponse\x12=\n" +
 	"\x06GetLab\x12\x18.worker.v1.GetLabRequest\x1a\x19.worker.v1.GetLabResponse\x12E\n" +
 	"\bWatchLab\x12\x1a.worker.v1.WatchLabRequest\x1a\x1b.worker.v1.WatchLabResponse0\x01\x12F\n" +
 	"\tListConns\x12\x1b.worker.v1.ListConnsRequest\x1a\x1c.worker.v1.ListConnsResponse\x12H\n" +
@@ -1827,7 +1976,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -1844,89 +1993,95 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*CommitInputResponse)(nil),  // 12: worker.v1.CommitInputResponse
 	(*AbandonInputRequest)(nil),  // 13: worker.v1.AbandonInputRequest
 	(*AbandonInputResponse)(nil), // 14: worker.v1.AbandonInputResponse
-	(*GetLabRequest)(nil),        // 15: worker.v1.GetLabRequest
-	(*GetLabResponse)(nil),       // 16: worker.v1.GetLabResponse
-	(*WatchLabRequest)(nil),      // 17: worker.v1.WatchLabRequest
-	(*WatchLabResponse)(nil),     // 18: worker.v1.WatchLabResponse
-	(*ListConnsRequest)(nil),     // 19: worker.v1.ListConnsRequest
-	(*ListConnsResponse)(nil),    // 20: worker.v1.ListConnsResponse
-	(*ReadTraceRequest)(nil),     // 21: worker.v1.ReadTraceRequest
-	(*ReadTraceResponse)(nil),    // 22: worker.v1.ReadTraceResponse
-	(*ReadPacketRequest)(nil),    // 23: worker.v1.ReadPacketRequest
-	(*ReadPacketResponse)(nil),   // 24: worker.v1.ReadPacketResponse
-	(*ListRunFilesRequest)(nil),  // 25: worker.v1.ListRunFilesRequest
-	(*RunFile)(nil),              // 26: worker.v1.RunFile
-	(*ListRunFilesResponse)(nil), // 27: worker.v1.ListRunFilesResponse
-	(*ReadRunFileRequest)(nil),   // 28: worker.v1.ReadRunFileRequest
-	(*ReadRunFileResponse)(nil),  // 29: worker.v1.ReadRunFileResponse
-	(*ReadSavedRequest)(nil),     // 30: worker.v1.ReadSavedRequest
-	(*ReadSavedResponse)(nil),    // 31: worker.v1.ReadSavedResponse
-	(*v1.LabSpec)(nil),           // 32: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 33: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 34: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 35: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 36: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 37: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 38: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 39: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 40: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 41: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 42: lab.v1.PacketHop
+	(*ListLabsRequest)(nil),      // 15: worker.v1.ListLabsRequest
+	(*HeldLab)(nil),              // 16: worker.v1.HeldLab
+	(*ListLabsResponse)(nil),     // 17: worker.v1.ListLabsResponse
+	(*GetLabRequest)(nil),        // 18: worker.v1.GetLabRequest
+	(*GetLabResponse)(nil),       // 19: worker.v1.GetLabResponse
+	(*WatchLabRequest)(nil),      // 20: worker.v1.WatchLabRequest
+	(*WatchLabResponse)(nil),     // 21: worker.v1.WatchLabResponse
+	(*ListConnsRequest)(nil),     // 22: worker.v1.ListConnsRequest
+	(*ListConnsResponse)(nil),    // 23: worker.v1.ListConnsResponse
+	(*ReadTraceRequest)(nil),     // 24: worker.v1.ReadTraceRequest
+	(*ReadTraceResponse)(nil),    // 25: worker.v1.ReadTraceResponse
+	(*ReadPacketRequest)(nil),    // 26: worker.v1.ReadPacketRequest
+	(*ReadPacketResponse)(nil),   // 27: worker.v1.ReadPacketResponse
+	(*ListRunFilesRequest)(nil),  // 28: worker.v1.ListRunFilesRequest
+	(*RunFile)(nil),              // 29: worker.v1.RunFile
+	(*ListRunFilesResponse)(nil), // 30: worker.v1.ListRunFilesResponse
+	(*ReadRunFileRequest)(nil),   // 31: worker.v1.ReadRunFileRequest
+	(*ReadRunFileResponse)(nil),  // 32: worker.v1.ReadRunFileResponse
+	(*ReadSavedRequest)(nil),     // 33: worker.v1.ReadSavedRequest
+	(*ReadSavedResponse)(nil),    // 34: worker.v1.ReadSavedResponse
+	(*v1.LabSpec)(nil),           // 35: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 36: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 37: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 38: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 39: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 40: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 41: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 42: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 43: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 44: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 45: lab.v1.PacketHop
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	32, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	35, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	33, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
-	34, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	34, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	33, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	35, // 6: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	36, // 7: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	37, // 8: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	38, // 9: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	39, // 10: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	40, // 11: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	35, // 12: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	38, // 13: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	39, // 14: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	41, // 15: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	42, // 16: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
-	26, // 17: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	1,  // 18: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 19: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 20: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	7,  // 21: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	9,  // 22: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	11, // 23: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	13, // 24: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	15, // 25: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	17, // 26: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	19, // 27: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	21, // 28: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	23, // 29: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	25, // 30: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	28, // 31: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	30, // 32: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	2,  // 33: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 34: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	6,  // 35: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	8,  // 36: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	10, // 37: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	12, // 38: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	14, // 39: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	16, // 40: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	18, // 41: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	20, // 42: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	22, // 43: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	24, // 44: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	27, // 45: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	29, // 46: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	31, // 47: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	33, // [33:48] is the sub-list for method output_type
-	18, // [18:33] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	36, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	37, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	37, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	36, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	16, // 6: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
+	38, // 7: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	39, // 8: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	40, // 9: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	41, // 10: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	42, // 11: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	43, // 12: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	38, // 13: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	41, // 14: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	42, // 15: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	44, // 16: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	45, // 17: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	29, // 18: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
+	1,  // 19: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 20: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 21: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	7,  // 22: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	9,  // 23: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	11, // 24: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	13, // 25: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	15, // 26: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	18, // 27: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	20, // 28: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	22, // 29: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	24, // 30: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	26, // 31: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	28, // 32: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	31, // 33: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	33, // 34: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	2,  // 35: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 36: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	6,  // 37: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	8,  // 38: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	10, // 39: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	12, // 40: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	14, // 41: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	17, // 42: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	19, // 43: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	21, // 44: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	23, // 45: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	25, // 46: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	27, // 47: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	30, // 48: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	32, // 49: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	34, // 50: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	35, // [35:51] is the sub-list for method output_type
+	19, // [19:35] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -1940,7 +2095,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

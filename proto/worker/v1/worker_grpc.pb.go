@@ -28,6 +28,7 @@ const (
 	WorkerService_StampInput_FullMethodName   = "/worker.v1.WorkerService/StampInput"
 	WorkerService_CommitInput_FullMethodName  = "/worker.v1.WorkerService/CommitInput"
 	WorkerService_AbandonInput_FullMethodName = "/worker.v1.WorkerService/AbandonInput"
+	WorkerService_ListLabs_FullMethodName     = "/worker.v1.WorkerService/ListLabs"
 	WorkerService_GetLab_FullMethodName       = "/worker.v1.WorkerService/GetLab"
 	WorkerService_WatchLab_FullMethodName     = "/worker.v1.WorkerService/WatchLab"
 	WorkerService_ListConns_FullMethodName    = "/worker.v1.WorkerService/ListConns"
@@ -60,6 +61,8 @@ type WorkerServiceClient interface {
 	CommitInput(ctx context.Context, in *CommitInputRequest, opts ...grpc.CallOption) (*CommitInputResponse, error)
 	// AbandonInput lets the lab go on without a stamped input.
 	AbandonInput(ctx context.Context, in *AbandonInputRequest, opts ...grpc.CallOption) (*AbandonInputResponse, error)
+	// ListLabs lists every lab that the worker runs or holds files of, by id.
+	ListLabs(ctx context.Context, in *ListLabsRequest, opts ...grpc.CallOption) (*ListLabsResponse, error)
 	// GetLab tells how a lab stands.
 	GetLab(ctx context.Context, in *GetLabRequest, opts ...grpc.CallOption) (*GetLabResponse, error)
 	// WatchLab sends a lab's progress at once and whenever it changes, at most every interval, until the lab ends.
@@ -153,6 +156,16 @@ func (c *workerServiceClient) AbandonInput(ctx context.Context, in *AbandonInput
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AbandonInputResponse)
 	err := c.cc.Invoke(ctx, WorkerService_AbandonInput_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerServiceClient) ListLabs(ctx context.Context, in *ListLabsRequest, opts ...grpc.CallOption) (*ListLabsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLabsResponse)
+	err := c.cc.Invoke(ctx, WorkerService_ListLabs_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -297,6 +310,8 @@ type WorkerServiceServer interface {
 	CommitInput(context.Context, *CommitInputRequest) (*CommitInputResponse, error)
 	// AbandonInput lets the lab go on without a stamped input.
 	AbandonInput(context.Context, *AbandonInputRequest) (*AbandonInputResponse, error)
+	// ListLabs lists every lab that the worker runs or holds files of, by id.
+	ListLabs(context.Context, *ListLabsRequest) (*ListLabsResponse, error)
 	// GetLab tells how a lab stands.
 	GetLab(context.Context, *GetLabRequest) (*GetLabResponse, error)
 	// WatchLab sends a lab's progress at once and whenever it changes, at most every interval, until the lab ends.
@@ -343,6 +358,9 @@ func (UnimplementedWorkerServiceServer) CommitInput(context.Context, *CommitInpu
 }
 func (UnimplementedWorkerServiceServer) AbandonInput(context.Context, *AbandonInputRequest) (*AbandonInputResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AbandonInput not implemented")
+}
+func (UnimplementedWorkerServiceServer) ListLabs(context.Context, *ListLabsRequest) (*ListLabsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLabs not implemented")
 }
 func (UnimplementedWorkerServiceServer) GetLab(context.Context, *GetLabRequest) (*GetLabResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLab not implemented")
@@ -504,6 +522,24 @@ func _WorkerService_AbandonInput_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerService_ListLabs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLabsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).ListLabs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_ListLabs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).ListLabs(ctx, req.(*ListLabsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_GetLab_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetLabRequest)
 	if err := dec(in); err != nil {
@@ -650,6 +686,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AbandonInput",
 			Handler:    _WorkerService_AbandonInput_Handler,
+		},
+		{
+			MethodName: "ListLabs",
+			Handler:    _WorkerService_ListLabs_Handler,
 		},
 		{
 			MethodName: "GetLab",
