@@ -1,0 +1,184 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// Kinds of TCP options.
+const (
+	TCPOptEOL           = 0
+	TCPOptNOP           = 1
+	TCPOptMSS           = 2
+	TCPOptWindowScale   = 3
+	TCPOptSACKPermitted = 4
+	TCPOptSACK          = 5
+	TCPOptTimestamps    = 8
+)
+
+// Lengths of the options, kind and length bytes included.
+const (
+	tcpOptMSSLen           = 4
+	tcpOptWindowScaleLen   = 3
+	tcpOptSACKPermittedLen = 2
+	tcpOptTimestampsLen    = 10
+	tcpOptSACKBlockLen     = 8
+)
+
+// MaxSACKBlocks is how many blocks fit in one header. RFC 2018 section 3: "a SACK option that specifies n blocks will
+// have a length of 8*n+2 bytes, so the 40 bytes available for TCP options can specify a maximum of 4 blocks".
+const MaxSACKBlocks = 4
+
+// ErrTCPOption says that an option's length is illegal.
+var ErrTCPOption = errors.New("wire: illegal TCP option length")
+
+// SACKBlock is a block of received data: sequence numbers [Left, Right).
+type SACKBlock struct{ Left, Right uint32 }
+
+// TCPOptions are the options of a segment that the stack understands. An option that is absent is its zero value;
+// window scale and timestamps, whose zero means something, have a flag beside them.
+type TCPOptions struct {
+	MSS            uint16 // 0: absent
+	WindowScale    uint8  // shift count, valid if HasWindowScale; as on the wire, also above 14
+	HasWindowScale bool
+	SACKPermitted  bool
+	HasTimestamps  bool
+	NSACK          uint8 // blocks in SACK
+	TSVal, TSEcr   uint32
+	SACK           [MaxSACKBlocks]SACKBlock
+}
+
+// nopNopTimestamps begins the 12 bytes of options of nearly every segment (RFC 7323 appendix A).
+const nopNopTimestamps = TCPOptNOP<<24 | TCPOptNOP<<16 | TCPOptTimestamps<<8 | tcpOptTimestampsLen
+
+// ParseTCPOptions reads the options b of a header. Unknown options are skipped; of an option that comes twice the last
+// one counts. The error is ErrTCPOption, and what came before the bad option is then in o.
+//
+// RFC 9293 3.1: "TCP implementations MUST be able to handle an illegal option length (e.g., zero)".
+func ParseTCPOptions(b []byte, o *TCPOptions) error {
+	*o = TCPOptions{}
+	if len(b) == 12 && binary.BigEndian.Uint32(b) == nopNopTimestamps {
+		o.HasTimestamps = true
+		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+		return nil
+	}
+	for len(b) > 0 {
+		switch b[0] {
+		case TCPOptEOL:
+			return nil
+		case TCPOptNOP:
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 {
+			return ErrTCPOption
+		}
+		n := int(b[1])
+		if n < 2 || n > len(b) {
+			return ErrTCPOption
+		}
+		if err := o.parseOne(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// parseOne reads one option with kind and length.
+func (o *TCPOptions) parseOne(b []byte) error {
+	n := len(b)
+	switch b[0] {
+	case TCPOptMSS:
+		if n != tcpOptMSSLen {
+			return ErrTCPOption
+		}
+		o.MSS = binary.BigEndian.Uint16(b[2:])
+	case TCPOptWindowScale:
+		if n != tcpOptWindowScaleLen {
+			return ErrTCPOption
+		}
+		o.WindowScale, o.HasWindowScale = b[2], true
+	case TCPOptSACKPermitted:
+		if n != tcpOptSACKPermittedLen {
+			return ErrTCPOption
+		}
+		o.SACKPermitted = true
+	case TCPOptTimestamps:
+		if n != tcpOptTimestampsLen {
+			return ErrTCPOption
+		}
+		o.HasTimestamps = true
+		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
+	case TCPOptSACK:
+		blocks := (n - 2) / tcpOptSACKBlockLen
+		if (n-2)%tcpOptSACKBlockLen != 0 || blocks == 0 || blocks > MaxSACKBlocks {
+			return ErrTCPOption
+		}
+		for i := range blocks {
+			p := b[2+i*tcpOptSACKBlockLen:]
+			o.SACK[i] = SACKBlock{binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])}
+		}
+		o.NSACK = uint8(blocks)
+	}
+	return nil
+}
+
+// Len is how many bytes Put writes, a multiple of 4.
+func (o *TCPOptions) Len() int {
+	n := 0
+	if o.MSS != 0 {
+		n += tcpOptMSSLen
+	}
+	if o.HasTimestamps {
+		n += 12
+	} else if o.SACKPermitted {
+		n += 4
+	}
+	if o.HasWindowScale {
+		n += 4
+	}
+	if o.NSACK > 0 {
+		n += 4 + int(o.NSACK)*tcpOptSACKBlockLen
+	}
+	return n
+}
+
+// Put writes the options, each group aligned to 4 bytes with NOPs before it, in the order in which Linux writes them,
+// and returns their length. They must fit: TCPMaxOptionsLen at most.
+func (o *TCPOptions) Put(b []byte) int {
+	n := 0
+	if o.MSS != 0 {
+		b[0], b[1] = TCPOptMSS, tcpOptMSSLen
+		binary.BigEndian.PutUint16(b[2:], o.MSS)
+		n = 4
+	}
+	switch {
+	case o.HasTimestamps:
+		b[n], b[n+1] = TCPOptNOP, TCPOptNOP
+		if o.SACKPermitted { // its two bytes take the NOPs' place
+			b[n], b[n+1] = TCPOptSACKPermitted, tcpOptSACKPermittedLen
+		}
+		b[n+2], b[n+3] = TCPOptTimestamps, tcpOptTimestampsLen
+		binary.BigEndian.PutUint32(b[n+4:], o.TSVal)
+		binary.BigEndian.PutUint32(b[n+8:], o.TSEcr)
+		n += 12
+	case o.SACKPermitted:
+		b[n], b[n+1], b[n+2], b[n+3] = TCPOptNOP, TCPOptNOP, TCPOptSACKPermitted, tcpOptSACKPermittedLen
+		n += 4
+	}
+	if o.HasWindowScale {
+		b[n], b[n+1], b[n+2], b[n+3] = TCPOptNOP, TCPOptWindowScale, tcpOptWindowScaleLen, o.WindowScale
+		n += 4
+	}
+	if o.NSACK > 0 {
+		b[n], b[n+1], b[n+2], b[n+3] = TCPOptNOP, TCPOptNOP, TCPOptSACK, 2+o.NSACK*tcpOptSACKBlockLen
+		n += 4
+		for _, s := range o.SACK[:o.NSACK] {
+			binary.BigEndian.PutUint32(b[n:], s.Left)
+			binary.BigEndian.PutUint32(b[n+4:], s.Right)
+			n += tcpOptSACKBlockLen
+		}
+	}
+	return n
+}
