@@ -1,0 +1,124 @@
+package link
+
+import "labd.dev/sim"
+
+// Set changes the configuration now. What has gone on the wire before arrives as it would have. Frames still in the
+// queue get new times, and what becomes of them is decided anew, by the same draws against the new settings; a smaller
+// queue limit bites on newcomers only. Going down purges the queue, as Linux does with a device's.
+func (d *Direction) Set(cfg Config) {
+	now := d.loop.Now()
+	q := &d.queue
+	q.depart(now)
+	d.setConfig(cfg)
+	if q.packets() == 0 {
+		return
+	}
+	first := q.at(q.head)
+	d.flight.takeBack(first.seq)
+	d.free, d.freePs, d.bad, d.lastArrival = first.start, first.startPs, first.bad, first.arrivalBefore
+	for i := q.head; i != q.tail; i++ {
+		w := q.at(i)
+		d.stats.undo(w.outcome)
+		if d.cfg.Down {
+			d.purge(w, now)
+			continue
+		}
+		d.transmit(w, now)
+	}
+	if d.cfg.Down {
+		q.head, q.bytes = q.tail, 0
+	}
+}
+
+// purge drops a queued frame because the direction went down.
+func (d *Direction) purge(w *frame, now sim.Time) {
+	d.stats.Fault++
+	d.recordPurge(w, now)
+	w.f.Release()
+	w.f = nil
+}
+
+// undo takes a frame's outcome back.
+func (s *Stats) undo(outcome uint8) {
+	for _, c := range []struct {
+		bit uint8
+		n   *uint64
+	}{{outcomeLost, &s.Lost}, {outcomeCorrupted, &s.Corrupted}, {outcomeDuplicated, &s.Duplicated},
+		{outcomeReordered, &s.Reordered}} {
+		if outcome&c.bit != 0 {
+			*c.n--
+		}
+	}
+}
+
+// Receiver is the far half of a direction whose ends are in different loops.
+type Receiver struct {
+	flight flight
+}
+
+// Connect says who gets the frames, in the receiver's loop. deliver owns each frame it is given.
+func (r *Receiver) Connect(deliver func(*sim.Frame)) { r.flight.deliver = deliver }
+
+// Cut parts the direction from its receiver, which lives in the loop dst. Frames then stay with the sender until they
+// have gone on the wire, and Ship moves them. It is done before the first frame is sent.
+func (d *Direction) Cut(dst *sim.Loop) *Receiver {
+	r := &Receiver{flight: flight{loop: dst, origin: d.src.ID, dice: &d.dice}}
+	r.flight.timer.H = &r.flight
+	d.flight.held = true
+	d.receiver = r
+	return r
+}
+
+// NextDeparture is when the next queued frame goes on the wire; Never if none waits. It counts as an event of the
+// sender's loop: no frame that is still here arrives earlier than that plus Lookahead.
+func (d *Direction) NextDeparture() sim.Time {
+	if d.queue.packets() == 0 {
+		return sim.Never
+	}
+	return d.queue.at(d.queue.head).start
+}
+
+// Lookahead is the least time between a frame's departure and its arrival, or its copy's.
+func (d *Direction) Lookahead() sim.Time { return d.cfg.Lookahead() }
+
+// Ship moves the frames that went on the wire before a time (the end of the window that all loops have run) to the
+// receiver's loop, and tells the earliest arrival among them; Never if there is none. Both loops must be at rest.
+func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
+	d.queue.depart(before)
+	limit := ^uint64(0)
+	if d.queue.packets() > 0 {
+		limit = d.queue.at(d.queue.head).seq
+	}
+	fl := &d.flight
+	earliest = sim.Never
+	for fl.head != fl.tail && fl.at(fl.head).seq < limit {
+		a := *fl.at(fl.head)
+		fl.at(fl.head).frame = nil
+		fl.head++
+		earliest = min(earliest, d.ship(a))
+	}
+	keep := fl.heap[:0]
+	for _, a := range fl.heap {
+		if a.seq < limit {
+			earliest = min(earliest, d.ship(a))
+		} else {
+			keep = append(keep, a)
+		}
+	}
+	clear(fl.heap[len(keep):])
+	fl.heap = keep
+	for i := len(keep)/2 - 1; i >= 0; i-- {
+		fl.sift(i)
+	}
+	return earliest
+}
+
+func (d *Direction) ship(a arrival) sim.Time {
+	if a.flip {
+		d.dice.flip(a.frame, a.draw())
+		a.flip = false
+	}
+	a.frame = a.frame.CopyTo(d.receiver.flight.loop)
+	d.receiver.flight.push(a)
+	return a.at
+}

@@ -1,0 +1,203 @@
+package link
+
+import "labd.dev/sim"
+
+// Direction carries frames one way. It belongs to its sender's loop, and what it decides it decides there.
+type Direction struct {
+	name string
+	loop *sim.Loop
+	from *sim.Identity // records are numbered with the sending node's
+	src  *sim.Source   // ID: the direction's; Seq: the frames offered so far
+	cfg  Config        // in force, effective
+	dice dice
+
+	psPerByte int64
+	// When the wire is free: freePs picoseconds after free.
+	free   sim.Time
+	freePs int64
+
+	queue       waiting
+	bad         bool     // state of the Gilbert-Elliott chain
+	lastArrival sim.Time // of all frames so far
+	flight      flight
+	receiver    *Receiver // where the direction is cut; else nil
+
+	stats Stats
+}
+
+// Stats counts a direction's frames. A frame still in the queue is counted under the outcome it will have if nothing
+// changes.
+type Stats struct {
+	Sent, SentBytes           uint64 // offered by the node
+	Delivered, DeliveredBytes uint64 // handed to the receiver, copies included
+	QueueFull, Lost           uint64 // dropped by the queue; by the loss model
+	Fault, TooBig             uint64 // dropped because the direction was down; because of the MTU
+	Corrupted, Duplicated     uint64
+	Reordered                 uint64 // arrived before a frame that was sent earlier
+	QueuePackets, QueueBytes  int    // waiting now
+}
+
+// Dropped counts the frames that were dropped for any cause.
+func (s Stats) Dropped() uint64 { return s.QueueFull + s.Lost + s.Fault + s.TooBig }
+
+// NewDirection makes a direction from a node to wherever Connect or Cut says. src names its events and counts its
+// frames; name names its streams and must not change with the split of the lab.
+func NewDirection(loop *sim.Loop, from *sim.Identity, src *sim.Source, name string, seed uint64, cfg Config) *Direction {
+	d := &Direction{name: name, loop: loop, from: from, src: src, dice: newDice(seed, name)}
+	d.flight = flight{loop: loop, origin: src.ID, dice: &d.dice}
+	d.flight.timer.H = &d.flight
+	d.setConfig(cfg)
+	return d
+}
+
+func (d *Direction) setConfig(cfg Config) {
+	d.cfg = cfg.Effective()
+	d.psPerByte = d.cfg.psPerByte()
+}
+
+// Name is the direction's name, "r1->r2".
+func (d *Direction) Name() string { return d.name }
+
+// ID is the direction's origin, which records name it by.
+func (d *Direction) ID() sim.Origin { return d.src.ID }
+
+// Config is what is in force, defaults filled in.
+func (d *Direction) Config() Config { return d.cfg }
+
+// Connect says who gets the frames, in the sender's own loop. deliver owns each frame it is given.
+func (d *Direction) Connect(deliver func(*sim.Frame)) { d.flight.deliver = deliver }
+
+// Send passes a complete Ethernet frame to the direction, which owns it from then on.
+func (d *Direction) Send(f *sim.Frame) {
+	now := d.loop.Now()
+	i := d.src.Next()
+	n := f.Len()
+	d.stats.Sent++
+	d.stats.SentBytes += uint64(n)
+	d.queue.depart(now + 1)
+	switch {
+	case d.cfg.Down:
+		d.drop(f, &d.stats.Fault, DropFault, d.cfg.DownBy)
+	case n > d.cfg.MTU+EthernetHeader:
+		d.drop(f, &d.stats.TooBig, DropMTU, 0)
+	case d.cfg.LossAt == AtEnqueue:
+		d.sendLossFirst(f, i, now)
+	default:
+		d.enqueue(f, frame{seq: i << 1}, now)
+	}
+}
+
+// sendLossFirst loses and duplicates before the queue; the copy queues as a frame of its own.
+func (d *Direction) sendLossFirst(f *sim.Frame, i uint64, now sim.Time) {
+	if d.dice.loses(&d.cfg.Loss, i, &d.bad) {
+		d.drop(f, &d.stats.Lost, DropLoss, d.cfg.LossBy)
+		return
+	}
+	var g *sim.Frame
+	if hit(&d.dice.duplicate, i, d.cfg.Duplicate.Chance) {
+		g = f.Clone()
+		d.stats.Duplicated++
+	}
+	d.enqueue(f, frame{seq: i << 1, decided: true}, now)
+	if g != nil {
+		d.enqueue(g, frame{seq: i<<1 | 1, decided: true}, now)
+	}
+}
+
+// enqueue gives the frame its turn on the wire, if it need not wait or the queue has room.
+func (d *Direction) enqueue(f *sim.Frame, w frame, now sim.Time) {
+	w.f, w.size, w.enqueued = f, f.Len(), now
+	if d.free <= now {
+		if d.free < now {
+			d.free, d.freePs = now, 0
+		}
+		if d.transmit(&w, now) {
+			f.Release()
+		}
+		return
+	}
+	if q := &d.queue; q.packets() >= d.cfg.Queue.LimitPackets || q.bytes+w.size > d.cfg.Queue.LimitBytes {
+		d.drop(f, &d.stats.QueueFull, DropQueueFull, 0)
+		return
+	}
+	d.transmit(&w, now)
+	d.queue.push(w)
+}
+
+// transmit gives the frame its time on the wire, from when the wire is free, and decides what becomes of it there. It
+// reports whether the frame is lost: then nothing but w refers to it.
+func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
+	w.start, w.startPs, w.bad, w.arrivalBefore = d.free, d.freePs, d.bad, d.lastArrival
+	if d.psPerByte > 0 {
+		ps := int64(w.size+d.cfg.Overhead)*d.psPerByte + d.freePs
+		d.free += sim.Time(ps / 1000)
+		d.freePs = ps % 1000
+	}
+	i := w.draw()
+	if !w.decided && d.dice.loses(&d.cfg.Loss, i, &d.bad) {
+		w.outcome = outcomeLost
+		d.stats.Lost++
+		d.recordLost(w, now)
+		return true
+	}
+	w.outcome = 0
+	a := arrival{at: d.free + d.dice.propagation(&d.cfg, i), seq: w.seq, frame: w.f}
+	if a.at < d.lastArrival {
+		if d.cfg.Jitter.Reorder {
+			w.outcome |= outcomeReordered
+			d.stats.Reordered++
+		} else {
+			a.at = d.lastArrival
+		}
+	}
+	d.lastArrival = max(d.lastArrival, a.at)
+	if hit(&d.dice.corrupt, i, d.cfg.Corrupt) {
+		a.flip = true
+		w.outcome |= outcomeCorrupted
+		d.stats.Corrupted++
+	}
+	duplicate := !w.decided && hit(&d.dice.duplicate, i, d.cfg.Duplicate.Chance)
+	if duplicate {
+		w.outcome |= outcomeDuplicated
+		d.stats.Duplicated++
+	}
+	d.record(w, now, a.at)
+	d.flight.push(a)
+	if duplicate {
+		a.at += d.cfg.Duplicate.Delay
+		a.seq |= 1
+		a.frame, a.copied = w.f.Clone(), true
+		d.recordCopy(w, now, a.at)
+		d.flight.push(a)
+	}
+	return false
+}
+
+// drop ends a frame that the queue never saw.
+func (d *Direction) drop(f *sim.Frame, counter *uint64, cause DropCause, fault uint32) {
+	*counter++
+	d.recordDrop(f, cause, fault)
+	f.Release()
+}
+
+// Stats counts so far. Where the direction is cut it reads the receiver's loop too: between windows only.
+func (d *Direction) Stats() Stats {
+	d.queue.depart(d.loop.Now() + 1)
+	s := d.stats
+	s.QueuePackets, s.QueueBytes = d.queue.packets(), d.queue.bytes
+	fl := &d.flight
+	if d.receiver != nil {
+		fl = &d.receiver.flight
+	}
+	s.Delivered, s.DeliveredBytes = fl.frames, fl.bytes
+	return s
+}
+
+// Close releases every frame in the queue and on its way, for the end of a lab.
+func (d *Direction) Close() {
+	d.queue.depart(sim.Never)
+	d.flight.close()
+	if d.receiver != nil {
+		d.receiver.flight.close()
+	}
+}

@@ -1,0 +1,193 @@
+package link
+
+import "labd.dev/sim"
+
+// arrival is a frame on its way. Its key in the order of events is {at, the direction's id, seq}.
+type arrival struct {
+	at     sim.Time
+	seq    uint64 // twice the frame's number in the direction, plus one for a copy
+	frame  *sim.Frame
+	flip   bool // a bit is inverted when the frame leaves the sender's loop or arrives
+	copied bool // a copy made on the wire: nothing else refers to the frame
+}
+
+// draw is the number of the frame's draws. A copy made on the wire shares its frame's, so that both carry the same
+// flipped bit; one made before the queue has its own.
+func (a *arrival) draw() uint64 {
+	if a.seq&1 == 1 && !a.copied {
+		return a.seq>>1 | copyDraw
+	}
+	return a.seq >> 1
+}
+
+func (a *arrival) before(b *arrival) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+// flight holds the frames on their way in order of arrival, with one timer for the first of them. Most arrive in the
+// order they were sent: these are in a ring. A frame that jitter lets overtake, and every copy, is in a small heap.
+type flight struct {
+	loop    *sim.Loop
+	origin  sim.Origin
+	dice    *dice
+	deliver func(*sim.Frame)
+	timer   sim.Timer
+	held    bool // frames wait here to be shipped to another loop; no timer
+
+	ring       []arrival // a power of two long
+	head, tail int       // ever growing
+	heap       []arrival
+
+	frames, bytes uint64 // delivered
+}
+
+const firstRing = 16 // arrivals; doubled as needed, up to what a queue and a delay hold
+
+func (fl *flight) at(i int) *arrival { return &fl.ring[i&(len(fl.ring)-1)] }
+
+// push adds a frame.
+func (fl *flight) push(a arrival) {
+	var first bool
+	if a.copied || fl.head != fl.tail && a.before(fl.at(fl.tail-1)) {
+		now := fl.first()
+		first = now == nil || a.before(now)
+		fl.heapPush(a)
+	} else {
+		first = fl.head == fl.tail && (len(fl.heap) == 0 || a.before(&fl.heap[0]))
+		if fl.tail-fl.head == len(fl.ring) {
+			fl.grow()
+		}
+		*fl.at(fl.tail) = a
+		fl.tail++
+	}
+	if first && !fl.held {
+		fl.loop.ArmKey(&fl.timer, sim.Key{At: a.at, Origin: fl.origin, Seq: a.seq})
+	}
+}
+
+func (fl *flight) grow() {
+	old := fl.ring
+	fl.ring = make([]arrival, max(2*len(old), firstRing))
+	for i := fl.head; i != fl.tail; i++ {
+		*fl.at(i) = old[i&(len(old)-1)]
+	}
+}
+
+// first is the next to arrive; nil if nothing is on its way.
+func (fl *flight) first() *arrival {
+	if fl.head == fl.tail {
+		if len(fl.heap) == 0 {
+			return nil
+		}
+		return &fl.heap[0]
+	}
+	if r := fl.at(fl.head); len(fl.heap) == 0 || r.before(&fl.heap[0]) {
+		return r
+	}
+	return &fl.heap[0]
+}
+
+func (fl *flight) pop() arrival {
+	if fl.head != fl.tail {
+		if r := fl.at(fl.head); len(fl.heap) == 0 || r.before(&fl.heap[0]) {
+			a := *r
+			r.frame = nil
+			fl.head++
+			return a
+		}
+	}
+	return fl.heapPop()
+}
+
+// arm sets the timer to the first arrival.
+func (fl *flight) arm() {
+	if fl.held {
+		return
+	}
+	if a := fl.first(); a != nil {
+		fl.loop.ArmKey(&fl.timer, sim.Key{At: a.at, Origin: fl.origin, Seq: a.seq})
+	} else {
+		fl.loop.Stop(&fl.timer)
+	}
+}
+
+// Fire delivers the first frame.
+func (fl *flight) Fire(sim.Time) {
+	a := fl.pop()
+	fl.arm()
+	if a.flip {
+		fl.dice.flip(a.frame, a.draw())
+	}
+	fl.frames++
+	fl.bytes += uint64(a.frame.Len())
+	fl.deliver(a.frame)
+}
+
+// takeBack removes every frame with a sequence of at least from. Copies made on the wire are released; the other frames
+// are the caller's, who has them in its queue.
+func (fl *flight) takeBack(from uint64) {
+	for fl.tail != fl.head && fl.at(fl.tail-1).seq >= from {
+		fl.tail--
+		fl.at(fl.tail).frame = nil
+	}
+	keep := fl.heap[:0]
+	for _, a := range fl.heap {
+		if a.seq < from {
+			keep = append(keep, a)
+		} else if a.copied {
+			a.frame.Release()
+		}
+	}
+	clear(fl.heap[len(keep):])
+	fl.heap = keep
+	for i := len(keep)/2 - 1; i >= 0; i-- {
+		fl.sift(i)
+	}
+	fl.arm()
+}
+
+// close releases every frame.
+func (fl *flight) close() {
+	fl.loop.Stop(&fl.timer)
+	for fl.first() != nil {
+		fl.pop().frame.Release()
+	}
+}
+
+func (fl *flight) heapPush(a arrival) {
+	fl.heap = append(fl.heap, a)
+	i := len(fl.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !fl.heap[i].before(&fl.heap[up]) {
+			break
+		}
+		fl.heap[i], fl.heap[up] = fl.heap[up], fl.heap[i]
+		i = up
+	}
+}
+
+func (fl *flight) heapPop() arrival {
+	h := fl.heap
+	a, n := h[0], len(h)-1
+	h[0], h[n] = h[n], arrival{}
+	fl.heap = h[:n]
+	fl.sift(0)
+	return a
+}
+
+func (fl *flight) sift(i int) {
+	h := fl.heap
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			return
+		}
+		if c+1 < len(h) && h[c+1].before(&h[c]) {
+			c++
+		}
+		if !h[c].before(&h[i]) {
+			return
+		}
+		h[i], h[c] = h[c], h[i]
+		i = c
+	}
+}
