@@ -1,13 +1,11 @@
 package sim
 
-import (
-	"container/heap"
-	"fmt"
-)
+import "fmt"
 
 // Handler is what an event runs.
 type Handler interface {
-	// Fire runs the event at its time. It may arm and stop timers, its own included.
+	// Fire runs the event at its time. It may arm and stop timers, its own included; one armed at now runs at this same
+	// instant, in its place by key.
 	Fire(now Time)
 }
 
@@ -16,21 +14,31 @@ type Handler interface {
 type Timer struct {
 	H Handler
 
-	key   Key  // place in the order, from the last arming
-	armed bool // will fire
-	index int  // position in the heap
+	// The key, from the last arming.
+	at     Time
+	seq    uint64
+	origin Origin
+
+	slot       int32 // of the wheel, plus one; 0: stopped
+	wake       Time  // where the wheel has it: not after at
+	next, prev *Timer
 }
 
 // Armed reports whether the timer will fire.
-func (t *Timer) Armed() bool { return t.armed }
+func (t *Timer) Armed() bool { return t.slot != 0 }
 
 // At is the time the timer will fire, if it is armed.
-func (t *Timer) At() Time { return t.key.At }
+func (t *Timer) At() Time { return t.at }
 
-// Budget stops event storms. Zero fields mean the defaults.
-type Budget struct {
-	PerLab    uint64 // events in the whole lab; 0: unlimited
-	PerSecond uint64 // events in one simulated second; 0: 200 million
+// before orders timers as Key.Before orders keys.
+func (t *Timer) before(o *Timer) bool {
+	if t.at != o.at {
+		return t.at < o.at
+	}
+	if t.origin != o.origin {
+		return t.origin < o.origin
+	}
+	return t.seq < o.seq
 }
 
 // LoopConfig configures a Loop; the zero value is usable.
@@ -43,15 +51,24 @@ type LoopConfig struct {
 type Loop struct {
 	Rec *Recorder // nil: nothing is recorded
 
-	cfg  LoopConfig
-	now  Time
-	heap timerHeap
-	pool pool
-	ran  uint64
+	now    Time
+	ran    uint64
+	watch  uint64 // ran beyond this is looked at by the budget
+	pool   pool
+	wheel  wheel
+	cfg    LoopConfig
+	budget meter
 }
 
 // NewLoop makes an empty loop at lab time 0.
-func NewLoop(cfg LoopConfig) *Loop { return &Loop{cfg: cfg} }
+func NewLoop(cfg LoopConfig) *Loop {
+	l := &Loop{cfg: cfg}
+	l.budget.start(l)
+	return l
+}
+
+// Name names the loop in errors.
+func (l *Loop) Name() string { return l.cfg.Name }
 
 // Now is the time of the event being run, or where the loop has come to.
 func (l *Loop) Now() Time { return l.now }
@@ -61,58 +78,89 @@ func (l *Loop) Events() uint64 { return l.ran }
 
 // Arm sets the timer to fire at time at (not before now), under a fresh key of src. An armed timer is moved.
 func (l *Loop) Arm(t *Timer, src *Source, at Time) {
-	l.ArmKey(t, Key{At: at, Origin: src.ID, Seq: src.Next()})
+	src.Seq++
+	l.arm(t, at, src.ID, src.Seq)
 }
 
 // ArmKey sets the timer to fire under a key made elsewhere (a frame's arrival keeps the key its sender gave it).
-func (l *Loop) ArmKey(t *Timer, k Key) {
-	if k.At < l.now {
-		panic(fmt.Sprintf("sim: event of origin %d armed at %v, before now %v", k.Origin, k.At, l.now))
+func (l *Loop) ArmKey(t *Timer, k Key) { l.arm(t, k.At, k.Origin, k.Seq) }
+
+func (l *Loop) arm(t *Timer, at Time, origin Origin, seq uint64) {
+	if at < l.now {
+		panic(fmt.Sprintf("sim: event of origin %d armed at %v, before now %v", origin, at, l.now))
 	}
-	l.Stop(t)
-	t.key, t.armed = k, true
-	heap.Push(&l.heap, t)
+	if t.slot != 0 {
+		if at >= t.wake && !l.wheel.present(int(t.slot)-1) {
+			// Moved later: it stays where it is and is put in its place when the wheel comes there.
+			t.at, t.origin, t.seq = at, origin, seq
+			return
+		}
+		l.wheel.remove(t)
+	}
+	t.at, t.origin, t.seq = at, origin, seq
+	l.wheel.insert(t)
 }
 
 // Stop keeps the timer from firing; stopping a stopped timer does nothing.
 func (l *Loop) Stop(t *Timer) {
-	if t.armed {
-		t.armed = false
-		heap.Remove(&l.heap, t.index)
+	if t.slot != 0 {
+		l.wheel.remove(t)
 	}
 }
 
 // Next is a time that no event of the loop precedes; Never if it holds none. It may be earlier than the next event.
 func (l *Loop) Next() Time {
-	if len(l.heap) == 0 {
+	w := &l.wheel
+	s, tick, ok := w.nextSlot()
+	if !ok {
 		return Never
 	}
-	return l.heap[0].key.At
+	at := Time(tick << tickBits)
+	if head := w.slot[s]; w.present(s) {
+		at = head.at
+	} else if s < slots {
+		// A timer moved later may be due beyond this slot, and another slot's before it.
+		at = Time((tick + 1) << tickBits)
+		for t, more := head, true; more; more = t != head {
+			at = min(at, t.at)
+			t = t.next
+		}
+	}
+	return max(at, l.now)
 }
 
-// RunBefore runs every event before end, in order, and leaves Now at end. An input with time T is applied between
-// RunBefore(T) and the next call, so that it comes first at its instant.
+// RunBefore runs every event before end, in order, and leaves Now at end (with end Never: at the last event). An input
+// with time T is applied between RunBefore(T) and the next call, so that it comes first at its instant. The error is a
+// *BudgetError; the loop may not be run on after it.
 func (l *Loop) RunBefore(end Time) error {
-	for len(l.heap) > 0 && l.heap[0].key.At < end {
-		t := heap.Pop(&l.heap).(*Timer)
-		t.armed = false
-		l.now = t.key.At
-		l.ran++
-		t.H.Fire(l.now)
+	w := &l.wheel
+	for more := true; more; more = w.advance(end) {
+		if !w.sorted {
+			continue
+		}
+		for slot := &w.slot[w.tick&slotMask]; *slot != nil; {
+			t := *slot
+			if t.at >= end {
+				l.arrive(end)
+				return nil
+			}
+			w.remove(t)
+			l.now = t.at
+			if l.ran++; l.ran > l.watch {
+				if err := l.budget.look(l, t); err != nil {
+					return err
+				}
+			}
+			t.H.Fire(t.at)
+		}
 	}
-	l.now = max(l.now, end)
+	l.arrive(end)
 	return nil
 }
 
-type timerHeap []*Timer
-
-func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].key.Before(h[j].key) }
-func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
-func (h *timerHeap) Push(x any)        { t := x.(*Timer); t.index = len(*h); *h = append(*h, t) }
-func (h *timerHeap) Pop() any {
-	o := *h
-	t := o[len(o)-1]
-	*h = o[:len(o)-1]
-	return t
+// arrive ends a run.
+func (l *Loop) arrive(end Time) {
+	if end != Never {
+		l.now = max(l.now, end)
+	}
 }

@@ -1,0 +1,234 @@
+package sim
+
+import "math/bits"
+
+// The wheel's shape: 4 levels of 1,024 slots; a slot of the lowest takes 1,024 ns, one of each level above takes a whole
+// turn of the level below. So the levels reach 1 ms, 1 s, 18 minutes and 13 days; what lies beyond waits in a list of
+// its own.
+const (
+	tickBits = 10 // of a time: below the lowest slot
+	slotBits = 10
+	levels   = 4
+	slots    = 1 << slotBits
+	slotMask = slots - 1
+	overflow = levels * slots // the slot beyond the last level
+)
+
+// wheel is a hierarchical timing wheel. A timer's level is the highest at which its slot differs from the present one,
+// so that each level is only ever walked upwards and no slot holds two turns. Slots are circular doubly linked lists;
+// the present slot's is sorted by key before it runs, the others are not sorted.
+type wheel struct {
+	tick   uint64 // the present slot of the lowest level, counted from time 0
+	sorted bool   // the present slot's list is sorted
+	full   [levels][slots / 64]uint64
+	any    [levels]uint16 // which words of full are not zero
+	slot   [overflow + 1]*Timer
+}
+
+// place is the slot for a tick.
+func (w *wheel) place(tick uint64) int {
+	switch far := tick ^ w.tick; {
+	case far < 1<<slotBits:
+		return int(tick & slotMask)
+	case far < 1<<(2*slotBits):
+		return slots + int(tick>>slotBits&slotMask)
+	case far < 1<<(3*slotBits):
+		return 2*slots + int(tick>>(2*slotBits)&slotMask)
+	case far < 1<<(4*slotBits):
+		return 3*slots + int(tick>>(3*slotBits)&slotMask)
+	}
+	return overflow
+}
+
+// present tells whether a slot is the one that is being run, whose list is sorted.
+func (w *wheel) present(slot int) bool { return w.sorted && slot == int(w.tick&slotMask) }
+
+// insert links a timer that is in no slot. One that is due in a slot already passed (the wheel may stand ahead of the
+// loop's time, never ahead of an event) goes into the present one.
+func (w *wheel) insert(t *Timer) {
+	tick := max(uint64(t.at)>>tickBits, w.tick)
+	s := w.place(tick)
+	t.wake, t.slot = t.at, int32(s+1)
+	head := w.slot[s]
+	if head == nil {
+		t.next, t.prev = t, t
+		w.slot[s] = t
+		if s < overflow {
+			w.full[s>>slotBits][s&slotMask>>6] |= 1 << (s & 63)
+			w.any[s>>slotBits] |= 1 << (s & slotMask >> 6)
+		}
+		return
+	}
+	after := head.prev
+	if w.present(s) {
+		for t.before(after) {
+			if after == head {
+				w.slot[s] = t
+				after = head.prev
+				break
+			}
+			after = after.prev
+		}
+	}
+	t.prev, t.next = after, after.next
+	after.next.prev = t
+	after.next = t
+}
+
+// remove unlinks a timer from its slot.
+func (w *wheel) remove(t *Timer) {
+	s := int(t.slot) - 1
+	t.slot = 0
+	if t.next == t {
+		w.slot[s] = nil
+		w.empty(s)
+	} else {
+		if w.slot[s] == t {
+			w.slot[s] = t.next
+		}
+		t.prev.next = t.next
+		t.next.prev = t.prev
+	}
+	t.next, t.prev = nil, nil
+}
+
+// empty notes that a slot's list has become empty.
+func (w *wheel) empty(s int) {
+	if s >= overflow {
+		return
+	}
+	level, word := s>>slotBits, s&slotMask>>6
+	w.full[level][word] &^= 1 << (s & 63)
+	if w.full[level][word] == 0 {
+		w.any[level] &^= 1 << word
+	}
+}
+
+// nextFull is the first slot of a level, from index from on, that is not empty; -1 if there is none.
+func (w *wheel) nextFull(level, from int) int {
+	word := from >> 6
+	if b := w.full[level][word] & (^uint64(0) << (from & 63)); b != 0 {
+		return word<<6 + bits.TrailingZeros64(b)
+	}
+	a := w.any[level] & (^uint16(1) << word)
+	if a == 0 {
+		return -1
+	}
+	word = bits.TrailingZeros16(a)
+	return word<<6 + bits.TrailingZeros64(w.full[level][word])
+}
+
+// nextSlot finds the first slot that is not empty, and the tick it begins at. No timer is due before that tick.
+func (w *wheel) nextSlot() (slot int, tick uint64, ok bool) {
+	for level := range levels {
+		shift := level * slotBits
+		if i := w.nextFull(level, int(w.tick>>shift&slotMask)); i >= 0 {
+			turn := w.tick >> (shift + slotBits) << (shift + slotBits)
+			return level<<slotBits + i, max(turn|uint64(i)<<shift, w.tick), true
+		}
+	}
+	head := w.slot[overflow]
+	if head == nil {
+		return 0, 0, false
+	}
+	least := head.at
+	for t := head.next; t != head; t = t.next {
+		least = min(least, t.at)
+	}
+	return overflow, uint64(least) >> tickBits, least != Never
+}
+
+// advance makes the next slot that is not empty the present one and sorts it; false if it begins at end or later.
+func (w *wheel) advance(end Time) bool {
+	for {
+		s, tick, ok := w.nextSlot()
+		if !ok || Time(tick<<tickBits) >= end {
+			return false
+		}
+		if tick != w.tick {
+			w.tick, w.sorted = tick, false
+		}
+		if s < slots {
+			if w.sortPresent(s) {
+				return true
+			}
+			continue
+		}
+		w.spread(s)
+	}
+}
+
+// spread moves the timers of a slot of an upper level (or beyond) to where they belong, now that the wheel has come there.
+func (w *wheel) spread(s int) {
+	head := w.slot[s]
+	w.slot[s] = nil
+	w.empty(s)
+	head.prev.next = nil
+	for t := head; t != nil; {
+		next := t.next
+		w.insert(t)
+		t = next
+	}
+}
+
+// sortPresent sorts the present slot's list by key. Timers that were moved later leave it for where they are due now:
+// their early wake is no event. False if none is left.
+func (w *wheel) sortPresent(s int) bool {
+	head := w.slot[s]
+	if head.next == head && uint64(head.at)>>tickBits <= w.tick {
+		w.sorted = true
+		return true
+	}
+	w.slot[s] = nil
+	w.empty(s)
+	w.sorted = true
+	head.prev.next = nil
+	if n := length(head); n > insertionMax {
+		head = mergeSort(head, n)
+	}
+	for t := head; t != nil; {
+		next := t.next
+		w.insert(t)
+		t = next
+	}
+	return w.slot[s] != nil
+}
+
+// insertionMax is the longest list sorted by insertion alone, whose time grows with the square of the length.
+const insertionMax = 32
+
+func length(t *Timer) (n int) {
+	for ; t != nil; t = t.next {
+		n++
+	}
+	return n
+}
+
+// mergeSort sorts the first n timers of a singly linked list by key and ends it there.
+func mergeSort(t *Timer, n int) *Timer {
+	if n == 1 {
+		t.next = nil
+		return t
+	}
+	mid := t
+	for range n / 2 {
+		mid = mid.next
+	}
+	b := mergeSort(mid, n-n/2)
+	a := mergeSort(t, n/2)
+	var head *Timer
+	end := &head
+	for a != nil && b != nil {
+		if b.before(a) {
+			*end, b = b, b.next
+		} else {
+			*end, a = a, a.next
+		}
+		end = &(*end).next
+	}
+	if a == nil {
+		a = b
+	}
+	*end = a
+	return head
+}
