@@ -71,7 +71,7 @@ const paretoTail = 1 / ((paretoMean + TruncateSigma*paretoSigma) * (paretoMean +
 	(paretoMean + TruncateSigma*paretoSigma))
 
 // Pareto maps u to a value with Pareto's long tail to the right: shape 3, shifted and scaled to mean 0 and standard
-// deviation 1, then cut at TruncateSigma.
+// deviation 1, then cut at TruncateSigma (which takes the mean to -0.057 and the deviation to 0.64).
 func Pareto(u float64) float64 {
 	v := 1 - float64(u*(1-paretoTail)) // (paretoTail, 1]
 	x := (1/dmath.Cbrt(v) - paretoMean) / paretoSigma
