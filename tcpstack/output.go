@@ -1,7 +1,7 @@
 package tcpstack
 
 import (
-	"net/netip"
+	"encoding/binary"
 
 	"labd.dev/sim"
 	"labd.dev/tcpstack/wire"
@@ -10,26 +10,95 @@ import (
 // output sends a datagram and owns f. f.Header() holds an IPv4 header without options (version, TOS, flags, TTL,
 // protocol, addresses filled: putIPv4 does that) and the whole transport header; f.Payload the rest. output fills total
 // length, identification, packet id if zero, and the checksums of both headers as the mode asks (the checksum fields may
-// hold anything). The error is ErrNoRoute; f is gone in any case.
+// hold anything). The error is ErrNoRoute, or ErrMessageTooLong for what fits no datagram or must not be cut; f is gone
+// in any case.
 func (s *Stack) output(f *sim.Frame, rt *route) error {
-	f.Release()
-	return ErrNoRoute
+	if s.stopped {
+		f.Release()
+		return ErrStopped
+	}
+	if rt.gen != s.gen {
+		if err := s.resolve(rt); err != nil {
+			s.drop(f, dropNoRoute)
+			return err
+		}
+	}
+	h := f.Header()
+	n := f.Len()
+	if f.Pkt == 0 {
+		f.Pkt = s.id.NextPacket()
+	}
+	if n > rt.ifc.mtu && (n > MaxMTU || h[wire.IPv4OffFrag]&(wire.IPv4DF>>8) != 0) {
+		s.drop(f, dropTooBig)
+		return ErrMessageTooLong
+	}
+	binary.BigEndian.PutUint16(h[wire.IPv4OffTotalLen:], uint16(n))
+	// RFC 6864 4.3: a source does not repeat the ID of datagrams that may be cut within the time they live.
+	s.ipID++
+	binary.BigEndian.PutUint16(h[wire.IPv4OffID:], s.ipID)
+	f.Verified, f.Flips = true, 0
+	s.count[cIPSent]++
+	if n > rt.ifc.mtu {
+		s.fragment(f, rt.ifc.mtu, rt.nb.send)
+		return nil
+	}
+	if s.cfg.Checksums == ChecksumsAlways {
+		fillTransport(f, h, wire.IPv4MinLen)
+		wire.SetIPv4Checksum(h[:wire.IPv4MinLen])
+	}
+	nb := rt.nb
+	switch {
+	case nb == nil:
+		s.lo.push(f)
+	case nb.state == NeighbourReachable && s.loop.Now() < nb.until:
+		nb.transmit(f)
+	default:
+		nb.send(f)
+	}
+	return nil
 }
 
 // putIPv4 fills the first 20 bytes of b with the header that datagrams of protocol p on route rt begin with: a template
 // to copy. DF is clear.
 func (s *Stack) putIPv4(b []byte, rt *route, p wire.Protocol) {
-	wire.IPv4{TTL: s.cfg.TTL, Protocol: p, Src: addr4(rt.src), Dst: addr4(rt.dst)}.Put(b)
+	b[0], b[1] = 0x45, 0
+	clear(b[wire.IPv4OffTotalLen:wire.IPv4OffTTL])
+	b[wire.IPv4OffTTL], b[wire.IPv4OffProto] = s.cfg.TTL, uint8(p)
+	b[wire.IPv4OffChecksum], b[wire.IPv4OffChecksum+1] = 0, 0
+	binary.BigEndian.PutUint32(b[wire.IPv4OffSrc:], rt.src)
+	binary.BigEndian.PutUint32(b[wire.IPv4OffDst:], rt.dst)
 }
 
-// checksumOK verifies the transport checksum of a datagram that is being received: f.Header() holds the IPv4 header
-// (without trailing bytes after the transport header) and the transport header, f.Payload the rest. In lazy mode a frame
-// that nothing has touched is not summed.
-func (s *Stack) checksumOK(f *sim.Frame) bool {
-	return false
+// SendOptions are what a single datagram may ask for.
+type SendOptions struct {
+	TTL uint8  // 0: the stack's
+	DF  bool   // do not fragment
+	Tag uint32 // metadata: the journal index of the input it belongs to
 }
 
-// flowHash names a flow for the choice among routes of equal cost.
-func (s *Stack) flowHash(p wire.Protocol, src, dst netip.AddrPort) uint32 {
-	return 0
+// apply patches an IPv4 header.
+func (o SendOptions) apply(h []byte) {
+	if o.TTL != 0 {
+		h[wire.IPv4OffTTL] = o.TTL
+	}
+	if o.DF {
+		h[wire.IPv4OffFrag] |= wire.IPv4DF >> 8
+	}
+}
+
+// datagram makes a frame with room for the headers of protocol p on rt, n bytes of transport header, and a copy of data.
+// The transport header is the caller's to fill.
+func (s *Stack) datagram(rt *route, p wire.Protocol, n int, data []byte, o SendOptions) (f *sim.Frame, transport []byte) {
+	f = s.loop.NewFrame()
+	f.Tag = o.Tag
+	h := f.Append(wire.IPv4MinLen + n)
+	s.putIPv4(h, rt, p)
+	o.apply(h)
+	if len(data) > 0 {
+		c := s.loop.NewChunk(len(data))
+		copy(c.Data, data)
+		f.SetPayload(c, 0, len(data))
+		c.Release()
+	}
+	return f, h[wire.IPv4MinLen:]
 }

@@ -1,6 +1,11 @@
 package tcpstack
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+
+	"labd.dev/tcpstack/wire"
+)
 
 // RouteOrigin says where a route comes from.
 type RouteOrigin uint8
@@ -21,22 +26,90 @@ type Route struct {
 }
 
 // Router finds next hops in a table that its owner keeps outside the stack (the lab's shared graph). It is asked after
-// the stack's own addresses and networks and its static routes. via is zero where dst is on ifc's link. Routes that
-// share cost may be told apart by flow.
+// the stack's own addresses and networks and its static routes. via is zero where dst is on ifc's link. Routes of equal
+// cost may be told apart by flow.
 type Router interface {
 	Lookup(dst netip.Addr, flow uint32) (via netip.Addr, ifc *Interface, ok bool)
 }
 
-// SetRouter installs r; cached routes are looked up anew.
+// SetRouter installs r, and also tells the stack that what r answers has changed: cached routes are looked up anew.
 func (s *Stack) SetRouter(r Router) {
 	s.router = r
 	s.gen++
 }
 
-// SetRoutes replaces the routing table. The interfaces' own networks are always there and need no entry.
+// tableEntry is a Route as lookups need it.
+type tableEntry struct {
+	dst, mask, via uint32 // via 0: on link
+	ifc            *Interface
+}
+
+// SetRoutes replaces the routing table. The interfaces' own networks are always there and need no entry. A route that is
+// not IPv4 or has no interface of this stack is ignored: the lab's validation has refused it.
 func (s *Stack) SetRoutes(routes []Route) {
-	s.routes = append([]Route(nil), routes...)
+	s.routes = s.routes[:0]
+	for _, r := range routes {
+		if r.Ifc == nil || r.Ifc.stack != s || !r.Dst.IsValid() || !r.Dst.Addr().Is4() {
+			continue
+		}
+		e := tableEntry{dst: num4(r.Dst.Masked().Addr()), mask: prefixMask(r.Dst.Bits()), ifc: r.Ifc}
+		if r.Via.Is4() {
+			e.via = num4(r.Via)
+		}
+		s.routes = append(s.routes, e)
+	}
+	// RFC 1812 5.2.4.3: the longest match wins; among equals the one that was given first.
+	slices.SortStableFunc(s.routes, func(a, b tableEntry) int {
+		switch {
+		case a.mask > b.mask:
+			return -1
+		case a.mask < b.mask:
+			return 1
+		}
+		return 0
+	})
 	s.gen++
+}
+
+// lookup finds the next hop to dst, which is not this stack's: on which interface, and which station there.
+func (s *Stack) lookup(dst, flow uint32) (via uint32, ifc *Interface, ok bool) {
+	if dst>>24 == 0 || dst>>24 == 127 || dst>>28 >= 14 {
+		return 0, nil, false
+	}
+	var best uint32
+	for _, i := range s.ifcs {
+		if (dst^i.addr)&i.mask != 0 || (ok && i.mask <= best) {
+			continue
+		}
+		if i.isBroadcast(dst) {
+			return 0, nil, false // RFC 2644: directed broadcasts are not forwarded
+		}
+		via, ifc, best, ok = dst, i, i.mask, true
+	}
+	for k := range s.routes {
+		r := &s.routes[k]
+		if (dst^r.dst)&r.mask != 0 {
+			continue
+		}
+		if ok && best >= r.mask {
+			break
+		}
+		if r.via != 0 {
+			return r.via, r.ifc, true
+		}
+		return dst, r.ifc, true
+	}
+	if ok || s.router == nil {
+		return via, ifc, ok
+	}
+	hop, out, found := s.router.Lookup(addr4(dst), flow)
+	if !found || out == nil {
+		return 0, nil, false
+	}
+	if hop.Is4() {
+		return num4(hop), out, true
+	}
+	return dst, out, true
 }
 
 // route is a next hop that was found before: what a connection keeps instead of looking its peer up for every segment.
@@ -44,18 +117,120 @@ func (s *Stack) SetRoutes(routes []Route) {
 type route struct {
 	src, dst uint32 // own address and the peer's
 	flow     uint32
-	gen      uint32
+	gen      uint32 // of the stack when it was looked up
 	ifc      *Interface
+	nb       *neighbour // nil: the stack itself
 }
 
+// routeSlots is how many routes the stack remembers for its own datagrams; connections keep theirs.
+const routeSlots = 64
+
 // route finds the way from src (zero: the address of the outgoing interface) to dst. flow chooses among routes of equal
-// cost; flowHash makes it. The error is ErrNoRoute or ErrBadAddress.
+// cost; flowHash makes it. The route is shared: its holder changes nothing in it. The error is ErrNoRoute or
+// ErrBadAddress.
 func (s *Stack) route(src, dst netip.Addr, flow uint32) (*route, error) {
-	return nil, ErrNoRoute
+	var from uint32
+	if src.Is4() && !src.IsUnspecified() {
+		from = num4(src)
+		if !s.isLocal(from) {
+			return nil, ErrBadAddress
+		}
+	} else if src.IsValid() && !src.IsUnspecified() {
+		return nil, ErrBadAddress
+	}
+	if !dst.Is4() {
+		return nil, ErrBadAddress
+	}
+	return s.route4(from, num4(dst), flow)
+}
+
+func (s *Stack) route4(src, dst, flow uint32) (*route, error) {
+	if s.router == nil {
+		flow = 0 // the table has no routes of equal cost
+	}
+	slot := &s.cache[mix32(dst^flow, src)%routeSlots]
+	// A route asked for without a source has the source that was found for it: it may be in the slot of either.
+	if r := *slot; r != nil && r.dst == dst && r.flow == flow && r.src == src && r.gen == s.gen {
+		return r, nil
+	}
+	r := &route{src: src, dst: dst, flow: flow}
+	if err := s.resolve(r); err != nil {
+		return nil, err
+	}
+	if src == 0 {
+		slot = &s.cache[mix32(dst^flow, r.src)%routeSlots]
+		if c := *slot; c != nil && *c == *r {
+			return c, nil
+		}
+	}
+	*slot = r
+	return r, nil
+}
+
+// resolve looks r's next hop up.
+func (s *Stack) resolve(r *route) error {
+	if s.isLocal(r.dst) {
+		r.ifc, r.nb, r.gen = s.lo.ifc, nil, s.gen
+		if r.src == 0 {
+			r.src = r.dst
+		}
+		return nil
+	}
+	via, ifc, ok := s.lookup(r.dst, r.flow)
+	if !ok || r.src>>24 == 127 {
+		return ErrNoRoute
+	}
+	nb := ifc.neighbour(via)
+	if nb == nil {
+		return ErrNoRoute
+	}
+	r.ifc, r.nb, r.gen = ifc, nb, s.gen
+	if r.src == 0 {
+		r.src = ifc.addr
+	}
+	return nil
 }
 
 // source is the local address that datagrams on this route carry.
 func (r *route) source() netip.Addr { return addr4(r.src) }
 
 // mtu is the largest datagram, IP header included, that leaves on this route in one piece.
-func (r *route) mtu() int { return r.ifc.cfg.MTU }
+func (r *route) mtu() int { return r.ifc.mtu }
+
+// isLocal reports whether a is an address of this stack.
+func (s *Stack) isLocal(a uint32) bool { return slices.Contains(s.addrs, a) || a>>24 == 127 }
+
+// flowHash names a flow for the choice among routes of equal cost.
+func (s *Stack) flowHash(p wire.Protocol, src, dst netip.AddrPort) uint32 {
+	var a, b uint32
+	if src.Addr().Is4() {
+		a = num4(src.Addr())
+	}
+	if dst.Addr().Is4() {
+		b = num4(dst.Addr())
+	}
+	return s.flowOf(a, b, uint32(src.Port())<<16|uint32(dst.Port()), uint32(p))
+}
+
+// flowOf hashes a flow with the stack's own key, so that routers in a row choose independently.
+func (s *Stack) flowOf(src, dst, ports, proto uint32) uint32 {
+	h := (uint64(src)<<32 | uint64(dst)) ^ s.flowKey
+	h *= 0x9e3779b97f4a7c15
+	h ^= h>>29 ^ (uint64(ports)<<8 | uint64(proto))
+	h *= 0xbf58476d1ce4e5b9
+	return uint32(h >> 32)
+}
+
+func mix32(a, b uint32) uint32 {
+	return uint32((uint64(a)<<32 | uint64(b)) * 0x9e3779b97f4a7c15 >> 40)
+}
+
+// addr4 and num4 turn IPv4 addresses into the numbers that packets are handled by, and back.
+func addr4(v uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+func num4(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 
 	"labd.dev/sim"
-	"labd.dev/tcpstack/wire"
 )
 
 // ChecksumMode says when checksums are computed.
@@ -78,12 +77,26 @@ type Stack struct {
 	cfg  Config
 	name string // "node NAME boot N", what the streams' names begin with
 
-	ifcs    []*Interface // in order of AddInterface; ifcs[0] is the loopback
+	ifcs    []*Interface // in order of AddInterface
+	lo      loopback
 	addrs   []uint32     // own addresses, without 127.0.0.0/8
-	routes  []Route
+	routes  []tableEntry // longest prefix first
 	router  Router
 	gen     uint32 // of everything that a cached route depends on
+	cache   [routeSlots]*route
+	flowKey uint64
+	ipID    uint16 // of the last datagram that was given one
 	stopped bool
+
+	neighbours []*neighbour // all interfaces', in no order that matters
+	forwards   forwardCache
+	frags      reassembly
+	icmpLimit  errorLimit
+	udp        map[uint16]*UDPSocket  // by local port, chained
+	echo       map[uint16]*EchoSocket // by identifier
+
+	count [numCounters]uint64
+	drops [numDropReasons]uint64
 
 	ports ephemeralPorts
 	tcp   tcpState
@@ -96,8 +109,12 @@ func New(loop *sim.Loop, id *sim.Identity, cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{loop: loop, id: id, cfg: cfg, gen: 1}
+	s := &Stack{loop: loop, id: id, cfg: cfg, gen: 1, udp: make(map[uint16]*UDPSocket), echo: make(map[uint16]*EchoSocket)}
 	s.name = fmt.Sprintf("node %s boot %d", cfg.Name, id.Boots)
+	s.lo.init(s)
+	s.frags.init(s)
+	s.flowKey = s.stream("flow").Uint64(0)
+	s.ipID = uint16(s.stream("ip id").Uint64(0))
 	s.ports.init(s.stream("ports"))
 	if err := s.tcpInit(); err != nil {
 		return nil, err
@@ -121,22 +138,11 @@ func (s *Stack) Shutdown() {
 	}
 	s.stopped = true
 	s.tcpShutdown()
-}
-
-// Receive takes a frame that arrived at ifc, Ethernet header first, and owns it.
-func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
-	f.Release()
-}
-
-// Counter is one of the stack's counters, as "ip.received".
-type Counter struct {
-	Name  string
-	Value uint64
-}
-
-// Counters lists the counters, sorted by name.
-func (s *Stack) Counters() []Counter {
-	return s.tcpCounters(nil)
+	s.lo.release()
+	s.frags.release()
+	for _, n := range s.neighbours {
+		n.release()
+	}
 }
 
 // ICMPError is an ICMP error that concerns something this stack sent, or the stack's own finding of the same kind (no
@@ -147,15 +153,3 @@ type ICMPError struct {
 	To         netip.AddrPort // where the packet was going
 	MTU        int            // of the next hop (fragmentation needed), else 0
 }
-
-// mac4 and friends keep addresses as numbers where packets are handled.
-func addr4(v uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
-}
-
-func num4(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-}
-
-var _ wire.MAC
