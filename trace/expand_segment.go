@@ -1,0 +1,103 @@
+package trace
+
+import (
+	"math"
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+	"labd.dev/tcpstack/congestion"
+)
+
+// Bits of KindTCPConnectionStarted's flags and of a segment record's last word (see tcpstack/record.go).
+const (
+	startedInitiator = 1 << iota
+	startedSACK
+	startedTS
+	startedECN
+
+	segmentHasTS = 1
+)
+
+const (
+	flagSYN = 0x02
+	flagACK = 0x10
+)
+
+func startedFields(r *sim.Record, cc uint8, m *[moreWords]uint32) []Field {
+	w := &r.W
+	role := "responder"
+	if r.Flags&startedInitiator != 0 {
+		role = "initiator"
+	}
+	has := func(bit uint8) bool { return r.Flags&bit != 0 }
+	return []Field{
+		{"local", endpoint(m[0:4], w[2]>>16)}, {"remote", endpoint(m[4:8], w[2]&0xffff)}, {"role", role},
+		{"iss", num(w[0])}, {"irs", num(w[1])}, {"cc", congestion.ID(cc).String()}, {"mss", num(w[3] >> 16)},
+		{"wscale_snd", num(w[3] >> 8 & 0xff)}, {"wscale_rcv", num(w[3] & 0xff)},
+		{"sack", has(startedSACK)}, {"ts", has(startedTS)}, {"ecn", has(startedECN)},
+	}
+}
+
+// endpoint prints an address in four words and a port.
+func endpoint(w []uint32, port uint32) string {
+	var a [16]byte
+	for i, v := range w {
+		a[4*i], a[4*i+1], a[4*i+2], a[4*i+3] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), uint16(port)).String()
+}
+
+// segmentFields expands what sent and received segments have in common. Stream offsets count data bytes from 0: off is
+// that of the segment's first byte, ack_off that of the byte the sender of the ACK waits for.
+func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
+	w := &r.W
+	shift := w[5] >> 4 & 0xf
+	if r.Flags&flagSYN != 0 {
+		// RFC 7323 2.2: "The window field in a segment where the SYN bit is set [...] MUST NOT be scaled."
+		shift = 0
+	}
+	win := w[2] & 0xffff
+	f := []Field{{"pkt", x.names.Packet(r.Pkt)}, {"seq", num(w[0])}, {"ack", num(w[1])}}
+	if end := x.tcp[endKey{r.Node, r.Conn}]; end != nil {
+		seqBase, ackBase := end.iss+1, end.irs+1
+		if r.Kind == tcpstack.KindTCPSegmentReceived {
+			seqBase, ackBase = ackBase, seqBase
+		}
+		if r.Flags&flagSYN == 0 {
+			f = append(f, Field{"off", long(w[5]>>24, w[0]-seqBase)})
+			if r.Flags&flagACK != 0 {
+				f = append(f, Field{"ack_off", long(w[5]>>16&0xff, w[1]-ackBase)})
+			}
+		}
+	}
+	f = append(f, Field{"len", num(w[2] >> 16)}, Field{"flags", FlagNames(r.Flags)}, Field{"win", num(win)},
+		Field{"win_scaled", num(win << shift)}, Field{"opts", optionFields(r, more)})
+	if r.Kind == tcpstack.KindTCPSegmentSent {
+		f = append(f, Field{"tx_count", num(w[5] >> 8 & 0xff)})
+	}
+	return append(f, Field{"state", tcpstack.State(r.Aux).String()})
+}
+
+// optionFields expands a segment's options.
+func optionFields(r *sim.Record, more []sim.Record) []Field {
+	f := []Field{}
+	if r.W[5]&segmentHasTS != 0 {
+		f = append(f, Field{"ts_val", num(r.W[3])}, Field{"ts_ecr", num(r.W[4])})
+	}
+	return f
+}
+
+// metricsFields expands what a connection says of its sender.
+func metricsFields(w *[6]uint32, limit uint8, m *[moreWords]uint32) []Field {
+	f := []Field{
+		{"cwnd", num(w[0])}, {"ssthresh", num(w[1])}, {"inflight", num(w[2])}, {"srtt_us", num(w[3])},
+		{"rttvar_us", num(m[0])}, {"min_rtt_us", num(m[1])}, {"rto_us", num(w[4])}, {"snd_wnd", num(w[5])},
+		{"rcv_wnd", num(m[2])}, {"pacing_Bps", long(m[4], m[5])}, {"delivery_Bps", long(m[6], m[7])},
+		{"notsent", num(m[3])}, {"limited", tcpstack.Limit(limit).String()},
+	}
+	if name := congestion.ID(m[10]).VariableName(); name != "" {
+		f = append(f, Field{"cc", []Field{{name, math.Float64frombits(long(m[8], m[9]))}}})
+	}
+	return f
+}
