@@ -1,0 +1,317 @@
+package orchestrator
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/hashicorp/go-memdb"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// Quotas, checked when a command is applied, so that no two that were proposed at once can pass them together.
+const (
+	// maxLabs bounds the standing labs; a lab of two hosts takes some tens of kB here.
+	maxLabs = 10_000
+	// maxRuns bounds the runs that are kept, each with a directory on a worker's disk.
+	maxRuns = 10_000
+	// maxInputs bounds one lab's journal: every one is replayed when the lab is rebuilt.
+	maxInputs = 100_000
+	// maxFiles and maxFilesBytes bound uploaded content.
+	maxFiles      = 100_000
+	maxFilesBytes = 16 << 30
+	// keptRequests is for how many further log entries a carried out request is remembered, so that its repetition is
+	// not: at 2,000 commits a second, 50 s of them, longer than a client retries.
+	keptRequests = 100_000
+	// keptResults bounds what of a run's results is kept in Raft; its directory holds them all.
+	keptResults = 1_000
+)
+
+// applier applies one command to one write transaction. Nothing that it decides depends on anything but the two.
+type applier struct {
+	txn   *memdb.Txn
+	view  view
+	index uint64 // of the command in the Raft log
+	now   int64  // the proposer's wall clock, ns since 1970
+}
+
+// result is what applying a command came to: an outcome, or why nothing was changed.
+type result struct {
+	outcome  *controlv1.RequestOutcome
+	repeated bool // the request was carried out before; outcome is of then
+	refused  *Refusal
+}
+
+// errUnknownCommand means that the log was written by a newer version. Going on without the command would make this
+// server's state differ from the others'.
+var errUnknownCommand = errors.New("the log holds a command that this version does not know; a newer labd has written it")
+
+// apply carries a command out. An error stops the server.
+func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error) {
+	txn := db.Txn(true)
+	defer txn.Abort()
+	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs()}
+	kind := kindOf(cmd)
+	if kind == "" {
+		return result{}, errUnknownCommand
+	}
+	if past := a.view.request(cmd.GetRequestId()); past != nil {
+		return repeated(past, kind), nil
+	}
+	outcome, refused := a.dispatch(cmd)
+	if refused != nil {
+		return result{refused: refused}, nil
+	}
+	outcome.Kind = kind
+	if cmd.GetRequestId() != "" {
+		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome})
+	}
+	txn.Commit()
+	return result{outcome: outcome}, nil
+}
+
+// kindOf names a command's kind as its field is named; empty if this version does not know it.
+func kindOf(cmd *controlv1.Command) string {
+	m := cmd.ProtoReflect()
+	if fd := m.WhichOneof(m.Descriptor().Oneofs().ByName("kind")); fd != nil && len(m.GetUnknown()) == 0 {
+		return string(fd.Name())
+	}
+	return ""
+}
+
+// repeated answers a request that was carried out before.
+func repeated(past *controlv1.RequestState, kind string) result {
+	if past.GetOutcome().GetKind() != kind {
+		return result{refused: refuse(labv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
+			"request id %q was used before, for another kind of request", past.GetRequestId())}
+	}
+	return result{outcome: past.GetOutcome(), repeated: true}
+}
+
+func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *Refusal) {
+	switch k := cmd.GetKind().(type) {
+	case *controlv1.Command_CreateLab:
+		return a.createLab(k.CreateLab)
+	case *controlv1.Command_DeleteLab:
+		return a.deleteLab(k.DeleteLab)
+	case *controlv1.Command_AssignLab:
+		return a.assignLab(k.AssignLab)
+	case *controlv1.Command_AppendInput:
+		return a.appendInput(k.AppendInput)
+	case *controlv1.Command_MarkReached:
+		return a.markReached(k.MarkReached)
+	case *controlv1.Command_CreateRun:
+		return a.createRun(k.CreateRun)
+	case *controlv1.Command_EndRun:
+		return a.endRun(k.EndRun)
+	case *controlv1.Command_DeleteRun:
+		return a.deleteRun(k.DeleteRun)
+	case *controlv1.Command_AddFile:
+		return a.addFile(k.AddFile)
+	}
+	panic("a command has a kind that dispatch lacks") // kindOf let it pass
+}
+
+func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, *Refusal) {
+	if a.view.labNamed(c.GetSpec().GetName()) != nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "a lab %q is there already", c.GetSpec().GetName())
+	}
+	if !a.count(counterLabs, +1, maxLabs) {
+		return nil, overQuota("labs", maxLabs)
+	}
+	a.insert(tableLabs, &controlv1.LabState{
+		Id: c.GetLabId(), Spec: c.GetSpec(), CreatedUnixNs: a.now, Worker: c.GetWorker(), Epoch: 1,
+	})
+	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
+}
+
+func (a *applier) deleteLab(c *controlv1.DeleteLab) (*controlv1.RequestOutcome, *Refusal) {
+	lab := a.view.lab(c.GetLabId())
+	if lab == nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
+	}
+	a.deleteInputs(lab.GetId())
+	a.remove(tableLabs, lab)
+	a.count(counterLabs, -1, maxLabs)
+	return &controlv1.RequestOutcome{LabId: lab.GetId()}, nil
+}
+
+func (a *applier) assignLab(c *controlv1.AssignLab) (*controlv1.RequestOutcome, *Refusal) {
+	if lab := a.view.lab(c.GetLabId()); lab != nil && lab.GetEpoch() == c.GetEpoch() {
+		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.Epoch, l.Worker = lab.GetEpoch()+1, c.GetWorker() }))
+	} else if run := a.view.run(c.GetLabId()); run != nil && run.GetEpoch() == c.GetEpoch() && run.GetEndedUnixNs() == 0 {
+		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Epoch, r.Worker = run.GetEpoch()+1, c.GetWorker() }))
+	} else {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone or was given away meanwhile")
+	}
+	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
+}
+
+func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutcome, *Refusal) {
+	lab, run := a.view.lab(c.GetLabId()), a.view.run(c.GetLabId())
+	var journaled uint64
+	switch {
+	case lab != nil && lab.GetEpoch() == c.GetEpoch():
+		journaled = lab.GetInputs()
+	case run != nil && run.GetEpoch() == c.GetEpoch() && run.GetEndedUnixNs() == 0:
+		journaled = run.GetInputs()
+	default:
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone, or was rebuilt meanwhile")
+	}
+	index := c.GetEntry().GetIndex()
+	if journaled >= maxInputs {
+		return nil, overQuota("inputs of a lab", maxInputs)
+	}
+	if index != journaled+1 {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER,
+			"the worker stamped input %d after input %d", index, journaled)
+	}
+	a.insert(tableInputs, &controlv1.InputState{LabId: c.GetLabId(), Entry: c.GetEntry()})
+	if lab != nil {
+		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.Inputs = index }))
+	} else {
+		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Inputs = index }))
+	}
+	return &controlv1.RequestOutcome{
+		LabId:    c.GetLabId(),
+		Stamp:    &labv1.Stamp{Index: index, TNs: c.GetEntry().GetTNs()},
+		ObjectId: inputID(c.GetEntry().GetInput()),
+	}, nil
+}
+
+func (a *applier) markReached(c *controlv1.MarkReached) (*controlv1.RequestOutcome, *Refusal) {
+	lab := a.view.lab(c.GetLabId())
+	if lab == nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
+	}
+	a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.ReachedNs = max(lab.GetReachedNs(), c.GetTNs()) }))
+	return &controlv1.RequestOutcome{LabId: lab.GetId()}, nil
+}
+
+func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, *Refusal) {
+	if !a.count(counterRuns, +1, maxRuns) {
+		return nil, overQuota("runs", maxRuns)
+	}
+	if len(c.GetJournal()) > maxInputs {
+		return nil, overQuota("inputs of a run", maxInputs)
+	}
+	a.count(counterRunNumbers, +1, math.MaxUint64)
+	number := a.view.counter(counterRunNumbers)
+	id := fmt.Sprintf("%s-%d", c.GetName(), number)
+	for _, e := range c.GetJournal() {
+		a.insert(tableInputs, &controlv1.InputState{LabId: id, Entry: e})
+	}
+	a.insert(tableRuns, &controlv1.RunState{
+		Id: id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
+		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Worker: c.GetWorker(), Epoch: 1,
+		Inputs: uint64(len(c.GetJournal())), Number: number,
+	})
+	return &controlv1.RequestOutcome{LabId: id}, nil
+}
+
+// endRun keeps a run's result and drops what only its carrying out needed.
+func (a *applier) endRun(c *controlv1.EndRun) (*controlv1.RequestOutcome, *Refusal) {
+	run := a.view.run(c.GetRunId())
+	if run == nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "the run is gone")
+	}
+	if run.GetEndedUnixNs() == 0 {
+		a.insert(tableRuns, with(run, func(r *controlv1.RunState) {
+			r.EndedUnixNs, r.Result = a.now, c.GetResult()
+			r.LabYaml, r.Manifest = nil, nil
+		}))
+	}
+	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
+}
+
+func (a *applier) deleteRun(c *controlv1.DeleteRun) (*controlv1.RequestOutcome, *Refusal) {
+	run := a.view.run(c.GetRunId())
+	if run == nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "the run is gone")
+	}
+	a.deleteInputs(run.GetId())
+	a.remove(tableRuns, run)
+	a.count(counterRuns, -1, maxRuns)
+	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
+}
+
+func (a *applier) addFile(c *controlv1.AddFile) (*controlv1.RequestOutcome, *Refusal) {
+	if a.view.file(c.GetSha256()) == nil {
+		if !a.count(counterFiles, +1, maxFiles) {
+			return nil, overQuota("files", maxFiles)
+		}
+		if c.GetSizeBytes() > maxFilesBytes || !a.count(counterFileBytes, int64(c.GetSizeBytes()), maxFilesBytes) {
+			return nil, overQuota("bytes of files", maxFilesBytes)
+		}
+		a.insert(tableFiles, &controlv1.FileState{Sha256: c.GetSha256(), SizeBytes: c.GetSizeBytes()})
+	}
+	return &controlv1.RequestOutcome{}, nil
+}
+
+// remember keeps a request's outcome and forgets those that are too old.
+func (a *applier) remember(r *controlv1.RequestState) {
+	a.insert(tableRequests, r)
+	for _, past := range oldestRequests(a.view, a.index) {
+		a.remove(tableRequests, past)
+	}
+}
+
+// oldestRequests lists the requests that are no longer kept when the log is at index.
+func oldestRequests(v view, index uint64) []*controlv1.RequestState {
+	it := v.list(tableRequests, "raft_index")
+	var old []*controlv1.RequestState
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		r := obj.(*controlv1.RequestState)
+		if r.GetRaftIndex()+keptRequests > index {
+			break
+		}
+		old = append(old, r)
+	}
+	return old
+}
+
+// count changes a counter unless that would take it above a limit.
+func (a *applier) count(name string, delta int64, limit uint64) bool {
+	value := a.view.counter(name) + uint64(delta)
+	if value > limit {
+		return false
+	}
+	a.insert(tableCounters, &controlv1.CounterState{Name: name, Value: value})
+	return true
+}
+
+// with gives a changed copy of an object. The copy shares what the change leaves alone, as objects never change.
+func with[M proto.Message](object M, change func(M)) M {
+	from := object.ProtoReflect()
+	to := from.New()
+	from.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(fd, v)
+		return true
+	})
+	to.SetUnknown(from.GetUnknown())
+	changed := to.Interface().(M)
+	change(changed)
+	return changed
+}
+
+func (a *applier) deleteInputs(lab string) {
+	for _, e := range a.view.inputs(lab, 0, 0) {
+		a.remove(tableInputs, &controlv1.InputState{LabId: lab, Entry: e})
+	}
+}
+
+func (a *applier) insert(table string, obj any) {
+	if err := a.txn.Insert(table, obj); err != nil {
+		panic(fmt.Sprintf("store: insert into %s: %v", table, err)) // an object without its key
+	}
+}
+
+func (a *applier) remove(table string, obj any) {
+	if err := a.txn.Delete(table, obj); err != nil {
+		panic(fmt.Sprintf("store: delete from %s: %v", table, err))
+	}
+}

@@ -1,0 +1,253 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	controlv1 "labd.dev/proto/control/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// Config says what a Controller is made of.
+type Config struct {
+	// RaftDir holds the log and the snapshots; empty: they are kept in memory and gone with the Controller.
+	RaftDir string
+	// FilesDir holds uploaded content.
+	FilesDir string
+	// ServerID names this server in Raft, the same at each start.
+	ServerID string
+	// Worker hosts the labs; WorkerName is its name.
+	Worker     workerv1.WorkerServiceClient
+	WorkerName string
+	// Logger hears what goes on; nil: nobody does.
+	Logger *slog.Logger
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.FilesDir == "":
+		return errors.New("orchestrator: no directory for files")
+	case c.ServerID == "":
+		return errors.New("orchestrator: no server id")
+	case c.Worker == nil || c.WorkerName == "":
+		return errors.New("orchestrator: no worker")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Controller is one server of the controller. Its methods may be called from any goroutine.
+type Controller struct {
+	conf  Config
+	log   *slog.Logger
+	store *Store
+	blobs *blobs
+	node  *raftNode
+
+	ctx    context.Context // ends when the Controller closes
+	cancel context.CancelFunc
+	loop   sync.WaitGroup // of the goroutine that follows leadership
+
+	mu       sync.Mutex          // guards what is below
+	lead     *leadership         // nil while this server does not lead
+	changed  chan struct{}       // closed when lead changes
+	openFate map[string]*labFate // by lab id: stamped inputs whose commit's fate was open when leadership was lost
+}
+
+// labFate is a stamped input of which it is not known whether it was committed.
+type labFate struct{ index, epoch uint64 }
+
+// Open starts a server on the state it finds, or on none. It returns before the server leads; calls wait for that.
+func Open(conf Config) (*Controller, error) {
+	if err := conf.check(); err != nil {
+		return nil, err
+	}
+	store, err := newStore()
+	if err != nil {
+		return nil, err
+	}
+	files, err := openBlobs(conf.FilesDir)
+	if err != nil {
+		return nil, err
+	}
+	dir := conf.RaftDir
+	if dir != "" {
+		dir = filepath.Clean(dir)
+	}
+	node, err := openRaft(dir, conf.ServerID, newFSM(store), conf.Logger)
+	if err != nil {
+		return nil, err
+	}
+	c := &Controller{conf: conf, log: conf.Logger, store: store, blobs: files, node: node,
+		changed: make(chan struct{}), openFate: make(map[string]*labFate)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.loop.Go(c.followLeadership)
+	return c, nil
+}
+
+// Failed is closed when the server cannot go on: its log holds what it cannot understand. Err tells why.
+func (c *Controller) Failed() <-chan struct{} { return c.node.fsm.halted }
+
+// Err tells why Failed was closed.
+func (c *Controller) Err() error {
+	if c.node.fsm.hasHalted() {
+		return c.node.fsm.cause
+	}
+	return nil
+}
+
+// Close stops the server: it remembers how far the labs have come, and leaves nothing running. Labs go on at the worker
+// until that is closed.
+func (c *Controller) Close(ctx context.Context) error {
+	if l := c.leading(); l != nil {
+		l.markReached(ctx)
+	}
+	c.cancel()
+	c.loop.Wait()
+	return c.node.close()
+}
+
+// leading gives the current leadership, nil if there is none or it is not open yet.
+func (c *Controller) leading() *leadership {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lead
+}
+
+// leader waits until this server leads, and makes sure that it still does: what a call then reads from the store holds
+// every change that was acknowledged before the call began.
+func (c *Controller) leader(ctx context.Context) (*leadership, error) {
+	for {
+		c.mu.Lock()
+		l, changed := c.lead, c.changed
+		c.mu.Unlock()
+		if l != nil {
+			if err := c.node.raft.VerifyLeader().Error(); err != nil {
+				return nil, proposalError(err)
+			}
+			return l, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.ctx.Done():
+			return nil, notLeading()
+		case <-c.node.fsm.halted:
+			return nil, storageError(c.node.fsm.cause)
+		case <-time.After(leaderWait):
+			return nil, notLeading()
+		}
+	}
+}
+
+// leaderWait is how long a call waits for this server to lead: longer than a lone server needs to elect itself.
+const leaderWait = 10 * time.Second
+
+// followLeadership opens and closes this server's leadership as Raft gives and takes it.
+func (c *Controller) followLeadership() {
+	var l *leadership
+	stop := func() {
+		if l != nil {
+			c.setLead(nil)
+			l.close()
+			l = nil
+		}
+	}
+	defer stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case leads := <-c.node.leaderCh:
+			stop()
+			if !leads {
+				continue
+			}
+			var err error
+			if l, err = c.takeLead(); err != nil {
+				c.log.Error("cannot lead", "error", err)
+				l = nil
+				continue
+			}
+			c.setLead(l)
+		}
+	}
+}
+
+func (c *Controller) setLead(l *leadership) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lead = l
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// takeLead makes a new leadership's state: all of the log is applied, inputs whose fate was open are settled, and every
+// lab that the worker does not run is given to it under a new epoch.
+func (c *Controller) takeLead() (*leadership, error) {
+	if err := c.node.raft.Barrier(barrierTimeout).Error(); err != nil {
+		return nil, fmt.Errorf("barrier: %w", err)
+	}
+	l := newLeadership(c)
+	held, err := l.held(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.settleFates()
+	v := c.store.view()
+	for _, lab := range v.labs() {
+		if err := l.adopt(held, lab.GetId(), lab.GetEpoch()); err != nil {
+			return nil, err
+		}
+	}
+	for _, run := range v.runs() {
+		if run.GetEndedUnixNs() != 0 {
+			continue
+		}
+		if err := l.adopt(held, run.GetId(), run.GetEpoch()); err != nil {
+			return nil, err
+		}
+	}
+	l.start()
+	return l, nil
+}
+
+// barrierTimeout bounds the wait for the log to be applied.
+const barrierTimeout = 30 * time.Second
+
+// settleFates lets each input whose commit's fate was open take effect, or not, as the log says.
+func (c *Controller) settleFates() {
+	c.mu.Lock()
+	fates := c.openFate
+	c.openFate = make(map[string]*labFate)
+	c.mu.Unlock()
+	v := c.store.view()
+	for lab, f := range fates {
+		ctx, cancel := context.WithTimeout(c.ctx, workerTimeout)
+		var err error
+		if entry := v.input(lab, f.index); entry != nil {
+			_, err = c.conf.Worker.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: lab, Epoch: f.epoch, Entry: entry})
+		} else {
+			_, err = c.conf.Worker.AbandonInput(ctx, &workerv1.AbandonInputRequest{LabId: lab, Epoch: f.epoch, Index: f.index})
+		}
+		cancel()
+		if err != nil {
+			c.log.Error("input could not be settled", "lab", lab, "input", f.index, "error", err)
+		}
+	}
+}
+
+// propose commits a command of this server's own or of a caller's.
+func (c *Controller) propose(requestID string, cmd *controlv1.Command) (result, error) {
+	cmd.RequestId = requestID
+	cmd.NowUnixNs = time.Now().UnixNano()
+	return c.node.propose(cmd)
+}

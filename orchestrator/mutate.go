@@ -1,0 +1,191 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+const (
+	// maxRequestID bounds a request id; a UUID has 36 characters.
+	maxRequestID = 64
+	// pushBytes is how much of a file goes to the worker in one message.
+	pushBytes = 256 << 10
+)
+
+func checkRequestID(id string) error {
+	if id == "" || len(id) > maxRequestID {
+		return invalid("request_id", "it must have 1 to %d characters", maxRequestID)
+	}
+	return nil
+}
+
+// target is the lab or the run that an input is for.
+type target struct {
+	labID string
+	epoch uint64
+}
+
+// giveInput journals an input and lets it take effect: the worker stamps it, the stamped input is committed in Raft, and
+// then the worker goes on with it. The lab's inputs go this way one at a time, so that an abandoned stamp leaves no gap
+// in the journal.
+func (l *leadership) giveInput(ctx context.Context, requestID string, t target, in *labv1.Input) (*controlv1.RequestOutcome, error) {
+	host, err := l.running(t.labID, t.epoch)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.c.pushFiles(ctx, inputFiles(in)); err != nil {
+		return nil, err
+	}
+	select {
+	case <-host.gate:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.ctx.Done():
+		return nil, notLeading()
+	}
+	defer func() { host.gate <- struct{}{} }()
+	if past, err := l.c.pastRequest(requestID, "append_input"); past != nil || err != nil {
+		return past, err
+	}
+	return l.stampAndCommit(ctx, requestID, t, in)
+}
+
+func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t target, in *labv1.Input) (*controlv1.RequestOutcome, error) {
+	// From the stamp on, the lab waits for the input's fate: a caller that goes away must not leave it waiting.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workerTimeout)
+	defer cancel()
+	stamp, err := l.c.conf.Worker.StampInput(ctx, &workerv1.StampInputRequest{LabId: t.labID, Epoch: t.epoch, Input: in})
+	if err != nil {
+		return nil, err
+	}
+	entry := &labv1.JournalEntry{Index: stamp.GetIndex(), TNs: stamp.GetTNs(), Input: stamp.GetInput()}
+	res, err := l.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
+		AppendInput: &controlv1.AppendInput{LabId: t.labID, Epoch: t.epoch, Entry: entry}}})
+	if errors.Is(err, errFateOpen) {
+		l.c.rememberFate(t, entry.GetIndex())
+		return nil, err
+	}
+	if err != nil || res.repeated {
+		_, abandonErr := l.c.conf.Worker.AbandonInput(ctx, &workerv1.AbandonInputRequest{
+			LabId: t.labID, Epoch: t.epoch, Index: entry.GetIndex()})
+		return res.outcome, errors.Join(err, abandonErr)
+	}
+	_, err = l.c.conf.Worker.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: t.labID, Epoch: t.epoch, Entry: entry})
+	if err != nil {
+		return nil, fmt.Errorf("input %d is journaled but could not take effect: %w", entry.GetIndex(), err)
+	}
+	return res.outcome, nil
+}
+
+// rememberFate keeps a stamped input to be settled when this server leads again.
+func (c *Controller) rememberFate(t target, index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.openFate[t.labID] = &labFate{index: index, epoch: t.epoch}
+}
+
+// pastRequest finds what a request came to when it was carried out before; nil if it was not.
+func (c *Controller) pastRequest(requestID, kind string) (*controlv1.RequestOutcome, error) {
+	past := c.store.view().request(requestID)
+	if past == nil {
+		return nil, nil
+	}
+	res := repeated(past, kind)
+	if res.refused != nil {
+		return nil, res.refused
+	}
+	return res.outcome, nil
+}
+
+// haveFiles refuses what names content that was not uploaded.
+func (c *Controller) haveFiles(files []*labv1.FileRef) error {
+	v := c.store.view()
+	for _, f := range files {
+		if v.file(f.GetSha256()) == nil {
+			return refuse(labv1.ErrorReason_ERROR_REASON_FILE_MISSING,
+				"the content of %q (SHA-256 %s) has not been uploaded", f.GetPath(), f.GetSha256())
+		}
+	}
+	return nil
+}
+
+// pushFiles sees to it that the worker holds content before anything that names it commits.
+func (c *Controller) pushFiles(ctx context.Context, files []*labv1.FileRef) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := c.haveFiles(files); err != nil {
+		return err
+	}
+	ask := &workerv1.MissingBlobsRequest{}
+	for _, f := range files {
+		ask.Sha256 = append(ask.Sha256, f.GetSha256())
+	}
+	missing, err := c.conf.Worker.MissingBlobs(ctx, ask)
+	if err != nil {
+		return fmt.Errorf("ask the worker for missing files: %w", err)
+	}
+	for _, sum := range missing.GetSha256() {
+		if err := c.pushFile(ctx, sum); err != nil {
+			return fmt.Errorf("give file %s to the worker: %w", sum, err)
+		}
+	}
+	return nil
+}
+
+func (c *Controller) pushFile(ctx context.Context, sum string) error {
+	f, err := c.blobs.open(sum)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream if it is left half-way
+	stream, err := c.conf.Worker.PutBlob(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&workerv1.PutBlobRequest{Sha256: sum}); err != nil {
+		return streamError(stream, err)
+	}
+	buf := make([]byte, pushBytes)
+	for {
+		n, err := f.Read(buf)
+		if n > 0 {
+			if err := stream.Send(&workerv1.PutBlobRequest{Data: buf[:n]}); err != nil {
+				return streamError(stream, err)
+			}
+		}
+		if err == io.EOF {
+			_, err := stream.CloseAndRecv()
+			return err
+		}
+		if err != nil {
+			return storageError(err)
+		}
+	}
+}
+
+// streamError is why a stream broke: Send itself only says that it did.
+func streamError(stream interface {
+	CloseAndRecv() (*workerv1.PutBlobResponse, error)
+}, err error) error {
+	if errors.Is(err, io.EOF) {
+		_, err = stream.CloseAndRecv()
+	}
+	return err
+}
+
+// hasEnded tells whether a worker's error says that a run had ended before an input could be stamped.
+func hasEnded(err error) bool {
+	return status.Code(err) == codes.FailedPrecondition
+}

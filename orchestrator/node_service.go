@@ -1,0 +1,83 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+type nodeService struct {
+	labv1.UnimplementedNodeServiceServer
+	c *Controller
+}
+
+func (s *nodeService) ListNodes(ctx context.Context, req *labv1.ListNodesRequest) (*labv1.ListNodesResponse, error) {
+	_, st, err := s.c.labStatus(ctx, req.GetLab())
+	if err != nil {
+		return nil, err
+	}
+	return &labv1.ListNodesResponse{Nodes: st.GetNodes()}, nil
+}
+
+func (s *nodeService) GetNode(ctx context.Context, req *labv1.GetNodeRequest) (*labv1.GetNodeResponse, error) {
+	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range st.GetNodes() {
+		if n.GetName() == req.GetNode() {
+			return &labv1.GetNodeResponse{Node: n}, nil
+		}
+	}
+	return nil, noNode(lab.GetSpec(), req.GetNode())
+}
+
+func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest) (*labv1.ListConnsResponse, error) {
+	lab, _, err := s.c.runningLab(ctx, req.GetLab())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetNode() != "" && !hasNode(lab.GetSpec(), req.GetNode()) {
+		return nil, noNode(lab.GetSpec(), req.GetNode())
+	}
+	conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode()})
+	if err != nil {
+		return nil, err
+	}
+	resp := &labv1.ListConnsResponse{}
+	for _, conn := range conns.GetConns() {
+		if req.GetConn() == "" || conn.GetConn() == req.GetConn() {
+			resp.Conns = append(resp.Conns, conn)
+		}
+	}
+	return resp, nil
+}
+
+func hasNode(spec *labv1.LabSpec, name string) bool {
+	for _, n := range spec.GetNodes() {
+		if n.GetName() == name {
+			return true
+		}
+	}
+	return false
+}
+
+func noNode(spec *labv1.LabSpec, name string) error {
+	var names []string
+	for _, n := range spec.GetNodes() {
+		names = append(names, n.GetName())
+	}
+	return refuse(labv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "lab %q has no node %q; it has %s", spec.GetName(), name, someOf(names))
+}
+
+// someOf lists a few names.
+func someOf(names []string) string {
+	const shown = 8
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+}

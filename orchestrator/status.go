@@ -1,0 +1,121 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// errorDomain is the domain of every ErrorInfo.
+const errorDomain = "labd.dev"
+
+// retryDelay is what a caller is told to wait where waiting helps.
+const retryDelay = 200 * time.Millisecond
+
+// codeOf gives the gRPC code of each reason.
+var codeOf = map[labv1.ErrorReason]codes.Code{
+	labv1.ErrorReason_ERROR_REASON_INVALID:            codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND:      codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_NO_LAB:             codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_SEVERAL_LABS:       codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_LAB_EXISTS:         codes.AlreadyExists,
+	labv1.ErrorReason_ERROR_REASON_LAB_DIFFERS:        codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_LAB_STARTING:       codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_LAB_FAILED:         codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND:     codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_LINK_NOT_FOUND:     codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_TRANSFER_NOT_FOUND: codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_FAULT_NOT_FOUND:    codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_EXEC_NOT_FOUND:     codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND:      codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_FILE_NOT_FOUND:     codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_FILE_MISSING:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_FILE_CORRUPT:       codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_QUOTA:              codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED:  codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_NOT_LEADER:         codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_STORAGE:            codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_WORKER:             codes.Internal,
+	labv1.ErrorReason_ERROR_REASON_PACKET_NOT_FOUND:   codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_CONN_NOT_FOUND:     codes.NotFound,
+}
+
+// StatusUnary turns a unary call's error into a gRPC status. It is the innermost interceptor of the public services.
+func StatusUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	resp, err := handle(ctx, req)
+	return resp, toStatus(err)
+}
+
+// StatusStream turns a stream's error into a gRPC status.
+func StatusStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return toStatus(handle(srv, ss))
+}
+
+func toStatus(err error) error {
+	var refused *Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return refusalStatus(refused)
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, "the caller went away")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, "the call's time is over")
+	}
+	if s, ok := status.FromError(err); ok {
+		return workerStatus(s)
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+// reasonName is a reason as ErrorInfo carries it.
+func reasonName(r labv1.ErrorReason) string { return strings.TrimPrefix(r.String(), "ERROR_REASON_") }
+
+func refusalStatus(r *Refusal) error {
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reasonName(r.Reason), Domain: errorDomain}}
+	if len(r.Violations) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, v := range r.Violations {
+			bad.FieldViolations = append(bad.FieldViolations,
+				&errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Description})
+		}
+		details = append(details, bad)
+	}
+	if r.Subject != "" {
+		details = append(details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
+			{Subject: r.Subject, Description: r.Message}}})
+	}
+	code := codeOf[r.Reason]
+	if code == codes.Unavailable {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+	}
+	return withDetails(status.New(code, r.Message), details...)
+}
+
+// workerStatus gives a worker's error its reason, unless it has one.
+func workerStatus(s *status.Status) error {
+	if len(s.Details()) > 0 || s.Code() == codes.Canceled || s.Code() == codes.DeadlineExceeded {
+		return s.Err()
+	}
+	return withDetails(s, &errdetails.ErrorInfo{
+		Reason: reasonName(labv1.ErrorReason_ERROR_REASON_WORKER), Domain: errorDomain})
+}
+
+func withDetails(s *status.Status, details ...protoadapt.MessageV1) error {
+	detailed, err := s.WithDetails(details...)
+	if err != nil {
+		return s.Err() // s is OK, which no caller passes
+	}
+	return detailed.Err()
+}

@@ -1,0 +1,285 @@
+package orchestrator
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/go-memdb"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// Tables of the store. Objects are the messages of proto/control/v1/state.proto and are never changed once inserted: a
+// change inserts a changed copy.
+const (
+	tableLabs     = "labs"     // *controlv1.LabState by id, and by name
+	tableRuns     = "runs"     // *controlv1.RunState by id, and by number
+	tableInputs   = "inputs"   // *controlv1.InputState by lab id and index
+	tableFiles    = "files"    // *controlv1.FileState by SHA-256
+	tableRequests = "requests" // *controlv1.RequestState by request id, and by Raft index
+	tableCounters = "counters" // *controlv1.CounterState by name
+)
+
+// Counters.
+const (
+	counterLabs       = "labs"        // kept
+	counterRuns       = "runs"        // kept
+	counterRunNumbers = "run_numbers" // ever made
+	counterFiles      = "files"       // kept
+	counterFileBytes  = "file_bytes"  // kept
+)
+
+func schema() *memdb.DBSchema {
+	byKey := func(table, field string) *memdb.IndexSchema {
+		return &memdb.IndexSchema{Name: "id", Unique: true, Indexer: stringKey{table: table, field: field}}
+	}
+	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
+		tableLabs: {Name: tableLabs, Indexes: map[string]*memdb.IndexSchema{
+			"id":   byKey(tableLabs, "id"),
+			"name": {Name: "name", Unique: true, Indexer: stringKey{table: tableLabs, field: "name"}},
+		}},
+		tableRuns: {Name: tableRuns, Indexes: map[string]*memdb.IndexSchema{
+			"id":     byKey(tableRuns, "id"),
+			"number": {Name: "number", Unique: true, Indexer: numberKey{}},
+		}},
+		tableInputs: {Name: tableInputs, Indexes: map[string]*memdb.IndexSchema{
+			"id": {Name: "id", Unique: true, Indexer: inputKey{}},
+		}},
+		tableFiles: {Name: tableFiles, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableFiles, "sha256")}},
+		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{
+			"id":         byKey(tableRequests, "request_id"),
+			"raft_index": {Name: "raft_index", Unique: true, Indexer: numberKey{}},
+		}},
+		tableCounters: {Name: tableCounters, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCounters, "name")}},
+	}}
+}
+
+// stringKey indexes objects by one of their strings.
+type stringKey struct{ table, field string }
+
+func (k stringKey) FromObject(obj any) (bool, []byte, error) {
+	var key string
+	switch o := obj.(type) {
+	case *controlv1.LabState:
+		key = o.GetId()
+		if k.field == "name" {
+			key = o.GetSpec().GetName()
+		}
+	case *controlv1.RunState:
+		key = o.GetId()
+	case *controlv1.FileState:
+		key = o.GetSha256()
+	case *controlv1.RequestState:
+		key = o.GetRequestId()
+	case *controlv1.CounterState:
+		key = o.GetName()
+	default:
+		return false, nil, fmt.Errorf("table %s: object of type %T", k.table, obj)
+	}
+	return key != "", terminated(key), nil
+}
+
+func (stringKey) FromArgs(args ...any) ([]byte, error) {
+	key, ok := oneArg[string](args)
+	if !ok {
+		return nil, fmt.Errorf("want one string, have %v", args)
+	}
+	return terminated(key), nil
+}
+
+// numberKey indexes runs by their number and requests by their Raft index, so that they are listed in that order.
+type numberKey struct{}
+
+func (numberKey) FromObject(obj any) (bool, []byte, error) {
+	switch o := obj.(type) {
+	case *controlv1.RunState:
+		return true, binary.BigEndian.AppendUint64(nil, o.GetNumber()), nil
+	case *controlv1.RequestState:
+		return true, binary.BigEndian.AppendUint64(nil, o.GetRaftIndex()), nil
+	}
+	return false, nil, fmt.Errorf("object of type %T has no number", obj)
+}
+
+func (numberKey) FromArgs(args ...any) ([]byte, error) {
+	n, ok := oneArg[uint64](args)
+	if !ok {
+		return nil, fmt.Errorf("want one uint64, have %v", args)
+	}
+	return binary.BigEndian.AppendUint64(nil, n), nil
+}
+
+// inputKey indexes inputs by their lab and their index in its journal.
+type inputKey struct{}
+
+func (inputKey) FromObject(obj any) (bool, []byte, error) {
+	in, ok := obj.(*controlv1.InputState)
+	if !ok {
+		return false, nil, fmt.Errorf("object of type %T is no input", obj)
+	}
+	return true, binary.BigEndian.AppendUint64(terminated(in.GetLabId()), in.GetEntry().GetIndex()), nil
+}
+
+func (inputKey) FromArgs(args ...any) ([]byte, error) {
+	if len(args) == 2 {
+		lab, ok1 := args[0].(string)
+		index, ok2 := args[1].(uint64)
+		if ok1 && ok2 {
+			return binary.BigEndian.AppendUint64(terminated(lab), index), nil
+		}
+	}
+	return nil, fmt.Errorf("want a lab id and an index, have %v", args)
+}
+
+// terminated ends a key with a zero byte, so that no key is another's prefix.
+func terminated(key string) []byte { return append([]byte(key), 0) }
+
+func oneArg[T any](args []any) (T, bool) {
+	if len(args) != 1 {
+		var zero T
+		return zero, false
+	}
+	v, ok := args[0].(T)
+	return v, ok
+}
+
+// Store is the state that the log's commands have made. Reading needs no lock: a reader sees one consistent state.
+type Store struct {
+	mu sync.RWMutex // guards db, which a restored snapshot replaces as a whole
+	db *memdb.MemDB
+	// replaced is closed when db is replaced, so that whoever watches the old one looks again.
+	replaced chan struct{}
+}
+
+func newStore() (*Store, error) {
+	db, err := memdb.NewMemDB(schema())
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return &Store{db: db, replaced: make(chan struct{})}, nil
+}
+
+func (s *Store) current() (*memdb.MemDB, <-chan struct{}) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db, s.replaced
+}
+
+// replace swaps in a restored state and wakes all who watch the old one.
+func (s *Store) replace(db *memdb.MemDB) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.replaced)
+	s.db, s.replaced = db, make(chan struct{})
+}
+
+// view is one consistent state to read from.
+type view struct{ txn *memdb.Txn }
+
+func (s *Store) view() view {
+	db, _ := s.current()
+	return view{txn: db.Txn(false)}
+}
+
+// get finds the object of a key, nil if there is none.
+func get[T any](v view, table, index string, args ...any) *T {
+	obj, err := v.txn.First(table, index, args...)
+	if err != nil {
+		panic(fmt.Sprintf("store: %s by %s: %v", table, index, err)) // the schema and its use disagree
+	}
+	found, _ := obj.(*T)
+	return found
+}
+
+// all lists a table in the order of an index.
+func all[T any](v view, table, index string) []*T {
+	var list []*T
+	it := v.list(table, index)
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		list = append(list, obj.(*T))
+	}
+	return list
+}
+
+func (v view) list(table, index string) memdb.ResultIterator {
+	it, err := v.txn.LowerBound(table, index, lowestKey(table, index)...)
+	if err != nil {
+		panic(fmt.Sprintf("store: %s by %s: %v", table, index, err))
+	}
+	return it
+}
+
+// lowestKey is a key that precedes every other of an index.
+func lowestKey(table, index string) []any {
+	switch {
+	case table == tableInputs:
+		return []any{"", uint64(0)}
+	case index == "number" || index == "raft_index":
+		return []any{uint64(0)}
+	}
+	return []any{""}
+}
+
+func (v view) lab(id string) *controlv1.LabState {
+	return get[controlv1.LabState](v, tableLabs, "id", id)
+}
+
+func (v view) labNamed(name string) *controlv1.LabState {
+	return get[controlv1.LabState](v, tableLabs, "name", name)
+}
+
+func (v view) labs() []*controlv1.LabState { return all[controlv1.LabState](v, tableLabs, "name") }
+
+func (v view) run(id string) *controlv1.RunState {
+	return get[controlv1.RunState](v, tableRuns, "id", id)
+}
+
+func (v view) runs() []*controlv1.RunState { return all[controlv1.RunState](v, tableRuns, "number") }
+
+func (v view) file(sha256 string) *controlv1.FileState {
+	return get[controlv1.FileState](v, tableFiles, "id", sha256)
+}
+
+func (v view) request(id string) *controlv1.RequestState {
+	return get[controlv1.RequestState](v, tableRequests, "id", id)
+}
+
+func (v view) counter(name string) uint64 {
+	return get[controlv1.CounterState](v, tableCounters, "id", name).GetValue()
+}
+
+func (v view) input(lab string, index uint64) *labv1.JournalEntry {
+	return get[controlv1.InputState](v, tableInputs, "id", lab, index).GetEntry()
+}
+
+// inputs lists a lab's journal after an index, at most limit entries; 0: all.
+func (v view) inputs(lab string, after uint64, limit int) []*labv1.JournalEntry {
+	it, err := v.txn.LowerBound(tableInputs, "id", lab, after+1)
+	if err != nil {
+		panic(fmt.Sprintf("store: inputs of %s: %v", lab, err))
+	}
+	var list []*labv1.JournalEntry
+	for obj := it.Next(); obj != nil && (limit == 0 || len(list) < limit); obj = it.Next() {
+		in := obj.(*controlv1.InputState)
+		if in.GetLabId() != lab {
+			break
+		}
+		list = append(list, in.GetEntry())
+	}
+	return list
+}
+
+// watchRun gives a run and a channel that is closed when it may have changed.
+func (s *Store) watchRun(id string) (*controlv1.RunState, memdb.WatchSet) {
+	db, replaced := s.current()
+	ws := memdb.NewWatchSet()
+	ws.Add(replaced)
+	ch, obj, err := db.Txn(false).FirstWatch(tableRuns, "id", id)
+	if err != nil {
+		panic(fmt.Sprintf("store: run %s: %v", id, err))
+	}
+	ws.Add(ch)
+	run, _ := obj.(*controlv1.RunState)
+	return run, ws
+}
