@@ -79,7 +79,7 @@ func (r *reassembly) add(f *sim.Frame, bcast bool) *sim.Frame {
 		d = r.start(key, bcast)
 	}
 	at, _ := slices.BinarySearchFunc(d.pieces, off, func(p fragmentPiece, off int) int { return p.off - off })
-	if at < len(d.pieces) && d.pieces[at].off == off && d.pieces[at].end == end && (more || d.length == end) {
+	if at < len(d.pieces) && d.pieces[at].off == off && d.pieces[at].end == end && (d.length == end) == !more {
 		r.stack.drop(f, dropFragmentDuplicate)
 		return nil
 	}
