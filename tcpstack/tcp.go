@@ -4,27 +4,297 @@ import (
 	"net/netip"
 
 	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
 )
 
-// TCPConfig holds the settings of connections.
-type TCPConfig struct{}
+// tcpState is the stack's TCP part: who is connected, who listens, and what connections share.
+type tcpState struct {
+	conns       demux[*Conn]
+	timeWaits   demux[*timeWait]
+	listeners   map[uint16][]*Listener // by port
+	first, last *Conn                  // in order of creation
+	firstTW     *timeWait
+	lastTW      *timeWait
 
-// tcpState is the stack's TCP part.
-type tcpState struct{}
+	defaults *settings
+	hashKey  uint64
+	isnKey   [2]uint64
+	tsKey    [2]uint64
+	cause    uint32 // ESeq of the event being worked on; 0: none
+	count    tcpCounts
+
+	freeSnd *sendBuffer
+	freeRcv *recvBuffer
+	freeRtx *txQueue
+}
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
-func (s *Stack) tcpInit() error { return nil }
+func (s *Stack) tcpInit() error {
+	set, err := s.cfg.TCP.resolve()
+	if err != nil {
+		return err
+	}
+	s.tcp.defaults = set
+	s.tcp.listeners = make(map[uint16][]*Listener)
+	secret := s.stream("tcp secret")
+	s.tcp.hashKey = secret.Uint64(0)
+	s.tcp.isnKey = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
+	s.tcp.tsKey = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
+	return nil
+}
+
+// Conns lists the connections in the order in which they were made. Those in TIME-WAIT are not among them.
+func (s *Stack) Conns() []*Conn {
+	var list []*Conn
+	for c := s.tcp.first; c != nil; c = c.next {
+		list = append(list, c)
+	}
+	return list
+}
+
+// Dial opens a connection. local's address may be zero or unspecified (the outgoing interface's) and its port 0 (an
+// ephemeral one). It does not wait: h.Established or h.Closed tell how it went.
+func (s *Stack) Dial(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
+	if s.stopped {
+		return nil, ErrStopped
+	}
+	set := s.tcp.defaults
+	if inner := cfg; inner.untagged() != (TCPConfig{}) {
+		var err error
+		if set, err = cfg.Merge(s.cfg.TCP).resolve(); err != nil {
+			return nil, err
+		}
+	}
+	src := local.Addr()
+	if src.IsValid() && src.IsUnspecified() {
+		src = netip.Addr{}
+	}
+	if remote.Port() == 0 {
+		return nil, ErrBadAddress
+	}
+	rt, err := s.route(src, remote.Addr(), 0)
+	if err != nil {
+		return nil, err
+	}
+	t := tuple{local: ipAddrOf(rt.source()), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
+	if err := s.pickPort(&t); err != nil {
+		return nil, err
+	}
+	if f := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()); f != 0 {
+		if rt, err = s.route(rt.source(), remote.Addr(), f); err != nil {
+			return nil, err
+		}
+	}
+	c := s.newConn(t, rt, set, h)
+	c.tag, c.id = cfg.Tag, s.id.NextConn()
+	c.open()
+	return c, nil
+}
+
+// untagged is the configuration without what names the connection.
+func (c TCPConfig) untagged() TCPConfig {
+	c.Tag = 0
+	return c
+}
+
+// pickPort checks the local port that was asked for, or finds an ephemeral one.
+func (s *Stack) pickPort(t *tuple) error {
+	if t.localPort != 0 {
+		if !s.tupleFree(t) {
+			return ErrAddrInUse
+		}
+		return nil
+	}
+	start := s.ports.start()
+	for i := range uint32(ephemeralCount) {
+		t.localPort = ephemeralPort(start + i)
+		if len(s.tcp.listeners[t.localPort]) == 0 && s.tupleFree(t) {
+			return nil
+		}
+	}
+	return ErrNoPorts
+}
+
+func (s *Stack) tupleFree(t *tuple) bool {
+	h := t.hash(s.tcp.hashKey)
+	return s.tcp.conns.find(t, h) == nil && s.tcp.timeWaits.find(t, h) == nil
+}
+
+// newConn makes a connection and enters it; its state is CLOSED.
+func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn {
+	c := &Conn{stack: s, set: set, h: h, rt: rt, tuple: t, timerAt: sim.Never, delackAt: sim.Never}
+	c.timer.H = c
+	c.hashed = c.hash(s.tcp.hashKey)
+	s.tcp.conns.insert(c, c.hashed)
+	if c.prev = s.tcp.last; c.prev != nil {
+		c.prev.next = c
+	} else {
+		s.tcp.first = c
+	}
+	s.tcp.last = c
+	return c
+}
+
+// unlist takes the connection off the list; the demultiplexer has forgotten it before.
+func (s *Stack) unlist(c *Conn) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.tcp.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		s.tcp.last = c.prev
+	}
+	c.next, c.prev = nil, nil
+}
+
+func (c *Conn) name() *tuple { return &c.tuple }
+
+// segment is a received segment, parsed. RFC 9293 3.3.1's current segment variables.
+type segment struct {
+	seq, ack seqNum
+	flags    wire.TCPFlags
+	wnd      uint16 // as on the wire
+	length   uint32 // of the data
+	opt      wire.TCPOptions
+	f        *sim.Frame
+}
+
+func (g *segment) has(f wire.TCPFlags) bool { return g.flags&f != 0 }
+
+// segLen is SEG.LEN: RFC 9293 3.3.1: "the number of octets occupied by the data in the segment (counting SYN and FIN)".
+func (g *segment) segLen() uint32 {
+	n := g.length
+	if g.has(wire.FlagSYN) {
+		n++
+	}
+	if g.has(wire.FlagFIN) {
+		n++
+	}
+	return n
+}
+
+// end is the sequence number after the segment's last.
+func (g *segment) end() seqNum { return g.seq + seqNum(g.segLen()) }
 
 // tcpInput takes a segment for an address of this stack and owns f: f.Header() is the IPv4 header and the whole TCP
 // header, f.Payload just the segment's data. The checksum has not been verified: checksumOK does. src and dst are
 // unicast.
-func (s *Stack) tcpInput(ifc *Interface, f *sim.Frame, src, dst netip.Addr) { f.Release() }
+func (s *Stack) tcpInput(ifc *Interface, f *sim.Frame, src, dst netip.Addr) {
+	s.tcp.count.inSegs++
+	var g segment
+	t, ok := g.parse(f)
+	switch {
+	case !ok:
+		s.tcp.count.inErrs++
+		s.dropSegment(&g, DropMalformed)
+	case !s.checksumOK(f):
+		s.tcp.count.inErrs++
+		s.tcp.count.inCsumErrors++
+		s.dropSegment(&g, DropChecksum)
+	default:
+		t.remote, t.local = ipAddrOf(src), ipAddrOf(dst)
+		s.dispatch(&g, &t)
+	}
+	f.Release()
+	s.tcp.cause = 0
+}
 
-// tcpControl hears an ICMP error about a segment this stack sent from src to dst with sequence number seq.
-func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {}
+// parse reads a frame's TCP header into g, and the ports.
+func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
+	g.f = f
+	h := f.Header()
+	if ihl := int(h[0]&15) * 4; h[0]>>4 == 4 && ihl < len(h) {
+		h = h[ihl:]
+	}
+	p, err := wire.ParseTCP(h)
+	g.seq, g.ack, g.flags, g.wnd, g.length = seqNum(p.Seq), seqNum(p.Ack), p.Flags, p.Window, uint32(len(f.Payload))
+	t.localPort, t.remotePort = p.DstPort, p.SrcPort
+	if err != nil {
+		return t, false
+	}
+	if p.HeaderLen > wire.TCPMinLen && wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt) != nil {
+		return t, false
+	}
+	return t, true
+}
+
+// dispatch hands a segment to its connection, TIME-WAIT block or listener.
+func (s *Stack) dispatch(g *segment, t *tuple) {
+	hash := t.hash(s.tcp.hashKey)
+	if c := s.tcp.conns.find(t, hash); c != nil {
+		c.arrives(g)
+		return
+	}
+	if w := s.tcp.timeWaits.find(t, hash); w != nil {
+		if !w.arrives(g) {
+			return
+		}
+	}
+	if l := s.findListener(t); l != nil {
+		l.arrives(g, t)
+		return
+	}
+	s.refuse(g, t)
+}
+
+// refuse answers a segment that belongs to nothing. RFC 9293 3.10.7.1: "all data in the incoming segment is discarded. An
+// incoming segment containing a RST is discarded. An incoming segment not containing a RST causes a RST to be sent in
+// response."
+func (s *Stack) refuse(g *segment, t *tuple) {
+	s.dropSegment(g, DropNoSocket)
+	if !g.has(wire.FlagRST) {
+		s.replyRST(g, t)
+	}
+}
+
+// replyRST sends the reset that a segment asks for, without a connection.
+func (s *Stack) replyRST(g *segment, t *tuple) {
+	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	if err != nil {
+		return
+	}
+	h := wire.TCP{SrcPort: t.localPort, DstPort: t.remotePort, HeaderLen: wire.TCPMinLen, Flags: wire.FlagRST}
+	if g.has(wire.FlagACK) {
+		// RFC 9293 3.10.7.1: "If the ACK bit is on, <SEQ=SEG.ACK><CTL=RST>"
+		h.Seq = uint32(g.ack)
+	} else {
+		// "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>"
+		h.Ack, h.Flags = uint32(g.end()), wire.FlagRST|wire.FlagACK
+	}
+	s.sendBare(rt, h, wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST)
+}
+
+// sendBare sends a segment without data on behalf of no connection.
+func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason) {
+	f := s.loop.NewFrame()
+	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
+	s.putIPv4(b, rt, wire.ProtoTCP)
+	h.HeaderLen = wire.TCPMinLen + opt.Len()
+	h.Put(b[wire.IPv4MinLen:])
+	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	f.Conn, f.Tag, f.Pkt = id, tag, s.id.NextPacket()
+	s.tcp.count.outSegs++
+	if h.Flags&wire.FlagRST != 0 {
+		s.tcp.count.outRsts++
+	}
+	s.recordBare(f, &h, &opt, why)
+	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
+}
 
 // tcpShutdown ends all connections without a packet or a callback.
-func (s *Stack) tcpShutdown() {}
-
-// tcpCounters appends TCP's counters.
-func (s *Stack) tcpCounters(c []Counter) []Counter { return c }
+func (s *Stack) tcpShutdown() {
+	for c := s.tcp.first; c != nil; c = s.tcp.first {
+		c.h = nil
+		c.dead = true
+		c.free()
+		s.tcp.conns.remove(c, c.hashed)
+		s.unlist(c)
+	}
+	for w := s.tcp.firstTW; w != nil; w = s.tcp.firstTW {
+		s.dropTimeWait(w)
+	}
+	clear(s.tcp.listeners)
+}

@@ -1,0 +1,293 @@
+package tcpstack
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
+)
+
+// What a connection's calls and its Closed report.
+var (
+	ErrWouldBlock  = errors.New("tcp: would block")
+	ErrReset       = errors.New("tcp: connection reset by peer")
+	ErrTimeout     = errors.New("tcp: connection timed out")
+	ErrRefused     = errors.New("tcp: connection refused")
+	ErrUnreachable = errors.New("tcp: destination unreachable")
+	ErrAborted     = errors.New("tcp: connection aborted")
+	ErrClosed      = errors.New("tcp: connection is closed for writing")
+)
+
+// ConnHandler hears what happens to a connection. It is called inside the loop, from within the stack's own work, and
+// may call any method of the Conn.
+type ConnHandler interface {
+	// Established: the handshake is complete.
+	Established(c *Conn)
+	// Readable: data has come, or the end of the peer's data.
+	Readable(c *Conn)
+	// Writable: after a short Write a third of the send buffer is free again.
+	Writable(c *Conn)
+	// Drained: the peer has acknowledged all that was written, and the FIN if one was sent.
+	Drained(c *Conn)
+	// Closed is the last call: the connection is gone, CLOSED or in TIME-WAIT. err is nil after an orderly close, and
+	// then it comes only after all bytes that had come were read.
+	Closed(c *Conn, err error)
+}
+
+// Conn is one end of a TCP connection. It never blocks. The zero Conn is not usable: Dial and Listen make them.
+type Conn struct {
+	stack    *Stack
+	set      *settings
+	h        ConnHandler
+	rt       *route
+	rtx      *txQueue    // segments in flight; nil while nothing is
+	snd      *sendBuffer // nil while empty
+	rcv      *recvBuffer // nil while empty
+	alg      congestion.Algorithm
+	timer    sim.Timer         // the least of the deadlines below
+	template [templateLen]byte // headers of a segment, to be patched
+	lsn      *Listener         // of a passive open, until it is established
+
+	next, prev *Conn // in order of creation
+
+	tuple
+	hashed uint32 // tuple.hash
+	tag    uint32
+	id     sim.ConnID
+
+	// RFC 9293 3.3.1, send sequence variables.
+	iss, sndUna, sndNxt seqNum
+	sndEnd              seqNum // after the last byte written; the FIN's place
+	sndWl1, sndWl2      seqNum
+	sndWnd, maxSndWnd   uint32 // bytes
+	// Receive sequence variables.
+	irs, rcvNxt seqNum
+	rcvAdv      seqNum // right edge of the window announced; never moves left
+	rcvWup      seqNum // RCV.NXT in the last ACK sent
+	recover     seqNum // RFC 6582's and RFC 6675's RecoveryPoint: SND.NXT when the recovery began
+	rcvMSS      uint16 // largest segment received: what "full-sized" means for delayed ACKs
+	sndMSS      uint16 // data bytes of a full segment, options taken off
+	peerMSS     uint16 // as announced
+
+	state                  State
+	sndWscale, rcvWscale   uint8
+	caState                caState
+	ccState                CCState
+	retransmits            uint8 // of the segment at SND.UNA, in a row
+	backoff                uint8
+	probesOut              uint8 // zero-window probes without an answer
+	dupAcks                uint8 // in a row, saturating
+	quickACKs              uint8 // ACKs still to be sent at once
+	pendingTimer           TimerKind
+	sackOK, tsOK, wscaleOK bool
+	passive                bool // responder
+	finQueued, finSent     bool
+	rcvFIN                 bool // the peer's FIN is in order
+	appClosed              bool // Close was called: what still comes is refused
+	wantWrite              bool // a Write was short
+	undrained              bool // written since the last Drained
+	ackPending             bool
+	ackNow                 bool
+	dupAckDue              bool // the ACK that goes out is a duplicate
+	pingPong               bool // an interactive exchange: ACKs wait for data to ride on
+	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
+	dead                   bool // Closed was called
+	cwndLimited            bool // the window was full since the last ACK
+	events                 uint8
+	closeErr               error
+
+	win congestion.Window
+
+	// RFC 7323 timestamps.
+	tsOffset, tsRecent uint32
+	tsRecentAge        uint32 // lab time, s, when tsRecent was taken
+	// RFC 6298, ns.
+	srtt, rttvar, rto, minRTT sim.Time
+
+	timerAt  sim.Time // of pendingTimer (rto or persist); Never: not set
+	delackAt sim.Time // Never: not set
+
+	bytesAcked, bytesReceived uint64 // stream offsets of SND.UNA and RCV.NXT
+	bytesSent, bytesRetrans   uint64
+	segsOut, segsIn           uint32
+	dataSegsOut, dataSegsIn   uint32
+	totalRetrans              uint32
+	lastDataSent, lastDataRcv sim.Time
+	lastAckRcv                sim.Time
+}
+
+// ID is the connection's name, the same at both ends.
+func (c *Conn) ID() sim.ConnID { return c.id }
+
+// Tag is the journal index of the input that opened the connection, known to both ends; 0: none.
+func (c *Conn) Tag() uint32 { return c.tag }
+
+// State is the state of RFC 9293 3.3.2.
+func (c *Conn) State() State { return c.state }
+
+// LocalAddr is this end's address and port.
+func (c *Conn) LocalAddr() netip.AddrPort { return c.localAddr() }
+
+// RemoteAddr is the peer's address and port.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.remoteAddr() }
+
+// Initiator says whether this end opened the connection.
+func (c *Conn) Initiator() bool { return !c.passive }
+
+// Buffered is how many bytes can be read.
+func (c *Conn) Buffered() int {
+	if c.rcv == nil {
+		return 0
+	}
+	return c.rcv.inOrder
+}
+
+// Unacked is how many bytes were written and are not yet acknowledged.
+func (c *Conn) Unacked() int { return int(c.sndEnd - c.dataUna()) }
+
+// dataUna is SND.UNA without the sequence numbers of SYN and FIN.
+func (c *Conn) dataUna() seqNum {
+	return minSeq(maxSeq(c.sndUna, c.iss+1), c.sndEnd)
+}
+
+// Room is how many bytes a Write takes at most.
+func (c *Conn) Room() int { return max(0, int(c.set.sndBuf)-c.Unacked()) }
+
+// Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
+// peer's FIN, or what ended the connection.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.rcv == nil || c.rcv.inOrder == 0 {
+		switch {
+		case c.rcvFIN:
+			return 0, io.EOF
+		case c.closeErr != nil:
+			return 0, c.closeErr
+		case c.state == StateClosed:
+			return 0, io.EOF
+		}
+		return 0, ErrWouldBlock
+	}
+	n := c.rcv.read(p)
+	c.releaseRcv()
+	c.windowMayUpdate()
+	if c.gone() && c.Buffered() == 0 && !c.processing {
+		// What kept Closed waiting is read. It is called in an event of its own, not from within Read.
+		c.stack.loop.Arm(&c.timer, &c.stack.id.Src, c.stack.loop.Now())
+	}
+	return n, nil
+}
+
+// Write queues bytes for the peer and returns how many it took. It takes fewer than offered, with ErrWouldBlock, when
+// the send buffer is full; Writable is called once there is room.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.admit(len(p))
+	if n > 0 {
+		c.buffer().write(c, p[:n])
+		c.written(n)
+	}
+	return n, err
+}
+
+// WriteChunk queues n bytes of a chunk from off on, without a copy: they must never change. The chunk is retained as
+// long as it is needed. Like Write it may take fewer.
+func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
+	n, err := c.admit(n)
+	if n > 0 {
+		c.buffer().writeChunk(c, ch, off, n)
+		c.written(n)
+	}
+	return n, err
+}
+
+// admit says how many of n bytes a write may take now.
+func (c *Conn) admit(n int) (int, error) {
+	switch {
+	case c.closeErr != nil:
+		return 0, c.closeErr
+	case c.finQueued || !c.state.sends() && c.state != StateSynSent && c.state != StateSynRcvd:
+		return 0, ErrClosed
+	}
+	if room := c.Room(); n > room {
+		c.wantWrite = true
+		return room, ErrWouldBlock
+	}
+	return n, nil
+}
+
+// written accounts for n bytes just queued and sends what may be sent.
+func (c *Conn) written(n int) {
+	c.sndEnd += seqNum(n)
+	c.undrained = true
+	if !c.processing || c.state.sends() {
+		c.transmit()
+	}
+}
+
+// CloseWrite says that nothing more will be written: the FIN follows the data queued. Reading goes on.
+func (c *Conn) CloseWrite() {
+	if c.finQueued {
+		return
+	}
+	switch c.state {
+	case StateSynSent:
+		// RFC 9293 3.10.4, SYN-SENT: "Delete the TCB and return 'error: closing' responses to any queued SENDs".
+		c.terminate(nil, ClosedOrderly, AppClose)
+	case StateSynRcvd, StateEstablished, StateCloseWait:
+		c.finQueued = true
+		c.undrained = true
+		if c.state != StateSynRcvd { // RFC 9293 3.10.4, SYN-RECEIVED: "queue for processing after entering ESTABLISHED"
+			c.closeStates()
+			c.transmit()
+		}
+	}
+}
+
+// closeStates moves on as the FIN is queued.
+func (c *Conn) closeStates() {
+	if c.state == StateCloseWait {
+		c.setState(StateLastAck, AppClose)
+	} else {
+		c.setState(StateFinWait1, AppClose)
+	}
+}
+
+// Close says that nothing more will be written nor read. What was written is still delivered; what the peer still sends
+// is answered with a reset.
+//
+// RFC 9293 3.6.1: "If such a host issues a CLOSE call while received data is still pending in the TCP connection, or if
+// new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show that data was lost."
+func (c *Conn) Close() {
+	if c.dead || c.appClosed {
+		return
+	}
+	c.appClosed = true
+	if c.gone() {
+		c.farewell()
+		return
+	}
+	if c.Buffered() > 0 && c.state.synchronized() {
+		c.Abort()
+		return
+	}
+	c.CloseWrite()
+	if c.state == StateFinWait2 {
+		c.armFinWait2()
+	}
+}
+
+// Abort ends the connection at once, with a reset to the peer. Closed is called with ErrAborted before Abort returns, or
+// after the callback that it was called from.
+func (c *Conn) Abort() {
+	if c.gone() {
+		c.appClosed = true
+		c.farewell()
+		return
+	}
+	// RFC 9293 3.10.5: "Send a reset segment: <SEQ=SND.NXT><CTL=RST>"
+	if c.state.synchronized() || c.state == StateSynRcvd {
+		c.sendRST()
+	}
+	c.terminate(ErrAborted, ClosedAborted, AppAbort)
+}

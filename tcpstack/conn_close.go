@@ -1,0 +1,90 @@
+package tcpstack
+
+import "labd.dev/sim"
+
+// finWait2Timeout ends a FIN-WAIT-2 whose application has closed: nobody would hear the peer's FIN (tcp_fin_timeout).
+const finWait2Timeout = 60 * sim.Second
+
+func (c *Conn) armFinWait2() { c.setRetransTimer(TimerTimeWait, finWait2Timeout) }
+
+// setState moves the state machine.
+func (c *Conn) setState(s State, why StateTrigger) {
+	old := c.state
+	c.state = s
+	c.recordState(old, why)
+}
+
+// gone says whether the connection is over as far as this end is concerned.
+func (c *Conn) gone() bool { return c.state == StateClosed || c.state == StateTimeWait }
+
+// terminate makes the connection CLOSED.
+func (c *Conn) terminate(err error, reason CloseReason, why StateTrigger) {
+	if c.gone() {
+		return
+	}
+	c.setState(StateClosed, why)
+	c.retire(err, reason)
+}
+
+// retire takes a connection that is over out of the demultiplexer, lets go of what it holds, and tells the application.
+func (c *Conn) retire(err error, reason CloseReason) {
+	s := c.stack
+	c.closeErr = err
+	c.recordClosed(reason)
+	s.tcp.conns.remove(c, c.hashed)
+	if c.lsn != nil {
+		c.lsn.half--
+		c.lsn = nil
+	}
+	c.timerAt, c.delackAt = sim.Never, sim.Never
+	c.ackPending, c.ackNow = false, false
+	s.loop.Stop(&c.timer)
+	c.dropSend()
+	if err != nil {
+		c.dropRecv()
+	}
+	if !c.processing {
+		c.farewell()
+	}
+}
+
+// farewell calls Closed, once, after an orderly end only when all has been read.
+func (c *Conn) farewell() {
+	if c.dead || c.processing || c.closeErr == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
+		return
+	}
+	c.dead = true
+	c.stack.loop.Stop(&c.timer)
+	c.stack.unlist(c)
+	c.dropRecv()
+	if h := c.h; h != nil {
+		c.h = nil
+		h.Closed(c, c.closeErr)
+	}
+}
+
+// free lets go of all that a connection holds.
+func (c *Conn) free() {
+	c.stack.loop.Stop(&c.timer)
+	c.dropSend()
+	c.dropRecv()
+}
+
+func (c *Conn) dropSend() {
+	if c.snd != nil {
+		c.snd.drop()
+		c.releaseSnd()
+	}
+	if c.rtx != nil {
+		c.rtx.n = 0
+		c.releaseRtx()
+	}
+}
+
+func (c *Conn) dropRecv() {
+	if c.rcv != nil {
+		c.rcv.drop()
+		c.rcv.hasFIN = false
+		c.releaseRcv()
+	}
+}

@@ -1,0 +1,185 @@
+package tcpstack
+
+import (
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+const (
+	// defaultMSS: RFC 9293 3.7.1 (MUST-15): "If an MSS Option is not received at connection setup, TCP implementations
+	// MUST assume a default send MSS of 536 (576 - 40) for IPv4".
+	defaultMSS = 536
+	// fixedHeaders: RFC 9293 3.7.1: the MSS option's value is the MTU "minus fixed TCP and IP headers".
+	fixedHeaders = wire.IPv4MinLen + wire.TCPMinLen
+	// timestampsLen is the timestamps option with its padding (RFC 7323 appendix A).
+	timestampsLen = 12
+	// maxWscale: RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP SHOULD
+	// log the error but MUST use 14 instead of the specified value."
+	maxWscale = 14
+)
+
+// open sends the SYN of an active open. RFC 9293 3.10.1, CLOSED STATE: "issue a SYN segment. An initial send sequence
+// number (ISS) is selected. A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent."
+func (c *Conn) open() {
+	c.iss = c.stack.chooseISN(&c.tuple, c.set)
+	c.startSend()
+	c.stack.tcp.count.activeOpens++
+	c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
+	if c.wscaleOK {
+		c.rcvWscale = c.set.wscale()
+	}
+	c.setState(StateSynSent, AppOpen)
+	c.sendSYN(SendSYN)
+}
+
+// startSend sets the send sequence variables from ISS. "Set SND.UNA to ISS, SND.NXT to ISS+1".
+func (c *Conn) startSend() {
+	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss+1, c.iss+1
+	c.recover = c.iss
+	c.rto = c.set.initialRTO
+	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
+	c.win.Cwnd, c.win.SSThresh = c.set.iw, ssthreshUnset
+	c.putTemplate()
+}
+
+// wscale is the least shift with which the whole receive buffer can be announced.
+func (s *settings) wscale() uint8 {
+	n := uint8(0)
+	for s.rcvBuf>>n > 0xffff && n < maxWscale {
+		n++
+	}
+	return n
+}
+
+// advMSS is the MSS that the SYN announces: what the interface can take, or what is configured.
+// RFC 6691 2: "the MSS value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
+// headers", options not counted.
+func (c *Conn) advMSS() uint16 {
+	m := min(c.rt.mtu()-fixedHeaders, maxMSS)
+	if c.set.mss != 0 {
+		m = min(m, int(c.set.mss))
+	}
+	return uint16(max(m, 1))
+}
+
+// acceptSYN takes over what the peer's SYN says.
+func (c *Conn) acceptSYN(g *segment) {
+	// RFC 9293 3.10.7.2: "Set RCV.NXT to SEG.SEQ+1, IRS is set to SEG.SEQ".
+	c.irs, c.rcvNxt = g.seq, g.seq+1
+	c.rcvWup, c.rcvAdv = c.rcvNxt, c.rcvNxt
+	offered := c.passive && c.state == StateListen
+	if offered {
+		c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
+	}
+	// RFC 7323 1.3, 2.2, 3.2 and RFC 2018 2: an option is in force only if both SYNs carry it.
+	c.sackOK = c.sackOK && g.opt.SACKPermitted
+	c.tsOK = c.tsOK && g.opt.HasTimestamps
+	c.wscaleOK = c.wscaleOK && g.opt.HasWindowScale
+	if c.wscaleOK {
+		c.sndWscale, c.rcvWscale = min(g.opt.WindowScale, maxWscale), c.set.wscale()
+	} else {
+		c.rcvWscale = 0
+	}
+	if c.tsOK {
+		c.tsRecent, c.tsRecentAge = g.opt.TSVal, c.ageNow()
+	}
+	c.peerMSS = g.opt.MSS
+	if c.peerMSS == 0 {
+		c.peerMSS = defaultMSS
+	}
+	// RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
+	mss := max(min(c.peerMSS, c.advMSS()), minMSS)
+	if c.tsOK {
+		mss -= timestampsLen
+	}
+	c.sndMSS = mss
+	c.rcvMSS = min(defaultMSS, c.advMSS())
+	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
+	// scaled."
+	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
+	c.sndWl1, c.sndWl2 = g.seq, g.ack
+	c.putTemplate()
+}
+
+// sendSYN sends or resends the SYN, with an ACK once the peer's is known.
+func (c *Conn) sendSYN(why SendReason) {
+	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
+	window := min(c.set.rcvBuf, 0xffff)
+	if c.state == StateSynRcvd {
+		h.Flags |= wire.FlagACK
+		h.Ack = uint32(c.rcvNxt)
+		c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(window))
+		c.rcvWup = c.rcvNxt
+	}
+	h.Window = uint16(window)
+	opt := wire.TCPOptions{MSS: c.advMSS(), SACKPermitted: c.sackOK, HasTimestamps: c.tsOK,
+		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale}
+	if c.tsOK {
+		opt.TSVal, opt.TSEcr = c.tsNow(), c.tsRecent
+	}
+	f := c.stack.loop.NewFrame()
+	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
+	copy(b, c.template[:wire.IPv4MinLen])
+	h.HeaderLen = wire.TCPMinLen + opt.Len()
+	h.Put(b[wire.IPv4MinLen:])
+	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	if c.retransmits == 0 {
+		c.lastDataSent = c.stack.loop.Now() // when the SYN was first sent: its round trip is measured from here
+	}
+	c.ship(f, &h, &opt, 0, why, int(c.retransmits)+1)
+	if c.pendingDeadline() == sim.Never {
+		c.setRetransTimer(TimerRTO, c.rto)
+	}
+}
+
+// tsNow is the timestamp clock. RFC 7323 5.4: the clock ticks between 1 ms and 1 s; Linux's ticks each millisecond, from
+// an offset of the connection's own.
+func (c *Conn) tsNow() uint32 { return uint32(c.stack.loop.Now()/sim.Millisecond) + c.tsOffset }
+
+func (c *Conn) ageNow() uint32 { return uint32(c.stack.loop.Now() / sim.Second) }
+
+// establish is what both opens end with. The caller has made the state ESTABLISHED.
+func (c *Conn) establish(g *segment) {
+	now := c.stack.loop.Now()
+	echo := sim.Time(c.tsNow()-g.opt.TSEcr) * sim.Millisecond
+	switch {
+	case c.retransmits == 0:
+		c.sampleRTT(now - c.lastDataSent)
+	case c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
+		c.sampleRTT(max(echo, sim.Millisecond))
+	default:
+		// RFC 6298 5.7: "If the timer expires awaiting the ACK of a SYN segment and the TCP implementation is using an RTO
+		// less than 3 seconds, the RTO MUST be re-initialized to 3 seconds when data transmission begins".
+		c.rto = max(c.rto>>min(c.backoff, 10), 3*sim.Second)
+	}
+	// RFC 5681 3.1: "if the SYN or SYN/ACK is lost, the initial window ... MUST be one segment"; Linux (tcp_init_transfer)
+	// lets a single loss pass.
+	if c.retransmits > 1 {
+		c.win.Cwnd = 1
+	}
+	c.retransmits, c.backoff = 0, 0
+	c.lastDataSent = 0
+	c.cancelRetransTimer()
+	if c.set.quickAC {
+		c.quickACKs = maxQuickACKs
+	}
+	if c.passive {
+		c.stack.tcp.count.passiveOpens++
+	}
+	c.recordStarted()
+}
+
+// accepted hands a passive connection to the listener's application; false if that refused it.
+func (c *Conn) accepted() bool {
+	l := c.lsn
+	if l == nil {
+		return true
+	}
+	c.lsn = nil
+	l.half--
+	c.h = l.accept(c)
+	if c.h == nil && c.state != StateClosed {
+		c.Abort()
+	}
+	return c.state != StateClosed
+}

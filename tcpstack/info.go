@@ -1,0 +1,79 @@
+package tcpstack
+
+import "labd.dev/sim"
+
+// Info is what Linux's struct tcp_info tells of a connection, with its names and units, as far as the stack keeps it.
+type Info struct {
+	CAName, CAState          string
+	Retransmits, Backoff     uint32
+	TSOK, SackOK, WscaleOK   bool
+	SndWscale, RcvWscale     uint32
+	RTOUs, ATOUs             uint64
+	SndMSS, RcvMSS, AdvMSS   uint32
+	PMTU                     uint32
+	Unacked, Sacked          uint32 // segments
+	Lost, Retrans            uint32 // segments
+	RTTUs, RTTVarUs          uint64
+	MinRTTUs                 uint64
+	SndCwnd, SndSSThresh     uint32 // segments; 0x7fffffff: not set
+	SndWnd, RcvWnd, RcvSpace uint64 // bytes
+	TotalRetrans             uint32 // segments
+	BytesSent, BytesAcked    uint64
+	BytesReceived            uint64
+	BytesRetrans             uint64
+	SegsOut, SegsIn          uint32
+	DataSegsOut, DataSegsIn  uint32
+	DeliveryRate, PacingRate uint64 // bytes a second
+	NotsentBytes             uint64
+	LastDataSentMs           uint64
+	LastDataRecvMs           uint64
+	LastAckRecvMs            uint64
+}
+
+// Info tells how the connection stands.
+func (c *Conn) Info() Info {
+	i := Info{
+		CAName: c.set.cc.String(), CAState: c.caState.String(),
+		Retransmits: uint32(c.retransmits), Backoff: uint32(c.backoff),
+		TSOK: c.tsOK, SackOK: c.sackOK, WscaleOK: c.wscaleOK,
+		SndWscale: uint32(c.sndWscale), RcvWscale: uint32(c.rcvWscale),
+		RTOUs: micros(c.backedOff()), ATOUs: micros(c.set.delAck),
+		SndMSS: uint32(c.sndMSS), RcvMSS: uint32(c.rcvMSS), AdvMSS: uint32(c.advMSS()), PMTU: uint32(c.rt.mtu()),
+		RTTUs: micros(c.srtt), RTTVarUs: micros(c.rttvar), MinRTTUs: micros(c.minRTT),
+		SndCwnd: c.win.Cwnd, SndSSThresh: c.win.SSThresh,
+		SndWnd: uint64(c.sndWnd), RcvWnd: uint64(c.rcvWnd()), RcvSpace: uint64(c.set.rcvBuf),
+		TotalRetrans: c.totalRetrans,
+		BytesSent:    c.bytesSent + c.bytesRetrans, BytesAcked: c.bytesAcked, // Linux counts retransmissions as sent
+		BytesReceived: c.bytesReceived, BytesRetrans: c.bytesRetrans,
+		SegsOut: c.segsOut, SegsIn: c.segsIn, DataSegsOut: c.dataSegsOut, DataSegsIn: c.dataSegsIn,
+		NotsentBytes:   uint64(c.unsent()),
+		LastDataSentMs: c.sinceMs(c.lastDataSent), LastDataRecvMs: c.sinceMs(c.lastDataRcv), LastAckRecvMs: c.sinceMs(c.lastAckRcv),
+	}
+	if q := c.rtx; q != nil {
+		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
+	}
+	return i
+}
+
+func micros(t sim.Time) uint64 { return uint64(t / sim.Microsecond) }
+
+// sinceMs is how long ago t was; 0 if it never was.
+func (c *Conn) sinceMs(t sim.Time) uint64 {
+	if t == 0 {
+		return 0
+	}
+	return uint64((c.stack.loop.Now() - t) / sim.Millisecond)
+}
+
+// limitedBy is what holds the sender back now.
+func (c *Conn) limitedBy() Limit {
+	switch {
+	case c.rtx.inFlight() >= int(c.win.Cwnd):
+		return LimitedCwnd
+	case c.unsent() > 0:
+		return LimitedRwnd
+	case c.wantWrite:
+		return LimitedSndbuf
+	}
+	return LimitedApp
+}

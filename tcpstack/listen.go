@@ -1,0 +1,154 @@
+package tcpstack
+
+import (
+	"net/netip"
+
+	"labd.dev/tcpstack/wire"
+)
+
+// Listener takes connections on a port.
+type Listener struct {
+	stack  *Stack
+	set    *settings
+	local  netip.AddrPort
+	accept func(*Conn) ConnHandler
+	half   int // connections in SYN-RECEIVED
+	closed bool
+}
+
+// Listen takes connections on local's port; an unspecified or zero address means all of the stack's. accept is called
+// for each connection as it becomes ESTABLISHED and says who hears of it from then on; nil refuses it with a reset. The
+// queue of established connections is thus always empty, and the backlog bounds those half open.
+func (s *Stack) Listen(local netip.AddrPort, cfg TCPConfig, accept func(*Conn) ConnHandler) (*Listener, error) {
+	if s.stopped {
+		return nil, ErrStopped
+	}
+	set, err := cfg.Merge(s.cfg.TCP).resolve()
+	if err != nil {
+		return nil, err
+	}
+	if local.Addr().IsValid() && local.Addr().IsUnspecified() || !local.Addr().IsValid() {
+		local = netip.AddrPortFrom(netip.Addr{}, local.Port())
+	}
+	port := local.Port()
+	if port == 0 {
+		if port = s.freeListenPort(); port == 0 {
+			return nil, ErrNoPorts
+		}
+		local = netip.AddrPortFrom(local.Addr(), port)
+	}
+	for _, l := range s.tcp.listeners[port] {
+		if l.local == local {
+			return nil, ErrAddrInUse
+		}
+	}
+	l := &Listener{stack: s, set: set, local: local, accept: accept}
+	s.tcp.listeners[port] = append(s.tcp.listeners[port], l)
+	s.recordListen(StateClosed, StateListen, AppOpen)
+	return l, nil
+}
+
+func (s *Stack) freeListenPort() uint16 {
+	start := s.ports.start()
+	for i := range uint32(ephemeralCount) {
+		if p := ephemeralPort(start + i); len(s.tcp.listeners[p]) == 0 {
+			return p
+		}
+	}
+	return 0
+}
+
+// Addr is where the listener listens; its address is zero if it does on all.
+func (l *Listener) Addr() netip.AddrPort { return l.local }
+
+// Close stops listening. Connections half open are reset; those that were accepted stay.
+func (l *Listener) Close() {
+	if l.closed {
+		return
+	}
+	l.closed = true
+	s := l.stack
+	list := s.tcp.listeners[l.local.Port()]
+	for i, o := range list {
+		if o == l {
+			list = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(s.tcp.listeners, l.local.Port())
+	} else {
+		s.tcp.listeners[l.local.Port()] = list
+	}
+	for c := s.tcp.first; c != nil; {
+		next := c.next
+		if c.lsn == l {
+			c.Abort()
+		}
+		c = next
+	}
+	s.recordListen(StateListen, StateClosed, AppClose)
+}
+
+// findListener prefers the listener of the very address to one of all addresses.
+func (s *Stack) findListener(t *tuple) *Listener {
+	var wild *Listener
+	for _, l := range s.tcp.listeners[t.localPort] {
+		if !l.local.Addr().IsValid() {
+			wild = l
+		} else if ipAddrOf(l.local.Addr()) == t.local {
+			return l
+		}
+	}
+	return wild
+}
+
+// arrives is RFC 9293 3.10.7.2, LISTEN STATE.
+func (l *Listener) arrives(g *segment, t *tuple) {
+	s := l.stack
+	// "First, check for a RST: An incoming RST segment could not be valid since it could not have been sent in response
+	// to anything sent by this incarnation of the connection. An incoming RST should be ignored. Return."
+	if g.has(wire.FlagRST) {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	// "Second, check for an ACK: Any acknowledgment is bad if it arrives on a connection still in the LISTEN state. An
+	// acceptable reset segment should be formed for any arriving ACK-bearing segment."
+	if g.has(wire.FlagACK) {
+		s.dropSegment(g, DropNoSocket)
+		s.replyRST(g, t)
+		return
+	}
+	// "Third, check for a SYN". "Fourth, other data or control: This should not be reached. Drop the segment and return."
+	if !g.has(wire.FlagSYN) {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	// Linux drops a SYN that the backlog has no room for (LINUX_MIB_LISTENDROPS); the peer tries again.
+	if l.half >= l.set.backlog {
+		s.tcp.count.listenDrops++
+		s.dropSegment(g, DropBacklog)
+		return
+	}
+	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	if err != nil {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	c := s.newConn(*t, rt, l.set, nil)
+	c.passive, c.lsn = true, l
+	l.half++
+	c.tag, c.id = g.f.Tag, g.f.Conn
+	if c.id == 0 {
+		c.id = s.id.NextConn()
+	}
+	c.state = StateListen
+	c.recordReceived(g, InOrder)
+	c.segsIn++
+	c.acceptSYN(g)
+	c.iss = s.chooseISN(t, c.set)
+	c.startSend()
+	c.setState(StateSynRcvd, RxSYN)
+	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"
+	c.sendSYN(SendSYN)
+}

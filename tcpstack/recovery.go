@@ -1,0 +1,235 @@
+package tcpstack
+
+// caState is Linux's tcp_ca_state: what the sender thinks of the path.
+type caState uint8
+
+const (
+	caOpen     caState = iota // nothing unusual
+	caDisorder                // duplicate ACKs or SACK blocks, too few to act on
+	caRecovery                // fast retransmit: RFC 6675 with SACK, RFC 6582 without
+	caLoss                    // after a retransmission timeout
+)
+
+var caStateNames = [...]string{"open", "disorder", "recovery", "loss"}
+
+func (s caState) String() string { return nameOf(caStateNames[:], uint8(s)) }
+
+// detectLoss moves the recovery on with what an ACK has told.
+func (c *Conn) detectLoss(r *ackResult) {
+	q := c.rtx
+	if q == nil {
+		return
+	}
+	if r.dup {
+		if c.dupAcks < 255 {
+			c.dupAcks++
+		}
+		if !c.sackOK && q.sackedOut < q.n-1 {
+			q.sackedOut++ // a segment has left the network (RFC 6582 3.2 step 3 inflates the window for it)
+		}
+	} else if r.acked > 0 {
+		c.dupAcks = 0
+	}
+	switch c.caState {
+	case caRecovery, caLoss:
+		c.goOn(r)
+	default:
+		if !c.set.fastRtx {
+			return
+		}
+		if c.shouldRecover() {
+			c.enterRecovery()
+		} else if q.sackedOut > 0 {
+			c.caState = caDisorder
+		} else {
+			c.caState = caOpen
+		}
+	}
+}
+
+// shouldRecover decides on fast retransmit. RFC 5681 3.2: "The TCP sender SHOULD use the "fast retransmit" algorithm to
+// detect and repair loss, based on incoming duplicate ACKs." RFC 6675 5: "(1) If DupAcks >= DupThresh, go to step (4)";
+// "(2) If DupAcks < DupThresh but IsLost (HighACK + 1) returns true ... go to step (4)".
+func (c *Conn) shouldRecover() bool {
+	if c.sackOK {
+		return c.rtx.sackedOut > 0 && (c.markLostBySACK() || c.dupAcks >= dupThresh)
+	}
+	// RFC 6582 3.2 (2): "If the Cumulative Acknowledgment field covers more than recover": else the duplicates are answers
+	// to our own retransmissions.
+	return c.dupAcks >= dupThresh && c.recover.less(c.sndUna)
+}
+
+// enterRecovery begins fast recovery. RFC 6675 5 (4): "(4.1) RecoveryPoint = HighData"; "(4.2) ssthresh = cwnd =
+// (FlightSize / 2)", with the algorithm's own factor; "(4.3) Retransmit the first data segment presumed dropped".
+func (c *Conn) enterRecovery() {
+	q := c.rtx
+	before := c.win.Cwnd
+	c.recover = c.sndNxt
+	c.reduce()
+	c.win.Cwnd = c.win.SSThresh
+	c.caState = caRecovery
+	c.recordRecovery(KindTCPRecoveryEntered, RecoveryFast, before)
+	c.setCCState(FastRecovery, CCDupACK)
+	i := 0
+	for i < q.n-1 && q.at(i).flags&txSacked != 0 {
+		i++
+	}
+	x := q.at(i)
+	if x.flags&txLost == 0 {
+		q.markLost(x)
+		trigger := LossDupACK
+		if c.sackOK {
+			trigger = LossSACK
+		}
+		c.recordLost(x, trigger)
+	}
+	q.rtxHint = 0
+	c.resend(x, SendFastRtx)
+	// RFC 6675 5 (4.3) and RFC 6298 5.1: the timer covers the retransmission.
+	c.setRetransTimer(TimerRTO, c.backedOff())
+}
+
+// reduce asks the algorithm for the new threshold.
+func (c *Conn) reduce() {
+	if c.alg == nil {
+		c.alg = c.set.cc.New()
+	}
+	c.win.SSThresh = c.alg.Reduce(&c.win, c.stack.loop.Now())
+	c.win.Count = 0
+}
+
+// goOn continues a recovery. It ends with an ACK of all that was sent before it began.
+func (c *Conn) goOn(r *ackResult) {
+	q := c.rtx
+	if c.recover.lessEq(c.sndUna) {
+		c.exitRecovery()
+		return
+	}
+	if c.sackOK {
+		if c.caState == caRecovery && q.sackedOut > 0 {
+			c.markLostBySACK()
+		}
+		return
+	}
+	if c.caState == caRecovery && r.acked > 0 && q.n > 0 {
+		// RFC 6582 3.2 (3), partial acknowledgments: "retransmit the first unacknowledged segment".
+		if x := q.at(0); x.flags&txLost == 0 {
+			q.markLost(x)
+			q.rtxHint = 0
+			c.recordLost(x, LossDupACK)
+		}
+	}
+}
+
+// exitRecovery ends fast recovery or the recovery after a timeout.
+//
+// RFC 6582 3.2 (3), full acknowledgments: "Set cwnd to ... ssthresh", which it is since the recovery began.
+func (c *Conn) exitRecovery() {
+	kind := RecoveryFast
+	if c.caState == caLoss {
+		kind = RecoveryRTO
+	}
+	c.caState = caOpen
+	c.dupAcks = 0
+	if q := c.rtx; !c.sackOK {
+		q.sackedOut = 0
+	}
+	c.recordRecovery(KindTCPRecoveryExited, kind, c.win.Cwnd)
+	if c.win.InSlowStart() {
+		c.setCCState(SlowStart, CCRecovered)
+	} else {
+		c.setCCState(CongestionAvoidance, CCRecovered)
+	}
+}
+
+// enterLoss answers a retransmission timeout. RFC 5681 3.1: "When a TCP sender detects segment loss using the
+// retransmission timer and the given segment has not yet been resent by way of the retransmission timer, the value of
+// ssthresh MUST be set to no more than" half of FlightSize; "upon a timeout ... cwnd MUST be set to no more than the loss
+// window, LW, which equals 1 full-sized segment".
+func (c *Conn) enterLoss() {
+	q := c.rtx
+	if q == nil || q.n == 0 {
+		return
+	}
+	before := c.win.Cwnd
+	first := c.caState != caLoss || !c.sndUna.less(c.recover)
+	if c.caState <= caDisorder || c.caState == caLoss && (first || c.retransmits <= 1) {
+		c.reduce()
+	}
+	c.win.Cwnd, c.win.Count = 1, 0
+	reneged := q.at(0).flags&txSacked != 0
+	for i := range q.n {
+		x := q.at(i)
+		if reneged && x.flags&txSacked != 0 {
+			// RFC 2018 8: "the data sender SHOULD turn off all of the SACKed bits, since the timeout might indicate that the
+			// data receiver has reneged"; like Linux, when the first segment itself had been SACKed.
+			q.sackedOut--
+			x.flags &^= txSacked
+		}
+		if x.flags&txSacked == 0 {
+			if x.flags&txLost == 0 {
+				c.recordLost(x, LossRTO)
+			}
+			q.markLost(x)
+		}
+	}
+	if reneged {
+		q.highSacked = -1
+		clear(q.blocks[:])
+	}
+	if !c.sackOK {
+		q.sackedOut = 0
+	}
+	c.dupAcks = 0
+	q.rtxHint, q.lostBelow = 0, q.n
+	if c.caState != caLoss {
+		c.caState = caLoss
+		c.recordRecovery(KindTCPRecoveryEntered, RecoveryRTO, before)
+		c.setCCState(RTORecovery, CCRTO)
+	}
+	c.recover = c.sndNxt
+	c.resend(q.at(0), SendRTORtx)
+}
+
+// retransmitLost resends what was taken for lost, as far as the window lets it. RFC 6675 5 (C): "If cwnd - pipe >= 1
+// SMSS, the sender SHOULD transmit one or more segments".
+func (c *Conn) retransmitLost() {
+	q := c.rtx
+	why := SendFastRtx
+	if c.caState == caLoss {
+		why = SendRTORtx
+	}
+	for ; q.rtxHint < q.n; q.rtxHint++ {
+		x := q.at(q.rtxHint)
+		if x.flags&(txLost|txRetrans|txSacked) != txLost {
+			continue
+		}
+		if q.inFlight() >= int(c.win.Cwnd) {
+			return
+		}
+		c.resend(x, why)
+	}
+}
+
+// setCCState notes what governs the congestion window.
+func (c *Conn) setCCState(s CCState, why CCTrigger) {
+	if s != c.ccState {
+		c.recordCCState(s, why)
+		c.ccState = s
+	}
+}
+
+// updateCCState notes whether the window or the application holds the sender back, outside of recovery.
+func (c *Conn) updateCCState(blocked bool) {
+	switch {
+	case c.caState == caRecovery || c.caState == caLoss:
+	case !c.cwndLimited:
+		c.setCCState(AppLimited, CCAppLimited)
+	case c.ccState == AppLimited && blocked:
+		if c.win.InSlowStart() {
+			c.setCCState(SlowStart, CCWindowLimited)
+		} else {
+			c.setCCState(CongestionAvoidance, CCWindowLimited)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package tcpstack
+
+import (
+	"unsafe"
+
+	"labd.dev/sim"
+)
+
+// recvBuffer holds what has come and was not read yet: a queue of the bytes in order and the pieces beyond a gap. Both
+// refer to the sender's chunks; frames are gone at once.
+type recvBuffer struct {
+	q       []piece // [first:] are live
+	first   int
+	inOrder int // bytes in q
+	ooo     []oooPiece
+	oooLen  int // bytes in ooo
+	latest  int // index in ooo of the piece that changed last: RFC 2018's first block
+	finSeq  seqNum
+	hasFIN  bool // a FIN at finSeq has come, perhaps beyond a gap
+	next    *recvBuffer
+}
+
+// piece is a slice of a chunk.
+type piece struct {
+	chunk *sim.Chunk
+	b     []byte
+	own   bool // the chunk gathers small segments: bytes may be appended within it
+}
+
+// oooPiece is a piece beyond a gap.
+type oooPiece struct {
+	seq seqNum
+	piece
+}
+
+func (o *oooPiece) end() seqNum { return o.seq + seqNum(len(o.b)) }
+
+const (
+	// gatherBelow is the length up to which segments are copied together, so that a peer of tiny segments cannot pin a
+	// chunk and a queue entry for each.
+	gatherBelow = 128
+	// maxOOO bounds the pieces beyond gaps: a window of 1 MiB of full segments with every second one lost.
+	maxOOO = 400
+)
+
+// inbox is the receive buffer, made on first use.
+func (c *Conn) inbox() *recvBuffer {
+	if c.rcv == nil {
+		t := &c.stack.tcp
+		if c.rcv = t.freeRcv; c.rcv != nil {
+			t.freeRcv, c.rcv.next = c.rcv.next, nil
+		} else {
+			c.rcv = new(recvBuffer)
+		}
+	}
+	return c.rcv
+}
+
+// releaseRcv gives an empty buffer back.
+func (c *Conn) releaseRcv() {
+	b := c.rcv
+	if b == nil || b.inOrder > 0 || len(b.ooo) > 0 || b.hasFIN && !c.rcvFIN {
+		return
+	}
+	*b = recvBuffer{q: b.q[:0], ooo: b.ooo[:0]}
+	b.next, c.stack.tcp.freeRcv, c.rcv = c.stack.tcp.freeRcv, b, nil
+}
+
+// offsetIn is where in its chunk's data a slice begins.
+func offsetIn(ch *sim.Chunk, b []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(ch.Data))))
+}
+
+// push appends bytes that are next in order: merged with the piece before where they lie behind it in the same chunk,
+// gathered where they are few.
+func (b *recvBuffer) push(l *sim.Loop, ch *sim.Chunk, p []byte) {
+	b.inOrder += len(p)
+	if n := len(b.q); n > b.first {
+		last := &b.q[n-1]
+		if last.chunk == ch {
+			if at := offsetIn(ch, last.b); at+len(last.b) == offsetIn(ch, p) {
+				end := at + len(last.b) + len(p)
+				last.b = ch.Data[at:end:end]
+				return
+			}
+		}
+		if used := len(last.b); last.own && len(p) <= gatherBelow {
+			at := offsetIn(last.chunk, last.b)
+			if at+used+len(p) <= len(last.chunk.Data) {
+				copy(last.chunk.Data[at+used:], p)
+				last.b = last.chunk.Data[at : at+used+len(p)]
+				return
+			}
+		}
+	}
+	if b.first > 0 && len(b.q) == cap(b.q) {
+		n := copy(b.q, b.q[b.first:])
+		clear(b.q[n:])
+		b.q, b.first = b.q[:n], 0
+	}
+	if len(p) > gatherBelow {
+		ch.Retain()
+		b.q = append(b.q, piece{chunk: ch, b: p})
+		return
+	}
+	own := l.NewChunk(smallChunk)
+	n := copy(own.Data, p)
+	b.q = append(b.q, piece{chunk: own, b: own.Data[:n], own: true})
+}
+
+// read moves bytes to p.
+func (b *recvBuffer) read(p []byte) int {
+	n := 0
+	for n < len(p) && b.first < len(b.q) {
+		h := &b.q[b.first]
+		m := copy(p[n:], h.b)
+		n += m
+		if h.b = h.b[m:]; len(h.b) > 0 {
+			break
+		}
+		h.chunk.Release()
+		*h = piece{}
+		b.first++
+	}
+	if b.first == len(b.q) {
+		b.q, b.first = b.q[:0], 0
+	}
+	b.inOrder -= n
+	return n
+}
+
+// insert keeps a piece beyond a gap, cut to what is new. It reports whether it kept all of it that is new.
+func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
+	i := 0
+	for i < len(b.ooo) && b.ooo[i].end().lessEq(seq) {
+		i++
+	}
+	for len(p) > 0 {
+		if i < len(b.ooo) {
+			o := &b.ooo[i]
+			if o.seq.lessEq(seq) { // skip what o holds
+				b.latest = i
+				n := min(len(p), int(o.end()-seq))
+				if n < 0 {
+					n = 0
+				}
+				p, seq = p[n:], seq+seqNum(n)
+				i++
+				continue
+			}
+		}
+		n := len(p)
+		if i < len(b.ooo) {
+			n = min(n, int(b.ooo[i].seq-seq))
+		}
+		if len(b.ooo) >= maxOOO {
+			return false
+		}
+		ch.Retain()
+		b.ooo = append(b.ooo, oooPiece{})
+		copy(b.ooo[i+1:], b.ooo[i:])
+		b.ooo[i] = oooPiece{seq, piece{chunk: ch, b: p[:n:n]}}
+		b.oooLen += n
+		b.latest = i
+		p, seq = p[n:], seq+seqNum(n)
+		i++
+	}
+	return true
+}
+
+// advance moves the pieces that nxt has reached to the queue in order and returns the new RCV.NXT.
+func (b *recvBuffer) advance(l *sim.Loop, nxt seqNum) seqNum {
+	k := 0
+	for k < len(b.ooo) && b.ooo[k].seq.lessEq(nxt) {
+		o := &b.ooo[k]
+		b.oooLen -= len(o.b)
+		if skip := int(nxt - o.seq); skip < len(o.b) {
+			b.push(l, o.chunk, o.b[skip:])
+			nxt = o.end()
+		}
+		o.chunk.Release()
+		k++
+	}
+	if k > 0 {
+		n := copy(b.ooo, b.ooo[k:])
+		clear(b.ooo[n:])
+		b.ooo = b.ooo[:n]
+		b.latest = max(0, b.latest-k)
+	}
+	return nxt
+}
+
+// drop lets go of everything.
+func (b *recvBuffer) drop() {
+	for i := b.first; i < len(b.q); i++ {
+		b.q[i].chunk.Release()
+	}
+	for i := range b.ooo {
+		b.ooo[i].chunk.Release()
+	}
+	clear(b.q)
+	clear(b.ooo)
+	b.q, b.first, b.inOrder, b.ooo, b.oooLen = b.q[:0], 0, 0, b.ooo[:0], 0
+}

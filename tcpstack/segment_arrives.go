@@ -1,0 +1,439 @@
+package tcpstack
+
+import "labd.dev/tcpstack/wire"
+
+// Bits of Conn.events: what the application is to be told when a segment has been worked through.
+const (
+	evEstablished = 1 << iota
+	evReadable
+	evWritable
+	evDrained
+)
+
+// arrives is RFC 9293 3.10.7, SEGMENT ARRIVES, step by step in its order.
+func (c *Conn) arrives(g *segment) {
+	c.segsIn++
+	if g.length > 0 {
+		c.dataSegsIn++
+	}
+	c.recordReceived(g, c.judge(g))
+	c.processing = true
+	if c.state == StateSynSent {
+		c.arrivesSynSent(g)
+	} else {
+		c.arrivesOtherwise(g)
+	}
+	c.conclude()
+}
+
+// conclude tells the application what happened and sends what is due. Data that the application writes now carries the
+// ACK; only what is still owed is sent by itself.
+func (c *Conn) conclude() {
+	if c.events&evEstablished == 0 || c.accepted() {
+		c.tell()
+	}
+	c.processing = false
+	if c.gone() {
+		c.farewell()
+		return
+	}
+	c.transmit()
+	if c.state != StateClosed {
+		c.flushACK(c.ackReason())
+	}
+}
+
+// tell calls the application for each event; it may cause further ones.
+func (c *Conn) tell() {
+	for c.events != 0 && c.h != nil && c.closeErr == nil {
+		ev := c.events & -c.events
+		c.events &^= ev
+		switch {
+		case ev == evEstablished:
+			c.h.Established(c)
+		case c.appClosed:
+		case ev == evReadable:
+			c.h.Readable(c)
+		case ev == evWritable:
+			c.h.Writable(c)
+		case ev == evDrained:
+			c.h.Drained(c)
+		}
+	}
+	c.events = 0
+}
+
+// ackReason says why an ACK that goes out at once does.
+func (c *Conn) ackReason() SendReason {
+	if c.dupAckDue {
+		c.dupAckDue = false
+		return SendDupACK
+	}
+	return SendACK
+}
+
+// judge tells what a segment is to the connection, before anything is done about it.
+func (c *Conn) judge(g *segment) Verdict {
+	switch {
+	case c.state == StateSynSent:
+		return InOrder
+	case !c.acceptable(g):
+		if g.end().lessEq(c.rcvNxt) {
+			return Duplicate
+		}
+		return OutOfWindow
+	case g.length > 0 && c.rcvNxt.less(g.seq):
+		return OutOfOrder
+	case g.length == 0 && g.has(wire.FlagACK) && g.ack.less(c.sndUna):
+		return Old
+	}
+	return InOrder
+}
+
+// arrivesSynSent is 3.10.7.3, SYN-SENT STATE.
+func (c *Conn) arrivesSynSent(g *segment) {
+	// "First, check the ACK bit: If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set, if so
+	// drop the segment and return) <SEQ=SEG.ACK><CTL=RST> and discard the segment. Return."
+	if g.has(wire.FlagACK) && (g.ack.lessEq(c.iss) || c.sndNxt.less(g.ack)) {
+		if !g.has(wire.FlagRST) {
+			c.stack.replyRST(g, &c.tuple)
+		}
+		return
+	}
+	// "Second, check the RST bit": "If the ACK was acceptable, then signal to the user 'error: connection reset', drop the
+	// segment, enter CLOSED state, delete TCB, and return. Otherwise (no ACK), drop the segment and return."
+	if g.has(wire.FlagRST) {
+		if g.has(wire.FlagACK) {
+			c.terminate(ErrRefused, ClosedRefused, RxRST)
+		}
+		return
+	}
+	// "Fourth, check the SYN bit". "Fifth, if neither of the SYN or RST bits is set, then drop the segment and return."
+	if !g.has(wire.FlagSYN) {
+		return
+	}
+	c.acceptSYN(g)
+	if !g.has(wire.FlagACK) {
+		// "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> and send it."
+		c.recordAlias(g.f.Conn)
+		c.setState(StateSynRcvd, RxSYN)
+		c.sendSYN(SendSYN)
+		return
+	}
+	// "SND.UNA should be advanced to equal SEG.ACK ... If SND.UNA > ISS (our SYN has been ACKed), change the connection
+	// state to ESTABLISHED, form an ACK segment <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> and send it."
+	c.sndUna = g.ack
+	c.lastAckRcv = c.stack.loop.Now()
+	c.setState(StateEstablished, RxSYNACK)
+	c.establish(g)
+	c.sendACK(SendACK)
+	c.events |= evEstablished
+	if g.has(wire.FlagFIN) {
+		c.arrivesFIN(g)
+	}
+}
+
+// arrivesOtherwise is 3.10.7.4, OTHER STATES.
+func (c *Conn) arrivesOtherwise(g *segment) {
+	// In a simultaneous open the peer's SYN,ACK repeats its SYN: what follows the SYN is what counts (RFC 9293 3.5,
+	// Figure 7, lines 5 and 6).
+	if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.has(wire.FlagACK) && g.seq == c.irs && g.ack == c.sndNxt {
+		g.flags &^= wire.FlagSYN
+		g.seq++
+	}
+	if !c.checkSequence(g) {
+		return
+	}
+	// "Second, check the RST bit".
+	if g.has(wire.FlagRST) {
+		c.arrivesRST(g)
+		return
+	}
+	// "Fourth, check the SYN bit". RFC 5961 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP MUST send
+	// an ACK (also referred to as challenge ACK) to the remote peer".
+	if g.has(wire.FlagSYN) {
+		c.ackNow = true
+		return
+	}
+	// "Fifth, check the ACK field: if the ACK bit is off, drop the segment and return".
+	if !g.has(wire.FlagACK) || !c.arrivesACK(g) {
+		return
+	}
+	// "Seventh, process the segment text". "Eighth, check the FIN bit".
+	if g.length > 0 && !c.arrivesText(g) {
+		return
+	}
+	if g.has(wire.FlagFIN) {
+		c.arrivesFIN(g)
+	}
+}
+
+// acceptable: RFC 9293 3.10.7.4: "There are four cases for the acceptability test for an incoming segment".
+func (c *Conn) acceptable(g *segment) bool {
+	n, wnd := g.segLen(), c.rcvWnd()
+	switch {
+	case n == 0 && wnd == 0:
+		return g.seq == c.rcvNxt
+	case n == 0:
+		return g.seq.inWindow(c.rcvNxt, wnd)
+	case wnd == 0:
+		return false
+	}
+	return g.seq.inWindow(c.rcvNxt, wnd) || (g.seq+seqNum(n)-1).inWindow(c.rcvNxt, wnd)
+}
+
+// rcvWnd is RCV.WND: what is left of the window announced.
+func (c *Conn) rcvWnd() uint32 {
+	if c.rcvAdv.lessEq(c.rcvNxt) {
+		return 0
+	}
+	return uint32(c.rcvAdv - c.rcvNxt)
+}
+
+// checkSequence is "First, check sequence number", with PAWS before it.
+func (c *Conn) checkSequence(g *segment) bool {
+	if c.tsOK && g.opt.HasTimestamps && !g.has(wire.FlagRST) && c.oldTimestamp(g.opt.TSVal) {
+		// RFC 7323 5.3 R1: "If there is a Timestamps option in the arriving segment, SEG.TSval < TS.Recent, TS.Recent is
+		// valid (see later discussion), and if the RST bit is not set, then treat the arriving segment as not acceptable:
+		// Send an acknowledgment in reply".
+		c.stack.tcp.count.pawsDrops++
+		c.recordDropped(g, DropPAWS)
+		c.ackNow = true
+		return false
+	}
+	if !c.acceptable(g) {
+		if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.seq == c.irs && !g.has(wire.FlagRST) {
+			// The peer repeats its SYN: our SYN,ACK was lost (Linux: tcp_check_req).
+			c.sendSYN(SendRTORtx)
+			return false
+		}
+		// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set,
+		// if so drop the segment and return)".
+		if !g.has(wire.FlagRST) {
+			c.ackNow = true
+			if g.length > 0 {
+				c.dupAckDue = true
+			}
+			// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
+			// ACKs, URGs, and RSTs."
+			if c.rcvWnd() == 0 && g.seq == c.rcvNxt && c.state.synchronized() && g.has(wire.FlagACK) {
+				c.arrivesACK(g)
+			}
+		}
+		if g.end().less(c.rcvNxt) || g.segLen() == 0 {
+			return false
+		}
+		c.recordDropped(g, DropOutOfWindow)
+		return false
+	}
+	// RFC 7323 4.3 (2): "If SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent, then SEG.TSval is copied to TS.Recent".
+	if c.tsOK && g.opt.HasTimestamps && g.seq.lessEq(c.rcvWup) && int32(g.opt.TSVal-c.tsRecent) >= 0 {
+		c.tsRecent, c.tsRecentAge = g.opt.TSVal, c.ageNow()
+	}
+	return true
+}
+
+// pawsIdle: RFC 7323 5.5: "a connection that has been idle for more than 24 days": TS.Recent is no longer valid.
+const pawsIdle = 24 * 24 * 3600 // s
+
+func (c *Conn) oldTimestamp(v uint32) bool {
+	return int32(v-c.tsRecent) < 0 && c.ageNow()-c.tsRecentAge < pawsIdle
+}
+
+// arrivesRST is "Second, check the RST bit", with RFC 5961 3.2.
+func (c *Conn) arrivesRST(g *segment) {
+	if g.seq != c.rcvNxt {
+		// "If the RST bit is set and the sequence number does not exactly match the next expected sequence value, yet is
+		// within the current receive window, TCP endpoints MUST send an acknowledgment (challenge ACK)".
+		c.ackNow = true
+		return
+	}
+	switch {
+	case c.state == StateSynRcvd && c.passive:
+		// SYN-RECEIVED: "If this connection was initiated with a passive OPEN (i.e., came from the LISTEN state), then
+		// return this connection to LISTEN state and return. The user need not be informed."
+		c.terminate(nil, ClosedReset, RxRST)
+	case c.state == StateSynRcvd:
+		// "... then the connection was refused; signal the user 'connection refused'".
+		c.terminate(ErrRefused, ClosedRefused, RxRST)
+	case c.state == StateClosing || c.state == StateLastAck:
+		// CLOSING, LAST-ACK, TIME-WAIT: "If the RST bit is set, then enter the CLOSED state, delete the TCB, and return."
+		c.terminate(nil, ClosedReset, RxRST)
+	default:
+		// ESTABLISHED, FIN-WAIT-1, FIN-WAIT-2, CLOSE-WAIT: "Users should also receive an unsolicited general 'connection
+		// reset' signal. Enter the CLOSED state, delete the TCB, and return."
+		c.terminate(ErrReset, ClosedReset, RxRST)
+	}
+}
+
+// arrivesACK is "Fifth, check the ACK field". It reports whether the segment is to be worked on further.
+func (c *Conn) arrivesACK(g *segment) bool {
+	if c.state == StateSynRcvd {
+		// "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state"; "If the segment acknowledgment is not
+		// acceptable, form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it."
+		if !c.sndUna.less(g.ack) || c.sndNxt.less(g.ack) {
+			c.stack.replyRST(g, &c.tuple)
+			return false
+		}
+		c.sndUna = g.ack
+		// "SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK".
+		c.setSndWnd(g)
+		c.setState(StateEstablished, RxACK)
+		c.establish(g)
+		c.events |= evEstablished
+		if c.finQueued {
+			c.closeStates()
+		}
+		return true
+	}
+	c.lastAckRcv = c.stack.loop.Now()
+	// RFC 5961 5.2: "The ACK value is considered acceptable only if it is in the range of ((SND.UNA - MAX.SND.WND) <=
+	// SEG.ACK <= SND.NXT). All incoming segments whose ACK value doesn't satisfy the above condition MUST be discarded and
+	// an ACK sent back."
+	if c.sndNxt.less(g.ack) || g.ack.less(c.sndUna-seqNum(c.maxSndWnd)) {
+		c.ackNow = true
+		return false
+	}
+	c.probesOut = 0
+	if c.pendingTimer == TimerPersist && c.backoff > 0 && c.sndNxt == c.sndUna {
+		c.probeAnswered(g)
+	}
+	c.acknowledge(g)
+	return !c.gone()
+}
+
+// setSndWnd: "SND.WND, SND.WL1 and SND.WL2": RFC 9293 3.10.7.4: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2
+// =< SEG.ACK)), set SND.WND <- SEG.WND, set SND.WL1 <- SEG.SEQ, and set SND.WL2 <- SEG.ACK." It reports a change.
+func (c *Conn) setSndWnd(g *segment) bool {
+	if g.seq.less(c.sndWl1) || g.seq == c.sndWl1 && g.ack.less(c.sndWl2) {
+		return false
+	}
+	wnd := uint32(g.wnd) << c.sndWscale
+	changed := wnd != c.sndWnd
+	c.sndWnd, c.sndWl1, c.sndWl2 = wnd, g.seq, g.ack
+	c.maxSndWnd = max(c.maxSndWnd, wnd)
+	return changed
+}
+
+// arrivesText is "Seventh, process the segment text".
+func (c *Conn) arrivesText(g *segment) bool {
+	if !c.state.receives() {
+		// CLOSE-WAIT and later: "This should not occur since a FIN has been received from the remote side. Ignore the
+		// segment text."
+		return true
+	}
+	if c.appClosed && c.rcvNxt.less(g.seq+seqNum(g.length)) {
+		// RFC 9293 3.6.1: "if new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show
+		// that data was lost."
+		c.sendRST()
+		c.terminate(ErrReset, ClosedReset, AppClose)
+		return false
+	}
+	now := c.stack.loop.Now()
+	c.lastDataRcv = now
+	if n := uint16(min(g.length, uint32(c.advMSS()))); n > c.rcvMSS {
+		c.rcvMSS = n
+	}
+	p, seq := g.f.Payload, g.seq
+	// "segments are trimmed": what came before is cut off the front, what lies beyond the window off the end.
+	if seq.less(c.rcvNxt) {
+		p, seq = p[min(len(p), int(c.rcvNxt-seq)):], c.rcvNxt
+	}
+	if over := int(int32(seq + seqNum(len(p)) - c.rcvAdv)); over > 0 {
+		p = p[:len(p)-min(len(p), over)]
+		g.flags &^= wire.FlagFIN
+	}
+	if len(p) == 0 {
+		return true
+	}
+	b := c.inbox()
+	if seq != c.rcvNxt {
+		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
+		c.ackPending, c.ackNow, c.dupAckDue = true, true, true
+		if !b.insert(seq, g.f.Chunk(), p) {
+			c.recordDropped(g, DropMemory)
+		}
+		c.recordReassembly()
+		return true
+	}
+	before := c.rcvNxt
+	b.push(c.stack.loop, g.f.Chunk(), p)
+	c.rcvNxt += seqNum(len(p))
+	if len(b.ooo) > 0 {
+		// RFC 5681 4.2: "a TCP receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
+		// part of a gap in the sequence space."
+		c.rcvNxt = b.advance(c.stack.loop, c.rcvNxt)
+		c.ackNow = true
+		c.recordReassembly()
+	}
+	c.bytesReceived += uint64(c.rcvNxt - before)
+	c.events |= evReadable
+	c.ackSoon()
+	if b.hasFIN && b.finSeq == c.rcvNxt {
+		c.finArrived()
+		return false
+	}
+	return true
+}
+
+// arrivesFIN is "Eighth, check the FIN bit".
+func (c *Conn) arrivesFIN(g *segment) {
+	if c.rcvFIN || !c.state.receives() {
+		return
+	}
+	at := g.seq + seqNum(g.length)
+	if at != c.rcvNxt {
+		if c.rcvNxt.less(at) { // beyond a gap: it waits like the text before it
+			b := c.inbox()
+			b.hasFIN, b.finSeq = true, at
+			c.ackPending, c.ackNow, c.dupAckDue = true, true, true
+		}
+		return
+	}
+	c.finArrived()
+}
+
+// finArrived: "If the FIN bit is set, signal the user 'connection closing' and return any pending RECEIVEs with same
+// message, advance RCV.NXT over the FIN, and send an acknowledgment for the FIN."
+func (c *Conn) finArrived() {
+	c.rcvFIN = true
+	c.rcvNxt++
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
+	c.ackPending, c.ackNow = true, true
+	c.events |= evReadable
+	switch c.state {
+	case StateEstablished:
+		c.setState(StateCloseWait, RxFIN)
+	case StateFinWait1:
+		// "If our FIN has been ACKed (perhaps in this segment), then enter TIME-WAIT ...; otherwise, enter the CLOSING
+		// state." (An acknowledged FIN has led to FIN-WAIT-2 before.)
+		c.setState(StateClosing, RxFIN)
+	case StateFinWait2:
+		c.enterTimeWait(RxFIN)
+	}
+}
+
+// finAcknowledged is the part of arrivesACK that depends on the state, once our FIN has been acknowledged.
+func (c *Conn) finAcknowledged() {
+	switch c.state {
+	case StateFinWait1:
+		c.setState(StateFinWait2, RxACK)
+		if c.appClosed {
+			c.armFinWait2()
+		}
+	case StateClosing:
+		c.enterTimeWait(RxACK)
+	case StateLastAck:
+		// "The only thing that can arrive in this state is an acknowledgment of our FIN. If our FIN is now acknowledged,
+		// delete the TCB, enter the CLOSED state, and return."
+		c.terminate(nil, ClosedOrderly, RxACK)
+	}
+}
+
+// probeAnswered: an open window ends the probing; while it is closed the next probe keeps its time.
+func (c *Conn) probeAnswered(g *segment) {
+	if g.wnd > 0 {
+		c.backoff = 0
+		c.cancelRetransTimer()
+	}
+}

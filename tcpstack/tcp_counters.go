@@ -1,0 +1,28 @@
+package tcpstack
+
+// tcpCounts are the stack's TCP counters, under the names of RFC 4022's and Linux's SNMP counters.
+type tcpCounts struct {
+	activeOpens, passiveOpens                      uint64
+	inSegs, inErrs, inCsumErrors, outSegs, outRsts uint64
+	retransSegs, listenDrops, abortOnTimeout       uint64
+	pawsDrops, noSocket                            uint64
+}
+
+// tcpCounters appends TCP's counters.
+func (s *Stack) tcpCounters(c []Counter) []Counter {
+	n := &s.tcp.count
+	return append(c,
+		Counter{"tcp.abort_on_timeout", n.abortOnTimeout},
+		Counter{"tcp.active_opens", n.activeOpens},
+		Counter{"tcp.in_csum_errors", n.inCsumErrors},
+		Counter{"tcp.in_errs", n.inErrs},
+		Counter{"tcp.in_segs", n.inSegs},
+		Counter{"tcp.listen_drops", n.listenDrops},
+		Counter{"tcp.no_socket", n.noSocket},
+		Counter{"tcp.out_rsts", n.outRsts},
+		Counter{"tcp.out_segs", n.outSegs},
+		Counter{"tcp.passive_opens", n.passiveOpens},
+		Counter{"tcp.paws_drops", n.pawsDrops},
+		Counter{"tcp.retrans_segs", n.retransSegs},
+	)
+}

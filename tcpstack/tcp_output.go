@@ -1,0 +1,317 @@
+package tcpstack
+
+import (
+	"encoding/binary"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// templateLen is an IPv4 and a TCP header with timestamps: what nearly every segment begins with.
+const templateLen = wire.IPv4MinLen + wire.TCPMinLen + timestampsLen
+
+// Offsets in the template.
+const (
+	tcpAt = wire.IPv4MinLen
+	tsAt  = tcpAt + wire.TCPMinLen
+)
+
+// putTemplate writes what is the same in all segments.
+func (c *Conn) putTemplate() {
+	b := c.template[:]
+	c.stack.putIPv4(b, c.rt, wire.ProtoTCP)
+	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, HeaderLen: wire.TCPMinLen}
+	if c.tsOK {
+		opt := wire.TCPOptions{HasTimestamps: true}
+		h.HeaderLen += opt.Put(b[tsAt:])
+	}
+	h.Put(b[tcpAt:])
+}
+
+// unsent is how many bytes are queued and were never sent.
+func (c *Conn) unsent() int {
+	if c.finSent {
+		return 0
+	}
+	return int(c.sndEnd - c.sndNxt)
+}
+
+// maxSegments bounds the segments in flight, and so the memory that keeps account of them, where a connection sends
+// mostly tiny ones.
+func (c *Conn) maxSegments() int {
+	return int(c.set.sndBuf)/min(int(c.sndMSS), smallChunk) + 64
+}
+
+// transmit sends what may be sent: first what is lost, then new data, then the FIN.
+func (c *Conn) transmit() {
+	if !c.state.transmits() {
+		return
+	}
+	if c.rtx != nil && c.rtx.lostOut > 0 {
+		c.retransmitLost()
+	}
+	sent, blocked := false, false
+	for {
+		n := c.nextLen()
+		fin := c.finQueued && !c.finSent && c.sndNxt+seqNum(n) == c.sndEnd
+		if n == 0 && !fin {
+			break
+		}
+		if c.rtx != nil && (c.rtx.inFlight() >= int(c.win.Cwnd) && !(fin && n == 0) || c.rtx.n >= c.maxSegments()) {
+			blocked = true
+			break
+		}
+		c.sendData(n, SendData)
+		sent = true
+	}
+	if sent || blocked {
+		// RFC 7661 1: a window that is not used says nothing about the path; Linux (tcp_is_cwnd_limited) lets slow start
+		// grow it to twice what was used.
+		c.cwndLimited = blocked || c.win.InSlowStart() && c.rtx != nil && int(c.win.Cwnd) < 2*c.rtx.n
+		c.updateCCState(blocked)
+	}
+	if c.timerAt == sim.Never {
+		if c.sndUna != c.sndNxt {
+			c.setRetransTimer(TimerRTO, c.backedOff())
+		} else {
+			c.armPersist()
+		}
+	}
+}
+
+// nextLen is how many bytes of new data the next segment may carry; 0: none now.
+//
+// RFC 9293 3.8.6.2.1, the sender's silly window avoidance (MUST-38), with D the data queued, U the usable window and
+// Fs = 1/2: "Send data: (1) if a maximum-sized segment can be sent, i.e., if: min(D,U) >= Eff.snd.MSS; (2) or if the data
+// is pushed and all queued data can be sent now, i.e., if: [SND.NXT = SND.UNA and] PUSHed and D <= U (the bracketed
+// condition is imposed by the Nagle algorithm); (3) or if at least a fraction Fs of the maximum window can be sent,
+// i.e., if: [SND.NXT = SND.UNA and] min(D,U) >= Fs * Max(SND.WND)". Every write is pushed.
+func (c *Conn) nextLen() int {
+	d := c.unsent()
+	if d <= 0 {
+		return 0
+	}
+	u := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt))
+	n := min(d, u)
+	mss := int(c.sndMSS)
+	if n < mss {
+		idle := !c.set.nagle || c.sndNxt == c.sndUna
+		switch {
+		case n <= 0:
+			return 0
+		case d <= u && (idle || c.finQueued): // nothing will be added to a segment that the FIN ends
+		case idle && n >= int(c.maxSndWnd)/2:
+		default:
+			return 0
+		}
+	}
+	return min(n, mss, c.snd.contiguous(c.sndNxt))
+}
+
+// sendData sends n bytes of new data, with the FIN if it follows them.
+func (c *Conn) sendData(n int, why SendReason) {
+	flags := wire.FlagACK
+	x := txSeg{seq: c.sndNxt, length: uint16(n), tx: 1, sentAt: c.stack.loop.Now()}
+	next := c.sndNxt + seqNum(n)
+	if n > 0 && next == c.sndEnd {
+		// RFC 9293 3.9.1.2: "When the last segment of the data ... a PSH bit MUST be set (MUST-61)".
+		flags |= wire.FlagPSH
+	}
+	if c.finQueued && next == c.sndEnd && why != SendZWP {
+		flags |= wire.FlagFIN
+		x.flags |= txFIN
+		c.finSent = true
+		next++
+		if n == 0 {
+			why = SendFIN
+		}
+	}
+	c.repliedWithData()
+	f := c.start(flags, c.sndNxt)
+	if n > 0 {
+		c.snd.payload(f, c.sndNxt, n)
+		c.bytesSent += uint64(n)
+		c.dataSegsOut++
+	}
+	c.sndNxt = next
+	if c.snd != nil {
+		c.snd.sent(next)
+	}
+	c.queue().push(x)
+	c.lastDataSent = x.sentAt
+	c.finish(f, flags, x.seq, n, why, 1)
+	if c.timerAt == sim.Never || c.pendingTimer == TimerPersist {
+		// RFC 6298 5.1: "Every time a packet containing data is sent (including a retransmission), if the timer is not
+		// running, start it running so that it will expire after RTO seconds".
+		c.setRetransTimer(TimerRTO, c.backedOff())
+	}
+}
+
+// resend sends a segment in flight once more.
+func (c *Conn) resend(x *txSeg, why SendReason) {
+	flags := wire.FlagACK
+	if x.flags&txFIN != 0 {
+		flags |= wire.FlagFIN
+	}
+	n := int(x.length)
+	if n > 0 && x.seq+seqNum(n) == c.sndEnd {
+		flags |= wire.FlagPSH
+	}
+	f := c.start(flags, x.seq)
+	if n > 0 {
+		c.snd.payload(f, x.seq, n)
+	}
+	if x.flags&txRetrans == 0 {
+		x.flags |= txRetrans
+		c.rtx.retransOut++
+	}
+	x.flags |= txRexmit
+	if x.tx < 255 {
+		x.tx++
+	}
+	x.sentAt = c.stack.loop.Now()
+	c.totalRetrans++
+	c.bytesRetrans += uint64(n)
+	c.stack.tcp.count.retransSegs++
+	c.finish(f, flags, x.seq, n, why, int(x.tx))
+}
+
+// sendACK sends an ACK without data.
+func (c *Conn) sendACK(why SendReason) { c.sendControl(wire.FlagACK, c.sndNxt, why) }
+
+// sendRST resets the peer.
+func (c *Conn) sendRST() { c.sendControl(wire.FlagRST|wire.FlagACK, c.sndNxt, SendRST) }
+
+// sendControl sends a segment without data.
+func (c *Conn) sendControl(flags wire.TCPFlags, seq seqNum, why SendReason) {
+	if !c.state.synchronized() && c.state != StateSynRcvd {
+		return
+	}
+	f := c.start(flags, seq)
+	c.finish(f, flags, seq, 0, why, 1)
+}
+
+// start makes a frame with the headers of a segment, from the template.
+func (c *Conn) start(flags wire.TCPFlags, seq seqNum) *sim.Frame {
+	f := c.stack.loop.NewFrame()
+	n := tsAt
+	if c.tsOK {
+		n = templateLen
+	}
+	b := f.Append(n)
+	copy(b, c.template[:n])
+	binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffSeq:], uint32(seq))
+	binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffAck:], uint32(c.rcvNxt))
+	b[tcpAt+wire.TCPOffFlags] = uint8(flags)
+	binary.BigEndian.PutUint16(b[tcpAt+wire.TCPOffWindow:], c.advertise())
+	if c.tsOK {
+		binary.BigEndian.PutUint32(b[tsAt+4:], c.tsNow())
+		binary.BigEndian.PutUint32(b[tsAt+8:], c.tsRecent)
+	}
+	return f
+}
+
+// finish adds the SACK option where it is due and fits, and ships a segment made by start.
+func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why SendReason, tx int) {
+	var opt wire.TCPOptions
+	if c.sackOK && c.rcv != nil && len(c.rcv.ooo) > 0 && flags&wire.FlagRST == 0 {
+		c.putSACK(f, n, &opt)
+	}
+	c.ackSent()
+	if c.stack.loop.Rec == nil {
+		c.emit(f, flags)
+		return
+	}
+	b := f.Header()
+	h := wire.TCP{Seq: uint32(seq), Ack: uint32(c.rcvNxt), Flags: flags, Window: binary.BigEndian.Uint16(b[tcpAt+wire.TCPOffWindow:])}
+	if c.tsOK {
+		opt.HasTimestamps = true
+		opt.TSVal, opt.TSEcr = binary.BigEndian.Uint32(b[tsAt+4:]), c.tsRecent
+	}
+	f.Pkt = c.stack.id.NextPacket()
+	c.recordSent(f, &h, &opt, n, why, tx)
+	c.emit(f, flags)
+}
+
+// ship sends a segment whose headers were built whole.
+func (c *Conn) ship(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int, why SendReason, tx int) {
+	f.Pkt = c.stack.id.NextPacket()
+	c.recordSent(f, h, opt, n, why, tx)
+	c.emit(f, h.Flags)
+}
+
+// emit counts a segment and hands it to IP.
+func (c *Conn) emit(f *sim.Frame, flags wire.TCPFlags) {
+	f.Conn, f.Tag = c.id, c.tag
+	if f.Pkt == 0 {
+		f.Pkt = c.stack.id.NextPacket()
+	}
+	c.segsOut++
+	c.stack.tcp.count.outSegs++
+	if flags&wire.FlagRST != 0 {
+		c.stack.tcp.count.outRsts++
+	}
+	_ = c.stack.output(f, c.rt) // no route is a loss like any other: the retransmission timer ends the connection
+}
+
+// advertise is the window field of the segment being sent; it moves RCV.ADV.
+//
+// RFC 9293 3.8.6.2.2, the receiver's silly window avoidance (MUST-39): "keep RCV.NXT+RCV.WND fixed until: RCV.BUFF -
+// RCV.USER - RCV.WND >= min ( Fr * RCV.BUFF, Eff.snd.MSS )", with Fr = 1/2. RFC 9293 3.8.6 (SHLD-14): "A TCP receiver
+// SHOULD NOT shrink the window".
+func (c *Conn) advertise() uint16 {
+	free := c.set.rcvBuf
+	if c.rcv != nil {
+		free -= min(free, uint32(c.rcv.inOrder))
+	}
+	wnd := uint32(0)
+	if c.rcvNxt.less(c.rcvAdv) {
+		wnd = uint32(c.rcvAdv - c.rcvNxt)
+	}
+	if free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
+		wnd = min(free, 0xffff<<c.rcvWscale) >> c.rcvWscale << c.rcvWscale
+	}
+	// The field counts units: rounding down would move the edge back.
+	field := (wnd + 1<<c.rcvWscale - 1) >> c.rcvWscale
+	field = min(field, 0xffff)
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(field<<c.rcvWscale))
+	return uint16(field)
+}
+
+// windowMayUpdate announces room that reading has made once it is worth a segment of its own: when the window at least
+// doubles and an MSS fits (Linux: tcp_cleanup_rbuf).
+func (c *Conn) windowMayUpdate() {
+	if c.processing || !c.state.receives() {
+		return
+	}
+	wnd := uint32(0)
+	if c.rcvNxt.less(c.rcvAdv) {
+		wnd = uint32(c.rcvAdv - c.rcvNxt)
+	}
+	free := c.set.rcvBuf
+	if c.rcv != nil {
+		free -= min(free, uint32(c.rcv.inOrder))
+	}
+	if free >= 2*wnd && free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
+		c.sendACK(SendWndUpdate)
+	}
+}
+
+// putSACK appends a SACK option to the headers of f, if it fits beside n bytes of data.
+func (c *Conn) putSACK(f *sim.Frame, n int, opt *wire.TCPOptions) {
+	room := wire.TCPMaxOptionsLen - 4
+	if c.tsOK {
+		room -= timestampsLen
+	}
+	limit := room / 8
+	if n > 0 {
+		limit = min(limit, (int(c.sndMSS)-n-4)/8)
+	}
+	opt.NSACK = uint8(c.rcv.sackBlocks(opt.SACK[:max(0, min(limit, wire.MaxSACKBlocks))]))
+	if opt.NSACK == 0 {
+		return
+	}
+	b := f.Append(opt.Len())
+	opt.Put(b)
+	f.Header()[tcpAt+wire.TCPOffDataOffset] += uint8(opt.Len()/4) << 4
+}

@@ -1,0 +1,154 @@
+package tcpstack
+
+import (
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// maxTimeWaits bounds the connections a stack keeps in TIME-WAIT: more than its ephemeral ports. Beyond, a connection goes
+// straight to CLOSED (tcp_max_tw_buckets).
+const maxTimeWaits = 32768
+
+// timeWait is what is left of a connection in TIME-WAIT: enough to answer old segments and to tell them from a new SYN.
+type timeWait struct {
+	stack *Stack
+	timer sim.Timer
+	rt    *route
+	tuple
+	hashed         uint32
+	tag            uint32
+	id             sim.ConnID
+	passive        bool
+	tsOK           bool
+	sndNxt, rcvNxt seqNum
+	rcvWnd         uint16 // as last announced, unscaled
+	tsRecent       uint32
+	tsOffset       uint32
+	wait           sim.Time
+	next, prev     *timeWait // in order of entering
+}
+
+func (w *timeWait) name() *tuple { return &w.tuple }
+
+// TimeWait describes a connection in TIME-WAIT.
+type TimeWait struct {
+	ID            sim.ConnID
+	Local, Remote netip.AddrPort
+	Initiator     bool
+	Until         sim.Time // when it becomes CLOSED
+}
+
+// TimeWaits lists the connections in TIME-WAIT in the order in which they came there.
+func (s *Stack) TimeWaits() []TimeWait {
+	var list []TimeWait
+	for w := s.tcp.firstTW; w != nil; w = w.next {
+		list = append(list, TimeWait{w.id, w.localAddr(), w.remoteAddr(), !w.passive, w.timer.At()})
+	}
+	return list
+}
+
+// enterTimeWait acknowledges the peer's FIN and leaves a small block behind. RFC 9293 3.3.2: "TIME-WAIT - represents
+// waiting for enough time to pass to be sure the remote TCP peer received the acknowledgment of its connection
+// termination request and to avoid new connections being impacted by delayed segments from previous connections."
+func (c *Conn) enterTimeWait(why StateTrigger) {
+	s := c.stack
+	if c.ackNow {
+		c.sendACK(SendACK)
+	}
+	if c.set.timeWait == 0 || s.tcp.timeWaits.n >= maxTimeWaits {
+		c.terminate(nil, ClosedOrderly, why)
+		return
+	}
+	c.setState(StateTimeWait, why)
+	w := &timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
+		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), tsRecent: c.tsRecent,
+		tsOffset: c.tsOffset, wait: c.set.timeWait}
+	c.retire(nil, ClosedOrderly)
+	w.timer.H = w
+	s.tcp.timeWaits.insert(w, w.hashed)
+	if w.prev = s.tcp.lastTW; w.prev != nil {
+		w.prev.next = w
+	} else {
+		s.tcp.firstTW = w
+	}
+	s.tcp.lastTW = w
+	w.start()
+}
+
+// start: "start the 2 MSL timeout"; "restart the 2 MSL timeout".
+func (w *timeWait) start() {
+	s := w.stack
+	s.recordTimeWait(w, KindTCPTimerSet)
+	s.loop.Arm(&w.timer, &s.id.Src, s.loop.Now()+w.wait)
+}
+
+// Fire ends the wait.
+func (w *timeWait) Fire(sim.Time) {
+	w.stack.recordTimeWait(w, KindTCPTimerFired)
+	w.stack.recordTimeWaitClosed(w, TriggerTimer)
+	w.stack.dropTimeWait(w)
+}
+
+func (s *Stack) dropTimeWait(w *timeWait) {
+	s.loop.Stop(&w.timer)
+	s.tcp.timeWaits.remove(w, w.hashed)
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		s.tcp.firstTW = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		s.tcp.lastTW = w.prev
+	}
+}
+
+// arrives handles a segment for a connection in TIME-WAIT. It reports whether the block is gone and the segment, a SYN, is
+// for a listener.
+func (w *timeWait) arrives(g *segment) (reopen bool) {
+	s := w.stack
+	old := w.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-w.tsRecent) < 0
+	newer := w.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-w.tsRecent) > 0
+	s.recordTimeWaitReceived(w, g)
+	switch {
+	case g.has(wire.FlagRST):
+		// RFC 1337 3 (fix F1): "Ignore RST segments in TIME-WAIT state", so that an old duplicate does not assassinate it;
+		// Linux does so with tcp_rfc1337 only.
+		if g.seq == w.rcvNxt {
+			s.recordTimeWaitClosed(w, RxRST)
+			s.dropTimeWait(w)
+		}
+		return false
+	case g.has(wire.FlagSYN) && !g.has(wire.FlagACK) && !old && (w.rcvNxt.less(g.seq) || newer):
+		// RFC 9293 3.6.1 (MAY-2): "it MAY accept a new SYN from the remote TCP endpoint to reopen the connection directly
+		// from TIME-WAIT state, if it: (1) assigns its initial sequence number for the new connection to be larger than the
+		// largest sequence number it used on the previous connection incarnation, and (2) returns to TIME-WAIT state if the
+		// SYN turns out to be an old duplicate." RFC 6191 adds the timestamp.
+		s.recordTimeWaitClosed(w, RxSYN)
+		s.dropTimeWait(w)
+		return true
+	case g.has(wire.FlagFIN):
+		// "TIME-WAIT: Remain in the TIME-WAIT state. Restart the 2 MSL time-wait timeout."
+		w.start()
+		w.ack(g)
+	case g.segLen() > 0 || old || g.seq != w.rcvNxt:
+		// An old segment: "an acknowledgment should be sent in reply".
+		w.ack(g)
+	}
+	return false
+}
+
+// ack answers with the connection's last ACK.
+func (w *timeWait) ack(g *segment) {
+	h := wire.TCP{SrcPort: w.localPort, DstPort: w.remotePort, Seq: uint32(w.sndNxt), Ack: uint32(w.rcvNxt),
+		Flags: wire.FlagACK, Window: w.rcvWnd}
+	opt := wire.TCPOptions{HasTimestamps: w.tsOK}
+	if w.tsOK {
+		opt.TSVal = uint32(w.stack.loop.Now()/sim.Millisecond) + w.tsOffset
+		opt.TSEcr = w.tsRecent
+	}
+	w.stack.sendBare(w.rt, h, opt, w.id, w.tag, SendACK)
+}
