@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 
@@ -79,9 +80,37 @@ func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
 	return append(f, Field{"state", tcpstack.State(r.Aux).String()})
 }
 
+// Bits of the first word that continues a segment's record, below MSS<<16 | window shift<<8 | SACK blocks<<4.
+const (
+	optionWscale = 1 << iota
+	optionSACKPermitted
+)
+
+// maxSACKBlocks is how many blocks fit into a header beside nothing else (RFC 2018 3).
+const maxSACKBlocks = 4
+
 // optionFields expands a segment's options.
 func optionFields(r *sim.Record, more []sim.Record) []Field {
 	f := []Field{}
+	if len(more) > 0 {
+		m := wordsOf(&more[0])
+		if mss := m[0] >> 16; mss != 0 {
+			f = append(f, Field{"mss", num(mss)})
+		}
+		if m[0]&optionWscale != 0 {
+			f = append(f, Field{"wscale", num(m[0] >> 8 & 0xff)})
+		}
+		if m[0]&optionSACKPermitted != 0 {
+			f = append(f, Field{"sack_permitted", true})
+		}
+		if n := min(m[0]>>4&0xf, maxSACKBlocks); n > 0 {
+			blocks := make([]string, n)
+			for i := range blocks {
+				blocks[i] = fmt.Sprintf("%d-%d", m[1+2*i], m[2+2*i])
+			}
+			f = append(f, Field{"sack", blocks})
+		}
+	}
 	if r.W[5]&segmentHasTS != 0 {
 		f = append(f, Field{"ts_val", num(r.W[3])}, Field{"ts_ecr", num(r.W[4])})
 	}

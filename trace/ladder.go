@@ -56,6 +56,7 @@ type row struct {
 	at     [2]moment // at each end
 	state  [2]string // entered at that moment
 	notes  []string  // what is to be said besides
+	aside  string    // to be said where there is room
 	text   string    // of a row without a segment
 	part   rowPart
 	gap    *gap // in a condensed ladder: what stands for many rows
@@ -99,7 +100,7 @@ type builder struct {
 	*ladder
 	byPacket map[string]*row
 	states   []stateChange
-	latest   [2]int64 // by receiving end: the latest arrival so far of a segment sent earlier
+	setFor   [2]map[string]uint64 // by end and timer: how long it was last set for, us
 }
 
 // stateChange waits until all rows are there, to be shown beside the segment that belongs to it.
@@ -114,7 +115,7 @@ type stateChange struct {
 }
 
 func buildLadder(events []Event) *ladder {
-	b := &builder{ladder: &ladder{}, byPacket: map[string]*row{}}
+	b := &builder{ladder: &ladder{}, byPacket: map[string]*row{}, setFor: [2]map[string]uint64{{}, {}}}
 	b.findEnds(events)
 	for i := range events {
 		b.event(i, &events[i])
@@ -193,19 +194,23 @@ func (b *builder) event(i int, e *Event) {
 			b.byPacket[r.seg.pkt] = r
 		}
 	case "tcp:segment_received":
-		b.arrival(i, e).addNote(verdictNotes[e.text("verdict")])
-	case "tcp:segment_dropped":
-		if e.Side == "" && b.byPacket[e.text("pkt")] == nil {
-			return
+		r := b.arrival(i, e)
+		if v := e.text("verdict"); v == "ooo" {
+			r.aside = "(ahead of a gap)"
+		} else {
+			r.addNote(verdictNotes[v])
 		}
+	case "tcp:segment_dropped":
 		r := b.arrival(i, e)
 		r.seg.discard = e.text("reason")
 		r.addNote("thrown away: " + dropWords(r.seg.discard))
 	case "tcp:state_updated":
 		b.states = append(b.states, stateChange{index: i, end: sideOf(e), t: e.TNs, eseq: e.ESeq, cause: e.Cause,
 			new: e.text("new"), byPacket: strings.HasPrefix(e.text("trigger"), "rx_")})
+	case "tcp:timer_set":
+		b.setFor[sideOf(e)][e.text("timer")] = e.number("in_us")
 	case "tcp:recovery_entered", "tcp:recovery_exited", "tcp:connection_closed", "tcp:timer_fired":
-		if text := happening(e); text != "" {
+		if text := b.happening(e); text != "" {
 			r := &row{index: i, from: sideOf(e), text: text}
 			r.at[r.from] = momentOf(e)
 			b.rows = append(b.rows, r)
@@ -220,10 +225,8 @@ func (b *builder) event(i int, e *Event) {
 func (b *builder) arrival(i int, e *Event) *row {
 	r := b.byPacket[e.text("pkt")]
 	end := sideOf(e)
-	if r != nil && e.Side == "" {
-		end = 1 - r.from
-	}
-	if r == nil || r.at[end].set {
+	// A segment that was received and then thrown away is told of twice, at one instant.
+	if r == nil || r.at[end].set && r.at[end].t != e.TNs {
 		again := r != nil
 		r = &row{index: i, from: 1 - end, seg: segmentOf(e), part: arrives}
 		if again {
@@ -231,7 +234,9 @@ func (b *builder) arrival(i int, e *Event) *row {
 		}
 		b.rows = append(b.rows, r)
 	}
-	r.at[end] = momentOf(e)
+	if !r.at[end].set {
+		r.at[end] = momentOf(e)
+	}
 	return r
 }
 

@@ -137,7 +137,7 @@ func (y *layout) gapLines(g *gap) {
 		for _, c := range g.lost {
 			lost = append(lost, fmt.Sprintf("%d %s", c.n, c.what))
 		}
-		parts = append(parts, "on the way: "+strings.Join(lost, ", "))
+		parts = append(parts, "never arrived: "+strings.Join(lost, ", "))
 	}
 	indent := "    "
 	y.line("", "", "", "", "", "")

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -46,7 +47,7 @@ func newLayout(l *ladder, opts LadderOptions) *layout {
 		width = defaultLadderWidth
 	}
 	width = min(max(width, minLadderWidth), maxLadderWidth)
-	y.state = len("SYN_SENT")
+	y.time, y.state = len(timeHeading), len("SYN_SENT")
 	for _, e := range l.ends {
 		y.state = max(y.state, len(e.initial))
 	}
@@ -86,19 +87,27 @@ func (y *layout) draw() string {
 
 func (y *layout) header() {
 	l, r := &y.ends[left], &y.ends[right]
-	y.print(strings.TrimSpace(fmt.Sprintf("%s  %s - %s", y.conn, strings.TrimSpace(l.node+" "+l.local), strings.TrimSpace(r.node+" "+r.local))))
+	y.sentence(y.conn + "  " + strings.TrimSpace(l.node+" "+l.local) + " - " + strings.TrimSpace(r.node+" "+r.local))
 	switch {
 	case y.opts.Absolute:
-		y.print("S and A: sequence and acknowledgment numbers as on the wire")
+		y.sentence("S and A are the sequence and acknowledgment numbers on the wire.")
 	case l.issSeen && r.issSeen:
-		y.print(fmt.Sprintf("S and A count from the initial sequence numbers: %s %d, %s %d", l.node, l.iss, r.node, r.iss))
+		y.sentence(fmt.Sprintf("S and A count from the initial sequence numbers: %s %d, %s %d.", l.node, l.iss, r.node, r.iss))
 	}
+	y.sentence("Segments stand in the order of sending; each side has its own times.")
 	y.print("")
 	side := y.time + 1 + y.state
 	names := padLeft(fit(l.node, side-2), side) + strings.Repeat(" ", y.inner+4) + fit(r.node, side-2)
 	y.print(names)
-	if l.initial != "" || r.initial != "" {
-		y.line(padLeft("s", y.time), l.initial, "", r.initial, padLeft("s", y.time), "")
+	y.line(timeHeading, l.initial, "", r.initial, timeHeading, "")
+}
+
+const timeHeading = "time (s)"
+
+// sentence prints text that may take more than a line.
+func (y *layout) sentence(text string) {
+	for _, s := range y.wrap(strings.Fields(text), y.opts.Width) {
+		y.print(s)
 	}
 }
 
@@ -192,17 +201,22 @@ func (y *layout) words(r *row) []string {
 	if r.part == arrives {
 		return append(words, r.tail(y)...)
 	}
-	win := "win=" + strconv.FormatUint(s.win, 10)
-	room := y.inner - 1 - minArrow
-	all := append(append(append([]string{}, words...), win), r.tail(y)...)
-	if y.winSet[r.from] && y.winOf[r.from] == s.win {
-		short := append(append([]string{}, words...), r.tail(y)...)
-		if len(y.wrap(all, room)) > len(y.wrap(short, room)) {
-			return short
-		}
+	win := []string{"win=" + strconv.FormatUint(s.win, 10)}
+	tail, aside := r.tail(y), r.aside
+	lines := func(words ...[]string) int { return len(y.wrap(slices.Concat(words...), y.inner-1-minArrow)) }
+	changed := !y.winSet[r.from] || y.winOf[r.from] != s.win
+	least := lines(words, tail)
+	if !changed && lines(words, win, tail) > least {
+		win = nil
 	}
-	y.winOf[r.from], y.winSet[r.from] = s.win, true
-	return all
+	if win != nil {
+		y.winOf[r.from], y.winSet[r.from] = s.win, true
+		least = lines(words, win, tail)
+	}
+	if aside != "" && lines(words, win, tail, []string{aside}) == least {
+		tail = append(tail, aside)
+	}
+	return slices.Concat(words, win, tail)
 }
 
 // tail is the words after the numbers.

@@ -9,13 +9,12 @@ var reasonNotes = map[string]string{
 	"zwp":        "zero-window probe",
 	"keepalive":  "keepalive",
 	"fast_rtx":   "fast retransmission",
-	"rto_rtx":    "retransmission (RTO)",
+	"rto_rtx":    "RTO retransmission",
 	"tlp":        "tail loss probe",
 }
 
 // verdictNotes are the verdicts of a receiver that a ladder tells.
 var verdictNotes = map[string]string{
-	"ooo":           "ahead of a gap",
 	"dup":           "nothing new in it",
 	"old":           "old ACK",
 	"out_of_window": "outside the window",
@@ -55,15 +54,15 @@ func dropWords(reason string) string {
 }
 
 // happening says what came about at an end besides segments; "" for what a ladder leaves out.
-func happening(e *Event) string {
+func (b *builder) happening(e *Event) string {
 	switch e.Name {
 	case "tcp:timer_fired":
-		switch e.text("timer") {
-		case "rto":
-			return "RTO expires after " + shortSeconds(int64(e.number("in_us"))*1000)
-		case "persist":
-			return "persist timer expires after " + shortSeconds(int64(e.number("in_us"))*1000)
+		timer := e.text("timer")
+		words := map[string]string{"rto": "RTO expires", "persist": "persist timer expires"}[timer]
+		if us := b.setFor[sideOf(e)][timer]; us > 0 && words != "" {
+			words += " after " + shortSeconds(int64(us)*1000)
 		}
+		return words
 	case "tcp:recovery_entered":
 		return fmt.Sprintf("%s recovery: cwnd %d -> %d", recoveryWords(e.text("kind")), e.number("cwnd_before"), e.number("cwnd_after"))
 	case "tcp:recovery_exited":
