@@ -44,7 +44,7 @@ func TestIPv4InputDrops(t *testing.T) {
 		{"ip.dropped.fragment", func() []byte { b := good()[:20]; b[3], b[6] = 20, 0x20; return fix(b) }},
 		{"udp.received", good},
 		{"udp.received", func() []byte { return append(good(), 0, 0, 0, 0, 0, 0, 0, 0, 0) }}, // Ethernet padding
-		{"udp.received", func() []byte { b := good(); b[26], b[27] = 0, 0; return b }},        // RFC 768: no checksum
+		{"udp.received", func() []byte { b := good(); b[26], b[27] = 0, 0; return b }},       // RFC 768: no checksum
 		{"udp.received", func() []byte { // options are carried and ignored
 			b := good()
 			o := append(slices.Clone(b[:20]), 0x94, 4, 0, 0, 1, 7, 1, 0)

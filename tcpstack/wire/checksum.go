@@ -10,35 +10,64 @@ import (
 //
 // Ones'-complement addition does not mind in which byte order and word size the carries are made as long as they come
 // round (RFC 1071 section 2, "Byte Order Independence" and "Parallel Summation"): two chains of 64-bit additions with
-// carry run side by side.
+// carry run side by side, each over 64 bytes at a time so that its carry stays in the processor's flag. A chain that
+// begins without a carry never ends with one and a sum of all ones, so its last carry can be added without another.
 func Sum(b []byte) uint16 {
 	var s0, s1, c0, c1 uint64
-	for len(b) >= 64 {
-		p := (*[64]byte)(b)
-		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[0:]), c0)
-		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[32:]), c1)
+	for len(b) >= 128 {
+		p := (*[128]byte)(b)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[0:]), 0)
 		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[8:]), c0)
-		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[40:]), c1)
 		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[16:]), c0)
-		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[48:]), c1)
 		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[24:]), c0)
-		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[56:]), c1)
-		b = b[64:]
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[32:]), c0)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[40:]), c0)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[48:]), c0)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[56:]), c0)
+		s0, _ = bits.Add64(s0, 0, c0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[64:]), 0)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[72:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[80:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[88:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[96:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[104:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[112:]), c1)
+		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(p[120:]), c1)
+		s1, _ = bits.Add64(s1, 0, c1)
+		b = b[128:]
 	}
-	for len(b) >= 8 {
-		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(b), c0)
+	for len(b) >= 16 {
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(b), 0)
+		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(b[8:]), c0)
+		s0, _ = bits.Add64(s0, 0, c0)
+		b = b[16:]
+	}
+	s1, c1 = bits.Add64(s1, sumTail(b), 0)
+	s0, c0 = bits.Add64(s0, s1, c1)
+	s0, _ = bits.Add64(s0, 0, c0)
+	return bits.ReverseBytes16(Fold(s0))
+}
+
+// sumTail sums fewer than 16 bytes as little-endian words, without a carry out of 64 bits.
+func sumTail(b []byte) uint64 {
+	var s uint64
+	if len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		s = w>>32 + w&0xffffffff
 		b = b[8:]
 	}
-	if len(b) > 0 {
-		var tail [8]byte
-		copy(tail[:], b)
-		s1, c1 = bits.Add64(s1, binary.LittleEndian.Uint64(tail[:]), c1)
+	if len(b) >= 4 {
+		s += uint64(binary.LittleEndian.Uint32(b))
+		b = b[4:]
 	}
-	s0, c0 = bits.Add64(s0, c1, c0)
-	s0, c0 = bits.Add64(s0, s1, c0)
-	s0, c0 = bits.Add64(s0, 0, c0)
-	s0 += c0
-	return bits.ReverseBytes16(Fold(s0))
+	if len(b) >= 2 {
+		s += uint64(binary.LittleEndian.Uint16(b))
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		s += uint64(b[0])
+	}
+	return s
 }
 
 // Fold reduces a sum of words to 16 bits, end-around carries included.

@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+)
+
+// slowSum is RFC 1071 section 4.1's loop.
+func slowSum(b []byte) uint16 {
+	var s uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		s += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	if len(b)%2 == 1 {
+		s += uint32(b[len(b)-1]) << 8
+	}
+	for s>>16 != 0 {
+		s = s>>16 + s&0xffff
+	}
+	return uint16(s)
+}
+
+// RFC 1071 section 3: the numerical example's eight bytes sum to ddf2.
+func TestSumRFC1071(t *testing.T) {
+	b := []byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7}
+	if got := Sum(b); got != 0xddf2 {
+		t.Errorf("sum %04x, want ddf2", got)
+	}
+	if got := AddSums(Sum(b[:4]), Sum(b[4:])); got != 0xddf2 {
+		t.Errorf("sum of sums %04x, want ddf2", got)
+	}
+	// the same bytes cut at an odd place: the second group's sum is swapped
+	if got := AddSums(Sum(b[:3]), SumAt(Sum(b[3:]), 3)); got != 0xddf2 {
+		t.Errorf("sum of odd parts %04x, want ddf2", got)
+	}
+}
+
+// The fast sum is the plain one, for every length and alignment, and for the bytes that make the most carries.
+func TestSumIsTheSlowSum(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	buf := make([]byte, 1600)
+	for round := range 3 {
+		for i := range buf {
+			buf[i] = [3]byte{byte(r.Uint32()), 0xff, 0}[round]
+		}
+		for n := range 300 {
+			for off := range 9 {
+				if b := buf[off : off+n]; Sum(b) != slowSum(b) {
+					t.Fatalf("round %d, length %d: %04x, want %04x", round, n, Sum(b), slowSum(b))
+				}
+			}
+		}
+		if Sum(buf) != slowSum(buf) {
+			t.Fatalf("round %d: %04x, want %04x", round, Sum(buf), slowSum(buf))
+		}
+	}
+}
+
+// RFC 1071 section 2: a sum of parts is the sum of the whole, wherever it was cut.
+func TestSumOfParts(t *testing.T) {
+	b := make([]byte, 101)
+	for i := range b {
+		b[i] = byte(i * 37)
+	}
+	for cut := range b {
+		if got := AddSums(Sum(b[:cut]), SumAt(Sum(b[cut:]), cut)); got != Sum(b) {
+			t.Fatalf("cut at %d: %04x, want %04x", cut, got, Sum(b))
+		}
+	}
+}
+
+// RFC 1624 section 4: the example where the older equation 2 gives FFFF, and equation 3 the right 0000.
+func TestUpdateChecksumRFC1624(t *testing.T) {
+	if got := UpdateChecksum(0xdd2f, 0x5555, 0x3285); got != 0x0000 {
+		t.Errorf("HC' is %04x, want 0000", got)
+	}
+}
+
+// An update is as good as a new computation: a receiver that sums the header finds all ones.
+func TestUpdateChecksumVerifies(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 20000 {
+		h := make([]byte, 20)
+		for k := range h {
+			h[k] = byte(r.Uint32())
+		}
+		SetIPv4Checksum(h)
+		old := binary.BigEndian.Uint16(h[8:])
+		h[8]--
+		c := UpdateChecksum(binary.BigEndian.Uint16(h[10:]), old, binary.BigEndian.Uint16(h[8:]))
+		binary.BigEndian.PutUint16(h[10:], c)
+		if Sum(h) != 0xffff {
+			t.Fatalf("header %d: %x does not verify", i, h)
+		}
+	}
+}
+
+func FuzzSum(f *testing.F) {
+	f.Add([]byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7}, 3)
+	f.Add(make([]byte, 65), 64)
+	f.Fuzz(func(t *testing.T, b []byte, cut int) {
+		if Sum(b) != slowSum(b) {
+			t.Errorf("%04x, want %04x", Sum(b), slowSum(b))
+		}
+		if cut >= 0 && cut <= len(b) && AddSums(Sum(b[:cut]), SumAt(Sum(b[cut:]), cut)) != Sum(b) {
+			t.Errorf("parts cut at %d", cut)
+		}
+	})
+}
+
+func BenchmarkSum1448(b *testing.B) {
+	p := make([]byte, 1448)
+	b.SetBytes(int64(len(p)))
+	var s uint16
+	for b.Loop() {
+		s += Sum(p)
+	}
+	_ = s
+}
+
+func BenchmarkSum20(b *testing.B) {
+	p := make([]byte, 20)
+	var s uint16
+	for b.Loop() {
+		s += Sum(p)
+	}
+	_ = s
+}
