@@ -1,0 +1,69 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// FollowRun watches a run until it has ended and returns how it did. progress, if not nil, is told on the way.
+func (c *Client) FollowRun(ctx context.Context, run string, progress func(*labv1.Run)) (*labv1.Run, error) {
+	stream, err := c.Runs.WatchRun(ctx, &labv1.WatchRunRequest{Run: run})
+	if err != nil {
+		return nil, err
+	}
+	var last *labv1.Run
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) && last != nil {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		last = m.GetRun()
+		if progress != nil {
+			progress(last)
+		}
+	}
+}
+
+// FetchRun copies a run's directory to dir, which it makes if it is not there.
+func (c *Client) FetchRun(ctx context.Context, run, dir string) error {
+	files, err := c.Runs.ListRunFiles(ctx, &labv1.ListRunFilesRequest{Run: run})
+	if err != nil {
+		return err
+	}
+	for _, f := range files.GetFiles() {
+		if err := c.fetchFile(ctx, run, dir, f.GetPath()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) fetchFile(ctx context.Context, run, dir, path string) error {
+	local := filepath.FromSlash(path)
+	if !filepath.IsLocal(local) {
+		return fmt.Errorf("run %s has a file %q outside its directory", run, path)
+	}
+	to := filepath.Join(dir, local)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends a stream that is left half-way
+	stream, err := c.Runs.ReadRunFile(ctx, &labv1.ReadRunFileRequest{Run: run, Path: path})
+	if err != nil {
+		return err
+	}
+	return writeStream(to, func() ([]byte, error) {
+		m, err := stream.Recv()
+		return m.GetData(), err
+	})
+}
