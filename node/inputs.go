@@ -1,0 +1,98 @@
+package node
+
+import (
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/sim"
+)
+
+// Apply lets an input take effect now. All loops are at rest at the entry's time; entries come in the order of time,
+// then index.
+func (w *Network) Apply(e *labv1.JournalEntry) {
+	index := uint32(e.GetIndex())
+	for uint64(len(w.inputs)) <= e.GetIndex() {
+		w.inputs = append(w.inputs, nil)
+	}
+	w.inputs[index] = e.GetInput()
+	first := w.cfg.Loops[0]
+	if r := w.lab.Record(first.Rec, first.Now(), KindInput); r != nil {
+		r.W[0] = index
+	}
+	switch k := e.GetInput().GetKind().(type) {
+	case *labv1.Input_Fault:
+		w.startFault(index, k.Fault, sim.Time(e.GetTNs()))
+	case *labv1.Input_ClearFault:
+		w.clearFault(k.ClearFault.GetId(), sim.Time(e.GetTNs()))
+	default:
+		if i, ok := w.cfg.Plan.Node(StartsAt(e.GetInput())); ok {
+			w.nodes[i].start(index, e.GetInput())
+		}
+	}
+}
+
+// StartsAt is the node that an input starts an application on; empty for other inputs.
+func StartsAt(in *labv1.Input) string {
+	switch k := in.GetKind().(type) {
+	case *labv1.Input_Transfer:
+		return k.Transfer.GetFrom()
+	case *labv1.Input_HttpGet:
+		return k.HttpGet.GetFrom()
+	case *labv1.Input_Udp:
+		return k.Udp.GetFrom()
+	case *labv1.Input_Ping:
+		return k.Ping.GetFrom()
+	case *labv1.Input_Traceroute:
+		return k.Traceroute.GetFrom()
+	}
+	return ""
+}
+
+// failTask reports that what an input asked for cannot be done, or cannot go on.
+func (w *Network) failTask(in *labv1.Input, why string) {
+	failed := func(s *labv1.TransferStatus) {
+		s.State, s.Error = labv1.TransferState_TRANSFER_STATE_FAILED, why
+	}
+	switch k := in.GetKind().(type) {
+	case *labv1.Input_Transfer:
+		w.cfg.Report.Transfer(k.Transfer.GetId(), failed)
+	case *labv1.Input_HttpGet:
+		w.cfg.Report.Transfer(k.HttpGet.GetId(), failed)
+	case *labv1.Input_Udp:
+		w.cfg.Report.Transfer(k.Udp.GetId(), failed)
+	case *labv1.Input_Ping:
+		w.cfg.Report.ExecLine(k.Ping.GetId(), why)
+		w.cfg.Report.ExecDone(k.Ping.GetId(), 1)
+	case *labv1.Input_Traceroute:
+		w.cfg.Report.ExecLine(k.Traceroute.GetId(), why)
+		w.cfg.Report.ExecDone(k.Traceroute.GetId(), 1)
+	}
+}
+
+// Busy reports whether anything that an input started still runs.
+func (w *Network) Busy() bool {
+	for _, n := range w.nodes {
+		if n.busy() {
+			return true
+		}
+	}
+	return false
+}
+
+// Connected reports whether a connection is neither closed nor in TIME-WAIT.
+func (w *Network) Connected() bool {
+	for _, n := range w.nodes {
+		if n.connected() {
+			return true
+		}
+	}
+	return false
+}
+
+// FaultTimed reports whether a fault is in force whose end is set.
+func (w *Network) FaultTimed(now sim.Time) bool {
+	for _, f := range w.faults {
+		if f.end != sim.Never && f.end >= now && f.end > f.start {
+			return true
+		}
+	}
+	return false
+}

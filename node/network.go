@@ -1,0 +1,238 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+
+	"labd.dev/link"
+	"labd.dev/node/app"
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/sim"
+)
+
+// Tap sees every frame that an interface sends or receives, its checksums filled in. It changes nothing and keeps
+// nothing of the frame. It is called in the node's loop.
+type Tap interface {
+	Frame(p *Port, t sim.Time, out bool, f *sim.Frame)
+}
+
+// Config is what a Network is made of.
+type Config struct {
+	Spec   *labv1.LabSpec
+	Plan   *Plan
+	Loops  []*sim.Loop
+	LoopOf []int // the loop of each node of the plan; nil: the first
+
+	Blob   func(sha256 string) ([]byte, error) // content given to the lab beforehand
+	Sink   func(id string) func([]byte)        // where a saved transfer's bytes go; may be nil
+	Report app.Reporter
+	Tap    Tap // nil: nobody looks
+}
+
+// Network is a lab's nodes and links on their loops. Between the windows of the loops, when all of them are at rest, its
+// owner ships frames over the cut, applies inputs and asks how things stand; within a window each loop touches what lives
+// in it.
+type Network struct {
+	cfg        Config
+	graph      *graph
+	routes     []*routes // by loop
+	nodes      []*Node   // as in the plan
+	directions []*direction
+	cut        []*direction
+	lab        sim.Identity // of the records that no node makes
+	inputs     []*labv1.Input
+	faults     []*fault
+}
+
+// direction is a link direction with the faults in force on it.
+type direction struct {
+	plan   *DirectionPlan
+	link   *link.Direction
+	src    sim.Source
+	base   link.Config // as the spec has it
+	loop   *sim.Loop   // the sender's
+	from   *Node
+	active []*linkFault // in the order of their inputs
+	ahead  sim.Time     // the least delay, now and after each end of a fault that is set
+}
+
+// NewNetwork builds a lab's nodes and links and boots the nodes, at the loops' present time. A FieldErrors says what is
+// wrong with the spec.
+func NewNetwork(cfg Config) (*Network, error) {
+	if cfg.LoopOf == nil {
+		cfg.LoopOf = make([]int, len(cfg.Plan.Nodes))
+	}
+	w := &Network{cfg: cfg, graph: newGraph(cfg.Plan), lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil}}
+	for range cfg.Loops {
+		w.routes = append(w.routes, newRoutes(w.graph))
+	}
+	for i := range cfg.Plan.Nodes {
+		w.addNode(i)
+	}
+	if err := w.addDirections(); err != nil {
+		return nil, err
+	}
+	for _, n := range w.nodes {
+		if err := n.boot(); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *Network) loopOf(node int) int { return w.cfg.LoopOf[node] }
+
+func (w *Network) addNode(i int) {
+	p := &w.cfg.Plan.Nodes[i]
+	n := &Node{net: w, plan: p, index: i, loop: w.cfg.Loops[w.loopOf(i)]}
+	n.id = &sim.Identity{Src: sim.Source{ID: p.ID}, Name: p.Name}
+	n.ecmp = sim.NewStream(w.cfg.Spec.GetSeed(), "node "+p.Name+" ecmp")
+	for j := range p.Interfaces {
+		n.ports = append(n.ports, &Port{Node: n, Index: j, Plan: &p.Interfaces[j]})
+	}
+	w.nodes = append(w.nodes, n)
+}
+
+func (w *Network) addDirections() error {
+	for i := range w.cfg.Plan.Directions {
+		p := &w.cfg.Plan.Directions[i]
+		base := linkConfig(p.Spec)
+		if err := base.Validate(); err != nil {
+			return FieldErrors{{"links", fmt.Sprintf("%s: %v", p.Name, err)}}
+		}
+		from, to := w.nodes[p.From], w.nodes[p.To]
+		d := &direction{plan: p, src: sim.Source{ID: p.ID}, base: base.Effective(), loop: from.loop, from: from}
+		d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
+		deliver := to.ports[p.ToIf].receive
+		if from.loop == to.loop {
+			d.link.Connect(deliver)
+		} else {
+			d.link.Cut(to.loop).Connect(deliver)
+			w.cut = append(w.cut, d)
+		}
+		d.ahead = d.leastAhead()
+		from.ports[p.FromIf].out = d
+		w.directions = append(w.directions, d)
+	}
+	return nil
+}
+
+// peer is the interface at the other end of the link.
+func (w *Network) peer(i *InterfacePlan) *InterfacePlan {
+	return &w.cfg.Plan.Nodes[i.Peer].Interfaces[i.PeerIf]
+}
+
+// env is what the node's applications may use.
+func (n *Node) env() app.Env {
+	w := n.net
+	return app.Env{
+		Stack: n.stack, Loop: n.loop, ID: n.id, Seed: w.cfg.Spec.GetSeed(),
+		Resolve: w.Resolve, NameOf: w.nameOf, TransferPort: w.transferPort,
+		Blob: w.cfg.Blob, Sink: w.cfg.Sink, Input: w.input, Report: w.cfg.Report,
+	}
+}
+
+// Resolve finds the address of a node, that of its first interface, or reads a literal one.
+func (w *Network) Resolve(name string) (netip.Addr, bool) {
+	if i, ok := w.cfg.Plan.Node(name); ok {
+		if ifcs := w.cfg.Plan.Nodes[i].Interfaces; len(ifcs) > 0 {
+			return ifcs[0].Prefix.Addr(), true
+		}
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(name)
+	return a, err == nil && a.Is4()
+}
+
+func (w *Network) nameOf(a netip.Addr) (string, bool) {
+	l, ok := w.graph.link(a)
+	if !ok {
+		return "", false
+	}
+	d := &w.cfg.Plan.Directions[w.cfg.Plan.Links[l].Forward]
+	for _, e := range [][2]int{{d.From, d.FromIf}, {d.To, d.ToIf}} {
+		if n := &w.cfg.Plan.Nodes[e[0]]; n.Interfaces[e[1]].Prefix.Addr() == a {
+			return n.Name, true
+		}
+	}
+	return "", false
+}
+
+func (w *Network) transferPort(node string) uint16 {
+	if i, ok := w.cfg.Plan.Node(node); ok {
+		for _, a := range w.cfg.Plan.Nodes[i].Spec.GetApps() {
+			if t := a.GetTransfer(); t.GetPort() != 0 {
+				return uint16(t.GetPort())
+			}
+		}
+	}
+	return app.TransferPort
+}
+
+// input is the table of what has been applied. It grows only while all loops are at rest.
+func (w *Network) input(index uint32) *labv1.Input {
+	if uint64(index) < uint64(len(w.inputs)) {
+		return w.inputs[index]
+	}
+	return nil
+}
+
+// Next is a time that nothing of the lab precedes: no event, and no frame's departure over the cut.
+func (w *Network) Next() sim.Time {
+	next := sim.Never
+	for _, l := range w.cfg.Loops {
+		next = min(next, l.Next())
+	}
+	for _, d := range w.cut {
+		next = min(next, d.link.NextDeparture())
+	}
+	return next
+}
+
+// Lookahead is the least time a frame takes over the cut, ends of faults that are set included; sim.Never where nothing
+// is cut.
+func (w *Network) Lookahead() sim.Time {
+	ahead := sim.Never
+	for _, d := range w.cut {
+		ahead = min(ahead, d.ahead)
+	}
+	return ahead
+}
+
+// Ship hands over what has left over the cut before a time that all loops have run to.
+func (w *Network) Ship(before sim.Time) {
+	for _, d := range w.cut {
+		d.link.Ship(before)
+	}
+}
+
+// Plan is the lab's plan.
+func (w *Network) Plan() *Plan { return w.cfg.Plan }
+
+// Nodes are the lab's nodes, as in the plan.
+func (w *Network) Nodes() []*Node { return w.nodes }
+
+// Ports are the node's interfaces, as in the plan.
+func (n *Node) Ports() []*Port { return n.ports }
+
+// Close ends the lab: every node's state and every frame under way is let go, without a packet, record or report.
+func (w *Network) Close() {
+	for _, n := range w.nodes {
+		if n.stack == nil {
+			continue
+		}
+		for _, a := range n.services {
+			a.Stop()
+		}
+		for _, t := range n.work {
+			t.app.Stop()
+		}
+		n.stack.Shutdown()
+		n.stack = nil
+	}
+	for _, d := range w.directions {
+		d.stopFaults()
+		d.link.Close()
+	}
+}

@@ -1,0 +1,254 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+
+	"labd.dev/node/app"
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+)
+
+// Node is a host or a router: an identity that lasts, and a stack with applications that last from boot to crash.
+type Node struct {
+	net   *Network
+	plan  *NodePlan
+	index int
+	loop  *sim.Loop
+	id    *sim.Identity
+	ports []*Port
+	ecmp  sim.Stream
+	hops  []int // room for Lookup
+
+	stack    *tcpstack.Stack // nil while the node is down
+	services []app.App
+	work     []task
+	crashes  []*crash // in force
+}
+
+// Port is a node's interface to a link.
+type Port struct {
+	Node  *Node
+	Index int // among the node's interfaces
+	Plan  *InterfacePlan
+
+	ifc                *tcpstack.Interface
+	out                *direction
+	rxPackets, rxBytes uint64
+	txPackets, txBytes uint64
+}
+
+// task is an application that an input has started.
+type task struct {
+	in  *labv1.Input
+	app app.App
+}
+
+// Name is the node's name.
+func (n *Node) Name() string { return n.plan.Name }
+
+// Index is the node's place in the plan.
+func (n *Node) Index() int { return n.index }
+
+// ID is the node's origin.
+func (n *Node) ID() sim.Origin { return n.plan.ID }
+
+// Up reports whether the node runs.
+func (n *Node) Up() bool { return n.stack != nil }
+
+// Stack is the node's stack; nil while it is down.
+func (n *Node) Stack() *tcpstack.Stack { return n.stack }
+
+// boot brings the node up with empty tables, under the next boot count.
+func (n *Node) boot() error {
+	n.id.Boots++
+	stack, err := tcpstack.New(n.loop, n.id, n.stackConfig())
+	if err != nil {
+		return FieldErrors{{fmt.Sprintf("nodes[%d]", n.plan.index), err.Error()}}
+	}
+	n.stack = stack
+	for _, p := range n.ports {
+		p.ifc = stack.AddInterface(tcpstack.InterfaceConfig{
+			Name: p.Plan.Name, MAC: p.Plan.MAC, Prefix: p.Plan.Prefix, MTU: p.out.base.MTU,
+		}, p.send)
+	}
+	static, err := n.staticRoutes()
+	if err != nil {
+		return err
+	}
+	stack.SetRoutes(static)
+	stack.SetRouter(n)
+	n.record(KindBooted)
+	n.services, err = app.StartServices(n.env(), n.plan.Spec.GetApps(), !n.forwards())
+	if err != nil {
+		return FieldErrors{{fmt.Sprintf("nodes[%d].apps", n.plan.index), err.Error()}}
+	}
+	return nil
+}
+
+func (n *Node) forwards() bool { return n.net.graph.forwards[n.index] }
+
+func (n *Node) stackConfig() tcpstack.Config {
+	ip := n.plan.Spec.GetIp()
+	c := tcpstack.Config{
+		Name: n.plan.Name, Forwarding: n.forwards(), TTL: uint8(ip.GetTtl()), Seed: n.net.cfg.Spec.GetSeed(),
+		ARPTimeout: sim.Time(ip.GetArpTimeoutNs()), ARPRetry: sim.Time(ip.GetArpRetryNs()),
+		ReassemblyTimeout: sim.Time(ip.GetReassemblyTimeoutNs()), TCP: app.TCPConfig(n.plan.Spec.GetTcp()),
+	}
+	if n.net.cfg.Spec.GetChecksums() == labv1.Checksums_CHECKSUMS_ALWAYS {
+		c.Checksums = tcpstack.ChecksumsAlways
+	}
+	return c
+}
+
+// staticRoutes are the spec's; a route's interface is the one whose network its next hop is in.
+func (n *Node) staticRoutes() ([]tcpstack.Route, error) {
+	var out []tcpstack.Route
+	var errs FieldErrors
+	for i, r := range n.plan.Spec.GetRoutes() {
+		field := fmt.Sprintf("nodes[%d].routes[%d].", n.plan.index, i)
+		dst, err := netip.ParsePrefix(r.GetDestination())
+		if err != nil || !dst.Addr().Is4() {
+			errs.add(field+"destination", "%q is not an IPv4 network like 10.0.0.0/8", r.GetDestination())
+			continue
+		}
+		via, err := netip.ParseAddr(r.GetVia())
+		p := n.portTo(via)
+		if err != nil || p == nil {
+			errs.add(field+"via", "%q is not an address on a link of %s", r.GetVia(), n.plan.Name)
+			continue
+		}
+		out = append(out, tcpstack.Route{Dst: dst.Masked(), Via: via, Ifc: p.ifc, Origin: tcpstack.RouteStatic})
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return out, nil
+}
+
+// portTo is the port whose link's network an address is in, other than the port's own.
+func (n *Node) portTo(a netip.Addr) *Port {
+	for _, p := range n.ports {
+		if a.IsValid() && p.Plan.Prefix.Contains(a) && p.Plan.Prefix.Addr() != a {
+			return p
+		}
+	}
+	return nil
+}
+
+// Lookup is the stack's way into the lab's graph: the next hop on a shortest path, one of several by the flow.
+func (n *Node) Lookup(dst netip.Addr, flow uint32) (netip.Addr, *tcpstack.Interface, bool) {
+	link, ok := n.net.graph.link(dst)
+	if !ok {
+		return netip.Addr{}, nil, false
+	}
+	n.hops = n.net.routes[n.net.loopOf(n.index)].hops(n.hops[:0], n.index, link)
+	if len(n.hops) == 0 {
+		return netip.Addr{}, nil, false
+	}
+	p := n.ports[n.hops[choose(n.ecmp, flow, len(n.hops))]]
+	return n.net.peer(p.Plan).Prefix.Addr(), p.ifc, true
+}
+
+// crashNow loses the node's state at once. Nothing is sent: the peers find out as TCP does.
+func (n *Node) crashNow() {
+	if n.stack == nil {
+		return
+	}
+	n.record(KindCrashed)
+	for _, a := range n.services {
+		a.Stop()
+	}
+	for _, t := range n.work {
+		if !t.app.Done() {
+			t.app.Stop()
+			n.net.failTask(t.in, n.plan.Name+" crashed")
+		}
+	}
+	n.stack.Shutdown()
+	n.stack, n.services, n.work = nil, nil, nil
+}
+
+// bootAgain is boot for a node whose settings have been accepted before.
+func (n *Node) bootAgain() {
+	if err := n.boot(); err != nil {
+		panic("node: " + n.plan.Name + " does not boot again: " + err.Error())
+	}
+}
+
+// start runs what an input asks of the node.
+func (n *Node) start(index uint32, in *labv1.Input) {
+	if n.stack == nil {
+		n.net.failTask(in, n.plan.Name+" is down")
+		return
+	}
+	if a := app.Start(n.env(), index, in); a != nil {
+		n.work = append(n.work, task{in, a})
+	}
+}
+
+// busy reports whether something that an input started still runs here. What has ended is forgotten.
+func (n *Node) busy() bool {
+	keep := n.work[:0]
+	for _, t := range n.work {
+		if !t.app.Done() {
+			keep = append(keep, t)
+		}
+	}
+	clear(n.work[len(keep):])
+	n.work = keep
+	if len(keep) > 0 {
+		return true
+	}
+	for _, a := range n.services {
+		if !a.Done() {
+			return true
+		}
+	}
+	return false
+}
+
+// connected reports whether a connection is neither closed nor in TIME-WAIT.
+func (n *Node) connected() bool {
+	if n.stack == nil {
+		return false
+	}
+	for _, c := range n.stack.Conns() {
+		if s := c.State(); s != tcpstack.StateClosed && s != tcpstack.StateTimeWait && s != tcpstack.StateListen {
+			return true
+		}
+	}
+	return false
+}
+
+// send passes a frame of the stack to the port's link.
+func (p *Port) send(f *sim.Frame) {
+	p.txPackets++
+	p.txBytes += uint64(f.Len())
+	tap := p.Node.net.cfg.Tap
+	// What somebody sees, or a link may damage, must have true checksums first.
+	if tap != nil || p.out.link.Config().Corrupt > 0 {
+		tcpstack.FillChecksums(f)
+	}
+	if tap != nil {
+		tap.Frame(p, p.Node.loop.Now(), true, f)
+	}
+	p.out.link.Send(f)
+}
+
+// receive takes a frame from the port's link.
+func (p *Port) receive(f *sim.Frame) {
+	n := p.Node
+	if n.stack == nil {
+		f.Release()
+		return
+	}
+	p.rxPackets++
+	p.rxBytes += uint64(f.Len())
+	if tap := n.net.cfg.Tap; tap != nil {
+		tcpstack.FillChecksums(f)
+		tap.Frame(p, n.loop.Now(), false, f)
+	}
+	n.stack.Receive(p.ifc, f)
+}

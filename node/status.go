@@ -1,0 +1,148 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+)
+
+// maxStatusRoutes bounds a node's list of routes in its status: a lab of 100,000 links has as many networks.
+const maxStatusRoutes = 4096
+
+// Status tells how the node stands.
+func (n *Node) Status() *labv1.NodeStatus {
+	s := &labv1.NodeStatus{
+		Name: n.plan.Name, Id: uint32(n.plan.ID), Kind: labv1.NodeKind_NODE_KIND_HOST, Up: n.Up(), Boots: n.id.Boots,
+	}
+	if n.forwards() {
+		s.Kind = labv1.NodeKind_NODE_KIND_ROUTER
+	}
+	for _, p := range n.ports {
+		s.Interfaces = append(s.Interfaces, p.status())
+	}
+	s.Routes = n.routeStatus()
+	for _, a := range n.services {
+		s.Apps = append(s.Apps, a.Name())
+	}
+	for _, t := range n.work {
+		if !t.app.Done() {
+			s.Apps = append(s.Apps, t.app.Name())
+		}
+	}
+	if n.stack != nil {
+		for _, c := range n.stack.Counters() {
+			s.Counters = append(s.Counters, &labv1.Counter{Name: c.Name, Value: c.Value})
+		}
+	}
+	return s
+}
+
+func (p *Port) status() *labv1.InterfaceStatus {
+	return &labv1.InterfaceStatus{
+		Name: p.Plan.Name, Mac: p.Plan.MAC.String(), Address: p.Plan.Prefix.String(),
+		Link: p.Node.net.cfg.Plan.Links[p.Plan.Link].Name, MtuBytes: uint32(p.out.base.MTU),
+		Up:        p.Node.Up() && !p.out.link.Config().Down,
+		RxPackets: p.rxPackets, RxBytes: p.rxBytes, TxPackets: p.txPackets, TxBytes: p.txBytes,
+	}
+}
+
+// routeStatus lists the routing table as the stack uses it: connected, static, then the shortest paths to all other
+// networks, each of several of equal cost.
+func (n *Node) routeStatus() []*labv1.RouteStatus {
+	var out []*labv1.RouteStatus
+	own := map[int32]bool{}
+	for _, p := range n.ports {
+		own[int32(p.Plan.Link)] = true
+		out = append(out, &labv1.RouteStatus{Destination: p.Plan.Prefix.Masked().String(), Interface: p.Plan.Name, Origin: "connected"})
+	}
+	for _, r := range n.plan.Spec.GetRoutes() {
+		via, err := netip.ParseAddr(r.GetVia())
+		if p := n.portTo(via); err == nil && p != nil {
+			out = append(out, &labv1.RouteStatus{Destination: r.GetDestination(), Via: r.GetVia(), Interface: p.Plan.Name, Origin: "static"})
+		}
+	}
+	rs := n.net.routes[n.net.loopOf(n.index)]
+	for i := range n.net.cfg.Plan.Links {
+		if own[int32(i)] {
+			continue
+		}
+		n.hops = rs.hops(n.hops[:0], n.index, int32(i))
+		for _, h := range n.hops {
+			p := n.ports[h]
+			out = append(out, &labv1.RouteStatus{
+				Destination: n.net.cfg.Plan.Links[i].Subnet.String(), Via: n.net.peer(p.Plan).Prefix.Addr().String(),
+				Interface: p.Plan.Name, Origin: "automatic",
+			})
+			if len(out) >= maxStatusRoutes {
+				return out
+			}
+		}
+	}
+	return out
+}
+
+// LinkStatus tells how all links stand, in name order.
+func (w *Network) LinkStatus() []*labv1.LinkStatus {
+	out := make([]*labv1.LinkStatus, 0, len(w.cfg.Plan.Links))
+	for i := range w.cfg.Plan.Links {
+		l := &w.cfg.Plan.Links[i]
+		out = append(out, &labv1.LinkStatus{
+			Name: l.Name, Forward: w.directions[l.Forward].status(), Reverse: w.directions[l.Reverse].status(),
+		})
+	}
+	return out
+}
+
+func (d *direction) status() *labv1.DirectionStatus {
+	s := d.link.Stats()
+	return &labv1.DirectionStatus{
+		Name: d.plan.Name, Spec: directionSpec(d.link.Config()), QueuePackets: uint32(s.QueuePackets), QueueBytes: uint64(s.QueueBytes),
+		SentPackets: s.Sent, DeliveredPackets: s.Delivered, DeliveredBytes: s.DeliveredBytes, DroppedPackets: s.Dropped(),
+		CorruptedPackets: s.Corrupted, DuplicatedPackets: s.Duplicated,
+	}
+}
+
+// Conns tells of the connections that the node's stack holds, in the order they were made.
+func (n *Node) Conns() []*labv1.ConnStatus {
+	if n.stack == nil {
+		return nil
+	}
+	conns := n.stack.Conns()
+	out := make([]*labv1.ConnStatus, 0, len(conns))
+	for _, c := range conns {
+		out = append(out, &labv1.ConnStatus{
+			Conn: n.net.ConnName(c.ID()), Node: n.plan.Name, Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(),
+			State: c.State().String(), RecvQ: uint64(c.Buffered()), SendQ: uint64(c.Unacked()), Initiator: c.Initiator(),
+			Info: tcpInfo(c.Info()),
+		})
+	}
+	return out
+}
+
+// ConnName prints a connection's id: "client/3"; empty for none.
+func (w *Network) ConnName(id sim.ConnID) string {
+	i, ok := slices.BinarySearchFunc(w.cfg.Plan.Nodes, sim.Origin(id.Node()), func(n NodePlan, o sim.Origin) int { return int(n.ID) - int(o) })
+	if id == 0 || !ok {
+		return ""
+	}
+	return w.cfg.Plan.Nodes[i].Name + "/" + strconv.FormatUint(id.Counter(), 10)
+}
+
+func tcpInfo(i tcpstack.Info) *labv1.TcpInfo {
+	return &labv1.TcpInfo{
+		CaName: i.CAName, CaState: i.CAState, Retransmits: i.Retransmits, Backoff: i.Backoff,
+		TsOk: i.TSOK, SackOk: i.SackOK, WscaleOk: i.WscaleOK, SndWscale: i.SndWscale, RcvWscale: i.RcvWscale,
+		RtoUs: i.RTOUs, AtoUs: i.ATOUs, SndMss: i.SndMSS, RcvMss: i.RcvMSS, Advmss: i.AdvMSS, Pmtu: i.PMTU,
+		Unacked: i.Unacked, Sacked: i.Sacked, Lost: i.Lost, Retrans: i.Retrans,
+		RttUs: i.RTTUs, RttvarUs: i.RTTVarUs, MinRttUs: i.MinRTTUs,
+		SndCwnd: i.SndCwnd, SndSsthresh: i.SndSSThresh, SndWnd: i.SndWnd, RcvWnd: i.RcvWnd, RcvSpace: i.RcvSpace,
+		TotalRetrans: i.TotalRetrans, BytesSent: i.BytesSent, BytesAcked: i.BytesAcked, BytesReceived: i.BytesReceived,
+		BytesRetrans: i.BytesRetrans, SegsOut: i.SegsOut, SegsIn: i.SegsIn, DataSegsOut: i.DataSegsOut, DataSegsIn: i.DataSegsIn,
+		DeliveryRate: i.DeliveryRate, PacingRate: i.PacingRate, NotsentBytes: i.NotsentBytes,
+		LastDataSentMs: i.LastDataSentMs, LastDataRecvMs: i.LastDataRecvMs, LastAckRecvMs: i.LastAckRecvMs,
+	}
+}

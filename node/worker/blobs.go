@@ -1,0 +1,113 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+)
+
+// maxBlob bounds one content: labs hold what they use in memory.
+const maxBlob = 1 << 30
+
+var sha256Name = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// blobs holds contents on disk, each under its SHA-256.
+type blobs struct{ dir string }
+
+func newBlobs(dir string) (*blobs, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	// What a killed process left half written.
+	left, err := filepath.Glob(filepath.Join(dir, "incoming-*"))
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("blobs: %w", err)
+		}
+	}
+	return &blobs{dir: dir}, nil
+}
+
+func (b *blobs) path(sum string) string { return filepath.Join(b.dir, sum) }
+
+// has reports whether the content is there.
+func (b *blobs) has(sum string) bool {
+	if !sha256Name.MatchString(sum) {
+		return false
+	}
+	_, err := os.Stat(b.path(sum))
+	return err == nil
+}
+
+// read returns a content whole, verified.
+func (b *blobs) read(sum string) ([]byte, error) {
+	if !sha256Name.MatchString(sum) {
+		return nil, fmt.Errorf("%w: %q is not a SHA-256 in hex", errBadRequest, sum)
+	}
+	data, err := os.ReadFile(b.path(sum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: content %s has not been uploaded", errMissingBlob, sum)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != sum {
+		return nil, fmt.Errorf("blobs: %s is damaged on disk", b.path(sum))
+	}
+	return data, nil
+}
+
+// incoming is a content that is being written.
+type incoming struct {
+	b    *blobs
+	f    *os.File
+	sum  string
+	hash hash.Hash
+	n    int64
+}
+
+func (b *blobs) create(sum string) (*incoming, error) {
+	if !sha256Name.MatchString(sum) {
+		return nil, fmt.Errorf("%w: %q is not a SHA-256 in hex", errBadRequest, sum)
+	}
+	f, err := os.CreateTemp(b.dir, "incoming-*")
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	return &incoming{b: b, f: f, sum: sum, hash: sha256.New()}, nil
+}
+
+func (in *incoming) write(p []byte) error {
+	if in.n += int64(len(p)); in.n > maxBlob {
+		return fmt.Errorf("%w: content larger than %d bytes", errBadRequest, maxBlob)
+	}
+	in.hash.Write(p)
+	_, err := in.f.Write(p)
+	return err
+}
+
+// commit puts the content in its place if it is what it was said to be.
+func (in *incoming) commit() error {
+	if got := hex.EncodeToString(in.hash.Sum(nil)); got != in.sum {
+		return errors.Join(fmt.Errorf("%w: content has SHA-256 %s, not %s", errBadRequest, got, in.sum), in.abandon())
+	}
+	err := in.f.Sync()
+	if err = errors.Join(err, in.f.Close()); err == nil {
+		err = os.Rename(in.f.Name(), in.b.path(in.sum))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(in.f.Name()))
+	}
+	return nil
+}
+
+func (in *incoming) abandon() error { return errors.Join(in.f.Close(), os.Remove(in.f.Name())) }

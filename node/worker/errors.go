@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"labd.dev/node"
+)
+
+// What can go wrong with a request; service.go translates them into gRPC codes.
+var (
+	errBadRequest  = errors.New("bad request")
+	errNotFound    = errors.New("not found")
+	errExists      = errors.New("exists already")
+	errRefused     = errors.New("refused")
+	errMissingBlob = errors.New("missing content")
+	errStaleEpoch  = errors.New("stale epoch")
+	errFull        = errors.New("limit reached")
+)
+
+// grpcError gives an error its code.
+func grpcError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	code := codes.Internal
+	for _, c := range []struct {
+		is   error
+		code codes.Code
+	}{
+		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
+		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
+		{errFull, codes.ResourceExhausted}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
+	} {
+		if errors.Is(err, c.is) {
+			code = c.code
+		}
+	}
+	if _, ok := errors.AsType[node.FieldErrors](err); ok {
+		code = codes.InvalidArgument
+	}
+	return status.Error(code, err.Error())
+}

@@ -1,0 +1,255 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"labd.dev/node"
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
+)
+
+// Bounds of one lab.
+const (
+	maxLoops     = 64        // loops in one process; more goroutines than cores bring nothing
+	maxEntries   = 1_000_000 // inputs of a lab; each stays in memory for the replay
+	maxQueued    = 1024      // calls that wait for one lab
+	maxRunTime   = 24 * 3600 * sim.Second
+	quantum      = sim.Millisecond // a run without a duration ends at a multiple of it
+	virtualSlice = sim.Millisecond // lab time that the virtual clock passes between two looks at calls
+)
+
+// lab is one lab on this worker. Its goroutine owns everything in it; calls from outside go through do.
+type lab struct {
+	id    string
+	epoch uint64
+	req   *workerv1.StartLabRequest
+	plan  *node.Plan
+	net   *node.Network
+	x     *executor
+	clock *clock
+
+	names   *names
+	journal []*labv1.JournalEntry // committed, by index
+	waiting []*labv1.JournalEntry // committed, not yet applied, by time and index
+	stamps  stamps
+	blobs   map[string][]byte // what inputs and services name
+
+	files      *runFiles
+	report     *report
+	checkAt    sim.Time // a run without a duration looks whether it is over when the lab gets here
+	replayTo   sim.Time // what happened before is made up for as fast as possible
+	rebuilding bool
+	ended      bool
+	partial    bool
+	err        error
+	endedAt    sim.Time
+
+	calls chan func()
+	quit  chan struct{} // closed by stop
+	done  chan struct{} // closed when the goroutine has ended
+	overC chan struct{} // closed when the lab has ended
+}
+
+// newLab builds a lab in its own directory; run brings it to life.
+func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) {
+	l := &lab{
+		id: req.GetLabId(), epoch: req.GetEpoch(), req: req, names: newNames(), report: newReport(), blobs: map[string][]byte{},
+		calls: make(chan func(), maxQueued), quit: make(chan struct{}), done: make(chan struct{}), overC: make(chan struct{}),
+		checkAt: quantum, replayTo: sim.Time(req.GetReplayToNs()),
+	}
+	var err error
+	if l.plan, err = node.Assign(req.GetSpec(), nil); err != nil {
+		return nil, err
+	}
+	if err := l.loadServiceBlobs(w); err != nil {
+		return nil, err
+	}
+	loops := l.makeLoops()
+	if l.files, err = newRunFiles(dir, l, loops); err != nil {
+		return nil, err
+	}
+	l.net, err = node.NewNetwork(node.Config{
+		Spec: req.GetSpec(), Plan: l.plan, Loops: loops, LoopOf: node.Partition(l.plan, len(loops)),
+		Blob: l.blob, Sink: l.files.saved.sink, Report: l.report, Tap: l.files.taps,
+	})
+	if err != nil {
+		return nil, errors.Join(err, l.files.close())
+	}
+	l.x = newExecutor(l.net, loops)
+	for _, e := range req.GetJournal() {
+		if err := l.replayed(w, e); err != nil {
+			l.x.close()
+			l.net.Close()
+			return nil, errors.Join(fmt.Errorf("input %d: %w", e.GetIndex(), err), l.files.close())
+		}
+		l.replayTo = max(l.replayTo, sim.Time(e.GetTNs()))
+	}
+	l.rebuilding = l.standing() && l.replayTo > 0
+	l.clock = newClock(req.GetSpec())
+	return l, nil
+}
+
+func (l *lab) makeLoops() []*sim.Loop {
+	n := max(1, min(int(l.req.GetSpec().GetPlacement().GetLoops()), maxLoops, len(l.plan.Nodes)))
+	b := l.req.GetSpec().GetBudget()
+	loops := make([]*sim.Loop, n)
+	for i := range loops {
+		loops[i] = sim.NewLoop(sim.LoopConfig{
+			Name:   fmt.Sprintf("%s loop %d", l.req.GetSpec().GetName(), i),
+			Budget: sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond()},
+		})
+	}
+	return loops
+}
+
+// loadServiceBlobs reads what the nodes' web servers serve.
+func (l *lab) loadServiceBlobs(w *Worker) error {
+	for _, n := range l.req.GetSpec().GetNodes() {
+		for _, a := range n.GetApps() {
+			for _, f := range a.GetHttp().GetFiles() {
+				if err := l.load(w, f.GetSha256()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// load reads a content into the lab's memory. Loops read the table while windows run, so it grows only between them.
+func (l *lab) load(w *Worker, sum string) error {
+	if _, ok := l.blobs[sum]; ok {
+		return nil
+	}
+	b, err := w.blobs.read(sum)
+	if err == nil {
+		l.blobs[sum] = b
+	}
+	return err
+}
+
+// blob is content given to the lab beforehand.
+func (l *lab) blob(sum string) ([]byte, error) {
+	if b, ok := l.blobs[sum]; ok {
+		return b, nil
+	}
+	return nil, fmt.Errorf("%w: content %s has not been uploaded", errMissingBlob, sum)
+}
+
+// replayed takes an entry of the journal that the lab starts with.
+func (l *lab) replayed(w *Worker, e *labv1.JournalEntry) error {
+	if want := uint64(len(l.journal)) + 1; e.GetIndex() != want {
+		return fmt.Errorf("%w: entry %d where %d should be", errBadRequest, e.GetIndex(), want)
+	}
+	if e.GetTNs() < 0 || e.GetTNs() >= int64(sim.Never) {
+		return fmt.Errorf("%w: no lab time %d", errBadRequest, e.GetTNs())
+	}
+	if f := e.GetInput().GetTransfer().GetFile(); f != nil {
+		if err := l.load(w, f.GetSha256()); err != nil {
+			return err
+		}
+	}
+	// What a clear names may start later in the journal's time; the rest must be there.
+	if e.GetInput().GetClearFault() == nil {
+		if err := l.check(e.GetInput()); err != nil {
+			return err
+		}
+	}
+	if err := l.names.assign(e.GetInput()); err != nil {
+		return err
+	}
+	return l.accept(e)
+}
+
+// accept takes a committed entry into the journal; it takes effect when the lab gets to its time.
+func (l *lab) accept(e *labv1.JournalEntry) error {
+	if err := l.files.journal.Append(e); err != nil {
+		return err
+	}
+	l.journal = append(l.journal, e)
+	l.report.expect(e.Input, e.GetTNs())
+	i, _ := slices.BinarySearchFunc(l.waiting, e, compareEntries)
+	l.waiting = slices.Insert(l.waiting, i, e)
+	return nil
+}
+
+// compareEntries orders entries as they take effect.
+func compareEntries(a, b *labv1.JournalEntry) int {
+	switch {
+	case a.GetTNs() != b.GetTNs():
+		return int(min(max(a.GetTNs()-b.GetTNs(), -1), 1))
+	case a.GetIndex() < b.GetIndex():
+		return -1
+	case a.GetIndex() > b.GetIndex():
+		return 1
+	}
+	return 0
+}
+
+// do runs f in the lab's goroutine, between two windows, and waits for it.
+func (l *lab) do(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	call := func() { result <- guard(f) }
+	select {
+	case l.calls <- call:
+		l.clock.wake()
+	case <-l.done:
+		return fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-l.done:
+		return fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stop ends the lab's goroutine and waits for it.
+func (l *lab) stop() {
+	close(l.quit)
+	l.clock.wake()
+	<-l.done
+}
+
+// fail ends the lab; what it has recorded is kept.
+func (l *lab) fail(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+	l.partial = true
+	l.end(l.x.now())
+}
+
+// end closes the run directory. The lab stays to answer questions until it is stopped.
+func (l *lab) end(at sim.Time) {
+	if l.ended {
+		return
+	}
+	l.ended, l.endedAt = true, at
+	close(l.overC)
+	l.stamps.refuse(l.ending())
+	if err := l.files.finish(l); err != nil && l.err == nil {
+		l.err = err
+	}
+}
+
+func (l *lab) ending() error {
+	if l.err != nil {
+		return fmt.Errorf("%w: the lab has ended: %w", errRefused, l.err)
+	}
+	return fmt.Errorf("%w: the lab has ended", errRefused)
+}
+
+// standing says that the lab lives until it is deleted.
+func (l *lab) standing() bool { return l.req.GetMode() != workerv1.Mode_MODE_RUN }
+
+func labDir(root, id string) string { return filepath.Join(root, "labs", id) }

@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// maxExecLines bounds what a ping or traceroute is kept of: a million-packet ping keeps its last lines.
+const maxExecLines = 10_000
+
+// report collects how a lab's transfers and commands go. The lab's loops write it, whoever asks reads it.
+type report struct {
+	mu        sync.Mutex // guards all below: the two ends of a transfer may be in different loops
+	transfers map[string]*labv1.TransferStatus
+	execs     map[string]*labv1.ExecStatus
+	order     []string // of transfers and execs, by their inputs
+	version   uint64   // counts changes
+}
+
+func newReport() *report {
+	return &report{transfers: map[string]*labv1.TransferStatus{}, execs: map[string]*labv1.ExecStatus{}}
+}
+
+// expect notes an input before its time has come.
+func (r *report) expect(in *labv1.Input, at int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := inputID(in)
+	pending := func(from, to, what string) {
+		r.transfers[id] = &labv1.TransferStatus{
+			Id: id, From: from, To: to, What: what, State: labv1.TransferState_TRANSFER_STATE_PENDING, StartNs: at,
+		}
+		r.order = append(r.order, id)
+	}
+	command := func(node, cmd string) {
+		r.execs[id] = &labv1.ExecStatus{Id: id, Node: node, Command: cmd}
+		r.order = append(r.order, id)
+	}
+	switch k := in.GetKind().(type) {
+	case *labv1.Input_Transfer:
+		what := "generated"
+		if f := k.Transfer.GetFile(); f != nil {
+			what = "file " + f.GetPath()
+		}
+		pending(k.Transfer.GetFrom(), k.Transfer.GetTo(), what)
+	case *labv1.Input_HttpGet:
+		pending(k.HttpGet.GetFrom(), "", k.HttpGet.GetUrl())
+	case *labv1.Input_Udp:
+		pending(k.Udp.GetFrom(), k.Udp.GetTo(), "udp")
+	case *labv1.Input_Ping:
+		command(k.Ping.GetFrom(), pingCommand(k.Ping))
+	case *labv1.Input_Traceroute:
+		command(k.Traceroute.GetFrom(), "traceroute "+k.Traceroute.GetTo())
+	}
+	r.version++
+}
+
+func pingCommand(p *labv1.Ping) string {
+	if p.GetCount() == 0 {
+		return "ping " + p.GetTo()
+	}
+	return fmt.Sprintf("ping -c %d %s", p.GetCount(), p.GetTo())
+}
+
+// Transfer implements app.Reporter.
+func (r *report) Transfer(id string, update func(*labv1.TransferStatus)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.transfers[id]; t != nil {
+		update(t)
+		r.version++
+	}
+}
+
+// ExecLine implements app.Reporter.
+func (r *report) ExecLine(id, line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.execs[id]
+	if e == nil {
+		return
+	}
+	if len(e.Lines) == maxExecLines {
+		copy(e.Lines, e.Lines[1:])
+		e.Lines = e.Lines[:maxExecLines-1]
+	}
+	e.Lines = append(e.Lines, line)
+	r.version++
+}
+
+// ExecDone implements app.Reporter.
+func (r *report) ExecDone(id string, code int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.execs[id]; e != nil {
+		e.Done, e.ExitCode = true, int32(code)
+		r.version++
+	}
+}
+
+// snapshot copies everything, in the order of the inputs.
+func (r *report) snapshot() (transfers []*labv1.TransferStatus, execs []*labv1.ExecStatus, version uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range r.order {
+		if t := r.transfers[id]; t != nil {
+			transfers = append(transfers, proto.Clone(t).(*labv1.TransferStatus))
+		} else {
+			execs = append(execs, proto.Clone(r.execs[id]).(*labv1.ExecStatus))
+		}
+	}
+	return transfers, execs, r.version
+}

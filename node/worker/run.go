@@ -1,0 +1,176 @@
+package worker
+
+import (
+	"fmt"
+
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/sim"
+)
+
+// run is the lab's goroutine: it answers calls, and between them passes lab time as the clock allows.
+func (l *lab) run() {
+	defer close(l.done)
+	defer l.shutDown()
+	for {
+		select {
+		case <-l.quit:
+			return
+		case call := <-l.calls:
+			call()
+			continue
+		default:
+		}
+		if l.ended {
+			l.idle()
+		} else if err := guard(l.step); err != nil {
+			l.fail(err)
+		}
+	}
+}
+
+// idle waits for a call, and answers it.
+func (l *lab) idle() {
+	select {
+	case <-l.quit:
+	case call := <-l.calls:
+		call()
+	}
+}
+
+// shutDown ends what still runs and lets everything go.
+func (l *lab) shutDown() {
+	l.end(l.x.now())
+	l.clock.close()
+	l.x.close()
+	if err := guard(func() error { l.net.Close(); return nil }); err != nil && l.err == nil {
+		l.err = err
+	}
+}
+
+// step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
+// due or runs one window.
+func (l *lab) step() error {
+	if l.rebuilding && l.x.now() >= l.replayTo {
+		l.rebuilding = false
+		l.clock.restart(l.x.now())
+	}
+	at, over := l.nextStop()
+	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
+		// Until the input is committed or abandoned, or there is something to pass time for.
+		at = sim.Never
+	}
+	switch {
+	case l.rebuilding:
+		at = min(at, l.replayTo)
+	case at == sim.Never:
+		l.idle()
+		return nil
+	case !l.clock.virtual() && !l.clock.pacer.Wait(at):
+		return nil
+	}
+	if over {
+		return l.finishRun(at)
+	}
+	if len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) <= at {
+		return l.applyAt(sim.Time(l.waiting[0].GetTNs()))
+	}
+	if err := l.x.window(l.limit(at)); err != nil {
+		return err
+	}
+	if !l.standing() {
+		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
+	}
+	return l.files.advance(l.x.now())
+}
+
+// nextStop is the lab time of what comes next, and whether that is the run's end.
+func (l *lab) nextStop() (at sim.Time, over bool) {
+	at = l.net.Next()
+	if len(l.waiting) > 0 {
+		at = min(at, sim.Time(l.waiting[0].GetTNs()))
+	}
+	if l.standing() {
+		return at, false
+	}
+	if end := sim.Time(l.req.GetEndNs()); end > 0 {
+		return min(at, end), at >= end
+	}
+	if at >= l.checkAt && (at == sim.Never || at > maxRunTime || l.over()) {
+		return l.checkAt, true
+	}
+	return at, false
+}
+
+// over says that a run without a duration has come to its end: its workload has ended and every connection is closed or
+// in TIME-WAIT. It is asked only when everything before a multiple of the quantum has happened and nothing after, so that
+// the answer does not depend on the clock or the split.
+func (l *lab) over() bool {
+	for _, e := range l.waiting {
+		if inputID(e.GetInput()) != "" && e.GetInput().GetFault() == nil {
+			return false
+		}
+	}
+	return !l.net.Busy() && !l.net.Connected()
+}
+
+func (l *lab) finishRun(at sim.Time) error {
+	if err := l.x.window(at); err != nil {
+		return err
+	}
+	if l.req.GetEndNs() == 0 && l.net.Next() != sim.Never && at > maxRunTime {
+		return fmt.Errorf("the workload has not ended within %v of lab time", maxRunTime.Duration())
+	}
+	l.end(at)
+	return nil
+}
+
+// applyAt brings all loops to t and applies the inputs of that time.
+func (l *lab) applyAt(t sim.Time) error {
+	if err := l.x.window(t); err != nil {
+		return err
+	}
+	if err := l.files.advance(t); err != nil {
+		return err
+	}
+	for len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) == t {
+		e := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		if err := guard(func() error { l.net.Apply(e); return nil }); err != nil {
+			return err
+		}
+		if _, interrupt := e.GetInput().GetKind().(*labv1.Input_Interrupt); interrupt {
+			l.partial = true
+			l.end(t)
+			return nil
+		}
+	}
+	return nil
+}
+
+// limit is how far a window that begins at a time may go: not past an input, nor what the clock allows, nor where the
+// run's end is looked for.
+func (l *lab) limit(at sim.Time) sim.Time {
+	limit := l.replayTo
+	if !l.rebuilding {
+		limit = l.clock.reach(at)
+	}
+	if len(l.waiting) > 0 {
+		limit = min(limit, sim.Time(l.waiting[0].GetTNs()))
+	}
+	if hold, held := l.stamps.hold(); held {
+		limit = min(limit, hold)
+	}
+	if l.standing() {
+		return limit
+	}
+	if end := sim.Time(l.req.GetEndNs()); end > 0 {
+		return min(limit, end)
+	}
+	return min(limit, (at/quantum+1)*quantum)
+}
+
+// asleep says that a standing lab on the virtual clock has nothing to pass time for.
+func (l *lab) asleep() bool {
+	return l.standing() && l.clock.virtual() && !l.rebuilding && len(l.waiting) == 0 &&
+		!l.net.Busy() && !l.net.FaultTimed(l.x.now())
+}

@@ -1,0 +1,223 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// streamBlock is how much of a file one message of a stream carries: well below gRPC's limit of 4 MiB.
+const streamBlock = 256 << 10
+
+// MissingBlobs implements the service.
+func (w *Worker) MissingBlobs(_ context.Context, req *workerv1.MissingBlobsRequest) (*workerv1.MissingBlobsResponse, error) {
+	resp := &workerv1.MissingBlobsResponse{}
+	for _, sum := range req.GetSha256() {
+		if !w.blobs.has(sum) {
+			resp.Sha256 = append(resp.Sha256, sum)
+		}
+	}
+	return resp, nil
+}
+
+// PutBlob implements the service.
+func (w *Worker) PutBlob(s grpc.ClientStreamingServer[workerv1.PutBlobRequest, workerv1.PutBlobResponse]) error {
+	first, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	in, err := w.blobs.create(first.GetSha256())
+	if err != nil {
+		return grpcError(err)
+	}
+	for m := first; err == nil; m, err = s.Recv() {
+		if err := in.write(m.GetData()); err != nil {
+			return grpcError(errors.Join(err, in.abandon()))
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		return grpcError(errors.Join(err, in.abandon()))
+	}
+	if err := in.commit(); err != nil {
+		return grpcError(err)
+	}
+	return s.SendAndClose(&workerv1.PutBlobResponse{})
+}
+
+// StartLab implements the service.
+func (w *Worker) StartLab(_ context.Context, req *workerv1.StartLabRequest) (*workerv1.StartLabResponse, error) {
+	// The lab keeps the request and fills in ids.
+	return &workerv1.StartLabResponse{}, grpcError(w.start(proto.Clone(req).(*workerv1.StartLabRequest)))
+}
+
+// StopLab implements the service.
+func (w *Worker) StopLab(_ context.Context, req *workerv1.StopLabRequest) (*workerv1.StopLabResponse, error) {
+	return &workerv1.StopLabResponse{}, grpcError(w.stopLab(req.GetLabId(), req.GetEpoch(), req.GetKeepFiles()))
+}
+
+// StampInput implements the service.
+func (w *Worker) StampInput(ctx context.Context, req *workerv1.StampInputRequest) (*workerv1.StampInputResponse, error) {
+	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	if req.GetInput() == nil {
+		return nil, grpcError(fmt.Errorf("%w: no input", errBadRequest))
+	}
+	e, err := l.stamp(ctx, w, req.GetInput())
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	return &workerv1.StampInputResponse{Index: e.GetIndex(), TNs: e.GetTNs(), Input: e.GetInput()}, nil
+}
+
+// CommitInput implements the service.
+func (w *Worker) CommitInput(ctx context.Context, req *workerv1.CommitInputRequest) (*workerv1.CommitInputResponse, error) {
+	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
+	if err == nil && req.GetEntry() == nil {
+		err = fmt.Errorf("%w: no entry", errBadRequest)
+	}
+	if err == nil {
+		err = l.do(ctx, func() error { return l.commit(w, req.GetEntry()) })
+	}
+	return &workerv1.CommitInputResponse{}, grpcError(err)
+}
+
+// AbandonInput implements the service.
+func (w *Worker) AbandonInput(ctx context.Context, req *workerv1.AbandonInputRequest) (*workerv1.AbandonInputResponse, error) {
+	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
+	if err == nil {
+		err = l.do(ctx, func() error { l.abandon(w, req.GetIndex()); return nil })
+	}
+	return &workerv1.AbandonInputResponse{}, grpcError(err)
+}
+
+// GetLab implements the service.
+func (w *Worker) GetLab(ctx context.Context, req *workerv1.GetLabRequest) (*workerv1.GetLabResponse, error) {
+	l, err := w.lab(req.GetLabId())
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	resp := &workerv1.GetLabResponse{}
+	err = l.do(ctx, func() error {
+		resp.Progress = l.progress()
+		for _, n := range l.net.Nodes() {
+			resp.Nodes = append(resp.Nodes, n.Status())
+		}
+		resp.Links = l.net.LinkStatus()
+		resp.Faults = l.faults()
+		resp.Transfers, resp.Execs, _ = l.report.snapshot()
+		return nil
+	})
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	return resp, nil
+}
+
+// defaultWatch is how often a watch tells at most, unless it is asked otherwise.
+const defaultWatch = 100 * time.Millisecond
+
+// WatchLab implements the service.
+func (w *Worker) WatchLab(req *workerv1.WatchLabRequest, s grpc.ServerStreamingServer[workerv1.WatchLabResponse]) error {
+	l, err := w.lab(req.GetLabId())
+	if err != nil {
+		return grpcError(err)
+	}
+	every := time.Duration(req.GetIntervalMs()) * time.Millisecond
+	if every <= 0 {
+		every = defaultWatch
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last *workerv1.WatchLabResponse
+	for {
+		resp := &workerv1.WatchLabResponse{}
+		err := l.do(s.Context(), func() error {
+			resp.Progress = l.progress()
+			resp.Transfers, resp.Execs, _ = l.report.snapshot()
+			return nil
+		})
+		if err != nil {
+			return grpcError(err)
+		}
+		if !proto.Equal(resp, last) {
+			if err := s.Send(resp); err != nil {
+				return err
+			}
+			last = resp
+		}
+		if resp.Progress.GetEnded() {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-l.overC:
+		case <-s.Context().Done():
+			return grpcError(s.Context().Err())
+		}
+	}
+}
+
+// ListConns implements the service.
+func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) (*workerv1.ListConnsResponse, error) {
+	l, err := w.lab(req.GetLabId())
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	if _, ok := l.plan.Node(req.GetNode()); !ok && req.GetNode() != "" {
+		return nil, grpcError(fmt.Errorf("%w: there is no node %q", errNotFound, req.GetNode()))
+	}
+	resp := &workerv1.ListConnsResponse{}
+	err = l.do(ctx, func() error {
+		for _, n := range l.net.Nodes() {
+			if req.GetNode() == "" || req.GetNode() == n.Name() {
+				resp.Conns = append(resp.Conns, n.Conns()...)
+			}
+		}
+		return nil
+	})
+	return resp, grpcError(err)
+}
+
+// progress tells where the lab's clock stands.
+func (l *lab) progress() *labv1.LabProgress {
+	lag, slip := l.clock.lag()
+	p := &labv1.LabProgress{
+		NowNs: int64(l.x.now()), LagNs: int64(lag), SlipNs: int64(slip), JournalEntries: uint64(len(l.journal)),
+		Records: l.files.records, Ended: l.ended, Partial: l.partial,
+	}
+	if l.ended {
+		p.NowNs = int64(l.endedAt)
+	}
+	for _, loop := range l.x.loops {
+		p.Events += loop.Events()
+	}
+	if l.err != nil {
+		p.Error = l.err.Error()
+	}
+	return p
+}
+
+// faults tells of the faults that have been, are, and will be in force.
+func (l *lab) faults() []*labv1.FaultStatus {
+	out := l.net.FaultStatus(l.x.now())
+	for _, e := range l.waiting {
+		if f := e.GetInput().GetFault(); f != nil {
+			s := &labv1.FaultStatus{Id: f.GetId(), Fault: f, StartNs: e.GetTNs()}
+			if f.GetDurationNs() > 0 {
+				s.EndNs = e.GetTNs() + f.GetDurationNs()
+			}
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,158 @@
+// Package worker hosts labs: it runs their loops, paces them, stamps their inputs, writes their run directories, and
+// tells how they stand. It implements the worker.v1 service.
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"labd.dev/internal/validate"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// maxLabs bounds the labs of one worker: each has goroutines and files of its own.
+const maxLabs = 1000
+
+// Config configures a Worker.
+type Config struct {
+	Root string // where contents and run directories lie
+}
+
+// Worker hosts labs. Any goroutine may call it.
+type Worker struct {
+	workerv1.UnimplementedWorkerServiceServer
+
+	root  string
+	blobs *blobs
+
+	mu     sync.Mutex // guards all below
+	labs   map[string]*lab
+	closed bool
+}
+
+// New makes a worker that keeps its files under cfg.Root.
+func New(cfg Config) (*Worker, error) {
+	b, err := newBlobs(filepath.Join(cfg.Root, "blobs"))
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{root: cfg.Root, blobs: b, labs: map[string]*lab{}}, nil
+}
+
+// Close ends all labs; their run directories stay.
+func (w *Worker) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	labs := w.labs
+	w.labs = map[string]*lab{}
+	w.mu.Unlock()
+	for _, l := range labs {
+		l.stop()
+	}
+	return nil
+}
+
+var labName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+
+// start builds a lab and lets it run. One that runs under the same epoch is left alone; one of an older epoch is ended
+// and built anew.
+func (w *Worker) start(req *workerv1.StartLabRequest) error {
+	if !labName.MatchString(req.GetLabId()) {
+		return fmt.Errorf("%w: lab id %q", errBadRequest, req.GetLabId())
+	}
+	if err := violations(validate.Lab(req.GetSpec())); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return fmt.Errorf("%w: the worker is stopping", errRefused)
+	}
+	if old := w.labs[req.GetLabId()]; old != nil {
+		switch {
+		case old.epoch == req.GetEpoch():
+			return nil
+		case old.epoch > req.GetEpoch():
+			return fmt.Errorf("%w: the lab runs under epoch %d", errStaleEpoch, old.epoch)
+		}
+		old.stop()
+		delete(w.labs, req.GetLabId())
+	}
+	if len(w.labs) >= maxLabs {
+		return fmt.Errorf("%w: this worker has %d labs", errFull, maxLabs)
+	}
+	dir := labDir(w.root, req.GetLabId())
+	// What an earlier life of the lab left behind is made again from the journal.
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	var l *lab
+	err := guard(func() (err error) {
+		l, err = newLab(w, req, dir)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	w.labs[req.GetLabId()] = l
+	go l.run()
+	return nil
+}
+
+func violations(vs []validate.Violation) error {
+	if len(vs) == 0 {
+		return nil
+	}
+	lines := make([]string, len(vs))
+	for i, v := range vs {
+		lines[i] = v.Error()
+	}
+	return fmt.Errorf("%w: %s", errBadRequest, strings.Join(lines, "\n"))
+}
+
+// lab finds a lab.
+func (w *Worker) lab(id string) (*lab, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l := w.labs[id]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%w: this worker has no lab %q", errNotFound, id)
+}
+
+// labAt finds a lab for a change that its controller has made under an epoch: a controller that has been replaced has no
+// say any more.
+func (w *Worker) labAt(id string, epoch uint64) (*lab, error) {
+	l, err := w.lab(id)
+	if err == nil && l.epoch != epoch {
+		return nil, fmt.Errorf("%w: the lab runs under epoch %d, not %d", errStaleEpoch, l.epoch, epoch)
+	}
+	return l, err
+}
+
+// stopLab ends a lab. Without keep its run directory goes too.
+func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
+	l, err := w.labAt(id, epoch)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	mine := w.labs[id] == l
+	if mine {
+		delete(w.labs, id)
+	}
+	w.mu.Unlock()
+	if !mine {
+		return nil // somebody else is stopping it
+	}
+	l.stop()
+	if keep {
+		return nil
+	}
+	return os.RemoveAll(labDir(w.root, id))
+}
