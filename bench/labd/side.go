@@ -1,0 +1,207 @@
+package labd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"labd.dev/tcpstack"
+
+	"labd.dev/bench/measure"
+)
+
+// patience is how long a phase that must come to its end by itself may take, in wall time.
+const patience = 30 * time.Second
+
+// Side is our side of the comparison. Each measurement runs over a pair of stacks of its own.
+type Side struct{}
+
+var _ measure.Side = Side{}
+
+// Name is the side's name in the output.
+func (Side) Name() string { return "labd" }
+
+func (p *pair) listen(accept func(*tcpstack.Conn) tcpstack.ConnHandler) error {
+	_, err := p.server.stack.Listen(serverAddr, tcpstack.TCPConfig{}, accept)
+	return err
+}
+
+func (p *pair) dial(h tcpstack.ConnHandler) (*tcpstack.Conn, error) {
+	return p.client.stack.Dial(netip.AddrPort{}, serverAddr, tcpstack.TCPConfig{}, h)
+}
+
+// quiet is a handler that does nothing.
+type quiet struct{}
+
+func (quiet) Established(*tcpstack.Conn)   {}
+func (quiet) Readable(*tcpstack.Conn)      {}
+func (quiet) Writable(*tcpstack.Conn)      {}
+func (quiet) Drained(*tcpstack.Conn)       {}
+func (quiet) Closed(*tcpstack.Conn, error) {}
+
+// sender writes block after block, as long as its connection takes them.
+type sender struct {
+	quiet
+	block []byte
+}
+
+func (s *sender) Established(c *tcpstack.Conn) { s.Writable(c) }
+
+func (s *sender) Writable(c *tcpstack.Conn) {
+	for {
+		if _, err := c.Write(s.block); err != nil {
+			return
+		}
+	}
+}
+
+// reader reads all there is.
+type reader struct {
+	quiet
+	block []byte
+	read  *uint64
+}
+
+func (r *reader) Readable(c *tcpstack.Conn) {
+	for {
+		n, err := c.Read(r.block)
+		*r.read += uint64(n)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Goodput has conns senders write as fast as they can for dur, after a warm-up, and counts what the readers read.
+func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
+	p, err := newPair()
+	if err != nil {
+		return measure.Flow{}, err
+	}
+	var read uint64
+	in := make([]byte, measure.Block)
+	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return &reader{block: in, read: &read} }); err != nil {
+		return measure.Flow{}, err
+	}
+	out := make([]byte, measure.Block)
+	for range conns {
+		if _, err := p.dial(&sender{block: out}); err != nil {
+			return measure.Flow{}, err
+		}
+	}
+	if err := p.run(time.Now().Add(measure.WarmUp(dur)), nil); err != nil {
+		return measure.Flow{}, err
+	}
+	if err := p.run(time.Now().Add(patience), func() bool { return read >= uint64(conns)*measure.WarmBytes }); err != nil {
+		return measure.Flow{}, err
+	}
+	start, bytes, packets := time.Now(), read, p.packets()
+	if err := p.run(start.Add(dur), nil); err != nil {
+		return measure.Flow{}, err
+	}
+	return measure.Flow{Bytes: read - bytes, Packets: p.packets() - packets, Elapsed: time.Since(start)}, nil
+}
+
+// client opens a connection, closes it in order, waits until the server has closed it too, and opens the next one.
+type client struct {
+	quiet
+	pair *pair
+	made *uint64
+	err  *error
+}
+
+func (k *client) open() {
+	if _, err := k.pair.dial(k); err != nil {
+		*k.err = err
+	}
+}
+
+func (k *client) Established(c *tcpstack.Conn) { c.CloseWrite() }
+
+func (k *client) Readable(c *tcpstack.Conn) {
+	var b [1]byte
+	if _, err := c.Read(b[:]); errors.Is(err, io.EOF) {
+		c.Close()
+	}
+}
+
+func (k *client) Closed(_ *tcpstack.Conn, err error) {
+	if err != nil {
+		*k.err = err
+		return
+	}
+	*k.made++
+	k.open()
+}
+
+// closer closes when its peer has closed.
+type closer struct{ quiet }
+
+func (closer) Readable(c *tcpstack.Conn) {
+	var b [1]byte
+	if _, err := c.Read(b[:]); errors.Is(err, io.EOF) {
+		c.Close()
+	}
+}
+
+// Connections has parallel clients open and close connections, over and over.
+func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {
+	p, err := newPair()
+	if err != nil {
+		return measure.Flow{}, err
+	}
+	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return closer{} }); err != nil {
+		return measure.Flow{}, err
+	}
+	var made uint64
+	var failed error
+	for range parallel {
+		(&client{pair: p, made: &made, err: &failed}).open()
+	}
+	if err := p.run(time.Now().Add(measure.WarmUp(dur)), nil); err != nil {
+		return measure.Flow{}, err
+	}
+	start, conns, packets := time.Now(), made, p.packets()
+	if err := p.run(start.Add(dur), nil); err != nil {
+		return measure.Flow{}, err
+	}
+	f := measure.Flow{Conns: made - conns, Packets: p.packets() - packets, Elapsed: time.Since(start)}
+	return f, failed
+}
+
+// IdlePairs opens n connections, lets them rest and tells how much heap a pair of ends takes.
+func (Side) IdlePairs(n int) (float64, error) {
+	p, err := newPair()
+	if err != nil {
+		return 0, err
+	}
+	accepted := 0
+	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { accepted++; return quiet{} }); err != nil {
+		return 0, err
+	}
+	before := measure.Heap()
+	for i := range n {
+		if _, err := p.dial(quiet{}); err != nil {
+			return 0, err
+		}
+		if err := p.run(time.Now().Add(patience), func() bool { return accepted == i+1 }); err != nil {
+			return 0, err
+		}
+	}
+	if accepted != n {
+		return 0, fmt.Errorf("%d of %d connections are open", accepted, n)
+	}
+	if err := p.run(time.Now().Add(settle), nil); err != nil { // what a delayed ACK or a timer still holds goes
+		return 0, err
+	}
+	each := float64(int64(measure.Heap())-int64(before)) / float64(n)
+	if len(p.client.stack.Conns()) != n {
+		return 0, fmt.Errorf("%d of %d connections are still open", len(p.client.stack.Conns()), n)
+	}
+	return each, nil
+}
+
+// settle is longer than every timer that a connection at rest may still have running.
+const settle = 500 * time.Millisecond
