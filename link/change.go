@@ -92,17 +92,17 @@ func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
 	fl := &d.flight
 	earliest = sim.Never
 	for fl.head != fl.tail && fl.at(fl.head).seq < limit {
-		a := *fl.at(fl.head)
-		fl.at(fl.head).frame = nil
+		a := fl.at(fl.head)
 		fl.head++
 		earliest = min(earliest, d.ship(a))
+		a.frame = nil
 	}
 	keep := fl.heap[:0]
-	for _, a := range fl.heap {
-		if a.seq < limit {
+	for i := range fl.heap {
+		if a := &fl.heap[i]; a.seq < limit {
 			earliest = min(earliest, d.ship(a))
 		} else {
-			keep = append(keep, a)
+			keep = append(keep, *a)
 		}
 	}
 	clear(fl.heap[len(keep):])
@@ -113,7 +113,7 @@ func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
 	return earliest
 }
 
-func (d *Direction) ship(a arrival) sim.Time {
+func (d *Direction) ship(a *arrival) sim.Time {
 	if a.flip {
 		d.dice.flip(a.frame, a.draw())
 		a.flip = false

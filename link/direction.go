@@ -17,6 +17,7 @@ type Direction struct {
 	freePs int64
 
 	queue       waiting
+	passing     frame    // the last that did not have to wait
 	bad         bool     // state of the Gilbert-Elliott chain
 	lastArrival sim.Time // of all frames so far
 	flight      flight
@@ -83,7 +84,7 @@ func (d *Direction) Send(f *sim.Frame) {
 	case d.cfg.LossAt == AtEnqueue:
 		d.sendLossFirst(f, i, now)
 	default:
-		d.enqueue(f, frame{seq: i << 1}, now)
+		d.enqueue(f, i<<1, false, now)
 	}
 }
 
@@ -98,30 +99,33 @@ func (d *Direction) sendLossFirst(f *sim.Frame, i uint64, now sim.Time) {
 		g = f.Clone()
 		d.stats.Duplicated++
 	}
-	d.enqueue(f, frame{seq: i << 1, decided: true}, now)
+	d.enqueue(f, i<<1, true, now)
 	if g != nil {
-		d.enqueue(g, frame{seq: i<<1 | 1, decided: true}, now)
+		d.enqueue(g, i<<1|1, true, now)
 	}
 }
 
-// enqueue gives the frame its turn on the wire, if it need not wait or the queue has room.
-func (d *Direction) enqueue(f *sim.Frame, w frame, now sim.Time) {
-	w.f, w.size, w.enqueued = f, f.Len(), now
-	if d.free <= now {
-		if d.free < now {
-			d.free, d.freePs = now, 0
+// enqueue gives the frame its turn on the wire, if it need not wait or the queue has room. decided says that loss and
+// duplication are behind it.
+func (d *Direction) enqueue(f *sim.Frame, seq uint64, decided bool, now sim.Time) {
+	size, q := f.Len(), &d.queue
+	w, waits := &d.passing, d.free > now
+	if waits {
+		if q.packets() >= d.cfg.Queue.LimitPackets || q.bytes+size > d.cfg.Queue.LimitBytes {
+			d.drop(f, &d.stats.QueueFull, DropQueueFull, 0)
+			return
 		}
-		if d.transmit(&w, now) {
-			f.Release()
-		}
-		return
+		w = q.room()
+	} else if d.free < now {
+		d.free, d.freePs = now, 0
 	}
-	if q := &d.queue; q.packets() >= d.cfg.Queue.LimitPackets || q.bytes+w.size > d.cfg.Queue.LimitBytes {
-		d.drop(f, &d.stats.QueueFull, DropQueueFull, 0)
-		return
+	w.f, w.seq, w.size, w.decided, w.eseq = f, seq, size, decided, 0
+	lost := d.transmit(w, now)
+	if waits {
+		q.add()
+	} else if lost {
+		f.Release()
 	}
-	d.transmit(&w, now)
-	d.queue.push(w)
 }
 
 // transmit gives the frame its time on the wire, from when the wire is free, and decides what becomes of it there. It
@@ -162,13 +166,13 @@ func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 		d.stats.Duplicated++
 	}
 	d.record(w, now, a.at)
-	d.flight.push(a)
+	d.flight.push(&a)
 	if duplicate {
 		a.at += d.cfg.Duplicate.Delay
 		a.seq |= 1
 		a.frame, a.copied = w.f.Clone(), true
 		d.recordCopy(w, now, a.at)
-		d.flight.push(a)
+		d.flight.push(&a)
 	}
 	return false
 }

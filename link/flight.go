@@ -35,6 +35,7 @@ type flight struct {
 	ring       []arrival // a power of two long
 	head, tail int       // ever growing
 	heap       []arrival
+	popped     arrival // from the heap
 
 	frames, bytes uint64 // delivered
 }
@@ -43,19 +44,21 @@ const firstRing = 16 // arrivals; doubled as needed, up to what a queue and a de
 
 func (fl *flight) at(i int) *arrival { return &fl.ring[i&(len(fl.ring)-1)] }
 
-// push adds a frame.
-func (fl *flight) push(a arrival) {
+// push adds a frame. (The fields are written one by one: a copy of the whole struct reads in wider pieces than have just
+// been written, which costs a store-forwarding stall.)
+func (fl *flight) push(a *arrival) {
 	var first bool
 	if a.copied || fl.head != fl.tail && a.before(fl.at(fl.tail-1)) {
 		now := fl.first()
 		first = now == nil || a.before(now)
-		fl.heapPush(a)
+		fl.heapPush(*a)
 	} else {
 		first = fl.head == fl.tail && (len(fl.heap) == 0 || a.before(&fl.heap[0]))
 		if fl.tail-fl.head == len(fl.ring) {
 			fl.grow()
 		}
-		*fl.at(fl.tail) = a
+		e := fl.at(fl.tail)
+		e.at, e.seq, e.frame, e.flip, e.copied = a.at, a.seq, a.frame, a.flip, a.copied
 		fl.tail++
 	}
 	if first && !fl.held {
@@ -85,16 +88,20 @@ func (fl *flight) first() *arrival {
 	return &fl.heap[0]
 }
 
-func (fl *flight) pop() arrival {
+// pop takes the first off; where it lay still says all but the frame, until the next push.
+func (fl *flight) pop() (a *arrival, f *sim.Frame) {
 	if fl.head != fl.tail {
-		if r := fl.at(fl.head); len(fl.heap) == 0 || r.before(&fl.heap[0]) {
-			a := *r
-			r.frame = nil
+		if a = fl.at(fl.head); len(fl.heap) == 0 || a.before(&fl.heap[0]) {
+			f = a.frame
+			a.frame = nil
 			fl.head++
-			return a
+			return a, f
 		}
 	}
-	return fl.heapPop()
+	fl.heapPop(&fl.popped)
+	f = fl.popped.frame
+	fl.popped.frame = nil
+	return &fl.popped, f
 }
 
 // arm sets the timer to the first arrival.
@@ -111,14 +118,16 @@ func (fl *flight) arm() {
 
 // Fire delivers the first frame.
 func (fl *flight) Fire(sim.Time) {
-	a := fl.pop()
-	fl.arm()
+	a, f := fl.pop()
 	if a.flip {
-		fl.dice.flip(a.frame, a.draw())
+		fl.dice.flip(f, a.draw())
+	}
+	if fl.head != fl.tail || len(fl.heap) > 0 {
+		fl.arm()
 	}
 	fl.frames++
-	fl.bytes += uint64(a.frame.Len())
-	fl.deliver(a.frame)
+	fl.bytes += uint64(f.Len())
+	fl.deliver(f)
 }
 
 // takeBack removes every frame with a sequence of at least from. Copies made on the wire are released; the other frames
@@ -148,7 +157,8 @@ func (fl *flight) takeBack(from uint64) {
 func (fl *flight) close() {
 	fl.loop.Stop(&fl.timer)
 	for fl.first() != nil {
-		fl.pop().frame.Release()
+		_, f := fl.pop()
+		f.Release()
 	}
 }
 
@@ -165,13 +175,13 @@ func (fl *flight) heapPush(a arrival) {
 	}
 }
 
-func (fl *flight) heapPop() arrival {
+func (fl *flight) heapPop(a *arrival) {
 	h := fl.heap
-	a, n := h[0], len(h)-1
+	n := len(h) - 1
+	*a = h[0]
 	h[0], h[n] = h[n], arrival{}
 	fl.heap = h[:n]
 	fl.sift(0)
-	return a
 }
 
 func (fl *flight) sift(i int) {

@@ -13,8 +13,7 @@ const (
 // frame is a frame in the queue, with all that is needed to decide anew what becomes of it.
 type frame struct {
 	f             *sim.Frame
-	seq           uint64 // see arrival.seq
-	enqueued      sim.Time
+	seq           uint64   // see arrival.seq
 	start         sim.Time // when its first bit goes on the wire, and it leaves the queue
 	startPs       int64    // picoseconds after start
 	arrivalBefore sim.Time // the latest arrival of the frames before it
@@ -61,7 +60,8 @@ func (q *waiting) depart(before sim.Time) {
 	}
 }
 
-func (q *waiting) push(w frame) {
+// room is where the next frame to wait is to be filled in; add then takes it up.
+func (q *waiting) room() *frame {
 	if q.tail-q.head == len(q.ring) {
 		old := q.ring
 		q.ring = make([]frame, max(2*len(old), firstRing))
@@ -69,7 +69,10 @@ func (q *waiting) push(w frame) {
 			*q.at(i) = old[i&(len(old)-1)]
 		}
 	}
-	*q.at(q.tail) = w
+	return q.at(q.tail)
+}
+
+func (q *waiting) add() {
+	q.bytes += q.at(q.tail).size
 	q.tail++
-	q.bytes += w.size
 }

@@ -60,19 +60,28 @@ func (w *wheel) insert(t *Timer) {
 		return
 	}
 	after := head.prev
-	if w.present(s) {
-		for t.before(after) {
-			if after == head {
-				w.slot[s] = t
-				after = head.prev
-				break
-			}
-			after = after.prev
+	if w.sorted && tick == w.tick && t.before(after) {
+		w.sortIn(t, after, s)
+		return
+	}
+	t.prev, t.next = after, head
+	after.next, head.prev = t, t
+}
+
+// sortIn links a timer into the sorted list of slot s, before o, which it precedes, and before what else it does.
+func (w *wheel) sortIn(t, o *Timer, s int) {
+	for head := w.slot[s]; ; o = o.prev {
+		if o == head {
+			w.slot[s] = t
+			break
+		}
+		if !t.before(o.prev) {
+			break
 		}
 	}
-	t.prev, t.next = after, after.next
-	after.next.prev = t
-	after.next = t
+	t.next, t.prev = o, o.prev
+	o.prev.next = t
+	o.prev = t
 }
 
 // remove unlinks a timer from its slot.
@@ -174,35 +183,56 @@ func (w *wheel) spread(s int) {
 // sortPresent sorts the present slot's list by key. Timers that were moved later leave it for where they are due now:
 // their early wake is no event. False if none is left.
 func (w *wheel) sortPresent(s int) bool {
+	w.sorted = true
 	head := w.slot[s]
 	if head.next == head && uint64(head.at)>>tickBits <= w.tick {
-		w.sorted = true
 		return true
 	}
-	w.slot[s] = nil
-	w.empty(s)
-	w.sorted = true
-	head.prev.next = nil
-	if n := length(head); n > insertionMax {
-		head = mergeSort(head, n)
-	}
-	for t := head; t != nil; {
-		next := t.next
-		w.insert(t)
+	n, last := 0, head.prev
+	for t := head; ; {
+		next, end := t.next, t == last
+		if n++; uint64(t.at)>>tickBits > w.tick {
+			n--
+			w.remove(t)
+			w.insert(t)
+		}
+		if end {
+			break
+		}
 		t = next
 	}
-	return w.slot[s] != nil
+	if n > insertionMax {
+		w.slot[s] = ring(mergeSort(w.slot[s], n))
+	} else if n > 1 {
+		w.insertionSort(s)
+	}
+	return n > 0
+}
+
+// insertionSort sorts a slot's list; timers were mostly armed in the order in which they are due.
+func (w *wheel) insertionSort(s int) {
+	for t := w.slot[s].next; t != w.slot[s]; {
+		next := t.next
+		if o := t.prev; t.before(o) {
+			o.next, next.prev = next, o
+			w.sortIn(t, o, s)
+		}
+		t = next
+	}
+}
+
+// ring closes a singly linked list to a doubly linked circle.
+func ring(head *Timer) *Timer {
+	last := head
+	for t := head.next; t != nil; t = t.next {
+		t.prev, last = last, t
+	}
+	last.next, head.prev = head, last
+	return head
 }
 
 // insertionMax is the longest list sorted by insertion alone, whose time grows with the square of the length.
 const insertionMax = 32
-
-func length(t *Timer) (n int) {
-	for ; t != nil; t = t.next {
-		n++
-	}
-	return n
-}
 
 // mergeSort sorts the first n timers of a singly linked list by key and ends it there.
 func mergeSort(t *Timer, n int) *Timer {
