@@ -12,7 +12,7 @@ import (
 
 // Event is the canonical form of what happened: a record, expanded, with names for ids and units in field names.
 type Event struct {
-	Node string
+	Node string // empty: the lab itself
 	TNs  int64
 	// ESeq counts the events of a node. The up to three events that one link record expands into share its number.
 	ESeq  uint64
@@ -51,7 +51,7 @@ func (e Event) MarshalJSON() ([]byte, error) { return e.appendJSON(nil), nil }
 
 func (e *Event) appendJSON(b []byte) []byte {
 	b = append(b, `{"node":`...)
-	b = appendString(b, e.Node)
+	b = appendOptional(b, e.Node)
 	b = append(b, `,"t_ns":`...)
 	b = strconv.AppendInt(b, e.TNs, 10)
 	b = append(b, `,"eseq":`...)

@@ -72,7 +72,7 @@ func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
 			}
 		}
 	}
-	f = append(f, Field{"len", num(w[2] >> 16)}, Field{"flags", FlagNames(r.Flags)}, Field{"win", num(win)},
+	f = append(f, Field{"len", num(w[2] >> 16)}, Field{"flags", flagLetters(r.Flags)}, Field{"win", num(win)},
 		Field{"win_scaled", num(win << shift)}, Field{"opts", optionFields(r, more)})
 	if r.Kind == tcpstack.KindTCPSegmentSent {
 		f = append(f, Field{"tx_count", num(w[5] >> 8 & 0xff)})

@@ -51,7 +51,7 @@ func (x *expander) tcpEvent(r *sim.Record, more []sim.Record, e *Event) {
 	case tcpstack.KindTCPSegmentDropped:
 		e.Name = "tcp:segment_dropped"
 		e.Data = []Field{{"pkt", x.names.Packet(r.Pkt)}, {"seq", num(w[0])}, {"ack", num(w[1])}, {"len", num(w[2])},
-			{"flags", FlagNames(r.Flags)}, {"reason", tcpstack.DropReason(reason).String()}}
+			{"flags", flagLetters(r.Flags)}, {"reason", tcpstack.DropReason(reason).String()}}
 	case tcpstack.KindTCPAckProcessed:
 		e.Name = "tcp:ack_processed"
 		e.Data = []Field{{"una", long(w[0], w[1])}, {"acked", num(w[2])}, {"sacked", num(w[3])}, {"dupacks", uint64(r.Aux)}}
@@ -129,22 +129,34 @@ func wordsOf(r *sim.Record) (m [moreWords]uint32) {
 func num(w uint32) uint64       { return uint64(w) }
 func long(hi, lo uint32) uint64 { return uint64(hi)<<32 | uint64(lo) }
 
-// Flag bits of a TCP header in the order that flags are named in, SYN and FIN before ACK, as people say "SYN+ACK".
-var flagOrder = []struct {
+// flagNames are the flags of a TCP header in the order that they are named in: SYN and FIN before ACK, as people say
+// "SYN+ACK".
+var flagNames = []struct {
 	bit  uint8
 	name string
 }{{0x02, "SYN"}, {0x01, "FIN"}, {0x04, "RST"}, {0x08, "PSH"}, {0x10, "ACK"}, {0x20, "URG"}, {0x40, "ECE"}, {0x80, "CWR"}}
 
-// FlagNames prints a TCP header's flags: "SYN+ACK"; "none" for none.
-func FlagNames(flags uint8) string {
-	var names []string
-	for _, f := range flagOrder {
+// flagLetters is a header's flags as events hold them, a letter each: "S", "SA", "PA", "FA"; empty for none.
+func flagLetters(flags uint8) string {
+	var letters []byte
+	for _, f := range flagNames {
 		if flags&f.bit != 0 {
+			letters = append(letters, f.name[0])
+		}
+	}
+	return string(letters)
+}
+
+// spellFlags turns an event's flags into words: "SYN+ACK"; "no flags" for none.
+func spellFlags(letters string) string {
+	var names []string
+	for _, f := range flagNames {
+		if strings.IndexByte(letters, f.name[0]) >= 0 {
 			names = append(names, f.name)
 		}
 	}
 	if len(names) == 0 {
-		return "none"
+		return "no flags"
 	}
 	return strings.Join(names, "+")
 }

@@ -272,15 +272,16 @@ func momentOf(e *Event) moment { return moment{t: e.TNs, eseq: e.ESeq, set: true
 func segmentOf(e *Event) *segment {
 	s := &segment{
 		pkt:    e.text("pkt"),
-		flags:  e.text("flags"),
+		flags:  spellFlags(e.text("flags")),
 		seq:    uint32(e.number("seq")),
 		ack:    uint32(e.number("ack")),
 		length: e.number("len"),
 		win:    e.number("win_scaled"),
 		reason: e.text("reason"),
 	}
-	s.hasAck = strings.Contains(s.flags, "ACK")
-	s.isKey = strings.Contains(s.flags, "SYN") || strings.Contains(s.flags, "FIN") || strings.Contains(s.flags, "RST")
+	letters := e.text("flags")
+	s.hasAck = strings.Contains(letters, "A")
+	s.isKey = strings.ContainsAny(letters, "SFR")
 	return s
 }
 

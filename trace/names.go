@@ -15,8 +15,13 @@ type Names struct {
 	Links      []string // by the id of a direction, the link it belongs to: "client--r1"; may be left out
 }
 
-// Node is the name of the node with an id; "#7" where the table has none.
-func (n *Names) Node(id uint32) string { return nameOf(n.Nodes, id) }
+// Node is the name of the node with an id: "#7" where the table has none, empty for id 0, the lab itself.
+func (n *Names) Node(id uint32) string {
+	if id == 0 {
+		return ""
+	}
+	return nameOf(n.Nodes, id)
+}
 
 // Direction is the name of the link direction with an id; "#7" where the table has none.
 func (n *Names) Direction(id uint32) string { return nameOf(n.Directions, id) }
