@@ -149,7 +149,11 @@ func (c *Conn) Unacked() int { return int(c.sndEnd - c.dataUna()) }
 
 // dataUna is SND.UNA without the sequence numbers of SYN and FIN.
 func (c *Conn) dataUna() seqNum {
-	return minSeq(maxSeq(c.sndUna, c.iss+1), c.sndEnd)
+	switch c.state {
+	case StateListen, StateSynSent, StateSynRcvd:
+		return c.iss + 1
+	}
+	return minSeq(c.sndUna, c.sndEnd)
 }
 
 // Room is how many bytes a Write takes at most.

@@ -17,6 +17,9 @@ func (s caState) String() string { return nameOf(caStateNames[:], uint8(s)) }
 // detectLoss moves the recovery on with what an ACK has told.
 func (c *Conn) detectLoss(r *ackResult) {
 	q := c.rtx
+	if c.caState <= caDisorder && c.recover.less(c.sndUna) {
+		c.recover = c.sndUna - 1 // it keeps up, so that the comparison holds however much is sent
+	}
 	if q == nil {
 		return
 	}

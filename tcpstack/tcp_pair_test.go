@@ -178,9 +178,10 @@ func (a *peer) pull() {
 			if !a.eof {
 				a.eof = true
 				a.note("eof")
-				if a.closeEOF {
+				if a.closeEOF && len(a.out) == 0 {
 					a.c.Close()
 				}
+				a.closeOut = a.closeOut || a.closeEOF
 			}
 			return
 		case err != nil:
