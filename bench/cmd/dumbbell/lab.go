@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+
+	labv1 "labd.dev/proto/lab/v1"
+
+	"labd.dev/node"
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+)
+
+const (
+	port       = 9       // of the sinks
+	hostBuffer = 1 << 20 // bytes; more than the bandwidth-delay product with the queue, so that one flow fills the pipe
+)
+
+// spec is the lab: s1..sN and d1..dN at routers r1 and r2.
+func spec(flows int, rate uint64) *labv1.LabSpec {
+	s := &labv1.LabSpec{Name: "dumbbell", Seed: 1, Clock: labv1.Clock_CLOCK_VIRTUAL}
+	buffer := uint64(hostBuffer)
+	host := func(name, router string, n int) {
+		s.Nodes = append(s.Nodes, &labv1.NodeSpec{
+			Name: name, Kind: labv1.NodeKind_NODE_KIND_HOST,
+			Tcp: &labv1.TcpSettings{SendBufferBytes: &buffer, RecvBufferBytes: &buffer},
+		})
+		s.Links = append(s.Links, link(name, "eth0", router, fmt.Sprintf("eth%d", n), rate*accessFactor, accessDelay))
+	}
+	for _, r := range []string{"r1", "r2"} {
+		s.Nodes = append(s.Nodes, &labv1.NodeSpec{Name: r, Kind: labv1.NodeKind_NODE_KIND_ROUTER})
+	}
+	s.Links = append(s.Links, link("r1", "eth0", "r2", "eth0", rate, bottleneckDelay))
+	for i := 1; i <= flows; i++ {
+		host(fmt.Sprintf("s%d", i), "r1", i)
+		host(fmt.Sprintf("d%d", i), "r2", i)
+	}
+	return s
+}
+
+func link(a, aIf, b, bIf string, rate uint64, delay time.Duration) *labv1.LinkSpec {
+	return &labv1.LinkSpec{
+		A: &labv1.Endpoint{Node: a, Interface: aIf}, B: &labv1.Endpoint{Node: b, Interface: bIf},
+		Forward: &labv1.DirectionSpec{RateBps: rate, DelayNs: int64(delay)},
+		Reverse: &labv1.DirectionSpec{RateBps: rate, DelayNs: int64(delay)},
+	}
+}
+
+// run simulates dur of the dumbbell with every flow sending all the time, and measures that; building the lab is not
+// counted.
+func run(flows int, rate uint64, dur time.Duration) (result, error) {
+	s := spec(flows, rate)
+	plan, err := node.Assign(s, nil)
+	if err != nil {
+		return result{}, err
+	}
+	loop := sim.NewLoop(sim.LoopConfig{Name: "dumbbell"})
+	net, err := node.NewNetwork(node.Config{Spec: s, Plan: plan, Loops: []*sim.Loop{loop}, Report: silent{}})
+	if err != nil {
+		return result{}, err
+	}
+	defer net.Close()
+	var read uint64
+	for _, n := range net.Nodes() {
+		switch n.Name()[0] {
+		case 'd':
+			err = sink(n.Stack(), &read)
+		case 's':
+			to, _ := net.Resolve("d" + n.Name()[1:])
+			err = bulk(loop, n.Stack(), netip.AddrPortFrom(to, port))
+		}
+		if err != nil {
+			return result{}, err
+		}
+	}
+	runtime.GC() // what building the lab has left is not the run's to collect
+	start := time.Now()
+	if err := loop.RunBefore(sim.Time(dur)); err != nil {
+		return result{}, err
+	}
+	wall := time.Since(start).Seconds()
+	r := result{Flows: flows, SimulatedS: dur.Seconds(), WallS: wall, Events: loop.Events()}
+	for _, n := range net.Nodes() {
+		for _, i := range n.Status().GetInterfaces() {
+			r.PacketHops += i.GetRxPackets()
+		}
+	}
+	r.PacketHopsPerS = float64(r.PacketHops) / wall
+	r.GoodputBps = 8 * float64(read) / dur.Seconds()
+	return r, nil
+}
+
+// silent reports nothing.
+type silent struct{}
+
+func (silent) Transfer(string, func(*labv1.TransferStatus)) {}
+func (silent) ExecLine(string, string)                      {}
+func (silent) ExecDone(string, int)                         {}
+
+// quiet is a handler that does nothing.
+type quiet struct{}
+
+func (quiet) Established(*tcpstack.Conn)   {}
+func (quiet) Readable(*tcpstack.Conn)      {}
+func (quiet) Writable(*tcpstack.Conn)      {}
+func (quiet) Drained(*tcpstack.Conn)       {}
+func (quiet) Closed(*tcpstack.Conn, error) {}
+
+// sender hands over the same immutable chunk again and again.
+type sender struct {
+	quiet
+	chunk *sim.Chunk
+}
+
+const block = 64 << 10 // bytes that the applications write and read at a time
+
+func bulk(loop *sim.Loop, s *tcpstack.Stack, to netip.AddrPort) error {
+	_, err := s.Dial(netip.AddrPort{}, to, tcpstack.TCPConfig{}, &sender{chunk: loop.NewStaticChunk(make([]byte, block))})
+	return err
+}
+
+func (s *sender) Established(c *tcpstack.Conn) { s.Writable(c) }
+
+func (s *sender) Writable(c *tcpstack.Conn) {
+	for {
+		if _, err := c.WriteChunk(s.chunk, 0, block); err != nil {
+			return
+		}
+	}
+}
+
+// reader reads all there is.
+type reader struct {
+	quiet
+	block []byte
+	read  *uint64
+}
+
+func sink(s *tcpstack.Stack, read *uint64) error {
+	in := make([]byte, block)
+	_, err := s.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), tcpstack.TCPConfig{}, func(*tcpstack.Conn) tcpstack.ConnHandler {
+		return &reader{block: in, read: read}
+	})
+	return err
+}
+
+func (r *reader) Readable(c *tcpstack.Conn) {
+	for {
+		n, err := c.Read(r.block)
+		*r.read += uint64(n)
+		if err != nil {
+			return
+		}
+	}
+}
