@@ -8,7 +8,7 @@ import (
 
 // gap stands for the rows that a condensed ladder leaves out.
 type gap struct {
-	from, to int64 // lab time of the first and the last
+	from, to int64 // lab time of the first and the last, when sent
 	sent     [2]traffic
 	lost     []lossCount
 }
@@ -74,15 +74,14 @@ func (l *ladder) gapOf(rows []*row) *gap {
 	g := &gap{}
 	first := true
 	for _, r := range rows {
-		for _, m := range r.at {
-			if !m.set {
-				continue
-			}
-			if first || m.t < g.from {
-				g.from = m.t
-			}
-			g.to, first = max(g.to, m.t), false
+		m := r.at[r.from]
+		if r.part == arrives {
+			m = r.at[1-r.from]
 		}
+		if first || m.t < g.from {
+			g.from = m.t
+		}
+		g.to, first = max(g.to, m.t), false
 		if r.seg != nil && r.at[r.from].set {
 			g.sent[r.from].add(r)
 			g.loss(r.seg.lost)
@@ -166,7 +165,7 @@ func (t traffic) String() string {
 		parts = append(parts, shortBytes(t.bytes))
 	}
 	if t.resent > 0 {
-		parts = append(parts, fmt.Sprintf("%d retransmitted (%d fast, %d RTO)", t.resent, t.fast, t.rto))
+		parts = append(parts, fmt.Sprintf("%d retransmitted%s", t.resent, t.howResent()))
 	}
 	if t.dupACKs > 0 {
 		parts = append(parts, count(t.dupACKs, "dup ACK"))
@@ -178,4 +177,19 @@ func (t traffic) String() string {
 		parts = append(parts, fmt.Sprintf("%d thrown away on arrival", t.thrown))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// howResent is " (9 fast, 3 RTO)"; empty where neither repaired the loss.
+func (t traffic) howResent() string {
+	var how []string
+	if t.fast > 0 {
+		how = append(how, fmt.Sprintf("%d fast", t.fast))
+	}
+	if t.rto > 0 {
+		how = append(how, fmt.Sprintf("%d RTO", t.rto))
+	}
+	if len(how) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(how, ", ") + ")"
 }

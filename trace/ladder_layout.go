@@ -87,12 +87,12 @@ func (y *layout) draw() string {
 
 func (y *layout) header() {
 	l, r := &y.ends[left], &y.ends[right]
-	y.sentence(y.conn + "  " + strings.TrimSpace(l.node+" "+l.local) + " - " + strings.TrimSpace(r.node+" "+r.local))
+	y.sentence(y.conn + ": " + strings.TrimSpace(l.node+" "+l.local) + " - " + strings.TrimSpace(r.node+" "+r.local))
 	switch {
 	case y.opts.Absolute:
 		y.sentence("S and A are the sequence and acknowledgment numbers on the wire.")
 	case l.issSeen && r.issSeen:
-		y.sentence(fmt.Sprintf("S and A count from the initial sequence numbers: %s %d, %s %d.", l.node, l.iss, r.node, r.iss))
+		y.sentence(fmt.Sprintf("S and A are relative to the ISNs: %s %d, %s %d.", l.node, l.iss, r.node, r.iss))
 	}
 	y.sentence("Segments stand in the order of sending; each side has its own times.")
 	y.print("")

@@ -26,7 +26,7 @@ func (b *builder) placeStates() {
 	}
 	for _, c := range b.states {
 		r := byEvent[c.end][c.cause]
-		if c.cause == 0 || r == nil || r.state[c.end] != "" {
+		if !c.byPacket || c.cause == 0 || r == nil || r.state[c.end] != "" {
 			r = c.choose(atTime[c.end][c.t])
 		}
 		if r == nil {
@@ -150,12 +150,16 @@ func (b *builder) noteOvertaking() {
 
 // tidyNotes leaves out what another note already says.
 func tidyNotes(notes []string) []string {
-	thrown := slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "thrown away") })
+	const thrown = "thrown away: "
+	outside := verdictNotes["out_of_window"]
+	said := slices.Contains(notes, verdictNotes["dup"]) || slices.Contains(notes, verdictNotes["old"])
+	discarded := slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, thrown) })
 	var kept []string
 	for _, n := range notes {
-		if !slices.Contains(kept, n) && !(thrown && n == verdictNotes["out_of_window"]) {
-			kept = append(kept, n)
+		if slices.Contains(kept, n) || said && n == thrown+outside || discarded && n == outside {
+			continue
 		}
+		kept = append(kept, n)
 	}
 	return kept
 }
