@@ -1,0 +1,323 @@
+package orchestrator
+
+import (
+	"bytes"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// machine is a state machine that a test feeds by hand.
+type machine struct {
+	t     *testing.T
+	fsm   *fsm
+	index uint64
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	store, err := newStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &machine{t: t, fsm: newFSM(store)}
+}
+
+func (m *machine) apply(requestID string, kind any) any {
+	m.t.Helper()
+	data, err := proto.Marshal(command(m.t, requestID, kind))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.index++
+	return m.fsm.Apply(&raft.Log{Index: m.index, Data: data})
+}
+
+// want applies a command that must be carried out.
+func (m *machine) want(requestID string, kind any) *controlv1.RequestOutcome {
+	m.t.Helper()
+	res, ok := m.apply(requestID, kind).(result)
+	if !ok || res.refused != nil {
+		m.t.Fatalf("%T: %v", kind, res.refused)
+	}
+	return res.outcome
+}
+
+// wantRefusal applies a command that must change nothing.
+func (m *machine) wantRefusal(reason labv1.ErrorReason, requestID string, kind any) {
+	m.t.Helper()
+	before := m.bytes()
+	res, ok := m.apply(requestID, kind).(result)
+	if !ok || res.refused == nil || res.refused.Reason != reason {
+		m.t.Fatalf("%T: got %+v, want %v", kind, res, reason)
+	}
+	if !bytes.Equal(before, m.bytes()) {
+		m.t.Fatalf("%T was refused and yet changed the state", kind)
+	}
+}
+
+// bytes is the whole state.
+func (m *machine) bytes() []byte {
+	m.t.Helper()
+	var b bytes.Buffer
+	if err := writeSnapshot(&b, m.fsm.store.view()); err != nil {
+		m.t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func command(t *testing.T, requestID string, kind any) *controlv1.Command {
+	t.Helper()
+	cmd := &controlv1.Command{RequestId: requestID, NowUnixNs: 1_000}
+	switch k := kind.(type) {
+	case *controlv1.CreateLab:
+		cmd.Kind = &controlv1.Command_CreateLab{CreateLab: k}
+	case *controlv1.DeleteLab:
+		cmd.Kind = &controlv1.Command_DeleteLab{DeleteLab: k}
+	case *controlv1.AssignLab:
+		cmd.Kind = &controlv1.Command_AssignLab{AssignLab: k}
+	case *controlv1.AppendInput:
+		cmd.Kind = &controlv1.Command_AppendInput{AppendInput: k}
+	case *controlv1.MarkReached:
+		cmd.Kind = &controlv1.Command_MarkReached{MarkReached: k}
+	case *controlv1.CreateRun:
+		cmd.Kind = &controlv1.Command_CreateRun{CreateRun: k}
+	case *controlv1.EndRun:
+		cmd.Kind = &controlv1.Command_EndRun{EndRun: k}
+	case *controlv1.DeleteRun:
+		cmd.Kind = &controlv1.Command_DeleteRun{DeleteRun: k}
+	case *controlv1.AddFile:
+		cmd.Kind = &controlv1.Command_AddFile{AddFile: k}
+	default:
+		t.Fatalf("command of kind %T", kind)
+	}
+	return cmd
+}
+
+func createLab(name string) *controlv1.CreateLab {
+	return &controlv1.CreateLab{LabId: name + ".1", Spec: testSpec(name), Worker: "w"}
+}
+
+func testSpec(name string) *labv1.LabSpec {
+	return &labv1.LabSpec{Name: name, Seed: 1, Nodes: []*labv1.NodeSpec{{Name: "a"}, {Name: "b"}},
+		Links: []*labv1.LinkSpec{{
+			A:       &labv1.Endpoint{Node: "a", Interface: "eth0"},
+			B:       &labv1.Endpoint{Node: "b", Interface: "eth0"},
+			Forward: &labv1.DirectionSpec{DelayNs: 1_000_000},
+			Reverse: &labv1.DirectionSpec{DelayNs: 1_000_000},
+		}}}
+}
+
+func appendInput(lab string, epoch, index uint64) *controlv1.AppendInput {
+	return &controlv1.AppendInput{LabId: lab, Epoch: epoch, Entry: &labv1.JournalEntry{Index: index, TNs: int64(index) * 10,
+		Input: &labv1.Input{Kind: &labv1.Input_Transfer{Transfer: &labv1.Transfer{Id: "t" + strconv.FormatUint(index, 10)}}}}}
+}
+
+func TestApplyLab(t *testing.T) {
+	m := newMachine(t)
+	if got := m.want("r1", createLab("x")); got.GetLabId() != "x.1" {
+		t.Fatalf("lab id %q", got.GetLabId())
+	}
+	second := createLab("x")
+	second.LabId = "x.2"
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "r2", second)
+
+	if got := m.want("r3", appendInput("x.1", 1, 1)); got.GetStamp().GetIndex() != 1 || got.GetStamp().GetTNs() != 10 || got.GetObjectId() != "t1" {
+		t.Fatalf("outcome of an input: %v", got)
+	}
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_WORKER, "r4", appendInput("x.1", 1, 3)) // a gap
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_WORKER, "r5", appendInput("x.1", 1, 1)) // a second first
+
+	m.want("", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Worker: "w"})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Worker: "w"})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r6", appendInput("x.1", 1, 2)) // stamped under an old epoch
+	m.want("r7", appendInput("x.1", 2, 2))
+
+	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 500})
+	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 400}) // lab time does not go back
+	if got := m.fsm.store.view().lab("x.1"); got.GetReachedNs() != 500 || got.GetInputs() != 2 || got.GetEpoch() != 2 {
+		t.Fatalf("lab %v", got)
+	}
+
+	m.want("r8", &controlv1.DeleteLab{LabId: "x.1"})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r9", &controlv1.DeleteLab{LabId: "x.1"})
+	if left := all[controlv1.InputState](m.fsm.store.view(), tableInputs, "id"); len(left) != 0 {
+		t.Fatalf("inputs left of a deleted lab: %v", left)
+	}
+	m.want("r10", second)
+}
+
+func TestApplyRun(t *testing.T) {
+	m := newMachine(t)
+	run := &controlv1.CreateRun{Name: "d", Spec: testSpec("d"), Journal: []*labv1.JournalEntry{{Index: 1}, {Index: 2}},
+		LabYaml: []byte("name: d"), Manifest: []byte("{}"), Worker: "w"}
+	if got := m.want("r1", run).GetLabId(); got != "d-1" {
+		t.Fatalf("first run is %q", got)
+	}
+	if got := m.want("r2", run).GetLabId(); got != "d-2" {
+		t.Fatalf("second run is %q", got)
+	}
+	m.want("r3", appendInput("d-1", 1, 3))
+	m.want("", &controlv1.EndRun{RunId: "d-1", Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: 7}}})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r4", appendInput("d-1", 1, 4))
+	m.want("", &controlv1.EndRun{RunId: "d-1", Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: 8}}})
+	got := m.fsm.store.view().run("d-1")
+	if got.GetResult().GetProgress().GetNowNs() != 7 || got.GetEndedUnixNs() != 1_000 || got.GetInputs() != 3 || got.GetLabYaml() != nil {
+		t.Fatalf("ended run %v", got)
+	}
+	m.want("r5", &controlv1.DeleteRun{RunId: "d-2"})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "r6", &controlv1.DeleteRun{RunId: "d-2"})
+	if got := m.want("r7", run).GetLabId(); got != "d-3" { // a number is never used again
+		t.Fatalf("third run is %q", got)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	m := newMachine(t)
+	m.want("", &controlv1.AddFile{Sha256: "a", SizeBytes: maxFilesBytes - 1})
+	m.want("", &controlv1.AddFile{Sha256: "a", SizeBytes: maxFilesBytes - 1}) // the same again takes no room
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_QUOTA, "", &controlv1.AddFile{Sha256: "b", SizeBytes: 2})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_QUOTA, "", &controlv1.AddFile{Sha256: "b", SizeBytes: 1<<63 + 5})
+	m.want("", &controlv1.AddFile{Sha256: "b", SizeBytes: 1})
+
+	for i := range maxLabs {
+		m.want("", createLab(fmt.Sprintf("l%d", i)))
+	}
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_QUOTA, "", createLab("more"))
+	m.want("", &controlv1.DeleteLab{LabId: "l0.1"})
+	m.want("", createLab("more"))
+}
+
+func TestRequestIsCarriedOutOnce(t *testing.T) {
+	m := newMachine(t)
+	m.want("r1", createLab("x"))
+	first := m.want("r2", appendInput("x.1", 1, 1))
+	state := m.bytes()
+	res, _ := m.apply("r2", appendInput("x.1", 1, 2)).(result)
+	if !res.repeated || !proto.Equal(res.outcome, first) {
+		t.Fatalf("a repeated request: %+v, want %v", res, first)
+	}
+	if !bytes.Equal(state, m.bytes()) {
+		t.Fatal("a repeated request changed the state")
+	}
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED, "r2", &controlv1.DeleteLab{LabId: "x.1"})
+
+	m.index += keptRequests
+	m.want("r3", createLab("y")) // the log has gone on: r1 and r2 are forgotten
+	if past := all[controlv1.RequestState](m.fsm.store.view(), tableRequests, "raft_index"); len(past) != 1 || past[0].GetRequestId() != "r3" {
+		t.Fatalf("requests kept: %v", past)
+	}
+}
+
+// Going on without a command that a newer version wrote would let this server's state differ from the others'.
+func TestUnknownCommandHalts(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"unknown kind":  protowire.AppendBytes(protowire.AppendTag(nil, 999, protowire.BytesType), []byte("x")),
+		"no kind":       {},
+		"no proto":      {0xff, 0xff},
+		"unknown field": protowire.AppendVarint(protowire.AppendTag(mustMarshal(t, command(t, "", createLab("z"))), 999, protowire.VarintType), 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.want("", createLab("x"))
+			before := m.bytes()
+			if err, ok := m.fsm.Apply(&raft.Log{Index: 2, Data: data}).(error); !ok {
+				t.Fatalf("applied: %v", err)
+			}
+			select {
+			case <-m.fsm.halted:
+			default:
+				t.Fatal("it goes on")
+			}
+			if _, ok := m.apply("", createLab("y")).(error); !ok {
+				t.Fatal("the next command was applied")
+			}
+			if !bytes.Equal(before, m.bytes()) {
+				t.Fatal("the state changed")
+			}
+			if _, err := m.fsm.Snapshot(); err == nil {
+				t.Fatal("a snapshot without the command was taken")
+			}
+		})
+	}
+}
+
+func mustMarshal(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// The same log makes the same state, byte for byte, on every server and at every replay.
+func TestApplyIsDeterministic(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	one, two := newMachine(t), newMachine(t)
+	for _, m := range []*machine{one, two} {
+		r := rand.New(rand.NewPCG(seed, 1))
+		for i := range 2_000 {
+			m.apply(fmt.Sprintf("r%d", r.IntN(1_500)), randomCommand(r, i))
+		}
+	}
+	if !bytes.Equal(one.bytes(), two.bytes()) {
+		t.Fatal("two states from one log")
+	}
+}
+
+func randomCommand(r *rand.Rand, i int) any {
+	lab := fmt.Sprintf("l%d", r.IntN(10))
+	id := lab + ".1"
+	if r.IntN(2) == 0 {
+		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
+	}
+	switch r.IntN(9) {
+	case 0:
+		return createLab(lab)
+	case 1:
+		return &controlv1.DeleteLab{LabId: id}
+	case 2:
+		return &controlv1.AssignLab{LabId: id, Epoch: uint64(1 + r.IntN(3)), Worker: "w"}
+	case 3, 4:
+		return appendInput(id, uint64(1+r.IntN(3)), uint64(1+r.IntN(3)))
+	case 5:
+		return &controlv1.CreateRun{Name: lab, Spec: testSpec(lab), Worker: "w"}
+	case 6:
+		return &controlv1.EndRun{RunId: id, Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: int64(i)}}}
+	case 7:
+		return &controlv1.DeleteRun{RunId: id}
+	}
+	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20))}
+}
+
+// What applying may use: no clock, no chance, no files, no goroutines.
+func TestApplyImportsNothingImpure(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "apply.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string]bool{"errors": true, "fmt": true, "math": true,
+		"github.com/hashicorp/go-memdb":                   true,
+		"google.golang.org/protobuf/proto":                true,
+		"google.golang.org/protobuf/reflect/protoreflect": true,
+		"labd.dev/proto/control/v1":                       true,
+		"labd.dev/proto/lab/v1":                           true,
+	}
+	for _, imp := range file.Imports {
+		if path, _ := strconv.Unquote(imp.Path.Value); !allowed[path] {
+			t.Errorf("apply.go imports %s", path)
+		}
+	}
+}
