@@ -139,12 +139,11 @@ func (l *Loop) RunBefore(end Time) error {
 			continue
 		}
 		for slot := &w.slot[w.tick&slotMask]; *slot != nil; {
-			t := *slot
-			if t.at >= end {
+			if (*slot).at >= end {
 				l.arrive(end)
 				return nil
 			}
-			w.remove(t)
+			t := w.pop(slot)
 			l.now = t.at
 			if l.ran++; l.ran > l.watch {
 				if err := l.budget.look(l, t); err != nil {

@@ -16,7 +16,8 @@ const (
 
 // wheel is a hierarchical timing wheel. A timer's level is the highest at which its slot differs from the present one,
 // so that each level is only ever walked upwards and no slot holds two turns. Slots are circular doubly linked lists;
-// the present slot's is sorted by key before it runs, the others are not sorted.
+// the present slot's is sorted by key before it runs, the others are not sorted. A bitmap tells which of the others are
+// not empty.
 type wheel struct {
 	tick   uint64 // the present slot of the lowest level, counted from time 0
 	sorted bool   // the present slot's list is sorted
@@ -53,7 +54,7 @@ func (w *wheel) insert(t *Timer) {
 	if head == nil {
 		t.next, t.prev = t, t
 		w.slot[s] = t
-		if s < overflow {
+		if s < overflow && !w.present(s) {
 			w.full[s>>slotBits][s&slotMask>>6] |= 1 << (s & 63)
 			w.any[s>>slotBits] |= 1 << (s & slotMask >> 6)
 		}
@@ -101,7 +102,20 @@ func (w *wheel) remove(t *Timer) {
 	t.next, t.prev = nil, nil
 }
 
-// empty notes that a slot's list has become empty.
+// pop unlinks the first timer of the present slot.
+func (w *wheel) pop(slot **Timer) *Timer {
+	t := *slot
+	if next := t.next; next == t {
+		*slot = nil
+	} else {
+		*slot = next
+		next.prev, t.prev.next = t.prev, next
+	}
+	t.slot, t.next, t.prev = 0, nil, nil
+	return t
+}
+
+// empty notes that a slot's list has become empty, or that the slot is the present one: that has no bit.
 func (w *wheel) empty(s int) {
 	if s >= overflow {
 		return
@@ -129,6 +143,9 @@ func (w *wheel) nextFull(level, from int) int {
 
 // nextSlot finds the first slot that is not empty, and the tick it begins at. No timer is due before that tick.
 func (w *wheel) nextSlot() (slot int, tick uint64, ok bool) {
+	if i := int(w.tick & slotMask); w.sorted && w.slot[i] != nil {
+		return i, w.tick, true
+	}
 	for level := range levels {
 		shift := level * slotBits
 		if i := w.nextFull(level, int(w.tick>>shift&slotMask)); i >= 0 {
@@ -147,24 +164,37 @@ func (w *wheel) nextSlot() (slot int, tick uint64, ok bool) {
 	return overflow, uint64(least) >> tickBits, least != Never
 }
 
-// advance makes the next slot that is not empty the present one and sorts it; false if it begins at end or later.
+// advance makes the next slot that is not empty the present one and sorts it; false if it begins at end or later. The
+// present slot must be empty.
 func (w *wheel) advance(end Time) bool {
 	for {
-		s, tick, ok := w.nextSlot()
-		if !ok || Time(tick<<tickBits) >= end {
-			return false
-		}
-		if tick != w.tick {
-			w.tick, w.sorted = tick, false
-		}
-		if s < slots {
-			if w.sortPresent(s) {
-				return true
+		i := w.nextFull(0, int(w.tick&slotMask))
+		if i < 0 {
+			if !w.turn(end) {
+				return false
 			}
 			continue
 		}
-		w.spread(s)
+		tick := w.tick&^slotMask | uint64(i)
+		if Time(tick<<tickBits) >= end {
+			return false
+		}
+		w.tick = tick
+		if w.sortPresent(i) {
+			return true
+		}
 	}
+}
+
+// turn comes to the next slot of an upper level (or beyond) and spreads its timers; false if it begins at end or later.
+func (w *wheel) turn(end Time) bool {
+	s, tick, ok := w.nextSlot()
+	if !ok || Time(tick<<tickBits) >= end {
+		return false
+	}
+	w.tick, w.sorted = tick, false
+	w.spread(s)
+	return true
 }
 
 // spread moves the timers of a slot of an upper level (or beyond) to where they belong, now that the wheel has come there.
@@ -184,6 +214,7 @@ func (w *wheel) spread(s int) {
 // their early wake is no event. False if none is left.
 func (w *wheel) sortPresent(s int) bool {
 	w.sorted = true
+	w.empty(s)
 	head := w.slot[s]
 	if head.next == head && uint64(head.at)>>tickBits <= w.tick {
 		return true
