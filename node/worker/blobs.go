@@ -17,6 +17,9 @@ const maxBlob = 1 << 30
 
 var sha256Name = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// blobsDir holds contents, under the worker's root and in each run directory.
+const blobsDir = "blobs"
+
 // blobs holds contents on disk, each under its SHA-256.
 type blobs struct{ dir string }
 
@@ -64,6 +67,22 @@ func (b *blobs) read(sum string) ([]byte, error) {
 		return nil, fmt.Errorf("blobs: %s is damaged on disk", b.path(sum))
 	}
 	return data, nil
+}
+
+// link puts a content into another directory as well, without a copy where the file system can.
+func (b *blobs) link(sum, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	to := filepath.Join(dir, sum)
+	if err := os.Link(b.path(sum), to); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	data, err := os.ReadFile(b.path(sum))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
 }
 
 // incoming is a content that is being written.

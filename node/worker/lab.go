@@ -42,6 +42,7 @@ type lab struct {
 	files      *runFiles
 	report     *report
 	checkAt    sim.Time // a run without a duration looks whether it is over when the lab gets here
+	stopAt     sim.Time // a replay: the lab ends here; 0: by itself
 	replayTo   sim.Time // what happened before is made up for as fast as possible
 	rebuilding bool
 	ended      bool
@@ -66,12 +67,12 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 	if l.plan, err = node.Assign(req.GetSpec(), nil); err != nil {
 		return nil, err
 	}
-	if err := l.loadServiceBlobs(w); err != nil {
+	loops := l.makeLoops()
+	if l.files, err = newRunFiles(dir, w.version, l, loops); err != nil {
 		return nil, err
 	}
-	loops := l.makeLoops()
-	if l.files, err = newRunFiles(dir, l, loops); err != nil {
-		return nil, err
+	if err := l.loadServiceBlobs(w); err != nil {
+		return nil, errors.Join(err, l.files.close())
 	}
 	l.net, err = node.NewNetwork(node.Config{
 		Spec: req.GetSpec(), Plan: l.plan, Loops: loops, LoopOf: node.Partition(l.plan, len(loops)),
@@ -121,12 +122,16 @@ func (l *lab) loadServiceBlobs(w *Worker) error {
 	return nil
 }
 
-// load reads a content into the lab's memory. Loops read the table while windows run, so it grows only between them.
+// load reads a content into the lab's memory, and keeps it with the run so that a replay needs nothing else. Loops read
+// the table while windows run, so it grows only between them.
 func (l *lab) load(w *Worker, sum string) error {
 	if _, ok := l.blobs[sum]; ok {
 		return nil
 	}
 	b, err := w.blobs.read(sum)
+	if err == nil {
+		err = w.blobs.link(sum, l.path(blobsDir))
+	}
 	if err == nil {
 		l.blobs[sum] = b
 	}

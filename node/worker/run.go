@@ -39,7 +39,15 @@ func (l *lab) idle() {
 
 // shutDown ends what still runs and lets everything go.
 func (l *lab) shutDown() {
-	l.end(l.x.now())
+	if !l.ended {
+		if l.due() {
+			if err := l.applyAt(l.x.now()); err != nil {
+				l.fail(err)
+			}
+		}
+		l.partial = !l.standing()
+		l.end(l.x.now())
+	}
 	l.clock.close()
 	l.x.close()
 	if err := guard(func() error { l.net.Close(); return nil }); err != nil && l.err == nil {
@@ -50,9 +58,14 @@ func (l *lab) shutDown() {
 // step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
 // due or runs one window.
 func (l *lab) step() error {
-	if l.rebuilding && l.x.now() >= l.replayTo {
+	if l.rebuilding && l.x.now() >= l.replayTo && !l.due() {
 		l.rebuilding = false
 		l.clock.restart(l.x.now())
+		if l.stopAt > 0 {
+			l.partial = !l.standing()
+			l.end(l.stopAt)
+			return nil
+		}
 	}
 	at, over := l.nextStop()
 	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
@@ -81,6 +94,11 @@ func (l *lab) step() error {
 		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
 	}
 	return l.files.advance(l.x.now())
+}
+
+// due says that an input's time has come.
+func (l *lab) due() bool {
+	return len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) <= l.x.now()
 }
 
 // nextStop is the lab time of what comes next, and whether that is the run's end.

@@ -25,9 +25,6 @@ const specFile = "spec.pb"
 // recorderBlock is how many records a loop collects before it hands them on: 256 KB stay in the second-level cache.
 const recorderBlock = 4096
 
-// version is what manifests say made a run.
-var version = "dev"
-
 // runFiles is a lab's run directory while it is being written, and what a standing lab keeps in memory instead of a file.
 type runFiles struct {
 	dir     *trace.Dir
@@ -43,13 +40,14 @@ type runFiles struct {
 	retained  *retention    // a standing lab's
 	records   uint64        // made so far
 
+	version string
 	started time.Time
 	ended   bool
 }
 
 // newRunFiles makes the directory and gives each loop its recorder.
-func newRunFiles(path string, l *lab, loops []*sim.Loop) (_ *runFiles, err error) {
-	f := &runFiles{names: traceNames(l.plan), started: time.Now()}
+func newRunFiles(path, version string, l *lab, loops []*sim.Loop) (_ *runFiles, err error) {
+	f := &runFiles{names: traceNames(l.plan), version: version, started: time.Now()}
 	if f.dir, err = trace.Create(path); err != nil {
 		return nil, err
 	}
@@ -197,7 +195,7 @@ func (f *runFiles) close() error {
 
 func (f *runFiles) manifest(l *lab) error {
 	m := trace.Manifest{
-		Version: version, Lab: l.req.GetSpec().GetName(), Seed: l.req.GetSpec().GetSeed(), Clock: clockName(l.req.GetSpec()),
+		Version: f.version, Lab: l.req.GetSpec().GetName(), Seed: l.req.GetSpec().GetSeed(), Clock: clockName(l.req.GetSpec()),
 		Loops: len(f.recorders), StartedAt: f.started.UTC().Format(time.RFC3339), Partial: l.partial,
 	}
 	if l.ended {

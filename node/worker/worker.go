@@ -20,15 +20,17 @@ const maxLabs = 1000
 
 // Config configures a Worker.
 type Config struct {
-	Root string // where contents and run directories lie
+	Root    string // where contents and run directories lie
+	Version string // what manifests say made a run
 }
 
 // Worker hosts labs. Any goroutine may call it.
 type Worker struct {
 	workerv1.UnimplementedWorkerServiceServer
 
-	root  string
-	blobs *blobs
+	root    string
+	version string
+	blobs   *blobs
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -37,11 +39,11 @@ type Worker struct {
 
 // New makes a worker that keeps its files under cfg.Root.
 func New(cfg Config) (*Worker, error) {
-	b, err := newBlobs(filepath.Join(cfg.Root, "blobs"))
+	b, err := newBlobs(filepath.Join(cfg.Root, blobsDir))
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{root: cfg.Root, blobs: b, labs: map[string]*lab{}}, nil
+	return &Worker{root: cfg.Root, version: cfg.Version, blobs: b, labs: map[string]*lab{}}, nil
 }
 
 // Close ends all labs; their run directories stay.
