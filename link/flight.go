@@ -116,18 +116,25 @@ func (fl *flight) arm() {
 	}
 }
 
-// Fire delivers the first frame.
+// Fire delivers the first frame, and those behind it as long as nothing else comes between.
 func (fl *flight) Fire(sim.Time) {
-	a, f := fl.pop()
-	if a.flip {
-		fl.dice.flip(f, a.draw())
+	for {
+		a, f := fl.pop()
+		if a.flip {
+			fl.dice.flip(f, a.draw())
+		}
+		fl.frames++
+		fl.bytes += uint64(f.Len())
+		fl.deliver(f)
+		next := fl.first()
+		if next == nil || fl.timer.Armed() { // what deliver did may have armed it
+			return
+		}
+		if k := (sim.Key{At: next.at, Origin: fl.origin, Seq: next.seq}); !fl.loop.Proceed(k) {
+			fl.loop.ArmKey(&fl.timer, k)
+			return
+		}
 	}
-	if fl.head != fl.tail || len(fl.heap) > 0 {
-		fl.arm()
-	}
-	fl.frames++
-	fl.bytes += uint64(f.Len())
-	fl.deliver(f)
 }
 
 // takeBack removes every frame with a sequence of at least from. Copies made on the wire are released; the other frames

@@ -52,6 +52,7 @@ type Loop struct {
 	Rec *Recorder // nil: nothing is recorded
 
 	now    Time
+	end    Time // of the run under way
 	ran    uint64
 	watch  uint64 // ran beyond this is looked at by the budget
 	pool   pool
@@ -134,6 +135,7 @@ func (l *Loop) Next() Time {
 // *BudgetError; the loop may not be run on after it.
 func (l *Loop) RunBefore(end Time) error {
 	w := &l.wheel
+	l.end = end
 	for more := true; more; more = w.advance(end) {
 		if !w.sorted {
 			continue
@@ -155,6 +157,22 @@ func (l *Loop) RunBefore(end Time) error {
 	}
 	l.arrive(end)
 	return nil
+}
+
+// Proceed is for a handler that holds a queue of events of its own and has just run the first: it reports whether the
+// next, of key k, is the one that the loop would run now. Then it counts as run, Now is its time, and the handler runs it
+// itself; else the handler arms a timer with k. It looks no further than the wheel's present slot.
+func (l *Loop) Proceed(k Key) bool {
+	w := &l.wheel
+	if uint64(k.At)>>tickBits != w.tick || k.At >= l.end || l.ran >= l.watch {
+		return false
+	}
+	if t := w.slot[w.tick&slotMask]; t != nil && !k.Before(Key{At: t.at, Origin: t.origin, Seq: t.seq}) {
+		return false
+	}
+	l.now = k.At
+	l.ran++
+	return true
 }
 
 // arrive ends a run.
