@@ -39,7 +39,6 @@ type neighbour struct {
 	eth     [wire.EthernetLen]byte // the header of datagrams to it
 	state   NeighbourState
 	tries   uint8
-	gone    bool // evicted from the table; routes to it are looked up again
 	pending []*sim.Frame
 	timer   sim.Timer
 }
@@ -76,7 +75,6 @@ func (s *Stack) evictNeighbour() bool {
 	}
 	n := s.neighbours[oldest]
 	s.loop.Stop(&n.timer)
-	n.gone = true
 	delete(n.ifc.neighbours, n.addr)
 	last := len(s.neighbours) - 1
 	s.neighbours[oldest] = s.neighbours[last]

@@ -47,11 +47,9 @@ func (n *neighbour) transmit(f *sim.Frame) {
 	n.ifc.tx(f)
 }
 
-// headerMax is the longest IP and transport header together.
-const headerMax = wire.IPv4MaxLen + wire.TCPMaxLen
-
 // gather makes the first n bytes of the frame lie in its header region, where they may not be if the frame was put
-// together by hand or is a fragment. It reports false, changing nothing, if the frame is shorter. n is headerMax at most.
+// together by hand or is a fragment. It reports false, changing nothing, if the frame is shorter. n is at most the
+// longest IP and TCP headers together, for which a frame has room.
 func gather(f *sim.Frame, n int) bool {
 	h := f.Header()
 	k := n - len(h)
@@ -75,7 +73,7 @@ func gather(f *sim.Frame, n int) bool {
 }
 
 // split makes the header region exactly n bytes long and everything after them payload. It reports false if the frame is
-// shorter than n. n is headerMax at most.
+// shorter than n. n is bounded as gather's.
 func split(loop *sim.Loop, f *sim.Frame, n int) bool {
 	h := f.Header()
 	if len(h) <= n {

@@ -170,3 +170,13 @@ func TestARPBounds(t *testing.T) {
 	}
 	x.out, x.from = nil, nil
 }
+
+// A sweep through a router over a network's addresses meets the same bound.
+func TestARPBoundOfARouter(t *testing.T) {
+	x := newIPBench(t, Config{Forwarding: true}, 0, "10.0.0.1/24", "10.1.0.1/16")
+	for i := range maxNeighbours + 3 {
+		x.sendIP(0, ipv4("10.0.0.2", fmt.Sprintf("10.1.%d.%d", 1+i/250, 1+i%250), 99, nil))
+	}
+	x.wantCount("ip.dropped.neighbour_table", 3)
+	x.out, x.from = nil, nil
+}
