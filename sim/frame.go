@@ -11,26 +11,34 @@ const frameFront = 18
 // chunk, shared, counted, never written. Whoever is handed a frame owns it and ends with Release or by handing it on.
 // Counts are not atomic: a frame belongs to one loop and crosses to another by CopyTo only.
 type Frame struct {
-	Payload []byte // what follows the headers; read-only
+	// What most hops touch lies in the first cache line.
 
-	Pkt  PacketID // who made it; kept through every hop and fragment
-	Conn ConnID   // metadata for tracing; not on the wire
-	Tag  uint32   // metadata: the journal index of the input that opened Conn, 0: none
+	Payload []byte   // what follows the headers; read-only
+	Pkt     PacketID // who made it; kept through every hop and fragment
+
+	chunk *Chunk
+	loop  *Loop
+	next  *Frame // in the free list
+
+	Tag        uint32 // metadata: the journal index of the input that opened Conn, 0: none
+	start, end uint8  // of the headers in hdr; start is released in a free frame
+
+	Flips uint8 // bits that links flipped, saturating
+	// Verified says that the headers' checksums are known to hold: made by a stack here, unchanged since.
+	Verified bool
+
+	Conn ConnID // metadata for tracing; not on the wire
 
 	// Sum is the Internet checksum's ones'-complement sum (folded, not inverted, big-endian words, as if Payload began
 	// at an even offset) of Payload, valid if SumKnown: the sender made it, and no link has changed the payload since.
 	Sum      uint16
 	SumKnown bool
-	// Verified says that the headers' checksums are known to hold: made by a stack here, unchanged since.
-	Verified bool
-	Flips    uint8 // bits that links flipped, saturating
 
-	next       *Frame
-	chunk      *Chunk
-	loop       *Loop
-	start, end uint8
-	hdr        [HeaderRoom]byte
+	hdr [HeaderRoom]byte
 }
+
+// released marks a frame in the free list, so that one released twice is found at once.
+const released = 0xff
 
 // Chunk is a block of payload bytes that frames share slices of. Data is filled once, by its owner, and is immutable as
 // far as frames refer to it.
@@ -100,6 +108,9 @@ func (f *Frame) Strip(n int) { f.start += uint8(n) }
 // Truncate keeps the first n bytes of the headers.
 func (f *Frame) Truncate(n int) { f.end = f.start + uint8(n) }
 
+// Room is how many bytes Append can still make. Whoever builds headers from what a peer sent asks first.
+func (f *Frame) Room() int { return HeaderRoom - int(f.end) }
+
 // Len is the whole length, headers and payload.
 func (f *Frame) Len() int { return int(f.end-f.start) + len(f.Payload) }
 
@@ -116,7 +127,11 @@ func (f *Frame) Chunk() *Chunk { return f.chunk }
 
 // Release ends the frame.
 func (f *Frame) Release() {
+	if f.start == released {
+		panic("sim: frame released twice")
+	}
 	l := f.loop
+	f.start = released
 	f.chunk.release()
 	f.Payload, f.chunk = nil, nil
 	f.Pkt, f.Conn, f.Tag, f.Sum, f.SumKnown, f.Verified, f.Flips = 0, 0, 0, 0, false, false, 0
@@ -212,6 +227,9 @@ func (c *Chunk) release() {
 	}
 	if c.refs--; c.refs > 0 {
 		return
+	}
+	if c.refs < 0 {
+		panic("sim: chunk released more often than retained")
 	}
 	l := c.loop
 	l.pool.liveChunks--
