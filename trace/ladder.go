@@ -91,8 +91,8 @@ type segment struct {
 	reason   string
 	lost     string // "lost r1->r2": it never arrives
 	discard  string // the receiver threw it away: "checksum"
-	copies   int    // arrivals after the first
 	isKey    bool   // SYN, FIN or RST
+	opens    bool   // SYN or RST
 }
 
 // builder puts a ladder together from events.
@@ -281,7 +281,7 @@ func segmentOf(e *Event) *segment {
 	}
 	letters := e.text("flags")
 	s.hasAck = strings.Contains(letters, "A")
-	s.isKey = strings.ContainsAny(letters, "SFR")
+	s.isKey, s.opens = strings.ContainsAny(letters, "SFR"), strings.ContainsAny(letters, "SR")
 	return s
 }
 

@@ -12,6 +12,8 @@ const (
 	defaultLadderWidth = 80
 	// minLadderWidth leaves 20 columns between two ends with their times and states.
 	minLadderWidth = 64
+	// minInner is kept between the bars even where times of many digits make the lines longer for it.
+	minInner       = 20
 	maxLadderWidth = 200 // beyond it arrows only get longer
 
 	ansiLost   = "\x1b[31m"
@@ -60,7 +62,7 @@ func newLayout(l *ladder, opts LadderOptions) *layout {
 		}
 	}
 	y.opts.Width = width
-	y.inner = width - 2*(y.time+1+y.state+1+1)
+	y.inner = max(width-2*(y.time+1+y.state+1+1), minInner)
 	return y
 }
 

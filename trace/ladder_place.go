@@ -39,13 +39,15 @@ func (b *builder) placeStates() {
 	b.sortRows()
 }
 
-// choose finds, among the rows of the instant, the segment nearest in the order of events that arrived (if an arrival
-// moved the state) or was sent (if not) and whose place for a state is free.
+// choose finds, among the rows of the instant, the one nearest to the change in the order of events whose place for a
+// state is free: of a change that the application or a timer made the SYN, FIN or RST sent with it, of one that an
+// arrival made that arrival, or what was sent in answer.
 func (c *stateChange) choose(rows []*row) *row {
 	var best *row
 	var bestDist uint64
 	for _, r := range rows {
-		if (r.from != c.end) != c.byPacket || r.state[c.end] != "" {
+		sent := r.from == c.end
+		if r.state[c.end] != "" || sent && !c.byPacket && !r.seg.isKey || !sent && !c.byPacket {
 			continue
 		}
 		e := r.at[c.end].eseq
@@ -61,13 +63,20 @@ func (b *builder) sortRows() {
 	slices.SortStableFunc(b.rows, func(x, y *row) int { return x.index - y.index })
 }
 
-// splitCrossings gives a segment's arrival a row of its own where SYN, FIN or RST cross it on the way, so that each
-// end's column stays in the order of time where it matters: simultaneous open and close, late duplicates.
+// splitCrossings gives a segment's arrival a row of its own where its order among what the receiving end sends matters:
+// SYN, FIN and RST that cross each other (simultaneous open and close), and whatever is still under way when the other
+// end opens or resets (old duplicates).
 func (b *builder) splitCrossings() {
-	var marks [2][]*row // rows in which an end sends SYN, FIN or RST or changes state by itself
+	var keys, opens [2][]*row // by the end that sends
 	for _, r := range b.rows {
-		if r.part == wholeWay && (r.seg == nil && r.text == "" || r.seg != nil && r.seg.isKey) {
-			marks[r.from] = append(marks[r.from], r)
+		if r.seg == nil || r.part != wholeWay {
+			continue
+		}
+		if r.seg.isKey {
+			keys[r.from] = append(keys[r.from], r)
+		}
+		if r.seg.opens {
+			opens[r.from] = append(opens[r.from], r)
 		}
 	}
 	var arrivals []*row
@@ -76,7 +85,11 @@ func (b *builder) splitCrossings() {
 		if r.seg == nil || r.part != wholeWay || !r.at[to].set || !r.at[r.from].set {
 			continue
 		}
-		if !crossed(r, marks[to], to) && !(r.seg.isKey && b.crossedByAny(r, to)) {
+		marks := opens[to]
+		if r.seg.isKey {
+			marks = keys[to]
+		}
+		if !crossed(r, marks, to) {
 			continue
 		}
 		r.part = departs
@@ -84,45 +97,24 @@ func (b *builder) splitCrossings() {
 		a.at[to], a.state[to] = r.at[to], r.state[to]
 		r.at[to], r.state[to] = moment{}, ""
 		a.notes, r.notes = r.notes, nil
-		a.index = -1 // found below
+		a.index = b.indexAt(to, a.at[to])
 		arrivals = append(arrivals, a)
-	}
-	for _, a := range arrivals {
-		a.index = b.indexAt(a.from, a.at[1-a.from])
 	}
 	b.rows = append(b.rows, arrivals...)
 	b.sortRows()
 }
 
-// crossed reports whether end `to` made one of marks after r was sent and before r arrived.
+// crossed reports whether end `to` sent one of marks after r was sent and before r arrived.
 func crossed(r *row, marks []*row, to int) bool {
 	i, _ := slices.BinarySearchFunc(marks, r.index, func(m *row, index int) int { return m.index - index })
-	for _, m := range marks[i:] {
-		if m == r {
-			continue
-		}
-		return m.at[to].eseq < r.at[to].eseq
-	}
-	return false
+	return i < len(marks) && marks[i].at[to].eseq < r.at[to].eseq
 }
 
-// crossedByAny reports whether end `to` sent anything between r's departure and its arrival.
-func (b *builder) crossedByAny(r *row, to int) bool {
-	i, _ := slices.BinarySearchFunc(b.rows, r.index, func(x *row, index int) int { return x.index - index })
-	for _, x := range b.rows[i:] {
-		if x != r && x.from == to && x.at[to].set {
-			return x.at[to].eseq < r.at[to].eseq
-		}
-	}
-	return false
-}
-
-// indexAt is the place in the order of events of what happened at end 1-from at m: just before the first row that this
-// end made later.
-func (b *builder) indexAt(from int, m moment) int {
-	to := 1 - from
+// indexAt is the place in the order of events of what happened at an end at m: just before the first row that this end
+// made later.
+func (b *builder) indexAt(end int, m moment) int {
 	for _, x := range b.rows {
-		if x.from == to && x.at[to].set && x.at[to].eseq > m.eseq {
+		if x.from == end && x.at[end].set && x.at[end].eseq > m.eseq {
 			return x.index - 1
 		}
 	}
