@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"trace":               {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},
 	"orchestrator":        {"proto", "journal", "internal/validate", "orchestrator"},
 	"client":              {"proto"},
-	"labfile":             {"proto", "internal/validate"},
+	"labfile":             {"proto", "internal/validate", "labfile"},
 	"experiment":          {"proto", "labfile", "trace", "internal/validate"},
 	"internal/validate":   {"proto"},
 	"internal/output":     {"proto"},

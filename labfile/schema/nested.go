@@ -1,6 +1,11 @@
 package schema
 
-import "go.yaml.in/yaml/v3"
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // inside is the form of a value that is an object, or a list or map of them.
 type inside struct {
@@ -112,6 +117,62 @@ func Map[T, U any](name, field, nameField, doc string, o *Object[U], add func(in
 			d.mark(join(at, nameField), p.key, "")
 		}
 	}}
+}
+
+// PathOr is a key whose value is either the path of a file or the map that the file would hold.
+func PathOr[T, U any](name, field, doc string, o *Object[U], path func(*T, string), get func(*T) *U) Key[T] {
+	form := eitherPath{inside{object: o}}
+	return Key[T]{Name: name, field: field, Doc: doc, Value: form, decode: func(d *Decoder, n *yaml.Node, at string, into *T) {
+		if v := follow(n); v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
+			path(into, v.Value)
+			return
+		}
+		o.decode(d, n, join(at, field), get(into))
+	}}
+}
+
+// eitherPath is the form of a path or a map.
+type eitherPath struct{ inside }
+
+func (f eitherPath) Text() string { return "path or " + f.inside.Text() }
+
+func (f eitherPath) json(defs map[string]any) any {
+	return map[string]any{"anyOf": []any{wordForm.json(defs), f.inside.json(defs)}}
+}
+
+// Words is a key whose value maps names of the file's own to one of some words.
+func Words[T any](name, field, doc string, words []string, add func(into *T, name, word string)) Key[T] {
+	form := mapOf{scalar{text: "`" + strings.Join(words, "`, `") + "`", values: words}}
+	return Key[T]{Name: name, field: field, Doc: doc, Value: form, decode: func(d *Decoder, n *yaml.Node, path string, into *T) {
+		n = follow(n)
+		if n.Kind != yaml.MappingNode {
+			d.refuse(n, "%s: want a map of names, got %s", name, describe(n))
+			return
+		}
+		seen := map[string]bool{}
+		for i, p := range d.pairs(n) {
+			d.mark(index(join(path, field), i), p.key, name)
+			v := follow(p.value)
+			switch {
+			case seen[p.key.Value]:
+				d.refuse(p.key, "%s: %q is given twice", name, clip(p.key.Value))
+			case v.Kind != yaml.ScalarNode || !slices.Contains(words, v.Value):
+				d.refuse(v, "%s: want one of %s, got %s", name, strings.Join(words, ", "), describe(v))
+			default:
+				add(into, p.key.Value, v.Value)
+			}
+			seen[p.key.Value] = true
+		}
+	}}
+}
+
+// mapOf is the form of a map of names to scalars.
+type mapOf struct{ of scalar }
+
+func (m mapOf) Text() string { return "map of ids to " + m.of.text }
+
+func (m mapOf) json(defs map[string]any) any {
+	return map[string]any{"type": "object", "additionalProperties": m.of.json(defs)}
 }
 
 // listOf is the form of a list of scalars.

@@ -86,7 +86,10 @@ type table interface {
 func (o *Object[T]) inner() []table {
 	var all []table
 	for _, k := range o.Keys {
-		if f, ok := k.Value.(inside); ok {
+		switch f := k.Value.(type) {
+		case inside:
+			all = append(all, f.object.(table))
+		case eitherPath:
 			all = append(all, f.object.(table))
 		}
 	}

@@ -1,0 +1,165 @@
+package experiment_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"labd.dev/experiment"
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/trace"
+)
+
+const head = `experiment: x
+lab: {name: x, topology: {nodes: {a: {}, b: {}}, links: [{endpoints: [a, b]}]}}
+`
+
+func parse(t *testing.T, src string) *experiment.Experiment {
+	t.Helper()
+	x, err := experiment.Parse("e.yaml", []byte(head+src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func TestExamplesLoad(t *testing.T) {
+	files, err := filepath.Glob("../examples/*/experiment*.yaml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d examples found, %v", len(files), err)
+	}
+	for _, path := range files {
+		x, err := experiment.Load(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(x.Checks) == 0 || len(x.Inputs) == 0 {
+			t.Errorf("%s: %d checks, %d inputs: an example asserts its outcome", path, len(x.Checks), len(x.Inputs))
+		}
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range map[string]struct{ src, want string }{
+		"unknown key":           {"matrx: 1\n", `e.yaml:3:1: unknown key "matrx" in experiment; its keys are experiment, lab, duration, clock, pace, seed, workload, faults, expect, checks`},
+		"no such node":          {"workload: [{transfer: {from: a, to: bb, bytes: 1B}}]\n", `e.yaml:3:37: to: no node "bb"; did you mean "b"?`},
+		"no such link":          {"faults: [{on: a--c, down: {}}]\n", `e.yaml:3:15: on: no link "a--c"; did you mean "a--b"?`},
+		"crash of a link":       {"faults: [{on: a--b, crash: {}}]\n", `no node "a--b"`},
+		"two effects":           {"faults: [{on: a--b, down: {}, loss: 1%}]\n", `e.yaml:3:31: fault: "down" and "loss" exclude each other`},
+		"no effect":             {"faults: [{on: a--b}]\n", `e.yaml:3:10: fault: one of down, loss, delay, jitter, rate, duplicate, corrupt, mtu, queue, crash, reboot is missing`},
+		"loss of a fault":       {"faults: [{on: a--b, loss: 101%}]\n", `e.yaml:3:27: loss: must not be above 100%, got 101%`},
+		"same id twice":         {"workload: [{ping: {id: p, from: a, to: b}}, {ping: {id: p, from: a, to: b}}]\n", `the id "p" is taken`},
+		"nobody to expect":      {"workload: [{transfer: {id: t1, from: a, to: b, bytes: 1B}}]\nexpect: {t2: mismatch}\n", `e.yaml:4:10: expect: no transfer has the id "t2"; did you mean "t1"?`},
+		"input after the end":   {"duration: 1s\nworkload: [{at: 2s, ping: {from: a, to: b}}]\n", `e.yaml:4:17: at: the run has ended by then: see duration`},
+		"no such event":         {"checks: [{id: c, never: {event: tcp:segment_sendt}}]\n", `did you mean "tcp:segment_sent"?`},
+		"bad predicate":         {"checks: [{id: c, never: {where: 'a =='}}]\n", "e.yaml:3:33: where: "},
+		"predicate is no value": {"checks: [{id: c, never: {where: 'x = 1'}}]\n", "e.yaml:3:33: where: "},
+		"too mighty":            {"checks: [{id: c, never: {where: '\"a\" * 1000000000'}}]\n", "* is not for predicates"},
+		"unbounded list":        {"checks: [{id: c, never: {where: '[x for x in y]'}}]\n", "comprehensions and lambdas are not for predicates"},
+		"no file":               {"workload: [{transfer: {from: a, to: b, file: nothing.bin}}]\n", "e.yaml:3:46: file: open nothing.bin: no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := experiment.Parse("e.yaml", []byte(head+c.src))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+// An error in an inline lab is told at its place in the experiment, one in a lab file at its place in that.
+func TestErrorInTheLab(t *testing.T) {
+	_, err := experiment.Parse("e.yaml", []byte("experiment: x\nlab:\n  name: x\n  topology:\n    nodes: {a: {}, b: {}}\n    links: [{endpoints: [a, b], delay: -1s}]\n"))
+	if err == nil || err.Error() != "e.yaml:6:40: delay: must not be negative" {
+		t.Errorf("inline: %v", err)
+	}
+	_, err = experiment.Parse("e.yaml", []byte("experiment: x\nlab: nowhere.yaml\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "e.yaml:2:6: lab: open nowhere.yaml: ") {
+		t.Errorf("no lab file: %v", err)
+	}
+}
+
+func TestRequest(t *testing.T) {
+	x := parse(t, `seed: 9
+duration: 3s
+workload:
+  - {at: 1s, transfer: {id: t1, from: a, to: b, bytes: 2kB, congestion: reno, tcp: {sack: off}}}
+faults:
+  - {at: 1s, for: 500ms, on: b->a, loss: {every: 3}}
+  - {at: 2s, on: a, crash: {}}
+`)
+	r, err := x.Request(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Spec.Seed != 9 || r.EndNs != 3e9 || r.Spec.Clock != labv1.Clock_CLOCK_VIRTUAL || !r.Capture || r.Name != "x" {
+		t.Errorf("request %v", r)
+	}
+	if len(r.Inputs) != 3 || r.Inputs[0].Input.GetFault() == nil {
+		t.Fatalf("inputs %v: want faults before the workload", r.Inputs)
+	}
+	if f := r.Inputs[0].Input.GetFault(); f.Link != "b->a" || f.DurationNs != 5e8 || f.GetLoss().GetEvery() != 3 {
+		t.Errorf("fault %v", f)
+	}
+	if f := r.Inputs[1].Input.GetFault(); f.Node != "a" || f.Link != "" || f.GetCrash() == nil {
+		t.Errorf("fault %v", f)
+	}
+	if tr := r.Inputs[2].Input.GetTransfer(); tr.Tcp.GetCongestion() != "reno" || tr.Tcp.Sack == nil || tr.GetGeneratedBytes() != 2000 {
+		t.Errorf("transfer %v", tr)
+	}
+}
+
+// sent makes events tcp:segment_sent of node a with these lengths, 1 ms apart.
+func sent(lengths ...uint64) []trace.Event {
+	var events []trace.Event
+	for i, n := range lengths {
+		events = append(events, trace.Event{Node: "a", TNs: int64(i+1) * 1e6, Name: "tcp:segment_sent",
+			Data: []trace.Field{{Name: "len", Value: n}, {Name: "flags", Value: "ACK"}}})
+	}
+	return events
+}
+
+func TestChecks(t *testing.T) {
+	for _, c := range []struct {
+		check string
+		ok    bool
+		got   string
+	}{
+		{`count: {event: "tcp:segment_sent", eq: 3}`, true, "3, wanted just 3"},
+		{`count: {event: "tcp:segment_sent", where: 'len > 0', eq: 3}`, false, "2, wanted just 3"},
+		{`count: {where: 'node == "a"', ge: 2, lt: 3}`, false, "3, wanted fewer than 3 and at least 2"},
+		{`never: {event: "tcp:segment_sent", where: 'len == 7'}`, true, "0, wanted just 0"},
+		{`never: {event: "tcp:segment_sent", where: 'len == 5'}`, false, "1, wanted just 0"},
+		{`exists: {where: 'flags in ("ACK", "SYN") and len == 9'}`, true, "1, wanted at least 1"},
+		{`exists: {event: "link:dropped"}`, false, "0, wanted at least 1"},
+		{`order: [{where: 'len == 5'}, {where: 'len == 9'}]`, true, "2 of 2 in order"},
+		{`order: [{where: 'len == 9'}, {where: 'len == 5'}]`, false, "1 of 2 in order, no event where len == 5 after them"},
+		{`never: {event: "tcp:segment_sent", where: 'lenn > 0'}`, false, `no tcp:segment_sent has a field "lenn"`},
+		{`exists: {event: "tcp:segment_sent", where: 'flags > 5'}`, false, "event tcp:segment_sent of a at 1000000 ns: string > int not implemented"},
+		{`exists: {where: 't_ns >= 3000000 and node.startswith("a")'}`, true, "1, wanted at least 1"},
+	} {
+		x := parse(t, "checks: [{id: c, "+c.check+"}]\n")
+		r := x.Judge(sent(5, 0, 9))[0]
+		if r.OK != c.ok || r.Got != c.got {
+			t.Errorf("%s: %v, %q; want %v, %q", c.check, r.OK, r.Got, c.ok, c.got)
+		}
+	}
+}
+
+func TestHowTransfersMustEnd(t *testing.T) {
+	x := parse(t, "workload: [{transfer: {id: t1, from: a, to: b, bytes: 1B}}, {transfer: {id: t2, from: a, to: b, bytes: 1B}}]\nexpect: {t2: mismatch}\n")
+	done := func(id string, match bool) *labv1.TransferStatus {
+		return &labv1.TransferStatus{Id: id, State: labv1.TransferState_TRANSFER_STATE_DONE, Match: match}
+	}
+	for _, c := range []struct {
+		one, two bool
+		want     bool
+	}{{true, false, true}, {true, true, false}, {false, false, false}} {
+		run := &labv1.Run{Transfers: []*labv1.TransferStatus{done("t1", c.one), done("t2", c.two)}}
+		s := x.Summary(run, x.Spec, "dir", nil)
+		if got := x.Passed(run, s); got != c.want {
+			t.Errorf("t1 matches %v, t2 %v: passed %v, want %v", c.one, c.two, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package experiment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	"labd.dev/internal/validate"
+	"labd.dev/labfile"
+	"labd.dev/labfile/schema"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// Experiment is an experiment file that was read and found right.
+type Experiment struct {
+	Name    string
+	Spec    *labv1.LabSpec // the lab, with the experiment's seed, clock and pace
+	Inputs  []*labv1.TimedInput
+	EndNs   int64
+	Expect  []*Expectation
+	Checks  []*Check
+	Uploads map[string]string // the files that lab and experiment name: SHA-256 to a path on this machine
+
+	source    []byte
+	labSource []byte
+}
+
+// Load reads an experiment file and the lab file it names. Its error, if the files can be read at all, is a *schema.Error
+// or *schema.Errors.
+func Load(path string) (*Experiment, error) {
+	src, err := schema.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, src)
+}
+
+// Parse reads an experiment file's bytes; the files that it names are looked up beside path.
+func Parse(path string, src []byte) (*Experiment, error) {
+	d, err := schema.NewDecoder(path, filepath.Dir(path), src)
+	if err != nil {
+		return nil, err
+	}
+	draft := &draft{}
+	schema.Decode(d, table, draft)
+	x := &Experiment{Name: draft.name, EndNs: draft.duration, Expect: draft.expect, Checks: draft.checks, Uploads: d.Files.Uploads(), source: src, labSource: src}
+	if err := x.lab(d, draft, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	x.settings(d, draft)
+	x.inputs(d, draft)
+	x.expectations(d, draft)
+	x.checks(d)
+	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// lab takes the lab out of its own file or out of the experiment's. A lab file's errors are returned as they are: they
+// name that file.
+func (x *Experiment) lab(d *schema.Decoder, draft *draft, dir string) error {
+	x.Spec = &labv1.LabSpec{}
+	if draft.lab != nil {
+		draft.lab.Finish(d, "lab")
+		x.Spec = draft.lab.Spec
+		return nil
+	}
+	if draft.path == "" {
+		return nil
+	}
+	path := draft.path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	f, err := labfile.Load(path)
+	var one *schema.Error
+	var many *schema.Errors
+	switch {
+	case errors.As(err, &one), errors.As(err, &many):
+		// What is wrong with the experiment itself is told beside it.
+		if own := d.Err(); own != nil {
+			return errors.Join(own, err)
+		}
+		return err
+	case err != nil:
+		d.Refuse(d.Place("lab"), err.Error(), "")
+		return nil
+	}
+	x.Spec, x.labSource = f.Spec, f.Source
+	for sum, at := range f.Uploads {
+		x.Uploads[sum] = at
+	}
+	return nil
+}
+
+func (x *Experiment) settings(d *schema.Decoder, draft *draft) {
+	if draft.name != "" && !validate.RunName(draft.name) {
+		d.Refuse(d.Place("name"), fmt.Sprintf("%q is not a name: lower-case letters, digits and -, at most 63", draft.name), "")
+	}
+	if draft.duration < 0 {
+		d.Refuse(d.Place("duration"), "must not be negative", "")
+	}
+	if draft.clock != labv1.Clock_CLOCK_UNSPECIFIED {
+		x.Spec.Clock = draft.clock
+	}
+	if draft.pace != nil {
+		x.Spec.Pace = *draft.pace
+		if !(x.Spec.Pace >= 0) {
+			d.Refuse(d.Place("pace"), "must not be negative", "")
+		}
+	}
+	if draft.seed != nil {
+		x.Spec.Seed = *draft.seed
+	}
+}
+
+// inputs checks workload and faults against the lab. Faults come first, so that one of the same instant is in force when
+// the workload begins.
+func (x *Experiment) inputs(d *schema.Decoder, draft *draft) {
+	ids := map[string]bool{}
+	for _, list := range []struct {
+		field string
+		items []*labv1.TimedInput
+	}{{"faults", draft.faults}, {"workload", draft.workload}} {
+		for i, in := range list.items {
+			at := fmt.Sprintf("%s[%d]", list.field, i)
+			if in.AtNs < 0 {
+				d.Refuse(d.Place(at+".at_ns"), "must not be negative", "")
+			}
+			if x.EndNs > 0 && in.AtNs >= x.EndNs {
+				d.Refuse(d.Place(at+".at_ns"), "the run has ended by then: see duration", "")
+			}
+			if in.Input == nil || len(x.Spec.Nodes) == 0 {
+				continue
+			}
+			for _, v := range validate.Input(x.Spec, in.Input) {
+				d.Refuse(d.Place(at+".input."+v.Path), v.Message, v.Suggestion)
+			}
+			if id := inputID(in.Input); id != "" {
+				key := list.field + id
+				if ids[key] {
+					d.Refuse(d.Place(at), fmt.Sprintf("the id %q is taken", id), "")
+				}
+				ids[key] = true
+			}
+			x.Inputs = append(x.Inputs, in)
+		}
+	}
+}
+
+// inputID is the id that an input was given, by whichever kind it is.
+func inputID(in *labv1.Input) string {
+	switch k := in.Kind.(type) {
+	case *labv1.Input_Transfer:
+		return k.Transfer.Id
+	case *labv1.Input_HttpGet:
+		return k.HttpGet.Id
+	case *labv1.Input_Udp:
+		return k.Udp.Id
+	case *labv1.Input_Ping:
+		return k.Ping.Id
+	case *labv1.Input_Traceroute:
+		return k.Traceroute.Id
+	case *labv1.Input_Fault:
+		return k.Fault.Id
+	}
+	return ""
+}
+
+func (x *Experiment) expectations(d *schema.Decoder, draft *draft) {
+	var ids []string
+	known := map[string]bool{}
+	for _, in := range draft.workload {
+		switch in.GetInput().GetKind().(type) {
+		case *labv1.Input_Transfer, *labv1.Input_HttpGet, *labv1.Input_Udp:
+			if id := inputID(in.Input); id != "" {
+				ids = append(ids, id)
+				known[id] = true
+			}
+		}
+	}
+	for i, e := range x.Expect {
+		if !known[e.ID] {
+			d.Refuse(d.Place(fmt.Sprintf("expect[%d]", i)), fmt.Sprintf("no transfer has the id %q", e.ID), validate.Nearest(e.ID, ids))
+		}
+	}
+}
+
+func (x *Experiment) checks(d *schema.Decoder) {
+	seen := map[string]bool{}
+	for i, c := range x.Checks {
+		at := fmt.Sprintf("checks[%d]", i)
+		if seen[c.ID] {
+			d.Refuse(d.Place(at+".id"), fmt.Sprintf("the id %q is taken", c.ID), "")
+		}
+		seen[c.ID] = true
+		if !(c.Points >= 0) {
+			d.Refuse(d.Place(at+".points"), "must not be negative", "")
+		}
+		for path, s := range c.selectors() {
+			if s.Event == "" && s.Where == "" {
+				d.Refuse(d.Place(at+path), "which events is missing: event, where or both", "")
+			}
+			if s.Event != "" && !eventNames[s.Event] {
+				d.Refuse(d.Place(at+path+".event"), fmt.Sprintf("no event is called %q", s.Event), validate.Nearest(s.Event, sortedEventNames()))
+			}
+			if s.Where == "" {
+				continue
+			}
+			p, err := compile(s.Where)
+			if err != nil {
+				d.Refuse(d.Place(at+path+".where"), err.Error(), "")
+				continue
+			}
+			s.predicate = p
+		}
+	}
+}
+
+// Request is what starts a run of the experiment.
+func (x *Experiment) Request(capture bool) (*labv1.CreateRunRequest, error) {
+	manifest, err := json.Marshal(map[string]string{"experiment": x.Name, "experiment_yaml": string(x.source)})
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	spec := proto.CloneOf(x.Spec)
+	if spec.Clock == labv1.Clock_CLOCK_UNSPECIFIED {
+		spec.Clock = labv1.Clock_CLOCK_VIRTUAL
+	}
+	return &labv1.CreateRunRequest{
+		Name: x.Name, Spec: spec, Inputs: x.Inputs, EndNs: x.EndNs, Capture: capture, LabYaml: x.labSource, Manifest: manifest,
+	}, nil
+}
+
+// JSONSchema is the JSON schema of experiment files, for editors.
+func JSONSchema() []byte { return schema.JSONSchema(table, "labd experiment file") }
