@@ -180,3 +180,21 @@ func TestARPBoundOfARouter(t *testing.T) {
 	x.wantCount("ip.dropped.neighbour_table", 3)
 	x.out, x.from = nil, nil
 }
+
+// A connection's remembered next hop does not outlive the table's entry: after its eviction the address is asked for anew.
+func TestEvictedNeighbourIsAskedAgain(t *testing.T) {
+	x := newIPBench(t, Config{}, 0, "10.0.0.1/16")
+	x.know(0, "10.0.0.2")
+	u := openUDP(t, x.s, "0.0.0.0:4000", nil)
+	u.SendTo(nil, netip.MustParseAddrPort("10.0.0.2:7"), SendOptions{})
+	x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 udp 4000 > 7 len 0")
+	x.advance(1)
+	for i := range maxNeighbours {
+		x.know(0, fmt.Sprintf("10.0.%d.%d", 1+i/250, 1+i%250))
+	}
+	x.wantCount("arp.evicted", 1)
+	u.SendTo(nil, netip.MustParseAddrPort("10.0.0.2:7"), SendOptions{})
+	x.want(0, "to "+bcastMAC+": arp who-has 10.0.0.2 tell 10.0.0.1")
+	x.sendARP(0, x.ifcs[0].MAC(), arpReply("10.0.0.2", stationMAC(0)))
+	x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 udp 4000 > 7 len 0")
+}

@@ -166,6 +166,21 @@ func TestRouteLookup(t *testing.T) {
 	x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 icmp 3/0 quoting 20")
 }
 
+// Of two links whose networks overlap, the narrower network's is taken, in whichever order they came.
+func TestOverlappingNetworks(t *testing.T) {
+	for narrow, prefixes := range [][]string{{"10.0.1.1/24", "10.0.0.1/16"}, {"10.0.0.1/16", "10.0.1.1/24"}} {
+		x := newIPBench(t, Config{}, 0, prefixes...)
+		wide := 1 - narrow
+		x.know(narrow, "10.0.1.2")
+		x.know(wide, "10.0.2.2")
+		u := openUDP(t, x.s, "10.0.1.1:7", nil)
+		u.SendTo(nil, addrPort("10.0.1.2:9"), SendOptions{})
+		x.want(narrow, "to "+stationMAC(narrow).String()+": 10.0.1.1 > 10.0.1.2 ttl 64 udp 7 > 9 len 0")
+		u.SendTo(nil, addrPort("10.0.2.2:9"), SendOptions{})
+		x.want(wide, "to "+stationMAC(wide).String()+": 10.0.1.1 > 10.0.2.2 ttl 64 udp 7 > 9 len 0")
+	}
+}
+
 type routerFunc func(netip.Addr, uint32) (netip.Addr, *Interface, bool)
 
 func (f routerFunc) Lookup(dst netip.Addr, flow uint32) (netip.Addr, *Interface, bool) {

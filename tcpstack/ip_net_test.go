@@ -179,10 +179,19 @@ func TestFragmentationNeeded(t *testing.T) {
 
 // Lazy checksums change nothing on the wire: whoever looks, at whichever hop, sees the bytes that the other mode sends.
 func TestChecksumModesLookAlike(t *testing.T) {
+	for _, everywhere := range []bool{true, false} { // or only where the answers come back
+		testChecksumModesLookAlike(t, everywhere)
+	}
+}
+
+func testChecksumModesLookAlike(t *testing.T, everywhere bool) {
 	var seen [2][][]byte
 	for _, mode := range []ChecksumMode{ChecksumsLazy, ChecksumsAlways} {
 		n := newIPNet(t, mode, 600)
-		for _, p := range n.pipes {
+		for i, p := range n.pipes {
+			if !everywhere && i != 1 {
+				continue
+			}
 			p.tap = func(f *sim.Frame) {
 				FillChecksums(f)
 				b := slices.Concat(f.Header(), f.Payload)
@@ -203,7 +212,7 @@ func TestChecksumModesLookAlike(t *testing.T) {
 		}
 		n.run(sim.Second)
 	}
-	if len(seen[0]) != len(seen[1]) || len(seen[0]) < 60 {
+	if len(seen[0]) != len(seen[1]) || len(seen[0]) < 20 {
 		t.Fatalf("%d frames, and %d", len(seen[0]), len(seen[1]))
 	}
 	for i := range seen[0] {
@@ -247,6 +256,30 @@ func TestEveryFlippedBitIsCaught(t *testing.T) {
 		// the source MAC's 48 bits are nobody's business
 		if intact != 48 {
 			t.Errorf("mode %d: %d flipped frames arrived intact, want 48", mode, intact)
+		}
+	}
+}
+
+// A bit flipped in one fragment spoils the whole datagram, also where the others are known to be good.
+func TestFlippedFragmentIsCaught(t *testing.T) {
+	for _, mode := range []ChecksumMode{ChecksumsLazy, ChecksumsAlways} {
+		for fragment := range 3 {
+			n := newIPNet(t, mode, 600)
+			got := 0
+			openUDP(t, n.z, "0.0.0.0:7", func(Datagram) { got++ })
+			u := openUDP(t, n.a, "0.0.0.0:0", nil)
+			sent := 0
+			n.pipes[2].tap = func(f *sim.Frame) {
+				if sent++; sent == fragment+2 { // after the ARP request
+					FillChecksums(f)
+					f.Flip(400)
+				}
+			}
+			u.SendTo(make([]byte, 1472), addrPort("10.0.2.2:7"), SendOptions{})
+			n.run(sim.Millisecond)
+			if sent != 4 || got != 0 || n.z.drops[dropTransportChecksum] != 1 {
+				t.Errorf("mode %d, fragment %d: %d frames, %d datagrams came, drops %v", mode, fragment, sent, got, n.z.drops)
+			}
 		}
 	}
 }

@@ -267,3 +267,43 @@ func TestIPRecords(t *testing.T) {
 		t.Error("an unknown state prints nothing")
 	}
 }
+
+// RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
+func TestUDPChecksumZero(t *testing.T) {
+	for _, mode := range []ChecksumMode{ChecksumsLazy, ChecksumsAlways} {
+		x := newIPBench(t, Config{Checksums: mode}, 0, "10.0.0.1/24")
+		x.know(0, "10.0.0.2")
+		u := openUDP(t, x.s, "0.0.0.0:7", nil)
+		u.SendTo([]byte{0, 0}, addrPort("10.0.0.2:9"), SendOptions{})
+		c := x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 udp 7 > 9 len 2")[14+20+6:][:2]
+		u.SendTo(c, addrPort("10.0.0.2:9"), SendOptions{})
+		c = x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 udp 7 > 9 len 2")[14+20+6:][:2]
+		if c[0] != 0xff || c[1] != 0xff {
+			t.Errorf("mode %d: checksum %x", mode, c)
+		}
+	}
+}
+
+// RFC 768: the length is the datagram's own; bytes of the IP datagram after it are no data.
+func TestUDPLengthBelowIPs(t *testing.T) {
+	for _, cut := range []int{14, 42, 60} {
+		x := newIPBench(t, Config{}, 0, "10.0.0.1/24")
+		x.cut = cut
+		got := ""
+		openUDP(t, x.s, "0.0.0.0:7", func(d Datagram) { got = string(d.Data) })
+		x.sendIP(0, ipv4("10.0.0.2", "10.0.0.1", wire.ProtoUDP, append(udpBytes("10.0.0.2", "10.0.0.1", 9, 7, "ping"), "trailer"...)))
+		if got != "ping" {
+			t.Errorf("cut at %d: got %q", cut, got)
+		}
+	}
+}
+
+// RFC 792: a message whose checksum is wrong is not for us.
+func TestICMPChecksum(t *testing.T) {
+	x := newIPBench(t, Config{}, 0, "10.0.0.1/24")
+	b := icmpBytes(8, 0, 1, 1, "abc")
+	b[9] ^= 4
+	x.sendIP(0, ipv4("10.0.0.2", "10.0.0.1", wire.ProtoICMP, b))
+	x.wantCount("ip.dropped.transport_checksum", 1)
+	x.wantIdle()
+}
