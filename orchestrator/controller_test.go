@@ -84,7 +84,7 @@ func (s *server) create(name string) *labv1.Lab {
 
 func (s *server) transfer(requestID string) (*labv1.CreateTransferResponse, error) {
 	return s.moves.CreateTransfer(s.t.Context(), &labv1.CreateTransferRequest{RequestId: requestID,
-		Kind: &labv1.CreateTransferRequest_Transfer{Transfer: &labv1.Transfer{From: "a", To: "b"}}})
+		Kind: &labv1.CreateTransferRequest_Transfer{Transfer: &labv1.Transfer{From: "a", To: "b", Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: 1}}}})
 }
 
 func wantReason(t *testing.T, err error, code codes.Code, reason string) {
@@ -148,8 +148,8 @@ func TestApplySaysWhatDiffers(t *testing.T) {
 	}
 
 	changed := testSpec("x")
-	changed.Links[0].Forward.DelayNs = 5
 	changed.Nodes = append(changed.Nodes[1:], &labv1.NodeSpec{Name: "c", Kind: labv1.NodeKind_NODE_KIND_ROUTER})
+	changed.Links[0].A.Node = "c"
 	changed.Seed = 2
 	resp, err = apply(changed, true)
 	if err != nil || resp.GetOutcome() != labv1.ApplyLabResponse_OUTCOME_CHANGED {
@@ -159,10 +159,20 @@ func TestApplySaysWhatDiffers(t *testing.T) {
 	for _, d := range resp.GetDifferences() {
 		got = append(got, strings.TrimPrefix(d.GetChange().String(), "CHANGE_")+" "+d.GetPath())
 	}
-	want := "MODIFIED links[a:eth0--b:eth0].forward.delay_ns,REMOVED nodes[a],ADDED nodes[c],MODIFIED seed"
+	want := "REMOVED links[a:eth0--b:eth0],ADDED links[c:eth0--b:eth0],REMOVED nodes[a],ADDED nodes[c],MODIFIED seed"
 	if strings.Join(got, ",") != want {
 		t.Fatalf("differences %v, want %s", got, want)
 	}
+	slower := testSpec("x")
+	slower.Links[0].Forward.DelayNs = 5
+	slower.Nodes[0].Tcp = &labv1.TcpSettings{Nagle: proto.Bool(false)}
+	resp, err = apply(slower, true)
+	if err != nil || len(resp.GetDifferences()) != 2 || !proto.Equal(resp.GetDifferences()[0], &labv1.Difference{
+		Change: labv1.Difference_CHANGE_MODIFIED, Path: "links[a:eth0--b:eth0].forward.delay_ns", OldValue: "1000000", NewValue: "5"}) ||
+		resp.GetDifferences()[1].GetPath() != "nodes[a].tcp" {
+		t.Fatalf("dry run of a slower link: %v %v", resp, err)
+	}
+
 	_, err = s.labs.ApplyLab(t.Context(), &labv1.ApplyLabRequest{RequestId: "r2", Spec: changed})
 	wantReason(t, err, codes.FailedPrecondition, "LAB_DIFFERS")
 	if !strings.Contains(err.Error(), "delete it and apply again") {
@@ -237,7 +247,7 @@ func TestInputThatNamesWhatIsNotThere(t *testing.T) {
 		return err
 	}
 	wantReason(t, move("r1", &labv1.Transfer{From: "a", To: "zz"}), codes.NotFound, "NODE_NOT_FOUND")
-	wantReason(t, move("", &labv1.Transfer{From: "a", To: "b"}), codes.InvalidArgument, "INVALID")
+	wantReason(t, move("", &labv1.Transfer{From: "a", To: "b", Content: &labv1.Transfer_GeneratedBytes{}}), codes.InvalidArgument, "INVALID")
 	sum := sha256.Sum256([]byte("content"))
 	withFile := &labv1.Transfer{From: "a", To: "b", Content: &labv1.Transfer_File{File: &labv1.FileRef{Path: "f", Sha256: hex.EncodeToString(sum[:]), SizeBytes: 7}}}
 	wantReason(t, move("r2", withFile), codes.FailedPrecondition, "FILE_MISSING")
@@ -307,7 +317,7 @@ func TestUpload(t *testing.T) {
 
 func runRequest(id string) *labv1.CreateRunRequest {
 	move := func(at int64, id string) *labv1.TimedInput {
-		return &labv1.TimedInput{AtNs: at, Input: &labv1.Input{Kind: &labv1.Input_Transfer{Transfer: &labv1.Transfer{Id: id, From: "a", To: "b"}}}}
+		return &labv1.TimedInput{AtNs: at, Input: &labv1.Input{Kind: &labv1.Input_Transfer{Transfer: &labv1.Transfer{Id: id, From: "a", To: "b", Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: 1}}}}}
 	}
 	return &labv1.CreateRunRequest{RequestId: id, Spec: testSpec("x"), Inputs: []*labv1.TimedInput{move(5, ""), move(3, "t1"), move(5, "")}}
 }

@@ -118,8 +118,8 @@ func text(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 }
 
 func join(path, name string) string {
-	if path == "" {
-		return name
+	if path == "" || name == "" {
+		return path + name
 	}
 	return path + "." + name
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,6 +167,8 @@ func (l *leadership) reconcileLoop() {
 }
 
 func (l *leadership) reconcileOnce() error {
+	// First what is under way: a step that ends while the worker is asked is then still taken to be, and looked at again.
+	underWay := l.underWay()
 	held, err := l.held(l.ctx)
 	if err != nil {
 		return err
@@ -177,7 +181,7 @@ func (l *leadership) reconcileOnce() error {
 	for _, run := range v.runs() {
 		desired = append(desired, assignment{labID: run.GetId(), epoch: run.GetEpoch(), ended: run.GetEndedUnixNs() != 0})
 	}
-	for _, step := range reconcile(desired, l.actual(held)) {
+	for _, step := range reconcile(desired, actual(held, underWay)) {
 		host := l.hostForStep(step)
 		l.tasks.Go(func() { l.carryOut(step, host) })
 	}
@@ -199,28 +203,34 @@ func (l *leadership) held(ctx context.Context) (map[string]holding, error) {
 	return held, nil
 }
 
-// actual joins what the worker has with what is under way or has failed here.
-func (l *leadership) actual(held map[string]holding) []holding {
+// underWay lists the labs that steps are on, or could not be started.
+func (l *leadership) underWay() []holding {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var list []holding
 	for id, h := range l.hosted {
-		have := held[id]
-		have.labID = id
 		switch {
 		case h.busy:
-			have.busy = true
+			list = append(list, holding{labID: id, busy: true})
 		case h.started() && h.err != nil:
-			have.failed, have.epoch = true, h.epoch
-		case !have.running && have.epoch == 0:
-			continue // only waited for
+			list = append(list, holding{labID: id, epoch: h.epoch, failed: true})
 		}
-		held[id] = have
-	}
-	list := make([]holding, 0, len(held))
-	for _, h := range held {
-		list = append(list, h)
 	}
 	return list
+}
+
+// actual joins what the worker has with what is under way or has failed here.
+func actual(held map[string]holding, underWay []holding) []holding {
+	joined := maps.Clone(held)
+	for _, h := range underWay {
+		have := joined[h.labID]
+		have.labID, have.busy, have.failed = h.labID, h.busy, h.failed
+		if h.failed {
+			have.epoch = h.epoch
+		}
+		joined[h.labID] = have
+	}
+	return slices.Collect(maps.Values(joined))
 }
 
 func (l *leadership) stepDone(h *hosting) {

@@ -31,6 +31,5 @@ func (s *linkService) GetLink(ctx context.Context, req *labv1.GetLinkRequest) (*
 		}
 		names = append(names, link.GetName())
 	}
-	return nil, refuse(labv1.ErrorReason_ERROR_REASON_LINK_NOT_FOUND,
-		"lab %q has no link %q; it has %s", lab.GetSpec().GetName(), req.GetLink(), someOf(names))
+	return nil, noLink(lab.GetSpec().GetName(), req.GetLink(), names)
 }

@@ -2,8 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -54,30 +52,4 @@ func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest
 		}
 	}
 	return resp, nil
-}
-
-func hasNode(spec *labv1.LabSpec, name string) bool {
-	for _, n := range spec.GetNodes() {
-		if n.GetName() == name {
-			return true
-		}
-	}
-	return false
-}
-
-func noNode(spec *labv1.LabSpec, name string) error {
-	var names []string
-	for _, n := range spec.GetNodes() {
-		names = append(names, n.GetName())
-	}
-	return refuse(labv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "lab %q has no node %q; it has %s", spec.GetName(), name, someOf(names))
-}
-
-// someOf lists a few names.
-func someOf(names []string) string {
-	const shown = 8
-	if len(names) <= shown {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/internal/validate"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -22,9 +22,6 @@ import (
 
 // maxAttachment bounds the lab file and the manifest that a run brings along; both lie in Raft while it runs.
 const maxAttachment = 1 << 20
-
-// runName is what a run may be called: it becomes part of a directory's name.
-var runName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 type runService struct {
 	labv1.UnimplementedRunServiceServer
@@ -80,7 +77,7 @@ func (s *runService) command(req *labv1.CreateRunRequest) (*controlv1.CreateRun,
 		name = req.GetSpec().GetName()
 	}
 	switch {
-	case !runName.MatchString(name):
+	case !validate.RunName(name):
 		return nil, invalid("name", "%q is no name: a-z, 0-9 and -, 1 to 63 characters", name)
 	case req.GetEndNs() < 0:
 		return nil, invalid("end_ns", "it is negative")
@@ -106,11 +103,12 @@ func (s *runService) command(req *labv1.CreateRunRequest) (*controlv1.CreateRun,
 func runJournal(req *labv1.CreateRunRequest) ([]*labv1.JournalEntry, error) {
 	timed := slices.Clone(req.GetInputs())
 	for i, in := range timed {
+		at := elementPath("inputs", i)
 		if in.GetAtNs() < 0 {
-			return nil, invalid(elementPath("inputs", i)+".at_ns", "it is negative")
+			return nil, invalid(at+".at_ns", "it is negative")
 		}
-		if err := checkInput(req.GetSpec(), in.GetInput()); err != nil {
-			return nil, within(elementPath("inputs", i), err)
+		if err := checkInput(at+".input", req.GetSpec(), in.GetInput()); err != nil {
+			return nil, within(at, err)
 		}
 	}
 	slices.SortStableFunc(timed, func(a, b *labv1.TimedInput) int { return cmp.Compare(a.GetAtNs(), b.GetAtNs()) })

@@ -167,15 +167,12 @@ func (l *lab) path(name string) string { return l.files.dir.Path() + "/" + name 
 
 // ListRunFiles implements the service.
 func (w *Worker) ListRunFiles(ctx context.Context, req *workerv1.ListRunFilesRequest) (*workerv1.ListRunFilesResponse, error) {
-	l, err := w.lab(req.GetLabId())
+	dir, err := w.runDir(ctx, req.GetLabId())
 	if err != nil {
 		return nil, grpcError(err)
 	}
-	if err := l.do(ctx, l.files.flush); err != nil {
-		return nil, grpcError(err)
-	}
 	resp := &workerv1.ListRunFilesResponse{}
-	err = fs.WalkDir(os.DirFS(l.files.dir.Path()), ".", func(path string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, ".tmp") {
 			return err
 		}
@@ -208,14 +205,11 @@ func (w *Worker) ReadSaved(req *workerv1.ReadSavedRequest, s grpc.ServerStreamin
 
 // stream sends a file of a lab's run directory, and nothing from outside it.
 func (w *Worker) stream(ctx context.Context, id, path string, send func([]byte) error) error {
-	l, err := w.lab(id)
+	dir, err := w.runDir(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := l.do(ctx, l.files.flush); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(l.files.dir.Path())
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}

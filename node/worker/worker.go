@@ -140,6 +140,9 @@ func (w *Worker) labAt(id string, epoch uint64) (*lab, error) {
 // stopLab ends a lab. Without keep its run directory goes too.
 func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	l, err := w.labAt(id, epoch)
+	if errors.Is(err, errNotFound) && !keep {
+		return w.removeFiles(id)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,263 @@
+// Package daemon assembles a labd from its parts: a controller, a worker that hosts the labs, and one gRPC server before
+// them. cmd/labd runs it as a process; labctl's embedded mode and labtest run it within their own.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/test/bufconn"
+
+	"labd.dev/client"
+	"labd.dev/internal/version"
+	"labd.dev/node/worker"
+	"labd.dev/orchestrator"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+const (
+	// maxRequestBytes bounds a request: a lab of 10,000 nodes is about 3 MB, a file's block 256 KiB.
+	maxRequestBytes = 16 << 20
+	// maxWorkerBytes bounds a message between controller and worker, which may hold a whole journal.
+	maxWorkerBytes = 128 << 20
+	// pipeBytes is the room in the pipe between two parts in one process.
+	pipeBytes = 1 << 20
+	// windowBytes is HTTP/2's flow control window, large because traces and files are streamed.
+	windowBytes = 1 << 20
+	// grace is how long calls may go on after a stop was asked for: watches never end by themselves.
+	grace = time.Second
+	// workerName is what the worker in the same process is called.
+	workerName = "local"
+)
+
+// Config says what a Daemon shall be.
+type Config struct {
+	// DataDir keeps everything over restarts. Empty: Raft is in memory, the rest in a temporary directory that Stop
+	// removes.
+	DataDir string
+	// Listen is the address of the port, "host:port" on loopback; port 0: any free one. Empty: no port, only Client.
+	Listen string
+	// Logger hears what goes on; nil: nobody does.
+	Logger *slog.Logger
+}
+
+// Daemon is a running labd.
+type Daemon struct {
+	conf     Config
+	log      *slog.Logger
+	data     *dataDir
+	listener net.Listener // nil without a port
+	pipe     *bufconn.Listener
+	conn     *grpc.ClientConn // in-process, of client
+	client   *client.Client
+	server   *grpc.Server
+	health   *health.Server
+	control  *orchestrator.Controller
+	worker   *hostedWorker
+	serving  sync.WaitGroup
+}
+
+// Start brings a labd up. It returns when calls are taken; those that need labs wait until their server leads.
+func Start(conf Config) (*Daemon, error) {
+	if conf.Logger == nil {
+		conf.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{conf: conf, log: conf.Logger}
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, d.Stop(context.Background()))
+	}
+	return d, nil
+}
+
+func (d *Daemon) start() (err error) {
+	if d.conf.Listen != "" {
+		if err := checkLoopback(d.conf.Listen); err != nil {
+			return err
+		}
+	}
+	if d.data, err = openDataDir(d.conf.DataDir); err != nil {
+		return err
+	}
+	if d.conf.Listen != "" {
+		if d.listener, err = net.Listen("tcp", d.conf.Listen); err != nil {
+			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
+		}
+	}
+	if d.worker, err = startWorker(d.data.path("worker"), d.log); err != nil {
+		return err
+	}
+	raftDir := ""
+	if d.conf.DataDir != "" {
+		raftDir = d.data.path("raft")
+	}
+	d.control, err = orchestrator.Open(orchestrator.Config{
+		RaftDir:    raftDir,
+		FilesDir:   d.data.path("files"),
+		ServerID:   d.data.serverID,
+		Worker:     workerv1.NewWorkerServiceClient(d.worker.conn),
+		WorkerName: workerName,
+		Logger:     d.log,
+	})
+	if err != nil {
+		return err
+	}
+	return d.serve()
+}
+
+func (d *Daemon) serve() (err error) {
+	d.server = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+		grpc.ChainUnaryInterceptor(logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary),
+		grpc.ChainStreamInterceptor(logStream(d.log), recoverStream(d.log), orchestrator.StatusStream),
+	)
+	d.control.Register(d.server)
+	d.health = health.NewServer()
+	healthv1.RegisterHealthServer(d.server, d.health)
+	reflection.Register(d.server)
+
+	d.pipe = bufconn.Listen(pipeBytes)
+	d.serving.Go(func() { d.served(d.server.Serve(d.pipe)) })
+	if d.listener != nil {
+		d.serving.Go(func() { d.served(d.server.Serve(d.listener)) })
+	}
+	if d.conn, err = dialPipe(d.pipe, client.CallOptions()...); err != nil {
+		return err
+	}
+	d.client = client.NewInProcess(d.conn)
+	return nil
+}
+
+func (d *Daemon) served(err error) {
+	if err != nil {
+		d.log.Error("no longer serving", "error", err)
+	}
+}
+
+// dialPipe connects to a part in the same process.
+func dialPipe(pipe *bufconn.Listener, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	opts = append(opts,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
+	return grpc.NewClient("passthrough:///in-process", opts...)
+}
+
+// Addr is where the port is, empty without one.
+func (d *Daemon) Addr() string {
+	if d.listener == nil {
+		return ""
+	}
+	return d.listener.Addr().String()
+}
+
+// DataDir is where everything is kept.
+func (d *Daemon) DataDir() string { return d.data.dir }
+
+// Client speaks to this labd without a port. It is of no use after Stop.
+func (d *Daemon) Client() *client.Client { return d.client }
+
+// Failed is closed when the labd cannot go on, and Err tells why.
+func (d *Daemon) Failed() <-chan struct{} { return d.control.Failed() }
+
+// Err tells why Failed was closed; nil while it is not.
+func (d *Daemon) Err() error { return d.control.Err() }
+
+// Stop ends the labd: it takes no more calls, lets those under way come to an end for a moment, remembers how far its
+// labs are, and closes what it has written. Nothing is left running.
+func (d *Daemon) Stop(ctx context.Context) error {
+	var errs []error
+	if d.conn != nil {
+		errs = append(errs, d.conn.Close())
+	}
+	if d.server != nil {
+		d.health.Shutdown()
+		d.stopServing(ctx)
+	} else if d.listener != nil {
+		errs = append(errs, d.listener.Close())
+	}
+	if d.control != nil {
+		errs = append(errs, d.control.Close(ctx))
+	}
+	if d.worker != nil {
+		errs = append(errs, d.worker.stop())
+	}
+	if d.data != nil {
+		errs = append(errs, d.data.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) stopServing(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.server.GracefulStop()
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	d.server.Stop()
+	<-done
+	d.serving.Wait()
+}
+
+// hostedWorker is the worker in this process, reached like any other: through its gRPC service.
+type hostedWorker struct {
+	worker  *worker.Worker
+	server  *grpc.Server
+	conn    *grpc.ClientConn
+	serving sync.WaitGroup
+}
+
+func startWorker(root string, log *slog.Logger) (*hostedWorker, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	w, err := worker.New(worker.Config{Root: root, Version: version.String()})
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	h := &hostedWorker{worker: w, server: grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxWorkerBytes), grpc.MaxSendMsgSize(maxWorkerBytes),
+		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+		grpc.ChainUnaryInterceptor(recoverUnary(log)), grpc.ChainStreamInterceptor(recoverStream(log)))}
+	workerv1.RegisterWorkerServiceServer(h.server, w)
+	pipe := bufconn.Listen(pipeBytes)
+	h.serving.Go(func() {
+		if err := h.server.Serve(pipe); err != nil {
+			log.Error("the worker no longer serves", "error", err)
+		}
+	})
+	h.conn, err = dialPipe(pipe, grpc.WithDefaultCallOptions(
+		grpc.MaxCallRecvMsgSize(maxWorkerBytes), grpc.MaxCallSendMsgSize(maxWorkerBytes)))
+	if err != nil {
+		return nil, errors.Join(err, h.stop())
+	}
+	return h, nil
+}
+
+func (h *hostedWorker) stop() error {
+	var err error
+	if h.conn != nil {
+		err = h.conn.Close()
+	}
+	h.server.Stop()
+	h.serving.Wait()
+	return errors.Join(err, h.worker.Close())
+}

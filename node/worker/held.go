@@ -1,0 +1,63 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// ListLabs implements the service.
+func (w *Worker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	resp := &workerv1.ListLabsResponse{}
+	for id, l := range w.labs {
+		resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: id, Epoch: l.epoch, Running: true})
+	}
+	dirs, err := os.ReadDir(filepath.Dir(labDir(w.root, "x")))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, grpcError(err)
+	}
+	for _, d := range dirs {
+		if w.labs[d.Name()] == nil && labName.MatchString(d.Name()) {
+			resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: d.Name()})
+		}
+	}
+	slices.SortFunc(resp.Labs, func(a, b *workerv1.HeldLab) int { return strings.Compare(a.GetLabId(), b.GetLabId()) })
+	return resp, nil
+}
+
+// removeFiles removes the run directory of a lab that no longer runs.
+func (w *Worker) removeFiles(id string) error {
+	if !labName.MatchString(id) {
+		return fmt.Errorf("%w: lab id %q", errBadRequest, id)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.labs[id] != nil {
+		return fmt.Errorf("%w: the lab was started meanwhile", errRefused)
+	}
+	return os.RemoveAll(labDir(w.root, id))
+}
+
+// runDir is the run directory of a lab, with all written out if the lab still runs.
+func (w *Worker) runDir(ctx context.Context, id string) (string, error) {
+	l, err := w.lab(id)
+	if err == nil {
+		return l.files.dir.Path(), l.do(ctx, l.files.flush)
+	}
+	if !labName.MatchString(id) {
+		return "", err
+	}
+	if _, statErr := os.Stat(labDir(w.root, id)); statErr != nil {
+		return "", err
+	}
+	return labDir(w.root, id), nil
+}
