@@ -13,16 +13,15 @@ import (
 
 // station is a node of a test lab: it sends frames on a timer and answers some of those it gets.
 type station struct {
-	t      sim.Timer
-	id     *sim.Identity
-	loop   *sim.Loop
-	dice   sim.Stream
-	draws  uint64
-	out    []*Direction
-	left   int // frames still to send of its own accord
-	pace   sim.Time
-	heard  []byte // digest of all that arrived
-	copies int
+	t     sim.Timer
+	id    *sim.Identity
+	loop  *sim.Loop
+	dice  sim.Stream
+	draws uint64
+	out   []*Direction
+	left  int // bursts still to send of its own accord
+	pace  sim.Time
+	heard []byte // all that arrived: time, packet, sum of its bytes
 }
 
 func (s *station) draw(n int) int {
@@ -47,7 +46,6 @@ func (s *station) send(d *Direction, n int) {
 	for i := range h {
 		h[i] = byte(s.draw(256))
 	}
-	f.Strip(0)
 	c := s.loop.NewChunk(n)
 	for i := range c.Data {
 		c.Data[i] = byte(i)
@@ -119,9 +117,7 @@ func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
 		s.t.H = s
 		stations[i] = s
 	}
-	var dirs []*Direction
-	var cut []*Direction
-	var closers []*Direction
+	var dirs, cut []*Direction
 	for i, cfg := range p.cfgs {
 		from := stations[i/2]
 		to := stations[(i/2+1)%p.stations]
@@ -139,7 +135,6 @@ func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
 		}
 		from.out = append(from.out, d)
 		dirs = append(dirs, d)
-		closers = append(closers, d)
 	}
 	for _, s := range stations {
 		s.loop.Arm(&s.t, &s.id.Src, 0)
@@ -160,7 +155,7 @@ func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
 	for _, d := range cut {
 		o.crossed += d.Stats().Delivered
 	}
-	for _, d := range closers {
+	for _, d := range dirs {
 		d.Close()
 	}
 	for _, l := range g.Loops {

@@ -77,6 +77,19 @@ func (l *Loop) Now() Time { return l.now }
 // Events counts the events run so far.
 func (l *Loop) Events() uint64 { return l.ran }
 
+// Armed counts the timers that are armed, for the leak tests: it walks the whole wheel.
+func (l *Loop) Armed() (n int) {
+	for _, head := range l.wheel.slot {
+		for t := head; t != nil; {
+			n++
+			if t = t.next; t == head {
+				break
+			}
+		}
+	}
+	return n
+}
+
 // Arm sets the timer to fire at time at (not before now), under a fresh key of src. An armed timer is moved.
 func (l *Loop) Arm(t *Timer, src *Source, at Time) {
 	src.Seq++

@@ -97,8 +97,8 @@ func TestBeyondTheRange(t *testing.T) {
 	stopped := g.timer()
 	g.Arm(stopped, src, 50*day)
 	g.Stop(stopped)
-	if stopped.Armed() || !far.Armed() || g.Next() > 100*day {
-		t.Fatalf("stopped %v, far %v, next %v", stopped.Armed(), far.Armed(), g.Next())
+	if stopped.Armed() || !far.Armed() || g.Armed() != 2 || g.Next() > 100*day {
+		t.Fatalf("stopped %v, far %v, %d armed, next %v", stopped.Armed(), far.Armed(), g.Armed(), g.Next())
 	}
 	g.run(t, 100*day)
 	g.want(t)

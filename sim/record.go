@@ -42,7 +42,7 @@ type Kind uint8
 
 const (
 	KindNone Kind = 0
-	// KindMore continues the record before it: 11 further words in Cause, Conn, Pkt and W (see MoreWords).
+	// KindMore continues the record before it: 11 further words, in Cause, Conn, Pkt and W.
 	KindMore Kind = 1
 	// KindTCP to KindLink-1: tcpstack (tcp:* and ip:* events).
 	KindTCP Kind = 16
