@@ -13,6 +13,7 @@ type ackResult struct {
 	bytes  uint32   // data bytes newly covered by SEG.ACK
 	rtt    sim.Time // 0: no sample
 	dup    bool     // a duplicate ACK in RFC 5681 2's sense
+	exited bool     // it ended a fast recovery: RFC 6582 3.2 (3) leaves cwnd at ssthresh
 }
 
 // acknowledge takes an acceptable ACK: the send window, what it covers, the round-trip time, losses, the congestion
@@ -120,7 +121,7 @@ func (c *Conn) cover(g *segment, r *ackResult) {
 
 // grow enlarges the congestion window, unless a recovery holds it or the application left it unused.
 func (c *Conn) grow(r *ackResult) {
-	if c.caState == caRecovery || !c.cwndLimited {
+	if c.caState == caRecovery || r.exited || !c.cwndLimited {
 		return
 	}
 	n := r.acked

@@ -105,6 +105,7 @@ func (c *Conn) reduce() {
 func (c *Conn) goOn(r *ackResult) {
 	q := c.rtx
 	if c.recover.lessEq(c.sndUna) {
+		r.exited = c.caState == caRecovery
 		c.exitRecovery()
 		return
 	}
@@ -118,8 +119,8 @@ func (c *Conn) goOn(r *ackResult) {
 		// RFC 6582 3.2 (3), partial acknowledgments: "retransmit the first unacknowledged segment".
 		if x := q.at(0); x.flags&txLost == 0 {
 			q.markLost(x)
-			q.rtxHint = 0
 			c.recordLost(x, LossDupACK)
+			c.resend(x, SendFastRtx)
 		}
 	}
 }
@@ -160,6 +161,7 @@ func (c *Conn) enterLoss() {
 		c.reduce()
 	}
 	c.win.Cwnd, c.win.Count = 1, 0
+	c.cwndLimited = true
 	reneged := q.at(0).flags&txSacked != 0
 	for i := range q.n {
 		x := q.at(i)
@@ -208,6 +210,7 @@ func (c *Conn) retransmitLost() {
 			continue
 		}
 		if q.inFlight() >= int(c.win.Cwnd) {
+			c.cwndLimited = true
 			return
 		}
 		c.resend(x, why)

@@ -87,7 +87,7 @@ func (b *sendBuffer) tail(c *Conn, seq seqNum, want int) *sendRun {
 			size = 4 * len(r.chunk.Data) // a stream of small writes: larger chunks
 		}
 	}
-	size = max(size, want)
+	size = max(size, want+len(b.rest(c)))
 	switch {
 	case size <= smallChunk:
 		size = smallChunk
@@ -103,7 +103,39 @@ func (b *sendBuffer) tail(c *Conn, seq seqNum, want int) *sendRun {
 	if size > mss {
 		limit -= size % mss
 	}
-	return b.push(sendRun{chunk: ch, seq: seq, limit: limit, block: mss})
+	return b.begin(c, sendRun{chunk: ch, seq: seq, limit: limit, block: mss})
+}
+
+// begin appends an empty run of our own and moves to it what would be a short segment at the end of the run before: where
+// a run ends must not show on the wire.
+func (b *sendBuffer) begin(c *Conn, r sendRun) *sendRun {
+	rest := b.rest(c)
+	if len(rest) == 0 {
+		return b.push(r)
+	}
+	r.seq -= seqNum(len(rest))
+	old := &b.runs[len(b.runs)-1]
+	chunk := old.chunk
+	if old.n -= len(rest); old.n == 0 {
+		b.runs = b.runs[:len(b.runs)-1]
+	} else {
+		chunk.Retain()
+	}
+	p := b.push(r)
+	p.fill(rest, c.stack.cfg.Checksums == ChecksumsAlways)
+	chunk.Release()
+	return p
+}
+
+// rest is what of the last run is not yet sent and does not fill a segment.
+func (b *sendBuffer) rest(c *Conn) []byte {
+	if b.first == len(b.runs) {
+		return nil
+	}
+	r := &b.runs[len(b.runs)-1]
+	end := r.seq + seqNum(r.n)
+	n := int(end-maxSeq(c.sndNxt, r.seq)) % int(c.blockSize())
+	return r.chunk.Data[r.off+r.n-n : r.off+r.n]
 }
 
 // blockSize is how many bytes a full segment will hold; before the handshake tells, a guess.
@@ -169,8 +201,17 @@ func (r *sendRun) fill(p []byte, sum bool) {
 
 // writeChunk appends a slice of a chunk that somebody else filled.
 func (b *sendBuffer) writeChunk(c *Conn, ch *sim.Chunk, off, n int) {
-	ch.Retain()
-	b.push(sendRun{chunk: ch, seq: c.sndEnd, off: off, n: n, block: int(c.blockSize())})
+	seq, mss := c.sndEnd, int(c.blockSize())
+	if rest := len(b.rest(c)); rest > 0 {
+		r := b.begin(c, sendRun{chunk: c.stack.loop.NewChunk(mss), seq: seq, limit: mss, block: mss})
+		m := min(n, mss-rest)
+		r.fill(ch.Data[off:off+m], c.stack.cfg.Checksums == ChecksumsAlways)
+		seq, off, n = seq+seqNum(m), off+m, n-m
+	}
+	if n > 0 {
+		ch.Retain()
+		b.push(sendRun{chunk: ch, seq: seq, off: off, n: n, block: mss})
+	}
 }
 
 // at finds the run that holds seq, from the cursor where new data is sent, else from the front.

@@ -1,0 +1,264 @@
+package tcpstack
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// tcpTrace is one stack against a peer that the test plays: send lets a segment arrive, want takes the next one that the
+// stack has sent. A segment is written as its flags and key=value pairs, as "PA seq=101 ack=2001 len=100"; want compares
+// flags, seq, ack and len, absent ones being 0, and of the rest what is given. The stack's ISN is 1000.
+//
+// What was sent and not wanted fails the test.
+type tcpTrace struct {
+	t        *testing.T
+	loop     *sim.Loop
+	s        *Stack
+	ifc      *Interface
+	out      []traceSegment
+	app      *peer
+	c        *Conn
+	cfg      TCPConfig
+	us, them netip.AddrPort
+}
+
+type traceSegment struct {
+	wire.TCP
+	opt  wire.TCPOptions
+	len  int
+	at   sim.Time
+	data []byte
+}
+
+func newTCPTrace(t *testing.T, cfg TCPConfig) *tcpTrace {
+	t.Helper()
+	isn := uint32(1000)
+	off := false
+	cfg = cfg.Merge(TCPConfig{ISN: &isn, Timestamps: &off, WindowScaling: &off, QuickACK: &off})
+	x := &tcpTrace{t: t, cfg: cfg, loop: sim.NewLoop(sim.LoopConfig{})}
+	s, err := New(x.loop, &sim.Identity{Src: sim.Source{ID: 1}, Name: "x", Boots: 1},
+		Config{Name: "x", Checksums: ChecksumsAlways, ARPTimeout: 1 << 60, TCP: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.s = s
+	x.ifc = s.AddInterface(InterfaceConfig{Name: "eth0", MAC: wire.MAC{2, 0, 0, 0, 0, 1},
+		Prefix: netip.MustParsePrefix("10.0.0.1/24")}, x.sent)
+	x.us, x.them = netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:5000")
+	x.ifc.neighbour(num4(x.them.Addr())).learn(wire.MAC{2, 0, 0, 0, 0, 2})
+	x.app = &peer{t: t}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		x.wantIdle()
+		s.Shutdown()
+		if x.loop.LiveFrames() != 0 || x.loop.LiveChunks() != 0 {
+			t.Errorf("%d frames and %d chunks leaked", x.loop.LiveFrames(), x.loop.LiveChunks())
+		}
+	})
+	return x
+}
+
+// sent takes a frame that the stack sends.
+func (x *tcpTrace) sent(f *sim.Frame) {
+	f.Strip(14)
+	if !x.s.checksumOK(f) {
+		x.t.Error("sent a segment with a wrong checksum")
+	}
+	h := f.Header()[wire.IPv4MinLen:]
+	p, err := wire.ParseTCP(h)
+	g := traceSegment{TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload)}
+	if err == nil {
+		err = wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt)
+	}
+	if err != nil {
+		x.t.Error(err)
+	}
+	x.out = append(x.out, g)
+	f.Release()
+}
+
+// send lets a segment from the peer arrive.
+func (x *tcpTrace) send(text string) {
+	x.t.Helper()
+	g := x.parse(text)
+	f := x.loop.NewFrame()
+	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + g.opt.Len())
+	wire.IPv4{TotalLen: len(b) + g.len, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
+	g.SrcPort, g.DstPort, g.HeaderLen = x.them.Port(), x.us.Port(), wire.TCPMinLen+g.opt.Len()
+	g.Put(b[wire.IPv4MinLen:])
+	g.opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	if g.len > 0 {
+		c := x.loop.NewChunk(g.len)
+		for i := range c.Data {
+			c.Data[i] = byte(g.Seq) + byte(i) // a byte is its sequence number
+		}
+		f.SetPayload(c, 0, g.len)
+		c.Release()
+	}
+	f.Prepend(14)
+	wire.Ethernet{Dst: wire.MAC{2, 0, 0, 0, 0, 1}, Src: wire.MAC{2, 0, 0, 0, 0, 2}, Type: wire.EtherTypeIPv4}.Put(f.Header())
+	f.Verified = true
+	FillChecksums(f)
+	x.s.Receive(x.ifc, f)
+}
+
+// want takes the oldest segment sent and compares it.
+func (x *tcpTrace) want(text string) traceSegment {
+	x.t.Helper()
+	if len(x.out) == 0 {
+		x.t.Fatalf("%v: nothing sent, want %s", x.loop.Now(), text)
+	}
+	got := x.out[0]
+	x.out = x.out[1:]
+	w := x.parse(text)
+	if !strings.Contains(text, "win=") {
+		w.Window = got.Window
+	}
+	if w.opt == (wire.TCPOptions{}) && !strings.Contains(text, "noopt") {
+		w.opt = got.opt
+	}
+	if got.Flags != w.Flags || got.Seq != w.Seq || got.Ack != w.Ack || got.len != w.len || got.Window != w.Window || got.opt != w.opt {
+		x.t.Fatalf("%v: sent\n\t%v\nwant\n\t%v", x.loop.Now(), got, w)
+	}
+	return got
+}
+
+func (g traceSegment) String() string {
+	return fmt.Sprintf("%v seq=%d ack=%d len=%d win=%d %+v", g.Flags, g.Seq, g.Ack, g.len, g.Window, g.opt)
+}
+
+// wantIdle fails if anything was sent that nobody wanted.
+func (x *tcpTrace) wantIdle() {
+	x.t.Helper()
+	for _, g := range x.out {
+		x.t.Errorf("%v: unwanted %v", g.at, g)
+	}
+	x.out = nil
+}
+
+// advance lets time pass.
+func (x *tcpTrace) advance(d sim.Time) {
+	x.t.Helper()
+	if err := x.loop.RunBefore(x.loop.Now() + d); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *tcpTrace) parse(text string) (g traceSegment) {
+	x.t.Helper()
+	letters := map[rune]wire.TCPFlags{'S': wire.FlagSYN, 'A': wire.FlagACK, 'F': wire.FlagFIN, 'R': wire.FlagRST, 'P': wire.FlagPSH}
+	fields := strings.Fields(text)
+	for _, r := range fields[0] {
+		g.Flags |= letters[r]
+	}
+	g.Window = 65535
+	for _, f := range fields[1:] {
+		k, v, _ := strings.Cut(f, "=")
+		n64, _ := strconv.ParseUint(v, 10, 32)
+		n := uint32(n64)
+		switch k {
+		case "seq":
+			g.Seq = n
+		case "ack":
+			g.Ack = n
+		case "len":
+			g.len = int(n)
+		case "win":
+			g.Window = uint16(n)
+		case "mss":
+			g.opt.MSS = uint16(n)
+		case "ws":
+			g.opt.WindowScale, g.opt.HasWindowScale = uint8(n), true
+		case "sackok":
+			g.opt.SACKPermitted = true
+		case "ts":
+			a, b, _ := strings.Cut(v, ",")
+			val, _ := strconv.ParseUint(a, 10, 32)
+			ecr, _ := strconv.ParseUint(b, 10, 32)
+			g.opt.HasTimestamps, g.opt.TSVal, g.opt.TSEcr = true, uint32(val), uint32(ecr)
+		case "sack":
+			for _, blk := range strings.Split(v, ",") {
+				a, b, _ := strings.Cut(blk, "-")
+				l, _ := strconv.ParseUint(a, 10, 32)
+				r, _ := strconv.ParseUint(b, 10, 32)
+				g.opt.SACK[g.opt.NSACK] = wire.SACKBlock{Left: uint32(l), Right: uint32(r)}
+				g.opt.NSACK++
+			}
+		case "noopt":
+		default:
+			x.t.Fatalf("no key %q", k)
+		}
+	}
+	return g
+}
+
+// listen makes the stack listen on port 80.
+func (x *tcpTrace) listen() *Listener {
+	x.t.Helper()
+	l, err := x.s.Listen(x.us, TCPConfig{}, func(c *Conn) ConnHandler { x.c, x.app.c = c, c; return x.app })
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return l
+}
+
+// dial makes the stack open a connection to the peer.
+func (x *tcpTrace) dial() {
+	x.t.Helper()
+	c, err := x.s.Dial(x.us, x.them, TCPConfig{}, x.app)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.c, x.app.c = c, c
+}
+
+// accept brings a connection, opened by the peer with ISN 100 and these options, to ESTABLISHED.
+func (x *tcpTrace) accept(options string) {
+	x.t.Helper()
+	x.listen()
+	x.send("S seq=100 " + options)
+	x.want("SA seq=1000 ack=101")
+	x.send("A seq=101 ack=1001")
+	x.wantState(StateEstablished)
+}
+
+// write hands the connection n bytes, each its sequence number.
+func (x *tcpTrace) write(n int) {
+	x.t.Helper()
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(x.c.sndEnd) + byte(i)
+	}
+	if m, err := x.c.Write(b); m != n || err != nil {
+		x.t.Fatalf("wrote %d of %d: %v", m, n, err)
+	}
+}
+
+func (x *tcpTrace) wantState(s State) {
+	x.t.Helper()
+	if x.c.State() != s {
+		x.t.Fatalf("state %v, want %v", x.c.State(), s)
+	}
+}
+
+// wantHeard compares what the application heard since the last time.
+func (x *tcpTrace) wantHeard(events ...string) {
+	x.t.Helper()
+	if !slices.Equal(x.app.heard, events) {
+		x.t.Fatalf("the application heard %q, want %q", x.app.heard, events)
+	}
+	x.app.heard = nil
+}
+
+func netipPort(a netip.AddrPort, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr(), port)
+}
