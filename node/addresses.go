@@ -1,10 +1,11 @@
 package node
 
 import (
+	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"labd.dev/tcpstack/wire"
 )
@@ -27,12 +28,12 @@ func (a *assignment) macs() {
 			return
 		}
 		field := fmt.Sprintf("nodes[%d].interfaces[%d].mac", n.index, j)
-		hw, err := net.ParseMAC(n.Spec.Interfaces[j].Mac)
-		if err != nil || len(hw) != len(i.MAC) || hw[0]&1 != 0 {
+		mac, ok := parseMAC(n.Spec.Interfaces[j].Mac)
+		if !ok {
 			a.errs.add(field, "%q is not a unicast MAC address like 02:00:00:00:00:01", n.Spec.Interfaces[j].Mac)
 			return
 		}
-		copy(i.MAC[:], hw)
+		i.MAC = mac
 		if at, ok := owner[i.MAC]; ok {
 			a.errs.add(field, "%s is the MAC address of %s already", n.Spec.Interfaces[j].Mac, at)
 		}
@@ -54,6 +55,22 @@ func (a *assignment) macs() {
 			}
 		}
 	})
+}
+
+// parseMAC reads six bytes in hex with colons between them; the address must be a station's, not a group's.
+func parseMAC(s string) (mac wire.MAC, ok bool) {
+	parts := strings.Split(s, ":")
+	if len(parts) != len(mac) {
+		return mac, false
+	}
+	for i, p := range parts {
+		b, err := hex.DecodeString(p)
+		if err != nil || len(b) != 1 {
+			return mac, false
+		}
+		mac[i] = b[0]
+	}
+	return mac, mac != wire.MAC{} && mac[0]&1 == 0
 }
 
 // eachInterface visits all interfaces in the order of node names, then interface names.

@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 
 	"labd.dev/node"
 	"labd.dev/sim"
@@ -16,6 +17,7 @@ type taps struct {
 	ports [][]portTap // by node, then interface
 	conns []connStates
 	plan  *node.Plan
+	err   atomic.Pointer[error] // the first of any capture
 }
 
 type portTap struct {
@@ -73,7 +75,7 @@ func (t *taps) each(visit func(*node.NodePlan, *node.InterfacePlan, *portTap) er
 	return nil
 }
 
-// Frame implements node.Tap. An error of a capture file is kept by its writer, and told by check.
+// Frame implements node.Tap.
 func (t *taps) Frame(p *node.Port, now sim.Time, out bool, f *sim.Frame) {
 	n := p.Node.Index()
 	state := t.conns[n].state(p.Node.Stack(), f.Conn)
@@ -81,8 +83,18 @@ func (t *taps) Frame(p *node.Port, now sim.Time, out bool, f *sim.Frame) {
 	pt.ring.add(now, out, f, state)
 	if pt.capture != nil {
 		pt.comment = trace.AppendComment(pt.comment[:0], t.names, f.Pkt, f.Conn, state)
-		_ = pt.capture.Packet(now, f.Pkt, out, pt.comment, f.Header(), f.Payload)
+		if err := pt.capture.Packet(now, f.Pkt, out, pt.comment, f.Header(), f.Payload); err != nil {
+			t.err.CompareAndSwap(nil, &err)
+		}
 	}
+}
+
+// failed is the first error of any capture.
+func (t *taps) failed() error {
+	if err := t.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // flush writes out what the captures hold; the first error of any of them.

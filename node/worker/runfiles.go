@@ -134,7 +134,13 @@ func (f *runFiles) advance(t sim.Time) error {
 	for _, r := range f.recorders {
 		r.Flush()
 	}
-	return f.merger.Advance(t)
+	if err := f.merger.Advance(t); err != nil {
+		return err
+	}
+	if err := f.taps.failed(); err != nil {
+		return err
+	}
+	return f.saved.failed()
 }
 
 // flush brings everything so far to the disk, for readers.

@@ -60,6 +60,13 @@ func (s *saved) keep(err error) {
 	}
 }
 
+// failed is the first error of any file.
+func (s *saved) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 // flush writes out what is buffered.
 func (s *saved) flush() error {
 	s.mu.Lock()
