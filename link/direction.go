@@ -4,26 +4,33 @@ import "labd.dev/sim"
 
 // Direction carries frames one way. It belongs to its sender's loop, and what it decides it decides there.
 type Direction struct {
-	name string
+	// What each frame needs comes first, to lie in few cache lines.
+
 	loop *sim.Loop
 	from *sim.Identity // records are numbered with the sending node's
 	src  *sim.Source   // ID: the direction's; Seq: the frames offered so far
-	cfg  Config        // in force, effective
-	dice dice
 
-	psPerByte int64
 	// When the wire is free: freePs picoseconds after free.
 	free   sim.Time
 	freePs int64
+	// From cfg.
+	psPerByte int64
+	overhead  int64
+	maxFrame  int
+	delay     sim.Time
+	impaired  bool // loss, jitter, corruption or duplication
 
-	queue       waiting
-	passing     frame    // the last that did not have to wait
 	bad         bool     // state of the Gilbert-Elliott chain
 	lastArrival sim.Time // of all frames so far
+	queue       waiting
+	passing     frame // the last that did not have to wait
 	flight      flight
-	receiver    *Receiver // where the direction is cut; else nil
+	stats       Stats
 
-	stats Stats
+	name     string
+	cfg      Config // in force, effective
+	dice     dice
+	receiver *Receiver // where the direction is cut; else nil
 }
 
 // Stats counts a direction's frames. A frame still in the queue is counted under the outcome it will have if nothing
@@ -53,7 +60,10 @@ func NewDirection(loop *sim.Loop, from *sim.Identity, src *sim.Source, name stri
 
 func (d *Direction) setConfig(cfg Config) {
 	d.cfg = cfg.Effective()
-	d.psPerByte = d.cfg.psPerByte()
+	c := &d.cfg
+	d.psPerByte, d.overhead = c.psPerByte(), int64(c.Overhead)
+	d.maxFrame, d.delay = c.MTU+EthernetHeader, c.Delay
+	d.impaired = c.Loss.Model != NoLoss || c.Jitter.Amount > 0 || c.Corrupt > 0 || c.Duplicate.Chance > 0
 }
 
 // Name is the direction's name, "r1->r2".
@@ -79,7 +89,7 @@ func (d *Direction) Send(f *sim.Frame) {
 	switch {
 	case d.cfg.Down:
 		d.drop(f, &d.stats.Fault, DropFault, d.cfg.DownBy)
-	case n > d.cfg.MTU+EthernetHeader:
+	case n > d.maxFrame:
 		d.drop(f, &d.stats.TooBig, DropMTU, 0)
 	case d.cfg.LossAt == AtEnqueue:
 		d.sendLossFirst(f, i, now)
@@ -133,46 +143,53 @@ func (d *Direction) enqueue(f *sim.Frame, seq uint64, decided bool, now sim.Time
 func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 	w.start, w.startPs, w.bad, w.arrivalBefore = d.free, d.freePs, d.bad, d.lastArrival
 	if d.psPerByte > 0 {
-		ps := int64(w.size+d.cfg.Overhead)*d.psPerByte + d.freePs
+		ps := (int64(w.size)+d.overhead)*d.psPerByte + d.freePs
 		d.free += sim.Time(ps / 1000)
 		d.freePs = ps % 1000
 	}
-	i := w.draw()
-	if !w.decided && d.dice.loses(&d.cfg.Loss, i, &d.bad) {
-		w.outcome = outcomeLost
-		d.stats.Lost++
+	w.outcome = 0
+	a := arrival{at: d.free + d.delay, seq: w.seq, frame: w.f}
+	if d.impaired && d.impair(w, &a) {
 		d.recordLost(w, now)
 		return true
 	}
-	w.outcome = 0
-	a := arrival{at: d.free + d.dice.propagation(&d.cfg, i), seq: w.seq, frame: w.f}
-	if a.at < d.lastArrival {
-		if d.cfg.Jitter.Reorder {
-			w.outcome |= outcomeReordered
-			d.stats.Reordered++
-		} else {
-			a.at = d.lastArrival
-		}
-	}
-	d.lastArrival = max(d.lastArrival, a.at)
-	if hit(&d.dice.corrupt, i, d.cfg.Corrupt) {
-		a.flip = true
-		w.outcome |= outcomeCorrupted
-		d.stats.Corrupted++
-	}
-	duplicate := !w.decided && hit(&d.dice.duplicate, i, d.cfg.Duplicate.Chance)
-	if duplicate {
-		w.outcome |= outcomeDuplicated
-		d.stats.Duplicated++
+	if a.at >= d.lastArrival {
+		d.lastArrival = a.at
+	} else if d.cfg.Jitter.Reorder {
+		w.outcome |= outcomeReordered
+		d.stats.Reordered++
+	} else {
+		a.at = d.lastArrival
 	}
 	d.record(w, now, a.at)
 	d.flight.push(&a)
-	if duplicate {
+	if w.outcome&outcomeDuplicated != 0 {
 		a.at += d.cfg.Duplicate.Delay
 		a.seq |= 1
 		a.frame, a.copied = w.f.Clone(), true
 		d.recordCopy(w, now, a.at)
 		d.flight.push(&a)
+	}
+	return false
+}
+
+// impair decides by chance what the wire does to the frame, and reports whether that loses it.
+func (d *Direction) impair(w *frame, a *arrival) (lost bool) {
+	i := w.draw()
+	if !w.decided && d.dice.loses(&d.cfg.Loss, i, &d.bad) {
+		w.outcome = outcomeLost
+		d.stats.Lost++
+		return true
+	}
+	a.at = d.free + d.dice.propagation(&d.cfg, i)
+	if hit(&d.dice.corrupt, i, d.cfg.Corrupt) {
+		a.flip = true
+		w.outcome |= outcomeCorrupted
+		d.stats.Corrupted++
+	}
+	if !w.decided && hit(&d.dice.duplicate, i, d.cfg.Duplicate.Chance) {
+		w.outcome |= outcomeDuplicated
+		d.stats.Duplicated++
 	}
 	return false
 }
