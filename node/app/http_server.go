@@ -102,6 +102,7 @@ type httpConn struct {
 	ended  bool   // all is written and the FIN is queued
 	busy   bool   // inside run
 	gone   bool   // the connection is no more
+	told   progress
 	idle   sim.Timer
 	waited sim.Time // since when there has been something to write that could not be
 }
@@ -122,8 +123,14 @@ func (h *httpConn) Fire(sim.Time) {
 func (h *httpConn) responding() bool { return len(h.out) > 0 || h.body != nil }
 
 func (h *httpConn) Readable(c *tcpstack.Conn) { h.run() }
-func (h *httpConn) Writable(c *tcpstack.Conn) { h.run() }
 func (h *httpConn) Drained(c *tcpstack.Conn)  { h.reportSent() }
+
+func (h *httpConn) Writable(c *tcpstack.Conn) {
+	h.run()
+	if !h.gone && h.body != nil && h.told.due(h.env.Loop.Now(), h.body.pos) {
+		h.reportSent()
+	}
+}
 
 // run writes what is to be written and reads what is to be read, until neither goes on.
 func (h *httpConn) run() {

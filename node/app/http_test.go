@@ -23,6 +23,7 @@ func TestHTTPDownload(t *testing.T) {
 	l.serveHTTP(file)
 	a := l.client.start(getInput(&labv1.HttpGet{Id: "g1", From: "client", Url: "http://server/pub/a.bin", Save: true}))
 	l.finish(a, 10*sim.Second)
+	l.settle()
 	s := l.wantDone("g1", 1_400_000)
 	if !bytes.Equal(l.saved["g1"], l.blobs[file.Sha256]) || s.Sha256 != file.Sha256 {
 		t.Errorf("what was saved differs: %v", s)
@@ -30,7 +31,6 @@ func TestHTTPDownload(t *testing.T) {
 	if s.Conn != "client/1" || s.To != "server" || s.BytesExpected != 1_400_000 || s.SrttUs < 10_000 {
 		t.Errorf("status %v", s)
 	}
-	l.settle()
 	if n := len(l.server.stack.Conns()); n > 0 {
 		t.Errorf("the server still has %d connections", n)
 	}

@@ -196,7 +196,7 @@ func TestSlowReaders(t *testing.T) {
 			for !a.Done() && l.loop.Now() < 20*sim.Second {
 				l.advance(l.loop.Now() + sim.Millisecond)
 				for _, c := range l.client.stack.Conns() {
-					closed = closed || c.State() == tcpstack.StateEstablished && c.Info().SndWnd == 0
+					closed = closed || c.State() == tcpstack.StateEstablished && c.Info().SndWnd < 1448
 				}
 			}
 			s := l.wantDone("t1", 500_000)
@@ -204,7 +204,7 @@ func TestSlowReaders(t *testing.T) {
 				t.Errorf("it took %v, want %v to %v", d, c.min, c.max)
 			}
 			if !closed {
-				t.Error("the sender never saw a closed window")
+				t.Error("the window never was too small for a segment")
 			}
 		})
 	}
