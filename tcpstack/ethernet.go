@@ -23,6 +23,7 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 	group := false
 	if dst != ifc.cfg.MAC {
 		if dst != wire.Broadcast {
+			f.Strip(wire.EthernetLen)
 			s.drop(f, dropOtherMAC)
 			return
 		}

@@ -243,6 +243,7 @@ func TestIPRecords(t *testing.T) {
 	x.sendIP(0, ipv4("10.0.0.2", "10.0.0.1", wire.ProtoUDP, udpBytes("10.0.0.2", "10.0.0.1", 9, 7, "ping")))
 	x.sendIP(0, ipv4("10.0.0.2", "10.0.0.1", wire.ProtoICMP, icmpBytes(8, 0, 1, 2, "")))
 	x.sendIP(0, ipv4("10.0.0.2", "10.9.0.1", wire.ProtoICMP, icmpBytes(8, 0, 1, 2, "")))
+	x.send(0, ethernet(stationMAC(0), stationMAC(0), wire.EtherTypeIPv4, ipv4("10.0.0.2", "10.0.0.1", 99, nil)))
 	x.out, x.from = nil, nil
 	x.loop.Rec.Flush()
 	const a, b = 0x0a000001, 0x0a000002
@@ -253,6 +254,7 @@ func TestIPRecords(t *testing.T) {
 		{Kind: KindICMPReceived, Reason: 8, W: [6]uint32{b, a, 1<<16 | 2, 64}},
 		{Kind: KindICMPSent, Pkt: sim.MakePacketID(1, 2), W: [6]uint32{a, b, 1<<16 | 2, 64}},
 		{Kind: KindIPDropped, Reason: uint8(dropNotForwarding), Aux: 1, W: [6]uint32{b, 0x0a090001, 28}},
+		{Kind: KindIPDropped, Reason: uint8(dropOtherMAC), Aux: 99, W: [6]uint32{b, a, 20}},
 	}
 	for i := range want {
 		want[i].Node, want[i].ESeq = 1, uint32(i+1)

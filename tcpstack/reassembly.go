@@ -34,7 +34,7 @@ type fragmentPiece struct {
 type partial struct {
 	r          *reassembly
 	key        fragmentKey
-	pieces     []fragmentPiece // in order, not overlapping
+	pieces     []fragmentPiece // in order, not overlapping, at least one
 	have       int             // bytes of data
 	size       int             // bytes held, overhead included
 	length     int             // of the whole data; -1: the last fragment has not come
@@ -142,9 +142,8 @@ func (r *reassembly) discard(d *partial, why dropReason) {
 // Fire is the reassembly timeout. RFC 1122 3.3.2: "If this timeout expires, the partially-reassembled datagram MUST be
 // discarded and an ICMP Time Exceeded message sent to the source host (if fragment zero has been received)."
 func (d *partial) Fire(sim.Time) {
-	if len(d.pieces) > 0 && d.pieces[0].off == 0 {
-		d.r.stack.sendICMPError(d.pieces[0].f, wire.ICMPTimeExceeded, wire.ICMPReassemblyExceeded, 0, d.bcast)
-	}
+	// A first piece that is not fragment zero causes no error, as no later fragment does.
+	d.r.stack.sendICMPError(d.pieces[0].f, wire.ICMPTimeExceeded, wire.ICMPReassemblyExceeded, 0, d.bcast)
 	d.r.discard(d, dropReassemblyTimeout)
 }
 

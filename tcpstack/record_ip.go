@@ -38,6 +38,10 @@ func (s *Stack) recordDrop(f *sim.Frame, why dropReason) {
 	r := s.id.Record(s.loop.Rec, s.loop.Now(), KindIPDropped)
 	r.Pkt, r.Conn, r.Reason = f.Pkt, f.Conn, uint8(why)
 	r.W[2] = uint32(f.Len())
+	switch why {
+	case dropEthernetHeader, dropEtherType, dropARP:
+		return // no IP header
+	}
 	if h := f.Header(); len(h) >= 20 && h[0]>>4 == 4 {
 		r.Aux = h[9]
 		r.W[0], r.W[1] = be32(h[12:]), be32(h[16:])
