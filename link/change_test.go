@@ -109,6 +109,23 @@ func TestLossChange(t *testing.T) {
 	}
 }
 
+// "Observers change nothing": who asks for the counters at the instant of an input does not change what it does.
+func TestStatsChangeNothing(t *testing.T) {
+	for _, look := range []bool{false, true} {
+		cfg := Config{Rate: 8_000_000, Delay: ms}
+		w := newWire(t, cfg)
+		w.send(1000, 1000)
+		w.run(ms) // the second departs at this instant
+		if look {
+			w.dir.Stats()
+		}
+		cfg.Delay = 5 * ms
+		w.dir.Set(cfg)
+		w.run(sim.Second)
+		w.want(2*ms, 7*ms)
+	}
+}
+
 // A shorter delay lets no frame overtake, unless jitter may reorder.
 func TestDelayChange(t *testing.T) {
 	for _, reorder := range []bool{false, true} {

@@ -203,7 +203,9 @@ func (d *Direction) drop(f *sim.Frame, counter *uint64, cause DropCause, fault u
 
 // Stats counts so far. Where the direction is cut it reads the receiver's loop too: between windows only.
 func (d *Direction) Stats() Stats {
-	d.queue.depart(d.loop.Now() + 1)
+	// Not those that depart at this very instant: an input of this time may still change what becomes of them, whether
+	// or not somebody looked.
+	d.queue.depart(d.loop.Now())
 	s := d.stats
 	s.QueuePackets, s.QueueBytes = d.queue.packets(), d.queue.bytes
 	fl := &d.flight
