@@ -13,7 +13,7 @@ const (
 	// minLadderWidth leaves 20 columns between two ends with their times and states.
 	minLadderWidth = 64
 	// minInner is kept between the bars even where times of many digits make the lines longer for it.
-	minInner       = 20
+	minInner       = 16
 	maxLadderWidth = 200 // beyond it arrows only get longer
 
 	ansiLost   = "\x1b[31m"
