@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -437,17 +438,9 @@ func TestRestart(t *testing.T) {
 
 	w := newFakeWorker() // its process died as well
 	s = startServer(t, w, dir)
-	for {
-		got, err := s.labs.GetLab(t.Context(), &labv1.GetLabRequest{Lab: "x"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.GetLab().GetState() == labv1.LabState_LAB_STATE_RUNNING {
-			if got.GetLab().GetId() != lab.GetId() || got.GetLab().GetEpoch() != 2 || got.GetLab().GetProgress().GetNowNs() != 77_000 {
-				t.Fatalf("after a restart: %v", got)
-			}
-			break
-		}
+	got := s.untilRunning("x")
+	if got.GetId() != lab.GetId() || got.GetEpoch() != 2 || got.GetProgress().GetNowNs() != 77_000 {
+		t.Fatalf("after a restart: %v", got)
 	}
 	w.mu.Lock()
 	start := w.labs[lab.GetId()].start
@@ -463,15 +456,26 @@ func TestRestart(t *testing.T) {
 	if err != nil || second.GetStamp().GetIndex() != 2 {
 		t.Fatalf("next input: %v %v", second, err)
 	}
-	for run, i := (*labv1.Run)(nil), 0; run.GetState() != labv1.RunState_RUN_STATE_RUNNING; i++ {
-		got, err := s.runs.GetRun(t.Context(), &labv1.GetRunRequest{Run: "x-2"})
-		if status.Code(err) == codes.NotFound { // runs count on
-			got, err = s.runs.GetRun(t.Context(), &labv1.GetRunRequest{Run: "x-1"})
-		}
+	run, err := s.runs.GetRun(t.Context(), &labv1.GetRunRequest{Run: "x-1"})
+	if err != nil || run.GetRun().GetEndedAt() != nil {
+		t.Fatalf("a run that had not ended: %v %v", run, err)
+	}
+}
+
+// untilRunning waits for a lab to be rebuilt.
+func (s *server) untilRunning(name string) *labv1.Lab {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		got, err := s.labs.GetLab(s.t.Context(), &labv1.GetLabRequest{Lab: name})
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
-		run = got.GetRun()
+		if got.GetLab().GetState() == labv1.LabState_LAB_STATE_RUNNING {
+			return got.GetLab()
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("lab %s does not come up: %v", name, got)
+		}
 	}
 }
 
