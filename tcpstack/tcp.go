@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"labd.dev/sim"
@@ -182,7 +183,7 @@ func (g *segment) end() seqNum { return g.seq + seqNum(g.segLen()) }
 // tcpInput takes a segment for an address of this stack and owns f: f.Header() is the IPv4 header and the whole TCP
 // header, f.Payload just the segment's data. The checksum has not been verified: checksumOK does. src and dst are
 // unicast.
-func (s *Stack) tcpInput(ifc *Interface, f *sim.Frame, src, dst netip.Addr) {
+func (s *Stack) tcpInput(_ *Interface, f *sim.Frame, _, _ netip.Addr) {
 	s.tcp.count.inSegs++
 	var g segment
 	t, ok := g.parse(f)
@@ -195,20 +196,20 @@ func (s *Stack) tcpInput(ifc *Interface, f *sim.Frame, src, dst netip.Addr) {
 		s.tcp.count.inCsumErrors++
 		s.dropSegment(&g, DropChecksum)
 	default:
-		t.remote, t.local = ipAddrOf(src), ipAddrOf(dst)
 		s.dispatch(&g, &t)
 	}
 	f.Release()
 	s.tcp.cause = 0
 }
 
-// parse reads a frame's TCP header into g, and the ports.
+// parse reads a frame's addresses and TCP header into g and the tuple that it names. (The addresses are taken from the
+// header and not from tcpInput's arguments: 32-bit numbers are what the tuple wants.)
 func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 	g.f = f
 	h := f.Header()
-	if ihl := int(h[0]&15) * 4; h[0]>>4 == 4 && ihl < len(h) {
-		h = h[ihl:]
-	}
+	t.remote = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffSrc:]))
+	t.local = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffDst:]))
+	h = h[int(h[0]&15)*4:]
 	p, err := wire.ParseTCP(h)
 	g.seq, g.ack, g.flags, g.wnd, g.length = seqNum(p.Seq), seqNum(p.Ack), p.Flags, p.Window, uint32(len(f.Payload))
 	t.localPort, t.remotePort = p.DstPort, p.SrcPort
