@@ -90,18 +90,23 @@ func (x *tcpTrace) sent(f *sim.Frame) {
 func (x *tcpTrace) send(text string) {
 	x.t.Helper()
 	g := x.parse(text)
+	x.deliver(g.TCP, g.opt, g.len)
+}
+
+// deliver lets a segment with n bytes of data, each its sequence number, arrive.
+func (x *tcpTrace) deliver(h wire.TCP, opt wire.TCPOptions, n int) {
 	f := x.loop.NewFrame()
-	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + g.opt.Len())
-	wire.IPv4{TotalLen: len(b) + g.len, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
-	g.SrcPort, g.DstPort, g.HeaderLen = x.them.Port(), x.us.Port(), wire.TCPMinLen+g.opt.Len()
-	g.Put(b[wire.IPv4MinLen:])
-	g.opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
-	if g.len > 0 {
-		c := x.loop.NewChunk(g.len)
+	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
+	wire.IPv4{TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
+	h.SrcPort, h.DstPort, h.HeaderLen = x.them.Port(), x.us.Port(), wire.TCPMinLen+opt.Len()
+	h.Put(b[wire.IPv4MinLen:])
+	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	if n > 0 {
+		c := x.loop.NewChunk(n)
 		for i := range c.Data {
-			c.Data[i] = byte(g.Seq) + byte(i) // a byte is its sequence number
+			c.Data[i] = byte(h.Seq) + byte(i)
 		}
-		f.SetPayload(c, 0, g.len)
+		f.SetPayload(c, 0, n)
 		c.Release()
 	}
 	f.Prepend(14)
