@@ -100,6 +100,7 @@ type builder struct {
 	*ladder
 	byPacket map[string]*row
 	states   []stateChange
+	opener   string               // node of the left end
 	setFor   [2]map[string]uint64 // by end and timer: how long it was last set for, us
 }
 
@@ -133,10 +134,13 @@ func (b *builder) findEnds(events []Event) {
 		if !strings.HasPrefix(e.Name, "tcp:") || e.Side == "" {
 			continue
 		}
+		if b.opener == "" && e.Side == "initiator" {
+			b.opener = e.Node
+		}
 		if b.conn == "" {
 			b.conn = e.Conn
 		}
-		end := &b.ends[sideOf(e)]
+		end := &b.ends[b.end(e)]
 		if end.node == "" {
 			end.node = e.Node
 		}
@@ -145,7 +149,7 @@ func (b *builder) findEnds(events []Event) {
 			if end.local == "" {
 				end.local = e.text("local")
 			}
-			other := &b.ends[1-sideOf(e)]
+			other := &b.ends[1-b.end(e)]
 			if other.local == "" {
 				other.local = e.text("remote")
 			}
@@ -154,9 +158,9 @@ func (b *builder) findEnds(events []Event) {
 				end.initial = e.text("old")
 			}
 		case "tcp:segment_sent":
-			b.noteISS(sideOf(e), e)
+			b.noteISS(b.end(e), e)
 		case "tcp:segment_received":
-			b.noteISS(1-sideOf(e), e)
+			b.noteISS(1-b.end(e), e)
 		}
 	}
 	for i := range b.ends {
@@ -174,8 +178,9 @@ func (b *builder) noteISS(end int, e *Event) {
 	}
 }
 
-func sideOf(e *Event) int {
-	if e.Side == "responder" {
+// end tells at which end an event is. In a simultaneous open both are initiators: the one heard of first stands left.
+func (b *builder) end(e *Event) int {
+	if e.Side == "responder" || e.Side == "initiator" && e.Node != b.opener {
 		return right
 	}
 	return left
@@ -184,7 +189,7 @@ func sideOf(e *Event) int {
 func (b *builder) event(i int, e *Event) {
 	switch e.Name {
 	case "tcp:segment_sent":
-		end := sideOf(e)
+		end := b.end(e)
 		r := &row{index: i, from: end, seg: segmentOf(e)}
 		r.at[end] = momentOf(e)
 		r.resent = r.seg.reason == "fast_rtx" || r.seg.reason == "rto_rtx" || e.number("tx_count") > 1
@@ -205,13 +210,13 @@ func (b *builder) event(i int, e *Event) {
 		r.seg.discard = e.text("reason")
 		r.addNote("thrown away: " + dropWords(r.seg.discard))
 	case "tcp:state_updated":
-		b.states = append(b.states, stateChange{index: i, end: sideOf(e), t: e.TNs, eseq: e.ESeq, cause: e.Cause,
+		b.states = append(b.states, stateChange{index: i, end: b.end(e), t: e.TNs, eseq: e.ESeq, cause: e.Cause,
 			new: e.text("new"), byPacket: strings.HasPrefix(e.text("trigger"), "rx_")})
 	case "tcp:timer_set":
-		b.setFor[sideOf(e)][e.text("timer")] = e.number("in_us")
+		b.setFor[b.end(e)][e.text("timer")] = e.number("in_us")
 	case "tcp:recovery_entered", "tcp:recovery_exited", "tcp:connection_closed", "tcp:timer_fired":
 		if text := b.happening(e); text != "" {
-			r := &row{index: i, from: sideOf(e), text: text}
+			r := &row{index: i, from: b.end(e), text: text}
 			r.at[r.from] = momentOf(e)
 			b.rows = append(b.rows, r)
 		}
@@ -224,7 +229,7 @@ func (b *builder) event(i int, e *Event) {
 // somebody the trace does not know.
 func (b *builder) arrival(i int, e *Event) *row {
 	r := b.byPacket[e.text("pkt")]
-	end := sideOf(e)
+	end := b.end(e)
 	// A segment that was received and then thrown away is told of twice, at one instant.
 	if r == nil || r.at[end].set && r.at[end].t != e.TNs {
 		again := r != nil

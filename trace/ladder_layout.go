@@ -147,7 +147,7 @@ func (y *layout) segmentLines(r *row) {
 		color = ansiResent
 	}
 	for _, s := range lines[:len(lines)-1] {
-		if r.from == right {
+		if (r.from == right) != (r.part == arrives) { // words stand at the end that the row is about
 			s = padLeft(s, y.inner-1)
 		} else {
 			s = " " + s

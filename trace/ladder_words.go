@@ -59,7 +59,7 @@ func (b *builder) happening(e *Event) string {
 	case "tcp:timer_fired":
 		timer := e.text("timer")
 		words := map[string]string{"rto": "RTO expires", "persist": "persist timer expires"}[timer]
-		if us := b.setFor[sideOf(e)][timer]; us > 0 && words != "" {
+		if us := b.setFor[b.end(e)][timer]; us > 0 && words != "" {
 			words += " after " + shortSeconds(int64(us)*1000)
 		}
 		return words

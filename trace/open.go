@@ -13,6 +13,7 @@ import (
 
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
+	"labd.dev/tcpstack"
 )
 
 // ErrNotRun says that a directory holds no run.
@@ -125,35 +126,36 @@ func (e *NoConnError) Error() string {
 // maxListed bounds how many connections an error lists.
 const maxListed = 10
 
-// ReadTrace reads the records of one connection ("" for all) from an events.bin stream.
-func ReadTrace(in io.Reader, conn string) (*Trace, error) {
+// ReadTrace reads the records of one connection ("" for all) from an events.bin stream; what a simultaneous open made
+// two names for is read under both. It reads the stream twice.
+func ReadTrace(in io.ReadSeeker, conn string) (*Trace, error) {
 	rd, err := NewReader(in)
 	if err != nil {
 		return nil, err
 	}
 	t := &Trace{Names: *rd.Names()}
 	if conn == "" {
-		for rec, err := range rd.All() {
-			if err != nil {
-				return nil, err
-			}
-			t.Records = append(t.Records, rec)
-		}
-		return t, nil
+		return t, t.read(rd, func(*sim.Record) bool { return true })
 	}
 	id, err := t.Names.ParseConn(conn)
 	if err != nil {
 		return nil, err
 	}
-	var keep Filter
-	keep.Conn = id
+	keep := NewFilter(id)
 	for rec, err := range rd.All() {
 		if err != nil {
 			return nil, err
 		}
-		if keep.Keeps(&rec) {
-			t.Records = append(t.Records, rec)
-		}
+		keep.Learn(&rec)
+	}
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	if rd, err = NewReader(in); err != nil {
+		return nil, err
+	}
+	if err := t.read(rd, keep.Keeps); err != nil {
+		return nil, err
 	}
 	if len(t.Records) == 0 {
 		return nil, &NoConnError{Conn: conn, Have: keep.others(&t.Names)}
@@ -161,17 +163,48 @@ func ReadTrace(in io.Reader, conn string) (*Trace, error) {
 	return t, nil
 }
 
+func (t *Trace) read(rd *Reader, keeps func(*sim.Record) bool) error {
+	for rec, err := range rd.All() {
+		if err != nil {
+			return err
+		}
+		if keeps(&rec) {
+			t.Records = append(t.Records, rec)
+		}
+	}
+	return nil
+}
+
 // Filter keeps the records of one connection, records that continue them included.
 type Filter struct {
-	Conn    sim.ConnID
+	ids     []sim.ConnID // the connection's names
 	keeping bool
 	seen    []sim.ConnID
+}
+
+// NewFilter makes a filter for a connection.
+func NewFilter(conn sim.ConnID) *Filter { return &Filter{ids: []sim.ConnID{conn}} }
+
+// maxAliases bounds the names of one connection: an open has two ends.
+const maxAliases = 2
+
+// Learn looks at a record before any is asked about: one of a simultaneous open gives the connection a second name.
+func (f *Filter) Learn(r *sim.Record) {
+	if r.Kind != tcpstack.KindTCPConnAlias || len(f.ids) == maxAliases {
+		return
+	}
+	switch a, b := r.Conn, sim.ConnID(r.Pkt); f.ids[0] {
+	case a:
+		f.ids = append(f.ids, b)
+	case b:
+		f.ids = append(f.ids, a)
+	}
 }
 
 // Keeps reports whether r, which comes after the records asked about before, is of the connection.
 func (f *Filter) Keeps(r *sim.Record) bool {
 	if r.Kind != sim.KindMore {
-		f.keeping = r.Conn == f.Conn
+		f.keeping = slices.Contains(f.ids, r.Conn)
 		if !f.keeping && r.Conn != 0 && len(f.seen) < maxListed && !slices.Contains(f.seen, r.Conn) {
 			f.seen = append(f.seen, r.Conn)
 		}

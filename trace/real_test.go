@@ -248,3 +248,33 @@ func TestLadderOfRealTransfer(t *testing.T) {
 		t.Errorf("a condensed ladder of %d lines\n%s", n, text)
 	}
 }
+
+// RFC 9293 3.5: in a simultaneous open both ends send a SYN; the connection then has a name from each, and is found under
+// both.
+func TestLadderOfRealSimultaneousOpen(t *testing.T) {
+	delay := link.Config{Delay: 10 * ms}
+	p := newPair(t, t.TempDir(), delay, delay)
+	ends := [2]netip.AddrPort{netip.AddrPortFrom(addr4(0x0a000001), 1000), netip.AddrPortFrom(addr4(0x0a000002), 2000)}
+	for i := range ends {
+		_, err := p.stacks[i].Dial(ends[i], ends[1-i], tcpstack.TCPConfig{ISN: ptr(uint32(100 + 200*i))}, &speaker{closeAt: -1})
+		p.check(err)
+	}
+	run := p.finish(sim.Second)
+	var ladders []string
+	for _, name := range []string{"client/1", "server/1"} {
+		tr, err := run.Conn(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, drawn, _ := strings.Cut(Ladder(tr.Events(), LadderOptions{}), "\n")
+		ladders = append(ladders, drawn)
+	}
+	if ladders[0] != ladders[1] {
+		t.Errorf("the ladder differs by the name that is asked for:\n%s\n%s", ladders[0], ladders[1])
+	}
+	for _, want := range []string{"SYN_SENT │ SYN S=0", "│ SYN_SENT", "SYN_RCVD", "│ ESTABLISHED", "client 100, server 300"} {
+		if !strings.Contains(ladders[0], want) {
+			t.Errorf("no %q in\n%s", want, ladders[0])
+		}
+	}
+}
