@@ -65,7 +65,7 @@ func TestForwardUnreachable(t *testing.T) {
 		x.advance(sim.Second + 1)
 	}
 	x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 icmp 3/1 quoting 23")
-	// RFC 2644: "A router ... MUST NOT forward" directed broadcasts.
+	// RFC 2644: unless told otherwise a router does not forward directed broadcasts.
 	x.sendIP(0, ipv4("10.0.0.2", "10.0.1.255", 99, []byte("abc")))
 	x.want(0, "to 02:00:00:00:00:99: 10.0.0.1 > 10.0.0.2 ttl 64 icmp 3/0 quoting 23")
 }

@@ -61,7 +61,7 @@ func TestReassembly(t *testing.T) {
 	}
 }
 
-// RFC 5722 section 4: "the entire datagram (and any constituent fragments) MUST be silently discarded".
+// RFC 5722 section 4, erratum 3089: "the entire datagram (and any constituent fragments) MUST be silently discarded".
 func TestReassemblyOverlap(t *testing.T) {
 	piece := func(off, n int, more bool) []byte {
 		return ipv4("10.0.0.2", "10.0.0.1", wire.ProtoUDP, make([]byte, n), func(h *wire.IPv4) { h.Offset, h.MF = off, more })

@@ -56,8 +56,8 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 	case dst == 0xffffffff || (ifc.isBroadcast(dst) && ifc != s.lo.ifc):
 		s.deliver(ifc, f, true)
 	case dst>>28 >= 14 || group:
-		// No groups are joined here. RFC 1122 3.3.6: "a host SHOULD silently discard a datagram that is received via a
-		// link-layer broadcast but does not specify an IP multicast or broadcast destination address".
+		// No groups are joined here. RFC 1122 3.3.6: "A host SHOULD silently discard a datagram that is received via a
+		// link-layer broadcast ... but does not specify an IP multicast or broadcast destination address."
 		s.drop(f, dropDestination)
 	case !s.cfg.Forwarding:
 		s.drop(f, dropNotForwarding)

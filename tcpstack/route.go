@@ -82,7 +82,7 @@ func (s *Stack) lookup(dst, flow uint32) (via uint32, ifc *Interface, ok bool) {
 			continue
 		}
 		if i.isBroadcast(dst) {
-			return 0, nil, false // RFC 2644: directed broadcasts are not forwarded
+			return 0, nil, false // RFC 2644: by default directed broadcasts are not forwarded
 		}
 		via, ifc, best, ok = dst, i, i.mask, true
 	}

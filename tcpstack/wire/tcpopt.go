@@ -54,7 +54,7 @@ const nopNopTimestamps = TCPOptNOP<<24 | TCPOptNOP<<16 | TCPOptTimestamps<<8 | t
 // ParseTCPOptions reads the options b of a header. Unknown options are skipped; of an option that comes twice the last
 // one counts. The error is ErrTCPOption, and what came before the bad option is then in o.
 //
-// RFC 9293 3.1: "TCP implementations MUST be able to handle an illegal option length (e.g., zero)".
+// RFC 9293 3.1: "TCP implementations MUST be prepared to handle an illegal option length (e.g., zero)".
 func ParseTCPOptions(b []byte, o *TCPOptions) error {
 	*o = TCPOptions{}
 	if len(b) == 12 && binary.BigEndian.Uint32(b) == nopNopTimestamps {
