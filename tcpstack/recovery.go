@@ -172,7 +172,7 @@ func (c *Conn) enterLoss() {
 			x.flags &^= txSacked
 		}
 		if x.flags&txSacked == 0 {
-			if x.flags&txLost == 0 {
+			if x.flags&txLost == 0 || x.flags&txRetrans != 0 { // the retransmission is lost as well
 				c.recordLost(x, LossRTO)
 			}
 			q.markLost(x)
