@@ -224,9 +224,7 @@ func (c *Conn) admit(n int) (int, error) {
 func (c *Conn) written(n int) {
 	c.sndEnd += seqNum(n)
 	c.undrained = true
-	if !c.processing || c.state.sends() {
-		c.transmit()
-	}
+	c.transmit()
 }
 
 // CloseWrite says that nothing more will be written: the FIN follows the data queued. Reading goes on.

@@ -40,6 +40,9 @@ func (c *Conn) conclude() {
 	c.transmit()
 	if c.state != StateClosed {
 		c.flushACK(c.ackReason())
+		if c.rcvWnd() < uint32(c.rcvMSS) {
+			c.windowMayUpdate() // the application may have read in any callback
+		}
 	}
 }
 

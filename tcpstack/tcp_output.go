@@ -260,14 +260,7 @@ func (c *Conn) emit(f *sim.Frame, flags wire.TCPFlags) {
 // RCV.USER - RCV.WND >= min ( Fr * RCV.BUFF, Eff.snd.MSS )", with Fr = 1/2. RFC 9293 3.8.6 (SHLD-14): "A TCP receiver
 // SHOULD NOT shrink the window".
 func (c *Conn) advertise() uint16 {
-	free := c.set.rcvBuf
-	if c.rcv != nil {
-		free -= min(free, uint32(c.rcv.inOrder))
-	}
-	wnd := uint32(0)
-	if c.rcvNxt.less(c.rcvAdv) {
-		wnd = uint32(c.rcvAdv - c.rcvNxt)
-	}
+	free, wnd := c.rcvFree(), c.rcvWnd()
 	if free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
 		wnd = min(free, 0xffff<<c.rcvWscale) >> c.rcvWscale << c.rcvWscale
 	}
@@ -278,21 +271,22 @@ func (c *Conn) advertise() uint16 {
 	return uint16(field)
 }
 
-// windowMayUpdate announces room that reading has made once it is worth a segment of its own: when the window at least
-// doubles and an MSS fits (Linux: tcp_cleanup_rbuf).
+// rcvFree is how much more the receive buffer takes.
+func (c *Conn) rcvFree() uint32 {
+	if c.rcv == nil {
+		return c.set.rcvBuf
+	}
+	return c.set.rcvBuf - min(c.set.rcvBuf, uint32(c.rcv.inOrder))
+}
+
+// windowMayUpdate announces room that reading has made once it is worth a segment of its own: when little was left of the
+// window and it at least doubles (Linux: tcp_cleanup_rbuf).
 func (c *Conn) windowMayUpdate() {
 	if c.processing || !c.state.receives() {
 		return
 	}
-	wnd := uint32(0)
-	if c.rcvNxt.less(c.rcvAdv) {
-		wnd = uint32(c.rcvAdv - c.rcvNxt)
-	}
-	free := c.set.rcvBuf
-	if c.rcv != nil {
-		free -= min(free, uint32(c.rcv.inOrder))
-	}
-	if free >= 2*wnd && free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
+	wnd, free := c.rcvWnd(), c.rcvFree()
+	if wnd <= c.set.rcvBuf/4 && free >= 2*wnd && free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
 		c.sendACK(SendWndUpdate)
 	}
 }
