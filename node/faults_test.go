@@ -16,8 +16,10 @@ func (d *deaf) Transfer(id string, update func(*labv1.TransferStatus)) {
 	update(s)
 	d.lines = append(d.lines, fmt.Sprintf("%s %s", id, s.Error))
 }
-func (d *deaf) ExecLine(id, line string)     { d.lines = append(d.lines, id+" "+line) }
-func (d *deaf) ExecDone(id string, code int) { d.lines = append(d.lines, fmt.Sprintf("%s exit %d", id, code)) }
+func (d *deaf) ExecLine(id, line string) { d.lines = append(d.lines, id+" "+line) }
+func (d *deaf) ExecDone(id string, code int) {
+	d.lines = append(d.lines, fmt.Sprintf("%s exit %d", id, code))
+}
 
 // scene is a lab on one loop, driven by hand.
 type scene struct {

@@ -13,6 +13,34 @@ import (
 	workerv1 "labd.dev/proto/worker/v1"
 )
 
+// held is a lab as its files lie on this worker.
+type held struct {
+	dir string
+	lab *lab // nil: it has been stopped, or an earlier process ran it
+}
+
+// held finds a lab that runs here or has left files here.
+func (w *Worker) held(id string) (held, error) {
+	if l, err := w.lab(id); err == nil {
+		return held{l.files.dir.Path(), l}, nil
+	}
+	if labName.MatchString(id) {
+		dir := labDir(w.root, id)
+		if i, err := os.Stat(dir); err == nil && i.IsDir() {
+			return held{dir: dir}, nil
+		}
+	}
+	return held{}, fmt.Errorf("%w: this worker has no lab %q", errNotFound, id)
+}
+
+// flush brings what the lab has written so far to the disk.
+func (h held) flush(ctx context.Context) error {
+	if h.lab == nil {
+		return nil
+	}
+	return h.lab.do(ctx, h.lab.files.flush)
+}
+
 // ListLabs implements the service.
 func (w *Worker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
 	w.mu.Lock()
@@ -49,15 +77,9 @@ func (w *Worker) removeFiles(id string) error {
 
 // runDir is the run directory of a lab, with all written out if the lab still runs.
 func (w *Worker) runDir(ctx context.Context, id string) (string, error) {
-	l, err := w.lab(id)
-	if err == nil {
-		return l.files.dir.Path(), l.do(ctx, l.files.flush)
-	}
-	if !labName.MatchString(id) {
+	h, err := w.held(id)
+	if err != nil {
 		return "", err
 	}
-	if _, statErr := os.Stat(labDir(w.root, id)); statErr != nil {
-		return "", err
-	}
-	return labDir(w.root, id), nil
+	return h.dir, h.flush(ctx)
 }

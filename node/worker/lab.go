@@ -130,7 +130,7 @@ func (l *lab) load(w *Worker, sum string) error {
 	}
 	b, err := w.blobs.read(sum)
 	if err == nil {
-		err = w.blobs.link(sum, l.path(blobsDir))
+		err = w.blobs.link(sum, filepath.Join(l.files.dir.Path(), blobsDir))
 	}
 	if err == nil {
 		l.blobs[sum] = b

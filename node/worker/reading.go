@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,36 +21,53 @@ import (
 
 // ReadTrace implements the service.
 func (w *Worker) ReadTrace(req *workerv1.ReadTraceRequest, s grpc.ServerStreamingServer[workerv1.ReadTraceResponse]) error {
-	l, err := w.lab(req.GetLabId())
+	h, err := w.held(req.GetLabId())
 	if err != nil {
 		return grpcError(err)
 	}
-	var conn sim.ConnID
-	if req.GetConn() != "" {
-		if conn, err = l.files.names.ParseConn(req.GetConn()); err != nil {
-			return grpcError(fmt.Errorf("%w: %w", errBadRequest, err))
-		}
+	t, err := h.openTrace(s.Context())
+	if err != nil {
+		return grpcError(err)
 	}
-	out := recordStream{s: s, conn: conn}
-	out.resp.NodeNames, out.resp.DirectionNames = l.files.names.Nodes, l.files.names.Directions
-	return grpcError(l.records(s.Context(), out.add, out.send))
+	defer t.close()
+	keeps := func(*sim.Record) bool { return true }
+	if req.GetConn() != "" {
+		conn, err := t.names.ParseConn(req.GetConn())
+		if err != nil {
+			return grpcError(fmt.Errorf("%w: %w", errNotFound, err))
+		}
+		f := trace.NewFilter(conn)
+		if err := t.scan(func(r *sim.Record) error { f.Learn(r); return nil }); err != nil {
+			return grpcError(err)
+		}
+		keeps = f.Keeps
+	}
+	out := recordStream{s: s}
+	out.resp.NodeNames, out.resp.DirectionNames = t.names.Nodes, t.names.Directions
+	err = t.scan(func(r *sim.Record) error {
+		if !keeps(r) {
+			return nil
+		}
+		return out.add(r)
+	})
+	if err == nil && req.GetConn() != "" && out.sent == 0 && len(out.resp.Records) == 0 {
+		err = fmt.Errorf("%w: the trace holds nothing of connection %s", errNotFound, req.GetConn())
+	}
+	if err == nil {
+		err = out.send()
+	}
+	return grpcError(err)
 }
 
 // recordStream sends records in messages of a moderate size.
 type recordStream struct {
-	s       grpc.ServerStreamingServer[workerv1.ReadTraceResponse]
-	conn    sim.ConnID // 0: all
-	resp    workerv1.ReadTraceResponse
-	matched bool // the last record was the connection's
+	s    grpc.ServerStreamingServer[workerv1.ReadTraceResponse]
+	resp workerv1.ReadTraceResponse
+	sent int // messages
 }
 
 func (r *recordStream) add(rec *sim.Record) error {
-	if rec.Kind != sim.KindMore {
-		r.matched = r.conn == 0 || rec.Conn == r.conn
-	}
-	if r.matched {
-		r.resp.Records = trace.AppendRecord(r.resp.Records, rec)
-	}
+	r.resp.Records = trace.AppendRecord(r.resp.Records, rec)
 	if len(r.resp.Records) < streamBlock {
 		return nil
 	}
@@ -59,36 +77,58 @@ func (r *recordStream) add(rec *sim.Record) error {
 func (r *recordStream) send() error {
 	err := r.s.Send(&r.resp)
 	r.resp.NodeNames, r.resp.DirectionNames, r.resp.Records = nil, nil, r.resp.Records[:0]
+	r.sent++
 	return err
 }
 
-// records visits all that has been recorded, then calls done.
-func (l *lab) records(ctx context.Context, visit func(*sim.Record) error, done func() error) error {
-	var kept []sim.Record
-	err := l.do(ctx, func() error {
-		if l.files.retained != nil {
-			kept = slices.Clone(l.files.retained.recs)
-			return nil
-		}
-		return l.files.flush()
-	})
-	if err != nil {
-		return err
+// labTrace is a lab's records up to now, to be read more than once.
+type labTrace struct {
+	names *trace.Names
+	kept  []sim.Record // a standing lab's
+	file  *os.File     // else
+}
+
+func (h held) openTrace(ctx context.Context) (*labTrace, error) {
+	t := &labTrace{}
+	if err := h.flush(ctx); err != nil {
+		return nil, err
 	}
-	for i := range kept {
-		if err := visit(&kept[i]); err != nil {
+	if h.lab != nil && h.lab.files.retained != nil {
+		t.names = h.lab.files.names
+		return t, h.lab.do(ctx, func() error { t.kept = slices.Clone(h.lab.files.retained.recs); return nil })
+	}
+	var err error
+	if t.file, err = os.Open(filepath.Join(h.dir, trace.EventsFile)); err != nil {
+		return nil, err
+	}
+	r, err := trace.NewReader(t.file)
+	if err != nil {
+		return nil, errors.Join(err, t.file.Close())
+	}
+	t.names = r.Names()
+	return t, nil
+}
+
+func (t *labTrace) close() {
+	if t.file != nil {
+		t.file.Close()
+	}
+}
+
+// scan visits all records.
+func (t *labTrace) scan(visit func(*sim.Record) error) error {
+	for i := range t.kept {
+		if err := visit(&t.kept[i]); err != nil {
 			return err
 		}
 	}
-	if l.files.retained != nil {
-		return done()
+	if t.file == nil {
+		return nil
 	}
-	f, err := os.Open(l.path(trace.EventsFile))
-	if err != nil {
+	if _, err := t.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	defer f.Close()
-	r, err := trace.NewReader(f)
+	r, err := trace.NewReader(t.file)
 	if err != nil {
 		return err
 	}
@@ -96,7 +136,7 @@ func (l *lab) records(ctx context.Context, visit func(*sim.Record) error, done f
 		rec, err := r.Next()
 		// A run that goes on may just have written half a record.
 		if errors.Is(err, io.EOF) || errors.Is(err, trace.ErrTruncated) {
-			return done()
+			return nil
 		}
 		if err == nil {
 			err = visit(&rec)
@@ -109,18 +149,20 @@ func (l *lab) records(ctx context.Context, visit func(*sim.Record) error, done f
 
 // ReadPacket implements the service.
 func (w *Worker) ReadPacket(ctx context.Context, req *workerv1.ReadPacketRequest) (*workerv1.ReadPacketResponse, error) {
-	l, err := w.lab(req.GetLabId())
+	h, err := w.held(req.GetLabId())
 	if err != nil {
 		return nil, grpcError(err)
 	}
-	pkt, err := l.files.names.ParsePacket(req.GetPacket())
-	if err != nil {
-		return nil, grpcError(fmt.Errorf("%w: %w", errBadRequest, err))
-	}
 	resp := &workerv1.ReadPacketResponse{}
-	err = l.do(ctx, func() error { resp.Hops = l.files.taps.find(pkt); return nil })
-	if err == nil && len(resp.Hops) == 0 {
-		err = fmt.Errorf("%w: packet %s has not been seen, or not lately", errNotFound, req.GetPacket())
+	if h.lab != nil {
+		resp.Hops, err = h.lab.findPacket(ctx, req.GetPacket())
+	} else if run, e := trace.Open(h.dir); e == nil {
+		resp.Hops, err = run.Packet(req.GetPacket())
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errNotFound, err)
+		}
+	} else {
+		err = fmt.Errorf("%w: %w", errNotFound, e)
 	}
 	if err != nil {
 		return nil, grpcError(err)
@@ -128,8 +170,22 @@ func (w *Worker) ReadPacket(ctx context.Context, req *workerv1.ReadPacketRequest
 	return resp, nil
 }
 
-// find tells of a packet on every interface that it has lately crossed, in the order of time, at one time in the order of
-// the way.
+// findPacket tells of a packet on every interface that it has lately crossed.
+func (l *lab) findPacket(ctx context.Context, packet string) (hops []*labv1.PacketHop, err error) {
+	pkt, err := l.files.names.ParsePacket(packet)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotFound, err)
+	}
+	if err := l.do(ctx, func() error { hops = l.files.taps.find(pkt); return nil }); err != nil {
+		return nil, err
+	}
+	if len(hops) == 0 {
+		return nil, fmt.Errorf("%w: packet %s has not been seen, or not lately", errNotFound, packet)
+	}
+	return hops, nil
+}
+
+// find tells of a packet on every interface that it has lately crossed, in the order of its way.
 func (t *taps) find(pkt sim.PacketID) []*labv1.PacketHop {
 	var out []*labv1.PacketHop
 	for i := range t.ports {
@@ -147,23 +203,9 @@ func (t *taps) find(pkt sim.PacketID) []*labv1.PacketHop {
 			}
 		}
 	}
-	// A router receives before it sends, and sends at the same instant.
-	slices.SortStableFunc(out, func(a, b *labv1.PacketHop) int {
-		switch {
-		case a.TNs != b.TNs:
-			return int(min(max(a.TNs-b.TNs, -1), 1))
-		case a.Out == b.Out:
-			return 0
-		case b.Out:
-			return -1
-		}
-		return 1
-	})
+	trace.SortHops(out)
 	return out
 }
-
-// path is where a file of the lab's run directory lies.
-func (l *lab) path(name string) string { return l.files.dir.Path() + "/" + name }
 
 // ListRunFiles implements the service.
 func (w *Worker) ListRunFiles(ctx context.Context, req *workerv1.ListRunFilesRequest) (*workerv1.ListRunFilesResponse, error) {
