@@ -88,6 +88,12 @@ func (p *program) run(stops []Time) (hash uint64, count int) {
 		p.act()
 	}
 	p.s.runBefore(Never)
+	for p.fires > 0 { // the program died out: timers that are moved fire once only
+		for range 20 {
+			p.act()
+		}
+		p.s.runBefore(Never)
+	}
 	return p.hash, p.count
 }
 
@@ -198,7 +204,7 @@ func TestSchedulersAgree(t *testing.T) {
 		span := rapid.SampledFrom([]Time{
 			5, Microsecond, 700 * Microsecond, 5 * Millisecond, 3 * Second, 5000 * Second, 1 << 51, 1 << 55,
 		}).Draw(t, "span")
-		steps := rapid.IntRange(0, 3000).Draw(t, "steps")
+		steps := rapid.SampledFrom([]int{0, 10, 100, 1000, 4000}).Draw(t, "steps")
 		var stops []Time
 		for range rapid.IntRange(0, 8).Draw(t, "stops") {
 			stops = append(stops, Time(rapid.Uint64Range(1, uint64(span)*2).Draw(t, "stop")))

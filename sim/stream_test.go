@@ -40,7 +40,7 @@ func chiSquare(counts []int, n int) float64 {
 // Draws of successive frames, of one frame under successive seeds, of similar names, and with the copies' high bit: all
 // uniform in every byte, and no two neighbours alike.
 func TestStreamsAreUniform(t *testing.T) {
-	const n = 1 << 18
+	const n = 1 << 16
 	one := NewStream(1, "link a->b loss")
 	for _, c := range []struct {
 		name string
@@ -81,7 +81,7 @@ func TestStreamsAreUniform(t *testing.T) {
 
 // Two knobs' dice are independent at the same frame.
 func TestStreamsAreIndependent(t *testing.T) {
-	const n = 1 << 18
+	const n = 1 << 16
 	a, b := NewStream(1, "link a->b loss"), NewStream(1, "link a->b corrupt")
 	counts := make([]int, 256)
 	for i := range uint64(n) {
@@ -113,7 +113,7 @@ func TestBelow(t *testing.T) {
 // moments checks a distribution's mean and standard deviation over even quantiles, and its bounds.
 func moments(t *testing.T, name string, f func(float64) float64, mean, sigma, lo, hi float64) {
 	t.Helper()
-	const n = 1 << 20
+	const n = 1 << 18
 	var sum, squares float64
 	last := math.Inf(-1)
 	for i := range n {
