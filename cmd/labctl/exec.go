@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"labd.dev/client"
+	"labd.dev/internal/output"
+	"labd.dev/labfile/schema"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+func newExecCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "exec NODE -- ping|traceroute ...",
+		Short: "Run ping or traceroute on a node",
+		Long: `Run ping or traceroute on a node. They take the flags that people know:
+  ping [-c COUNT] [-i INTERVAL] [-s SIZE] [-t TTL] [-W TIMEOUT] [-M do] NODE-or-address
+  traceroute [-m MAX-HOPS] [-q PROBES] [-w TIMEOUT] NODE-or-address
+Times without a unit are seconds, as they are in the originals.`,
+		Example: `  labctl exec client -- ping -c 3 server
+  labctl exec client -- traceroute server`,
+		Args: arguments(cobra.MinimumNArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), args[0], args[1:]) },
+	}
+}
+
+func (a *app) exec(ctx context.Context, node string, words []string) error {
+	req := &labv1.CreateExecRequest{RequestId: client.RequestID(), Lab: a.labName()}
+	switch words[0] {
+	case "ping":
+		p, err := parsePing(node, words[1:])
+		if err != nil {
+			return err
+		}
+		req.Command = &labv1.CreateExecRequest_Ping{Ping: p}
+	case "traceroute":
+		t, err := parseTraceroute(node, words[1:])
+		if err != nil {
+			return err
+		}
+		req.Command = &labv1.CreateExecRequest_Traceroute{Traceroute: t}
+	default:
+		return &usageError{fmt.Sprintf("nodes have no %q; there are ping and traceroute", words[0])}
+	}
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r, err := c.Execs.CreateExec(ctx, req)
+	if err != nil {
+		return err
+	}
+	stream, err := c.Execs.WatchExec(ctx, &labv1.WatchExecRequest{Lab: r.Lab, Exec: r.Id})
+	if err != nil {
+		return err
+	}
+	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " ")}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if a.format == output.Table {
+			for _, line := range m.Lines {
+				fmt.Fprintln(a.out, line)
+			}
+		}
+		status.Lines = append(status.Lines, m.Lines...)
+		status.Done, status.ExitCode = m.Done, m.ExitCode
+	}
+	if a.format != output.Table {
+		l := &output.List{Columns: []string{"id", "node", "command", "exit_code"}}
+		l.Add(status, status.Id, node, status.Command, fmt.Sprint(status.ExitCode))
+		if err := a.format.WriteOne(a.out, l); err != nil {
+			return err
+		}
+	}
+	if status.ExitCode != 0 {
+		return &failedError{exitFailed}
+	}
+	return nil
+}
+
+// secondsFlag is a duration that without a unit is in seconds.
+type secondsFlag struct{ ns int64 }
+
+func (s *secondsFlag) Set(text string) error {
+	if f, err := strconv.ParseFloat(text, 64); err == nil {
+		if !(f >= 0 && f < math.MaxInt64/1e9) {
+			return errors.New("must not be negative")
+		}
+		s.ns = int64(f * 1e9)
+		return nil
+	}
+	ns, err := schema.ParseDuration(text)
+	s.ns = ns
+	return err
+}
+
+func (s *secondsFlag) String() string { return output.Duration(s.ns) }
+func (s *secondsFlag) Type() string   { return "seconds" }
+
+// parseDestination reads a command's own flags and its one destination.
+func parseDestination(f *pflag.FlagSet, words []string) (string, error) {
+	f.Usage = func() {}
+	f.SetOutput(io.Discard)
+	if err := f.Parse(words); err != nil {
+		return "", &usageError{fmt.Sprintf("%s: %v", f.Name(), err)}
+	}
+	if f.NArg() != 1 {
+		return "", &usageError{f.Name() + ": one destination is wanted: a node or an address"}
+	}
+	return f.Arg(0), nil
+}
+
+func parsePing(node string, words []string) (*labv1.Ping, error) {
+	p := &labv1.Ping{From: node}
+	f := pflag.NewFlagSet("ping", pflag.ContinueOnError)
+	var interval, timeout secondsFlag
+	var discovery string
+	f.Uint32VarP(&p.Count, "count", "c", 0, "")
+	f.VarP(&interval, "interval", "i", "")
+	f.Uint32VarP(&p.SizeBytes, "size", "s", 0, "")
+	f.Uint32VarP(&p.Ttl, "ttl", "t", 0, "")
+	f.VarP(&timeout, "timeout", "W", "")
+	f.StringVarP(&discovery, "mtu-discovery", "M", "", "")
+	to, err := parseDestination(f, words)
+	if err != nil {
+		return nil, err
+	}
+	switch discovery {
+	case "", "dont":
+	case "do":
+		p.DontFragment = true
+	default:
+		return nil, &usageError{"ping: -M must be do or dont"}
+	}
+	p.To, p.IntervalNs, p.TimeoutNs = to, interval.ns, timeout.ns
+	return p, nil
+}
+
+func parseTraceroute(node string, words []string) (*labv1.Traceroute, error) {
+	t := &labv1.Traceroute{From: node}
+	f := pflag.NewFlagSet("traceroute", pflag.ContinueOnError)
+	var timeout secondsFlag
+	f.Uint32VarP(&t.MaxHops, "max-hops", "m", 0, "")
+	f.Uint32VarP(&t.Probes, "queries", "q", 0, "")
+	f.VarP(&timeout, "wait", "w", "")
+	to, err := parseDestination(f, words)
+	t.To, t.TimeoutNs = to, timeout.ns
+	return t, err
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"labd.dev/internal/daemon"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"labctl": main})
+}
+
+// A script each for the bad inputs and for the verbs.
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("EXAMPLES", examples)
+			// Where nobody listens: port 1 of loopback is taken on no machine that tests run on.
+			env.Setenv("LABD_SERVER", "127.0.0.1:1")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"labd":    startLabd,
+			"bigfile": bigFile,
+			"nested":  nested,
+			"waitfor": waitFor,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// startLabd starts a labd on a free port and points $LABD_SERVER at it.
+func startLabd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: labd")
+	}
+	d, err := daemon.Start(daemon.Config{DataDir: ts.MkAbs("labd-data"), Listen: "127.0.0.1:0"})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(d.Stop(context.Background())) })
+	ts.Setenv("LABD_SERVER", d.Addr())
+}
+
+// bigFile makes a file of so many MB: bigfile FILE MB.
+func bigFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: bigfile FILE MB")
+	}
+	mb, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o644))
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), mb*1e6))
+}
+
+// nested makes a file of YAML lists that lie so deep in each other: nested FILE DEPTH.
+func nested(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nested FILE DEPTH")
+	}
+	depth, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := []byte("name: ")
+	for range depth {
+		b = append(b, '[')
+	}
+	for range depth {
+		b = append(b, ']')
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(b, '\n'), 0o644))
+}
+
+// waitFor waits until a file is there, which another process makes.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor FILE")
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s did not appear", args[0])
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"labd.dev/client"
+	"labd.dev/internal/output"
+)
+
+// app is what all verbs share: where input and output are, and the flags that every verb has.
+type app struct {
+	out, err io.Writer
+	server   string
+	lab      string
+	format   output.Format
+}
+
+// connect makes a client of the labd that the flags, the environment or the default name.
+func (a *app) connect() (*client.Client, error) {
+	address := a.server
+	if address == "" {
+		address = os.Getenv("LABD_SERVER")
+	}
+	if address == "" {
+		address = client.DefaultAddress
+	}
+	return client.Dial(address)
+}
+
+// labName is the lab that the flag or the environment names; empty: the only one.
+func (a *app) labName() string {
+	if a.lab != "" {
+		return a.lab
+	}
+	return os.Getenv("LABD_LAB")
+}
+
+// execute runs one command line and returns its exit code.
+func execute(args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{out: out, err: errOut, format: output.Table}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(context.Background())
+	if err != nil {
+		report(errOut, err)
+	}
+	return exitCode(err)
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "labctl",
+		Short: "Networks of hosts and routers with their own TCP/IP stacks",
+		Long: `labctl builds labs of hosts and routers, each with its own userspace TCP/IP stack, moves files through them,
+breaks them, and shows what every connection did. It needs no root.
+
+Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not found, 4 refused, 5 no labd answers,
+130 interrupted (what there is was kept).`,
+		Example: `  labctl run examples/download/experiment.yaml          # needs no server
+  labctl apply -f examples/download/lab.yaml            # needs labd`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Sprintf("%v; see %s --help", err, cmd.CommandPath())}
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else "+client.DefaultAddress+")")
+	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the only one)")
+	flags.VarP(&a.format, "output", "o", "how to print: table, json, jsonl or csv")
+	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic("labctl: " + err.Error())
+	}
+	root.AddCommand(
+		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newSSCommand(a), newExecCommand(a),
+		newLadderCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
+		newDeleteCommand(a), newVersionCommand(a),
+	)
+	return root
+}
+
+// arguments wraps a check of positional arguments so that a wrong number is a usage error that shows the right one.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{fmt.Sprintf("%v; usage: %s", err, cmd.UseLine())}
+		}
+		return nil
+	}
+}

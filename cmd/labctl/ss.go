@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"labd.dev/internal/output"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+func newSSCommand(a *app) *cobra.Command {
+	var info bool
+	cmd := &cobra.Command{
+		Use:   "ss [-i] [NODE]",
+		Short: "Show the TCP connections that nodes hold, as ss -tan does",
+		Example: `  labctl ss client
+  labctl ss -i client            # with what ss -tin shows`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			r, err := c.Nodes.ListConns(cmd.Context(), &labv1.ListConnsRequest{Lab: a.labName(), Node: strings.Join(args, "")})
+			if err != nil {
+				return err
+			}
+			if a.format != output.Table {
+				return a.format.Write(a.out, connList(r.Conns))
+			}
+			return printSockets(a.out, r.Conns, info)
+		},
+	}
+	cmd.Flags().BoolVarP(&info, "info", "i", false, "show the internals of each connection")
+	return cmd
+}
+
+// ssStates are the states in ss's words.
+var ssStates = map[string]string{
+	"ESTABLISHED": "ESTAB", "SYN_SENT": "SYN-SENT", "SYN_RCVD": "SYN-RECV", "FIN_WAIT_1": "FIN-WAIT-1", "FIN_WAIT_2": "FIN-WAIT-2",
+	"TIME_WAIT": "TIME-WAIT", "CLOSED": "UNCONN", "CLOSE_WAIT": "CLOSE-WAIT", "LAST_ACK": "LAST-ACK", "LISTEN": "LISTEN", "CLOSING": "CLOSING",
+}
+
+func ssState(s string) string {
+	if short, ok := ssStates[s]; ok {
+		return short
+	}
+	return s
+}
+
+func connList(conns []*labv1.ConnStatus) *output.List {
+	l := &output.List{Columns: []string{"CONN", "NODE", "STATE", "LOCAL", "REMOTE", "RECV-Q", "SEND-Q"}}
+	for _, c := range conns {
+		l.Add(c, c.Conn, c.Node, c.State, c.Local, c.Remote, fmt.Sprint(c.RecvQ), fmt.Sprint(c.SendQ))
+	}
+	return l
+}
+
+func printSockets(w io.Writer, conns []*labv1.ConnStatus, info bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-11s %-6s %-6s %21s %21s  %s\n", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Connection")
+	for _, c := range conns {
+		fmt.Fprintf(&b, "%-11s %-6d %-6d %21s %21s  %s@%s\n", ssState(c.State), c.RecvQ, c.SendQ, c.Local, c.Remote, c.Conn, c.Node)
+		if info && c.Info != nil {
+			fmt.Fprintf(&b, "\t %s\n", socketInfo(c.Info))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// noSSThresh is what ssthresh is while it was not set; ss does not print it.
+const noSSThresh = 1<<31 - 1
+
+// socketInfo prints what ss -tin prints, in its order and its words. What is zero there is left out here too.
+func socketInfo(i *labv1.TcpInfo) string {
+	var words []string
+	word := func(show bool, format string, args ...any) {
+		if show {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	word(i.TsOk, "ts")
+	word(i.SackOk, "sack")
+	word(i.CaName != "", "%s", i.CaName)
+	word(i.WscaleOk, "wscale:%d,%d", i.SndWscale, i.RcvWscale)
+	word(i.RtoUs > 0, "rto:%s", ms(i.RtoUs))
+	word(i.Backoff > 0, "backoff:%d", i.Backoff)
+	word(i.RttUs > 0, "rtt:%s/%s", ms(i.RttUs), ms(i.RttvarUs))
+	word(i.AtoUs > 0, "ato:%s", ms(i.AtoUs))
+	word(i.SndMss > 0, "mss:%d", i.SndMss)
+	word(i.Pmtu > 0, "pmtu:%d", i.Pmtu)
+	word(i.RcvMss > 0, "rcvmss:%d", i.RcvMss)
+	word(i.Advmss > 0, "advmss:%d", i.Advmss)
+	word(i.SndCwnd > 0, "cwnd:%d", i.SndCwnd)
+	word(i.SndSsthresh > 0 && i.SndSsthresh < noSSThresh, "ssthresh:%d", i.SndSsthresh)
+	word(i.BytesSent > 0, "bytes_sent:%d", i.BytesSent)
+	word(i.BytesRetrans > 0, "bytes_retrans:%d", i.BytesRetrans)
+	word(i.BytesAcked > 0, "bytes_acked:%d", i.BytesAcked)
+	word(i.BytesReceived > 0, "bytes_received:%d", i.BytesReceived)
+	word(i.SegsOut > 0, "segs_out:%d", i.SegsOut)
+	word(i.SegsIn > 0, "segs_in:%d", i.SegsIn)
+	word(i.DataSegsOut > 0, "data_segs_out:%d", i.DataSegsOut)
+	word(i.DataSegsIn > 0, "data_segs_in:%d", i.DataSegsIn)
+	if i.RttUs > 0 && i.SndMss > 0 && i.SndCwnd > 0 {
+		word(true, "send %sbps", rateWord(uint64(float64(i.SndCwnd)*float64(i.SndMss)*1e6/float64(i.RttUs))))
+	}
+	word(i.LastDataSentMs > 0, "lastsnd:%d", i.LastDataSentMs)
+	word(i.LastDataRecvMs > 0, "lastrcv:%d", i.LastDataRecvMs)
+	word(i.LastAckRecvMs > 0, "lastack:%d", i.LastAckRecvMs)
+	word(i.PacingRate > 0, "pacing_rate %sbps", rateWord(i.PacingRate))
+	word(i.DeliveryRate > 0, "delivery_rate %sbps", rateWord(i.DeliveryRate))
+	word(i.Unacked > 0, "unacked:%d", i.Unacked)
+	word(i.Retrans > 0 || i.TotalRetrans > 0, "retrans:%d/%d", i.Retrans, i.TotalRetrans)
+	word(i.Lost > 0, "lost:%d", i.Lost)
+	word(i.Sacked > 0, "sacked:%d", i.Sacked)
+	word(i.RcvSpace > 0, "rcv_space:%d", i.RcvSpace)
+	word(i.NotsentBytes > 0, "notsent:%d", i.NotsentBytes)
+	word(i.MinRttUs > 0, "minrtt:%s", ms(i.MinRttUs))
+	word(i.SndWnd > 0, "snd_wnd:%d", i.SndWnd)
+	word(i.RcvWnd > 0, "rcv_wnd:%d", i.RcvWnd)
+	return strings.Join(words, " ")
+}
+
+// ms prints microseconds as ss prints milliseconds: "204", "3.125".
+func ms(us uint64) string {
+	s := fmt.Sprintf("%d.%03d", us/1000, us%1000)
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
+
+// rateWord prints bytes a second as ss prints bits a second: "14.3M".
+func rateWord(bytesPerSecond uint64) string {
+	return strings.TrimSuffix(strings.ReplaceAll(output.Goodput(float64(bytesPerSecond)*8), " ", ""), "bit/s")
+}

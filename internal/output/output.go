@@ -1,0 +1,165 @@
+// Package output prints results: tables for people, JSON, JSON lines and CSV for programs.
+package output
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Format is how results are printed.
+type Format string
+
+// Formats.
+const (
+	Table Format = "table"
+	JSON  Format = "json"
+	JSONL Format = "jsonl"
+	CSV   Format = "csv"
+)
+
+// Formats are all of them, in the order of help texts.
+var Formats = []string{string(Table), string(JSON), string(JSONL), string(CSV)}
+
+// Set makes a Format a flag's value.
+func (f *Format) Set(s string) error {
+	for _, known := range Formats {
+		if s == known {
+			*f = Format(s)
+			return nil
+		}
+	}
+	return fmt.Errorf("must be one of %s", strings.Join(Formats, ", "))
+}
+
+// String is the format's name.
+func (f *Format) String() string { return string(*f) }
+
+// Type is what help calls a format.
+func (f *Format) Type() string { return "format" }
+
+// List is things of one kind: as rows for people and CSV, as objects for JSON. Objects are proto messages or what
+// encoding/json takes; there is one for each row.
+type List struct {
+	Columns []string
+	Rows    [][]string
+	Objects []any
+}
+
+// Add appends a thing with its row.
+func (l *List) Add(object any, cells ...string) {
+	l.Objects = append(l.Objects, object)
+	l.Rows = append(l.Rows, cells)
+}
+
+// Write prints a list.
+func (f Format) Write(w io.Writer, l *List) error {
+	switch f {
+	case JSON:
+		all := make([]json.RawMessage, len(l.Objects))
+		for i, o := range l.Objects {
+			b, err := Marshal(o)
+			if err != nil {
+				return err
+			}
+			all[i] = b
+		}
+		return indented(w, all)
+	case JSONL:
+		return f.lines(w, l)
+	case CSV:
+		c := csv.NewWriter(w)
+		header := make([]string, len(l.Columns))
+		for i, name := range l.Columns {
+			header[i] = strings.ReplaceAll(strings.ToLower(name), " ", "_")
+		}
+		if err := c.Write(header); err != nil {
+			return err
+		}
+		return c.WriteAll(l.Rows)
+	}
+	return table(w, l)
+}
+
+func (f Format) lines(w io.Writer, l *List) error {
+	for _, o := range l.Objects {
+		b, err := Marshal(o)
+		if err == nil {
+			_, err = w.Write(append(b, '\n'))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteOne prints a single thing: as an object in JSON, else as the list's one row.
+func (f Format) WriteOne(w io.Writer, l *List) error {
+	if f != JSON {
+		return f.Write(w, l)
+	}
+	b, err := Marshal(l.Objects[0])
+	if err != nil {
+		return err
+	}
+	return indented(w, json.RawMessage(b))
+}
+
+// Marshal writes an object as JSON on one line. The JSON of proto messages has the proto's field names, and no spaces
+// that vary from build to build.
+func Marshal(o any) ([]byte, error) {
+	m, ok := o.(proto.Message)
+	if !ok {
+		return json.Marshal(o)
+	}
+	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = json.Compact(&out, b)
+	return out.Bytes(), err
+}
+
+func indented(w io.Writer, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// table prints columns as wide as what they hold; nothing follows the last.
+func table(w io.Writer, l *List) error {
+	widths := make([]int, len(l.Columns))
+	rows := append([][]string{l.Columns}, l.Rows...)
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			if cell == "" {
+				cell = "-"
+			}
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
