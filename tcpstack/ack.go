@@ -72,7 +72,9 @@ func (c *Conn) acknowledge(g *segment) {
 	if c.rtx != nil && c.rtx.n == 0 {
 		c.releaseRtx()
 	}
-	c.recordMetrics(before, r.rtt)
+	if c.stack.loop.Rec != nil {
+		c.recordMetrics(before, r.rtt)
+	}
 	c.progress(&r)
 }
 

@@ -247,7 +247,7 @@ func (c *Conn) recordCCState(s CCState, why CCTrigger) {
 
 // recordMetrics records the figures that changed with an ACK.
 func (c *Conn) recordMetrics(before congestion.Window, rtt sim.Time) {
-	if c.stack.loop.Rec == nil || rtt == 0 && before.Cwnd == c.win.Cwnd && before.SSThresh == c.win.SSThresh {
+	if rtt == 0 && before.Cwnd == c.win.Cwnd && before.SSThresh == c.win.SSThresh {
 		return
 	}
 	r := c.record(KindTCPMetricsUpdated, uint8(c.limitedBy()))

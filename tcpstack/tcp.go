@@ -202,6 +202,9 @@ func (s *Stack) tcpInput(_ *Interface, f *sim.Frame, _, _ netip.Addr) {
 	s.tcp.cause = 0
 }
 
+// paddedTimestamps is how a timestamps option begins when two NOPs align it.
+const paddedTimestamps = wire.TCPOptNOP<<24 | wire.TCPOptNOP<<16 | wire.TCPOptTimestamps<<8 | 10
+
 // parse reads a frame's addresses and TCP header into g and the tuple that it names. (The addresses are taken from the
 // header and not from tcpInput's arguments: 32-bit numbers are what the tuple wants.)
 func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
@@ -210,16 +213,30 @@ func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 	t.remote = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffSrc:]))
 	t.local = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffDst:]))
 	h = h[int(h[0]&15)*4:]
-	p, err := wire.ParseTCP(h)
-	g.seq, g.ack, g.flags, g.wnd, g.length = seqNum(p.Seq), seqNum(p.Ack), p.Flags, p.Window, uint32(len(f.Payload))
-	t.localPort, t.remotePort = p.DstPort, p.SrcPort
-	if err != nil {
+	if len(h) < wire.TCPMinLen {
 		return t, false
 	}
-	if p.HeaderLen > wire.TCPMinLen && wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt) != nil {
+	g.length = uint32(len(f.Payload))
+	t.remotePort = binary.BigEndian.Uint16(h[wire.TCPOffSrcPort:])
+	t.localPort = binary.BigEndian.Uint16(h[wire.TCPOffDstPort:])
+	g.seq = seqNum(binary.BigEndian.Uint32(h[wire.TCPOffSeq:]))
+	g.ack = seqNum(binary.BigEndian.Uint32(h[wire.TCPOffAck:]))
+	g.flags = wire.TCPFlags(h[wire.TCPOffFlags])
+	g.wnd = binary.BigEndian.Uint16(h[wire.TCPOffWindow:])
+	n := int(h[wire.TCPOffDataOffset]>>4) * 4
+	switch {
+	case n == wire.TCPMinLen:
+		return t, true
+	case n < wire.TCPMinLen || n > len(h):
 		return t, false
+	case n == wire.TCPMinLen+timestampsLen && binary.BigEndian.Uint32(h[wire.TCPMinLen:]) == paddedTimestamps:
+		// What nearly every segment carries (RFC 7323 appendix A).
+		g.opt.HasTimestamps = true
+		g.opt.TSVal = binary.BigEndian.Uint32(h[wire.TCPMinLen+4:])
+		g.opt.TSEcr = binary.BigEndian.Uint32(h[wire.TCPMinLen+8:])
+		return t, true
 	}
-	return t, true
+	return t, wire.ParseTCPOptions(h[wire.TCPMinLen:n], &g.opt) == nil
 }
 
 // dispatch hands a segment to its connection, TIME-WAIT block or listener.
