@@ -19,6 +19,7 @@ func BenchmarkHop(b *testing.B) {
 		{"64-frames-traced", 64, true, Config{Rate: 1_000_000_000, Delay: sim.Millisecond}},
 		{"64-frames-loss-jitter", 64, false, Config{Rate: 1_000_000_000, Delay: sim.Millisecond,
 			Loss: Loss{Model: RandomLoss, P: 1e-9}, Jitter: Jitter{Amount: 10 * us, Dist: Normal}}},
+		{"64-frames-queued", 64, false, Config{Rate: 1_000_000_000}},
 		{"1000-frames-unlimited", 1000, false, Config{Delay: sim.Millisecond}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
