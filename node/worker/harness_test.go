@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ const ms = int64(sim.Millisecond)
 // bench is a worker under test.
 type bench struct {
 	*Worker
-	t *testing.T
+	t    *testing.T
+	labs []*lab // started
 }
 
 func newBench(t *testing.T) *bench {
@@ -28,12 +30,27 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
+	b := &bench{Worker: w, t: t}
+	t.Cleanup(b.finish)
+	return b
+}
+
+// finish ends everything; no lab may leave a frame, a chunk or a timer.
+func (b *bench) finish() {
+	if err := b.Close(); err != nil {
+		b.t.Error(err)
+	}
+	for _, l := range b.labs {
+		<-l.done
+		if _, panicked := errors.AsType[*panicError](l.err); panicked {
+			continue
 		}
-	})
-	return &bench{w, t}
+		for i, loop := range l.x.loops {
+			if f, c, next := loop.LiveFrames(), loop.LiveChunks(), loop.Next(); f != 0 || c != 0 || next != sim.Never {
+				b.t.Errorf("lab %s, loop %d: %d frames, %d chunks, next event at %v", l.id, i, f, c, next)
+			}
+		}
+	}
 }
 
 func host(name string) *labv1.NodeSpec {
@@ -109,6 +126,7 @@ func (b *bench) start(req *workerv1.StartLabRequest) *lab {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.labs = append(b.labs, l)
 	return l
 }
 

@@ -12,6 +12,7 @@ import (
 
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 )
 
 // streamBlock is how much of a file one message of a stream carries: well below gRPC's limit of 4 MiB.
@@ -192,7 +193,7 @@ func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) 
 func (l *lab) progress() *labv1.LabProgress {
 	lag, slip := l.clock.lag()
 	p := &labv1.LabProgress{
-		NowNs: int64(l.x.now()), LagNs: int64(lag), SlipNs: int64(slip), JournalEntries: uint64(len(l.journal)),
+		NowNs: int64(l.passed()), LagNs: int64(lag), SlipNs: int64(slip), JournalEntries: uint64(len(l.journal)),
 		Records: l.files.records, Ended: l.ended, Partial: l.partial,
 	}
 	if l.ended {
@@ -205,6 +206,22 @@ func (l *lab) progress() *labv1.LabProgress {
 		p.Error = l.err.Error()
 	}
 	return p
+}
+
+// passed is the lab time that has passed: on the real clock idle time passes too.
+func (l *lab) passed() sim.Time {
+	now := l.x.now()
+	if l.rebuilding || l.clock.virtual() {
+		return now
+	}
+	next := l.net.Next()
+	if len(l.waiting) > 0 {
+		next = min(next, sim.Time(l.waiting[0].GetTNs()))
+	}
+	if hold, held := l.stamps.hold(); held {
+		next = min(next, hold)
+	}
+	return max(now, min(next, l.clock.now()))
 }
 
 // faults tells of the faults that have been, are, and will be in force.

@@ -315,8 +315,8 @@ func TestFilesOutliveTheLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := &bench{again, t}
-	defer next.Close()
+	next := &bench{Worker: again, t: t}
+	t.Cleanup(next.finish)
 	next.start(standing("other", labv1.Clock_CLOCK_VIRTUAL))
 	c := next.dial()
 	labs, err := c.ListLabs(t.Context(), &workerv1.ListLabsRequest{})

@@ -271,7 +271,7 @@ func TestFilesGoInByTheirContent(t *testing.T) {
 	if !r.Transfers[0].Match || r.Transfers[0].Sha256 != name {
 		t.Errorf("%v", r.Transfers[0])
 	}
-	if err := b.labs["l"].do(t.Context(), b.labs["l"].files.flush); err != nil {
+	if err := b.Worker.labs["l"].do(t.Context(), b.Worker.labs["l"].files.flush); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(labDir(b.root, "l"), "received", "t1")); err != nil || !bytes.Equal(got, data) {
