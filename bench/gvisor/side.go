@@ -188,9 +188,9 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	for read.Load() < uint64(conns)*measure.WarmBytes {
 		time.Sleep(poll)
 	}
-	start, bytes, packets := time.Now(), read.Load(), p.packets()
+	start, bytes, packets := measure.Start(), read.Load(), p.packets()
 	time.Sleep(dur)
-	f := measure.Flow{Bytes: read.Load() - bytes, Packets: p.packets() - packets, Elapsed: time.Since(start)}
+	f := measure.Flow{Bytes: read.Load() - bytes, Packets: p.packets() - packets, Elapsed: start.Elapsed()}
 	close(done)
 	senders.Wait()
 	stop()
@@ -231,9 +231,9 @@ func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {
 		})
 	}
 	time.Sleep(measure.WarmUp(dur))
-	start, conns, packets := time.Now(), made.Load(), p.packets()
+	start, conns, packets := measure.Start(), made.Load(), p.packets()
 	time.Sleep(dur)
-	f := measure.Flow{Conns: made.Load() - conns, Packets: p.packets() - packets, Elapsed: time.Since(start)}
+	f := measure.Flow{Conns: made.Load() - conns, Packets: p.packets() - packets, Elapsed: start.Elapsed()}
 	cancel()
 	clients.Wait()
 	stop()

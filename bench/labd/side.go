@@ -97,11 +97,11 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	if err := p.run(time.Now().Add(patience), func() bool { return read >= uint64(conns)*measure.WarmBytes }); err != nil {
 		return measure.Flow{}, err
 	}
-	start, bytes, packets := time.Now(), read, p.packets()
-	if err := p.run(start.Add(dur), nil); err != nil {
+	start, bytes, packets := measure.Start(), read, p.packets()
+	if err := p.run(time.Now().Add(dur), nil); err != nil {
 		return measure.Flow{}, err
 	}
-	return measure.Flow{Bytes: read - bytes, Packets: p.packets() - packets, Elapsed: time.Since(start)}, nil
+	return measure.Flow{Bytes: read - bytes, Packets: p.packets() - packets, Elapsed: start.Elapsed()}, nil
 }
 
 // client opens a connection, closes it in order, waits until the server has closed it too, and opens the next one.
@@ -163,11 +163,11 @@ func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {
 	if err := p.run(time.Now().Add(measure.WarmUp(dur)), nil); err != nil {
 		return measure.Flow{}, err
 	}
-	start, conns, packets := time.Now(), made, p.packets()
-	if err := p.run(start.Add(dur), nil); err != nil {
+	start, conns, packets := measure.Start(), made, p.packets()
+	if err := p.run(time.Now().Add(dur), nil); err != nil {
 		return measure.Flow{}, err
 	}
-	f := measure.Flow{Conns: made - conns, Packets: p.packets() - packets, Elapsed: time.Since(start)}
+	f := measure.Flow{Conns: made - conns, Packets: p.packets() - packets, Elapsed: start.Elapsed()}
 	return f, failed
 }
 

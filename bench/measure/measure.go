@@ -30,10 +30,10 @@ type Side interface {
 
 // Flow is what one measurement counted.
 type Flow struct {
-	Bytes   uint64 // payload that the receiving applications read
-	Packets uint64 // IP packets handed over, both ways
-	Conns   uint64 // connections opened, used and closed
-	Elapsed time.Duration
+	Bytes   uint64        // payload that the receiving applications read
+	Packets uint64        // IP packets handed over, both ways
+	Conns   uint64        // connections opened, used and closed
+	Elapsed time.Duration // processor time, see Stopwatch
 }
 
 // GoodputBps is payload bits a second.

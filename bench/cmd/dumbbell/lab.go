@@ -11,6 +11,8 @@ import (
 	"labd.dev/node"
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
+
+	"labd.dev/bench/measure"
 )
 
 const (
@@ -76,18 +78,18 @@ func run(flows int, rate uint64, dur time.Duration) (result, error) {
 		}
 	}
 	runtime.GC() // what building the lab has left is not the run's to collect
-	start := time.Now()
+	start := measure.Start()
 	if err := loop.RunBefore(sim.Time(dur)); err != nil {
 		return result{}, err
 	}
-	wall := time.Since(start).Seconds()
-	r := result{Flows: flows, SimulatedS: dur.Seconds(), WallS: wall, Events: loop.Events()}
+	cpu := start.Elapsed().Seconds()
+	r := result{Flows: flows, SimulatedS: dur.Seconds(), CPUS: cpu, Events: loop.Events()}
 	for _, n := range net.Nodes() {
 		for _, i := range n.Status().GetInterfaces() {
 			r.PacketHops += i.GetRxPackets()
 		}
 	}
-	r.PacketHopsPerS = float64(r.PacketHops) / wall
+	r.PacketHopsPerS = float64(r.PacketHops) / cpu
 	r.GoodputBps = 8 * float64(read) / dur.Seconds()
 	return r, nil
 }

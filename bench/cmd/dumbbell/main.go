@@ -1,4 +1,4 @@
-// Command dumbbell measures how many packets a lab carries over its links in a second of wall time: flows from hosts of
+// Command dumbbell measures how many packets a lab carries over its links in a second of processor time: flows from hosts of
 // their own over one bottleneck between two routers, in virtual time.
 package main
 
@@ -29,7 +29,7 @@ var further = []int{10, 100, 1000}
 type result struct {
 	Flows          int     `json:"flows"`
 	SimulatedS     float64 `json:"simulated_s"`
-	WallS          float64 `json:"wall_s"`
+	CPUS           float64 `json:"cpu_s"`       // processor time that took, which is wall time on a quiet machine
 	PacketHops     uint64  `json:"packet_hops"` // packets that arrived over a link, all links together
 	PacketHopsPerS float64 `json:"packet_hops_per_s"`
 	GoodputBps     float64 `json:"goodput_bps"` // of all flows together
@@ -56,7 +56,7 @@ func main() {
 		os.Exit(2)
 	}
 	runtime.GOMAXPROCS(1)
-	if err := measure(*flows, bps, *dur, *format, *profile); err != nil {
+	if err := report(*flows, bps, *dur, *format, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "dumbbell:", err)
 		os.Exit(1)
 	}
@@ -79,7 +79,7 @@ func parseRate(s string) (uint64, error) {
 	return 0, fmt.Errorf("%s has no unit: kbit, mbit or gbit", s)
 }
 
-func measure(flows int, rate uint64, dur time.Duration, format, profile string) error {
+func report(flows int, rate uint64, dur time.Duration, format, profile string) error {
 	others := further
 	if profile != "" {
 		f, err := os.Create(profile)
@@ -111,10 +111,10 @@ func measure(flows int, rate uint64, dur time.Duration, format, profile string) 
 		return e.Encode(d)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "flows\tsimulated\twall\tpacket hops\thops/s\tgoodput, Mbit/s\tevents\t")
+	fmt.Fprintln(w, "flows\tsimulated\tprocessor\tpacket hops\thops/s\tgoodput, Mbit/s\tevents\t")
 	for _, r := range append([]result{d.result}, d.More...) {
 		fmt.Fprintf(w, "%d\t%.1fs\t%.3fs\t%d\t%.0f\t%.1f\t%d\t\n",
-			r.Flows, r.SimulatedS, r.WallS, r.PacketHops, r.PacketHopsPerS, r.GoodputBps/1e6, r.Events)
+			r.Flows, r.SimulatedS, r.CPUS, r.PacketHops, r.PacketHopsPerS, r.GoodputBps/1e6, r.Events)
 	}
 	return w.Flush()
 }

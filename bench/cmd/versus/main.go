@@ -1,5 +1,5 @@
 // Command versus compares our stack with gVisor's netstack: goodput, packets, connections and memory, one process, one
-// thread, alternately, medians.
+// thread, alternately, medians. Rates are per second of processor time.
 package main
 
 import (
