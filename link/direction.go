@@ -78,6 +78,10 @@ func (d *Direction) Config() Config { return d.cfg }
 // Connect says who gets the frames, in the sender's own loop. deliver owns each frame it is given.
 func (d *Direction) Connect(deliver func(*sim.Frame)) { d.flight.deliver = deliver }
 
+// BeforeFlip says what is to be done with a frame just before one of its bits is inverted: whoever leaves checksums
+// open until somebody looks fills them in then. Not at Send: corruption may be switched on while frames are queued.
+func (d *Direction) BeforeFlip(prepare func(*sim.Frame)) { d.dice.beforeFlip = prepare }
+
 // Send passes a complete Ethernet frame to the direction, which owns it from then on.
 func (d *Direction) Send(f *sim.Frame) {
 	now := d.loop.Now()

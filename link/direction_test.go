@@ -381,3 +381,28 @@ func TestFramesDoNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// Whoever leaves checksums open makes them when a bit is about to flip: once a flip, before it, and at no other time,
+// also where corruption was switched on while the frame was in the queue.
+func TestBeforeFlip(t *testing.T) {
+	w := newWire(t, Config{Rate: 8e6})
+	seen := 0
+	w.dir.BeforeFlip(func(f *sim.Frame) {
+		seen++
+		if f.Flips != 0 || !f.Verified {
+			t.Errorf("flips %d, verified %v when asked", f.Flips, f.Verified)
+		}
+	})
+	for range 10 {
+		f := w.loop.NewFrame()
+		f.Verified = true
+		f.Append(100)
+		w.dir.Send(f)
+	}
+	w.run(550 * us)
+	w.dir.Set(Config{Rate: 8e6, Corrupt: 1})
+	w.run(sim.Second)
+	if n := int(w.dir.Stats().Corrupted); n == 0 || n == 10 || seen != n {
+		t.Errorf("%d of 10 frames corrupted, asked %d times", n, seen)
+	}
+}

@@ -9,6 +9,8 @@ import (
 // dice are a direction's streams, one a knob: draw i of each is frame i's.
 type dice struct {
 	loss, lossState, corrupt, bit, duplicate, jitter sim.Stream
+
+	beforeFlip func(*sim.Frame) // may be nil
 }
 
 // copyDraw moves the draws of a copy that was made before the queue (LossAt AtEnqueue) away from its frame's.
@@ -71,6 +73,9 @@ func (d *dice) propagation(c *Config, i uint64) sim.Time {
 // flip inverts frame i's unlucky bit.
 func (d *dice) flip(f *sim.Frame, i uint64) {
 	if n := f.Len(); n > 0 {
+		if d.beforeFlip != nil {
+			d.beforeFlip(f)
+		}
 		f.Flip(int(d.bit.Below(i, uint64(n)*8)))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"labd.dev/node/app"
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
+	"labd.dev/tcpstack"
 )
 
 // Tap sees every frame that an interface sends or receives, its checksums filled in. It changes nothing and keeps
@@ -104,6 +105,7 @@ func (w *Network) addDirections() error {
 		from, to := w.nodes[p.From], w.nodes[p.To]
 		d := &direction{plan: p, src: sim.Source{ID: p.ID}, base: base.Effective(), loop: from.loop, from: from}
 		d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
+		d.link.BeforeFlip(tcpstack.FillChecksums)
 		deliver := to.ports[p.ToIf].receive
 		if from.loop == to.loop {
 			d.link.Connect(deliver)
