@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -91,38 +92,43 @@ type plan struct {
 	end      sim.Time
 }
 
+// outcome is what a played plan leaves.
 type outcome struct {
 	records []sim.Record
 	heard   [][]byte
 	stats   []Stats
-	rounds  uint64
 	crossed uint64 // frames delivered over the cut
 }
 
-// play runs the plan over some loops; station i lives in loop i mod loops.
-func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
-	var o outcome
-	g := &sim.Group{}
+// ring is a plan, built.
+type ring struct {
+	group    sim.Group
+	stations []*station
+	dirs     []*Direction
+	records  []sim.Record
+}
+
+// build makes the plan's lab over some loops; station i lives in loop i mod loops.
+func (p plan) build(loops int) *ring {
+	r := &ring{}
 	for i := range loops {
 		l := sim.NewLoop(sim.LoopConfig{Name: fmt.Sprint("loop ", i), Budget: sim.Budget{PerLab: 5_000_000}})
-		l.Rec = sim.NewRecorder(64, func(rs []sim.Record) { o.records = append(o.records, rs...) })
-		g.Loops = append(g.Loops, l)
+		l.Rec = sim.NewRecorder(64, func(rs []sim.Record) { r.records = append(r.records, rs...) })
+		r.group.Loops = append(r.group.Loops, l)
 	}
-	stations := make([]*station, p.stations)
-	for i := range stations {
+	for i := range p.stations {
 		s := &station{
 			id:   &sim.Identity{Src: sim.Source{ID: sim.Origin(i + 1)}, Name: fmt.Sprint("s", i)},
-			loop: g.Loops[i%loops], dice: sim.NewStream(p.seed, fmt.Sprint("station ", i)), left: p.left, pace: p.pace,
+			loop: r.group.Loops[i%loops], dice: sim.NewStream(p.seed, fmt.Sprint("station ", i)), left: p.left, pace: p.pace,
 		}
 		s.t.H = s
-		stations[i] = s
+		s.loop.Arm(&s.t, &s.id.Src, 0)
+		r.stations = append(r.stations, s)
 	}
-	var dirs, cut []*Direction
 	for i, cfg := range p.cfgs {
-		from := stations[i/2]
-		to := stations[(i/2+1)%p.stations]
+		from, to := r.stations[i/2], r.stations[(i/2+1)%p.stations]
 		if i%2 == 1 {
-			to = stations[(i/2+p.stations-1)%p.stations]
+			to = r.stations[(i/2+p.stations-1)%p.stations]
 		}
 		src := &sim.Source{ID: sim.Origin(p.stations + 1 + i)}
 		d := NewDirection(from.loop, from.id, src, fmt.Sprint("d", i), p.seed, cfg)
@@ -130,53 +136,50 @@ func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
 			d.Connect(to.receive)
 		} else {
 			d.Cut(to.loop).Connect(to.receive)
-			g.Crossings = append(g.Crossings, d)
-			cut = append(cut, d)
+			r.group.Crossings = append(r.group.Crossings, d)
 		}
 		from.out = append(from.out, d)
-		dirs = append(dirs, d)
+		r.dirs = append(r.dirs, d)
 	}
-	for _, s := range stations {
-		s.loop.Arm(&s.t, &s.id.Src, 0)
-	}
+	return r
+}
+
+// play runs the plan over some loops, closes the lab and looks for leaks.
+func (p plan) play(t interface{ Fatalf(string, ...any) }, loops int) outcome {
+	r := p.build(loops)
 	run := func(end sim.Time) {
-		if err := g.RunBefore(end); err != nil {
+		if err := r.group.RunBefore(end); err != nil {
 			t.Fatalf("%v", err)
 		}
 	}
 	for _, c := range p.changes {
 		run(c.at)
-		dirs[c.dir].Set(c.cfg)
+		r.dirs[c.dir].Set(c.cfg)
 	}
 	run(p.end)
-	for _, d := range dirs {
+
+	var o outcome
+	for _, d := range r.dirs {
 		o.stats = append(o.stats, d.Stats())
-	}
-	for _, d := range cut {
-		o.crossed += d.Stats().Delivered
-	}
-	for _, d := range dirs {
+		if d.receiver != nil {
+			o.crossed += d.Stats().Delivered
+		}
 		d.Close()
 	}
-	for _, l := range g.Loops {
-		l.Rec.Flush()
-		if l.LiveFrames() != 0 || l.LiveChunks() != 0 {
-			t.Fatalf("%s leaks %d frames, %d chunks", l.Name(), l.LiveFrames(), l.LiveChunks())
-		}
-	}
-	for _, s := range stations {
+	for _, s := range r.stations {
 		o.heard = append(o.heard, s.heard)
+		s.loop.Stop(&s.t)
 	}
+	for _, l := range r.group.Loops {
+		l.Rec.Flush()
+		if l.LiveFrames() != 0 || l.LiveChunks() != 0 || l.Armed() != 0 {
+			t.Fatalf("%s leaks %d frames, %d chunks, %d timers", l.Name(), l.LiveFrames(), l.LiveChunks(), l.Armed())
+		}
+	}
+	o.records = r.records
 	slices.SortFunc(o.records, func(a, b sim.Record) int {
-		if a.T != b.T {
-			return int(a.T - b.T)
-		}
-		if a.Node != b.Node {
-			return int(a.Node) - int(b.Node)
-		}
-		return int(a.ESeq) - int(b.ESeq)
+		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Node, b.Node), cmp.Compare(a.ESeq, b.ESeq))
 	})
-	o.rounds = g.Rounds
 	return o
 }
 
