@@ -299,7 +299,7 @@ func (x *CreateLab) GetWorker() string {
 // DeleteLab removes a standing lab and its journal.
 type DeleteLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,7 +346,7 @@ type AssignLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // or a run's id
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // that the proposer saw; another one makes the command void
-	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`            // that shall host it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -466,8 +466,8 @@ func (x *AppendInput) GetEntry() *v1.JournalEntry {
 // MarkReached remembers how far a lab's clock had come when its server stopped.
 type MarkReached struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	TNs           int64                  `protobuf:"varint,2,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
+	TNs           int64                  `protobuf:"varint,2,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"`      // lab time
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,9 +521,9 @@ type CreateRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // its id is this and the next number
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	Journal       []*v1.JournalEntry     `protobuf:"bytes,3,rep,name=journal,proto3" json:"journal,omitempty"`           // by index, from 1
-	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"` // lab time; 0: when the workload has ended
-	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`
+	Journal       []*v1.JournalEntry     `protobuf:"bytes,3,rep,name=journal,proto3" json:"journal,omitempty"`                // by index, from 1
+	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`      // lab time; 0: when the workload has ended
+	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`               // capture every interface
 	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"` // as it was written
 	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`              // JSON object
 	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                  // that shall host it
@@ -620,7 +620,7 @@ func (x *CreateRun) GetWorker() string {
 // EndRun records how a run ended.
 type EndRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the run
 	Result        *RunResult             `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -742,7 +742,7 @@ func (x *RunResult) GetFaults() []*v1.FaultStatus {
 // DeleteRun removes a run.
 type DeleteRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -295,7 +295,7 @@ func (x *SnapshotEnd) GetRecords() uint64 {
 // LabState is a standing lab.
 type LabState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // unique among all labs and runs
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // its name is the lab's
 	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
 	Worker        string                 `protobuf:"bytes,4,opt,name=worker,proto3" json:"worker,omitempty"`                                       // it is assigned to
@@ -388,11 +388,11 @@ func (x *LabState) GetReachedNs() int64 {
 // RunState is a run.
 type RunState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // unique among all labs and runs
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the experiment
 	Spec          *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"` // lab time; 0: when the workload has ended
-	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`
+	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                           // lab time; 0: when the workload has ended
+	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`                                    // capture every interface
 	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`                      // as it was written
 	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`                                   // JSON object
 	CreatedUnixNs int64                  `protobuf:"varint,8,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
@@ -643,7 +643,7 @@ func (x *FileState) GetSizeBytes() uint64 {
 // RequestState is a caller's request that was carried out, so that its repetition is not.
 type RequestState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`  // as the caller chose it
 	RaftIndex     uint64                 `protobuf:"varint,2,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"` // of its command
 	Outcome       *RequestOutcome        `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -773,8 +773,8 @@ func (x *RequestOutcome) GetObjectId() string {
 // CounterState is a count that never goes back.
 type CounterState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // "runs"
-	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // "runs"
+	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"` // of the count
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -637,7 +637,7 @@ type HttpGet struct {
 	Url           string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`   // http://NODE-or-address[:port]/path
 	Tcp           *TcpSettings           `protobuf:"bytes,4,opt,name=tcp,proto3" json:"tcp,omitempty"`
 	Reader        *Reader                `protobuf:"bytes,5,opt,name=reader,proto3" json:"reader,omitempty"`
-	Save          bool                   `protobuf:"varint,6,opt,name=save,proto3" json:"save,omitempty"`
+	Save          bool                   `protobuf:"varint,6,opt,name=save,proto3" json:"save,omitempty"`                            // keep what arrived, to be read back
 	LocalPort     uint32                 `protobuf:"varint,7,opt,name=local_port,json=localPort,proto3" json:"local_port,omitempty"` // 0: ephemeral
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -725,9 +725,9 @@ func (x *HttpGet) GetLocalPort() uint32 {
 // UdpBlast sends datagrams at a rate to a UDP sink.
 type UdpBlast struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                 // unique in the lab; empty: assigned as t1, t2, ...
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                             // node that sends
+	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                 // node that receives
 	Port          uint32                 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`                            // 0: 9
 	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`                          // datagrams
 	SizeBytes     uint32                 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // payload of each, at least 16; 0: 1400
@@ -818,15 +818,15 @@ func (x *UdpBlast) GetRateBps() uint64 {
 // Ping sends ICMP echo requests.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                    // node or address
-	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`                             // 0: 4
-	IntervalNs    int64                  `protobuf:"varint,5,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"` // 0: 1 s
-	SizeBytes     uint32                 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`    // payload; 0: 56
-	Ttl           uint32                 `protobuf:"varint,7,opt,name=ttl,proto3" json:"ttl,omitempty"`                                 // 0: the node's
-	TimeoutNs     int64                  `protobuf:"varint,8,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`    // for a reply; 0: 1 s
-	DontFragment  bool                   `protobuf:"varint,9,opt,name=dont_fragment,json=dontFragment,proto3" json:"dont_fragment,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                          // unique in the lab; empty: assigned as e1, e2, ...
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                                      // node that asks
+	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                          // node or address
+	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`                                   // 0: 4
+	IntervalNs    int64                  `protobuf:"varint,5,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`       // 0: 1 s
+	SizeBytes     uint32                 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`          // payload; 0: 56
+	Ttl           uint32                 `protobuf:"varint,7,opt,name=ttl,proto3" json:"ttl,omitempty"`                                       // 0: the node's
+	TimeoutNs     int64                  `protobuf:"varint,8,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`          // for a reply; 0: 1 s
+	DontFragment  bool                   `protobuf:"varint,9,opt,name=dont_fragment,json=dontFragment,proto3" json:"dont_fragment,omitempty"` // set the DF flag
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,8 +927,8 @@ func (x *Ping) GetDontFragment() bool {
 // Traceroute finds the routers on the way, by UDP probes with growing TTL.
 type Traceroute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                 // unique in the lab; empty: assigned as e1, e2, ...
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                             // node that asks
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                 // node or address
 	MaxHops       uint32                 `protobuf:"varint,4,opt,name=max_hops,json=maxHops,proto3" json:"max_hops,omitempty"`       // 0: 30
 	Probes        uint32                 `protobuf:"varint,5,opt,name=probes,proto3" json:"probes,omitempty"`                        // per hop; 0: 3
@@ -1012,9 +1012,9 @@ func (x *Traceroute) GetTimeoutNs() int64 {
 // Fault changes a link or a node for a while, or for good.
 type Fault struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
-	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // unique in the lab; empty: assigned as f1, f2, ...
-	Link       string                 `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"` // "r1--r2" (both directions) or "r1->r2"; empty if node is set
-	Node       string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                    // unique in the lab; empty: assigned as f1, f2, ...
+	Link       string                 `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`                                // "r1--r2" (both directions) or "r1->r2"; empty if node is set
+	Node       string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`                                // name; empty if link is set
 	DurationNs int64                  `protobuf:"varint,4,opt,name=duration_ns,json=durationNs,proto3" json:"duration_ns,omitempty"` // 0: until cleared
 	// Types that are valid to be assigned to Effect:
 	//
@@ -1382,7 +1382,7 @@ func (*Reboot) Descriptor() ([]byte, []int) {
 // ClearFault ends a fault before its time.
 type ClearFault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the fault
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

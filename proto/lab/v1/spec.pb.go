@@ -1527,7 +1527,7 @@ func (x *Reader) GetPauseNs() int64 {
 // Endpoint is a link's end.
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`           // name
 	Interface     string                 `protobuf:"bytes,2,opt,name=interface,proto3" json:"interface,omitempty"` // ethN; labfile fills in the next free one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

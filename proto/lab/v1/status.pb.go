@@ -80,7 +80,7 @@ func (TransferState) EnumDescriptor() ([]byte, []int) {
 // TransferStatus is how far a transfer is, and its result.
 type TransferStatus struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
-	Id                  string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id                  string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // unique in the lab
 	Conn                string                 `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"` // "client/3"; empty for UDP or before the connection is opened
 	From                string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"` // node that opens
 	To                  string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`     // node that is asked
@@ -285,11 +285,11 @@ func (x *TransferStatus) GetDatagramsDuplicated() uint64 {
 // ExecStatus is the output of a ping or a traceroute.
 type ExecStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Command       string                 `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"` // "ping -c 3 server"
-	Lines         []string               `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`     // what it has printed so far
-	Done          bool                   `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                              // unique in the lab
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`                          // name of the one it runs on
+	Command       string                 `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`                    // "ping -c 3 server"
+	Lines         []string               `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`                        // what it has printed so far
+	Done          bool                   `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`                         // it has ended
 	ExitCode      int32                  `protobuf:"varint,6,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"` // 0: reached; 1: no answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -370,11 +370,11 @@ func (x *ExecStatus) GetExitCode() int32 {
 // FaultStatus is a fault that is or was in force.
 type FaultStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // unique in the lab
 	Fault         *Fault                 `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
 	StartNs       int64                  `protobuf:"varint,3,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"` // lab time
 	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`       // lab time; 0: until cleared
-	Active        bool                   `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
+	Active        bool                   `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`                  // in force now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,12 +447,12 @@ func (x *FaultStatus) GetActive() bool {
 // InterfaceStatus is a node's interface.
 type InterfaceStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // eth0
-	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // eth0
+	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`         // "02:00:00:00:00:01"
 	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // CIDR
 	Link          string                 `protobuf:"bytes,4,opt,name=link,proto3" json:"link,omitempty"`       // "r1--r2"
 	MtuBytes      uint32                 `protobuf:"varint,5,opt,name=mtu_bytes,json=mtuBytes,proto3" json:"mtu_bytes,omitempty"`
-	Up            bool                   `protobuf:"varint,6,opt,name=up,proto3" json:"up,omitempty"`
+	Up            bool                   `protobuf:"varint,6,opt,name=up,proto3" json:"up,omitempty"` // node and link are up
 	RxPackets     uint64                 `protobuf:"varint,7,opt,name=rx_packets,json=rxPackets,proto3" json:"rx_packets,omitempty"`
 	RxBytes       uint64                 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
 	TxPackets     uint64                 `protobuf:"varint,9,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
@@ -564,10 +564,10 @@ func (x *InterfaceStatus) GetTxBytes() uint64 {
 // NodeStatus is a node as it stands.
 type NodeStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Id            uint32                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"` // its origin in traces
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique in the lab
+	Id            uint32                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`    // its origin in traces
 	Kind          NodeKind               `protobuf:"varint,3,opt,name=kind,proto3,enum=lab.v1.NodeKind" json:"kind,omitempty"`
-	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`       // booted, not crashed
 	Boots         uint64                 `protobuf:"varint,5,opt,name=boots,proto3" json:"boots,omitempty"` // from 1
 	Interfaces    []*InterfaceStatus     `protobuf:"bytes,6,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
 	Routes        []*RouteStatus         `protobuf:"bytes,7,rep,name=routes,proto3" json:"routes,omitempty"`
@@ -675,8 +675,8 @@ type RouteStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Destination   string                 `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"` // CIDR
 	Via           string                 `protobuf:"bytes,2,opt,name=via,proto3" json:"via,omitempty"`                 // empty: on link
-	Interface     string                 `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"`
-	Origin        string                 `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"` // connected | static | automatic
+	Interface     string                 `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"`     // name
+	Origin        string                 `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"`           // connected | static | automatic
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -742,8 +742,8 @@ func (x *RouteStatus) GetOrigin() string {
 // Counter is a named count.
 type Counter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // "ip.received"
+	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"` // since the node booted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,7 +980,7 @@ type ConnStatus struct {
 	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`               // RFC 9293's name: ESTABLISHED
 	RecvQ         uint64                 `protobuf:"varint,6,opt,name=recv_q,json=recvQ,proto3" json:"recv_q,omitempty"` // bytes not yet read by the application
 	SendQ         uint64                 `protobuf:"varint,7,opt,name=send_q,json=sendQ,proto3" json:"send_q,omitempty"` // bytes written and not yet acknowledged
-	Initiator     bool                   `protobuf:"varint,8,opt,name=initiator,proto3" json:"initiator,omitempty"`
+	Initiator     bool                   `protobuf:"varint,8,opt,name=initiator,proto3" json:"initiator,omitempty"`      // this end opened the connection
 	Info          *TcpInfo               `protobuf:"bytes,9,opt,name=info,proto3" json:"info,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1082,44 +1082,44 @@ func (x *ConnStatus) GetInfo() *TcpInfo {
 // TcpInfo is Linux's struct tcp_info, as far as the stack keeps it.
 type TcpInfo struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
-	CaName         string                 `protobuf:"bytes,1,opt,name=ca_name,json=caName,proto3" json:"ca_name,omitempty"`    // cubic
-	CaState        string                 `protobuf:"bytes,2,opt,name=ca_state,json=caState,proto3" json:"ca_state,omitempty"` // open | disorder | cwr | recovery | loss
-	Retransmits    uint32                 `protobuf:"varint,3,opt,name=retransmits,proto3" json:"retransmits,omitempty"`       // of the current RTO
-	Backoff        uint32                 `protobuf:"varint,4,opt,name=backoff,proto3" json:"backoff,omitempty"`
-	TsOk           bool                   `protobuf:"varint,5,opt,name=ts_ok,json=tsOk,proto3" json:"ts_ok,omitempty"`
-	SackOk         bool                   `protobuf:"varint,6,opt,name=sack_ok,json=sackOk,proto3" json:"sack_ok,omitempty"`
-	WscaleOk       bool                   `protobuf:"varint,7,opt,name=wscale_ok,json=wscaleOk,proto3" json:"wscale_ok,omitempty"`
-	SndWscale      uint32                 `protobuf:"varint,8,opt,name=snd_wscale,json=sndWscale,proto3" json:"snd_wscale,omitempty"`
-	RcvWscale      uint32                 `protobuf:"varint,9,opt,name=rcv_wscale,json=rcvWscale,proto3" json:"rcv_wscale,omitempty"`
+	CaName         string                 `protobuf:"bytes,1,opt,name=ca_name,json=caName,proto3" json:"ca_name,omitempty"`           // cubic
+	CaState        string                 `protobuf:"bytes,2,opt,name=ca_state,json=caState,proto3" json:"ca_state,omitempty"`        // open | disorder | cwr | recovery | loss
+	Retransmits    uint32                 `protobuf:"varint,3,opt,name=retransmits,proto3" json:"retransmits,omitempty"`              // of the current RTO
+	Backoff        uint32                 `protobuf:"varint,4,opt,name=backoff,proto3" json:"backoff,omitempty"`                      // doublings of the RTO so far
+	TsOk           bool                   `protobuf:"varint,5,opt,name=ts_ok,json=tsOk,proto3" json:"ts_ok,omitempty"`                // timestamps are in use (RFC 7323)
+	SackOk         bool                   `protobuf:"varint,6,opt,name=sack_ok,json=sackOk,proto3" json:"sack_ok,omitempty"`          // SACK is in use (RFC 2018)
+	WscaleOk       bool                   `protobuf:"varint,7,opt,name=wscale_ok,json=wscaleOk,proto3" json:"wscale_ok,omitempty"`    // window scaling is in use (RFC 7323)
+	SndWscale      uint32                 `protobuf:"varint,8,opt,name=snd_wscale,json=sndWscale,proto3" json:"snd_wscale,omitempty"` // shift of windows received, bits
+	RcvWscale      uint32                 `protobuf:"varint,9,opt,name=rcv_wscale,json=rcvWscale,proto3" json:"rcv_wscale,omitempty"` // shift of windows sent, bits
 	RtoUs          uint64                 `protobuf:"varint,10,opt,name=rto_us,json=rtoUs,proto3" json:"rto_us,omitempty"`
 	AtoUs          uint64                 `protobuf:"varint,11,opt,name=ato_us,json=atoUs,proto3" json:"ato_us,omitempty"`
-	SndMss         uint32                 `protobuf:"varint,12,opt,name=snd_mss,json=sndMss,proto3" json:"snd_mss,omitempty"`
-	RcvMss         uint32                 `protobuf:"varint,13,opt,name=rcv_mss,json=rcvMss,proto3" json:"rcv_mss,omitempty"`
-	Advmss         uint32                 `protobuf:"varint,14,opt,name=advmss,proto3" json:"advmss,omitempty"`
-	Pmtu           uint32                 `protobuf:"varint,15,opt,name=pmtu,proto3" json:"pmtu,omitempty"`
-	Unacked        uint32                 `protobuf:"varint,16,opt,name=unacked,proto3" json:"unacked,omitempty"` // segments
-	Sacked         uint32                 `protobuf:"varint,17,opt,name=sacked,proto3" json:"sacked,omitempty"`
-	Lost           uint32                 `protobuf:"varint,18,opt,name=lost,proto3" json:"lost,omitempty"`
-	Retrans        uint32                 `protobuf:"varint,19,opt,name=retrans,proto3" json:"retrans,omitempty"`          // segments retransmitted and not acknowledged
-	RttUs          uint64                 `protobuf:"varint,20,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"` // smoothed
+	SndMss         uint32                 `protobuf:"varint,12,opt,name=snd_mss,json=sndMss,proto3" json:"snd_mss,omitempty"` // bytes
+	RcvMss         uint32                 `protobuf:"varint,13,opt,name=rcv_mss,json=rcvMss,proto3" json:"rcv_mss,omitempty"` // bytes, estimated from what arrives
+	Advmss         uint32                 `protobuf:"varint,14,opt,name=advmss,proto3" json:"advmss,omitempty"`               // MSS announced, bytes
+	Pmtu           uint32                 `protobuf:"varint,15,opt,name=pmtu,proto3" json:"pmtu,omitempty"`                   // path MTU, bytes
+	Unacked        uint32                 `protobuf:"varint,16,opt,name=unacked,proto3" json:"unacked,omitempty"`             // segments
+	Sacked         uint32                 `protobuf:"varint,17,opt,name=sacked,proto3" json:"sacked,omitempty"`               // segments selectively acknowledged
+	Lost           uint32                 `protobuf:"varint,18,opt,name=lost,proto3" json:"lost,omitempty"`                   // segments taken for lost
+	Retrans        uint32                 `protobuf:"varint,19,opt,name=retrans,proto3" json:"retrans,omitempty"`             // segments retransmitted and not acknowledged
+	RttUs          uint64                 `protobuf:"varint,20,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`    // smoothed
 	RttvarUs       uint64                 `protobuf:"varint,21,opt,name=rttvar_us,json=rttvarUs,proto3" json:"rttvar_us,omitempty"`
 	MinRttUs       uint64                 `protobuf:"varint,22,opt,name=min_rtt_us,json=minRttUs,proto3" json:"min_rtt_us,omitempty"`
-	SndCwnd        uint32                 `protobuf:"varint,23,opt,name=snd_cwnd,json=sndCwnd,proto3" json:"snd_cwnd,omitempty"`             // segments
-	SndSsthresh    uint32                 `protobuf:"varint,24,opt,name=snd_ssthresh,json=sndSsthresh,proto3" json:"snd_ssthresh,omitempty"` // segments; 2147483647: not set
-	SndWnd         uint64                 `protobuf:"varint,25,opt,name=snd_wnd,json=sndWnd,proto3" json:"snd_wnd,omitempty"`                // bytes
-	RcvWnd         uint64                 `protobuf:"varint,26,opt,name=rcv_wnd,json=rcvWnd,proto3" json:"rcv_wnd,omitempty"`                // bytes
-	RcvSpace       uint64                 `protobuf:"varint,27,opt,name=rcv_space,json=rcvSpace,proto3" json:"rcv_space,omitempty"`
-	TotalRetrans   uint32                 `protobuf:"varint,28,opt,name=total_retrans,json=totalRetrans,proto3" json:"total_retrans,omitempty"`
-	BytesSent      uint64                 `protobuf:"varint,29,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`
-	BytesAcked     uint64                 `protobuf:"varint,30,opt,name=bytes_acked,json=bytesAcked,proto3" json:"bytes_acked,omitempty"`
-	BytesReceived  uint64                 `protobuf:"varint,31,opt,name=bytes_received,json=bytesReceived,proto3" json:"bytes_received,omitempty"`
-	BytesRetrans   uint64                 `protobuf:"varint,32,opt,name=bytes_retrans,json=bytesRetrans,proto3" json:"bytes_retrans,omitempty"`
-	SegsOut        uint32                 `protobuf:"varint,33,opt,name=segs_out,json=segsOut,proto3" json:"segs_out,omitempty"`
-	SegsIn         uint32                 `protobuf:"varint,34,opt,name=segs_in,json=segsIn,proto3" json:"segs_in,omitempty"`
-	DataSegsOut    uint32                 `protobuf:"varint,35,opt,name=data_segs_out,json=dataSegsOut,proto3" json:"data_segs_out,omitempty"`
-	DataSegsIn     uint32                 `protobuf:"varint,36,opt,name=data_segs_in,json=dataSegsIn,proto3" json:"data_segs_in,omitempty"`
-	DeliveryRate   uint64                 `protobuf:"varint,37,opt,name=delivery_rate,json=deliveryRate,proto3" json:"delivery_rate,omitempty"` // bytes a second
-	PacingRate     uint64                 `protobuf:"varint,38,opt,name=pacing_rate,json=pacingRate,proto3" json:"pacing_rate,omitempty"`       // bytes a second
+	SndCwnd        uint32                 `protobuf:"varint,23,opt,name=snd_cwnd,json=sndCwnd,proto3" json:"snd_cwnd,omitempty"`                   // segments
+	SndSsthresh    uint32                 `protobuf:"varint,24,opt,name=snd_ssthresh,json=sndSsthresh,proto3" json:"snd_ssthresh,omitempty"`       // segments; 2147483647: not set
+	SndWnd         uint64                 `protobuf:"varint,25,opt,name=snd_wnd,json=sndWnd,proto3" json:"snd_wnd,omitempty"`                      // bytes
+	RcvWnd         uint64                 `protobuf:"varint,26,opt,name=rcv_wnd,json=rcvWnd,proto3" json:"rcv_wnd,omitempty"`                      // bytes
+	RcvSpace       uint64                 `protobuf:"varint,27,opt,name=rcv_space,json=rcvSpace,proto3" json:"rcv_space,omitempty"`                // bytes
+	TotalRetrans   uint32                 `protobuf:"varint,28,opt,name=total_retrans,json=totalRetrans,proto3" json:"total_retrans,omitempty"`    // segments, over the whole connection
+	BytesSent      uint64                 `protobuf:"varint,29,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`             // payload bytes, retransmissions included
+	BytesAcked     uint64                 `protobuf:"varint,30,opt,name=bytes_acked,json=bytesAcked,proto3" json:"bytes_acked,omitempty"`          // payload bytes
+	BytesReceived  uint64                 `protobuf:"varint,31,opt,name=bytes_received,json=bytesReceived,proto3" json:"bytes_received,omitempty"` // payload bytes
+	BytesRetrans   uint64                 `protobuf:"varint,32,opt,name=bytes_retrans,json=bytesRetrans,proto3" json:"bytes_retrans,omitempty"`    // payload bytes
+	SegsOut        uint32                 `protobuf:"varint,33,opt,name=segs_out,json=segsOut,proto3" json:"segs_out,omitempty"`                   // segments sent
+	SegsIn         uint32                 `protobuf:"varint,34,opt,name=segs_in,json=segsIn,proto3" json:"segs_in,omitempty"`                      // segments received
+	DataSegsOut    uint32                 `protobuf:"varint,35,opt,name=data_segs_out,json=dataSegsOut,proto3" json:"data_segs_out,omitempty"`     // segments sent with payload
+	DataSegsIn     uint32                 `protobuf:"varint,36,opt,name=data_segs_in,json=dataSegsIn,proto3" json:"data_segs_in,omitempty"`        // segments received with payload
+	DeliveryRate   uint64                 `protobuf:"varint,37,opt,name=delivery_rate,json=deliveryRate,proto3" json:"delivery_rate,omitempty"`    // bytes a second
+	PacingRate     uint64                 `protobuf:"varint,38,opt,name=pacing_rate,json=pacingRate,proto3" json:"pacing_rate,omitempty"`          // bytes a second
 	NotsentBytes   uint64                 `protobuf:"varint,39,opt,name=notsent_bytes,json=notsentBytes,proto3" json:"notsent_bytes,omitempty"`
 	LastDataSentMs uint64                 `protobuf:"varint,40,opt,name=last_data_sent_ms,json=lastDataSentMs,proto3" json:"last_data_sent_ms,omitempty"`
 	LastDataRecvMs uint64                 `protobuf:"varint,41,opt,name=last_data_recv_ms,json=lastDataRecvMs,proto3" json:"last_data_recv_ms,omitempty"`
@@ -1455,15 +1455,15 @@ func (x *TcpInfo) GetLastAckRecvMs() uint64 {
 // LabProgress is where a lab's clock stands and how it keeps up.
 type LabProgress struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
-	NowNs          int64                  `protobuf:"varint,1,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"`    // lab time
-	Events         uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`               // run so far
-	LagNs          int64                  `protobuf:"varint,3,opt,name=lag_ns,json=lagNs,proto3" json:"lag_ns,omitempty"`    // how far a lab on the real clock is behind now
-	SlipNs         int64                  `protobuf:"varint,4,opt,name=slip_ns,json=slipNs,proto3" json:"slip_ns,omitempty"` // how much of its lag it has given up catching up on
-	JournalEntries uint64                 `protobuf:"varint,5,opt,name=journal_entries,json=journalEntries,proto3" json:"journal_entries,omitempty"`
-	Records        uint64                 `protobuf:"varint,6,opt,name=records,proto3" json:"records,omitempty"` // trace records made so far
-	Error          string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`      // what ended the lab; empty while it lives
-	Ended          bool                   `protobuf:"varint,8,opt,name=ended,proto3" json:"ended,omitempty"`     // a run is over
-	Partial        bool                   `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"` // a run was interrupted
+	NowNs          int64                  `protobuf:"varint,1,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"`                            // lab time
+	Events         uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`                                       // run so far
+	LagNs          int64                  `protobuf:"varint,3,opt,name=lag_ns,json=lagNs,proto3" json:"lag_ns,omitempty"`                            // how far a lab on the real clock is behind now
+	SlipNs         int64                  `protobuf:"varint,4,opt,name=slip_ns,json=slipNs,proto3" json:"slip_ns,omitempty"`                         // how much of its lag it has given up catching up on
+	JournalEntries uint64                 `protobuf:"varint,5,opt,name=journal_entries,json=journalEntries,proto3" json:"journal_entries,omitempty"` // inputs journaled so far
+	Records        uint64                 `protobuf:"varint,6,opt,name=records,proto3" json:"records,omitempty"`                                     // trace records made so far
+	Error          string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                                          // what ended the lab; empty while it lives
+	Ended          bool                   `protobuf:"varint,8,opt,name=ended,proto3" json:"ended,omitempty"`                                         // a run is over
+	Partial        bool                   `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`                                     // a run was interrupted
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1565,12 +1565,12 @@ func (x *LabProgress) GetPartial() bool {
 type PacketHop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TNs           int64                  `protobuf:"varint,1,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Interface     string                 `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"`
-	Out           bool                   `protobuf:"varint,4,opt,name=out,proto3" json:"out,omitempty"`       // sent by the node; else received
-	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`      // the frame from its Ethernet header on, at least all headers
-	Length        uint32                 `protobuf:"varint,6,opt,name=length,proto3" json:"length,omitempty"` // whole length on the wire, bytes
-	State         string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`    // the connection's state at a sending or receiving end; empty at routers
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`           // name
+	Interface     string                 `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"` // name
+	Out           bool                   `protobuf:"varint,4,opt,name=out,proto3" json:"out,omitempty"`            // sent by the node; else received
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`           // the frame from its Ethernet header on, at least all headers
+	Length        uint32                 `protobuf:"varint,6,opt,name=length,proto3" json:"length,omitempty"`      // whole length on the wire, bytes
+	State         string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`         // the connection's state at a sending or receiving end; empty at routers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -30,7 +30,7 @@ const (
 // TraceService reads what labs and runs recorded.
 type TraceServiceClient interface {
 	// ReadRecords streams raw trace records, 64 bytes each, as in events.bin, in the order of (t, node, eseq), up to those
-	// made so far.
+	// made so far. Those of an ended run lie in its directory instead.
 	ReadRecords(ctx context.Context, in *ReadRecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRecordsResponse], error)
 	// GetPacket tells how a packet looked on each interface it crossed.
 	GetPacket(ctx context.Context, in *GetPacketRequest, opts ...grpc.CallOption) (*GetPacketResponse, error)
@@ -80,7 +80,7 @@ func (c *traceServiceClient) GetPacket(ctx context.Context, in *GetPacketRequest
 // TraceService reads what labs and runs recorded.
 type TraceServiceServer interface {
 	// ReadRecords streams raw trace records, 64 bytes each, as in events.bin, in the order of (t, node, eseq), up to those
-	// made so far.
+	// made so far. Those of an ended run lie in its directory instead.
 	ReadRecords(*ReadRecordsRequest, grpc.ServerStreamingServer[ReadRecordsResponse]) error
 	// GetPacket tells how a packet looked on each interface it crossed.
 	GetPacket(context.Context, *GetPacketRequest) (*GetPacketResponse, error)

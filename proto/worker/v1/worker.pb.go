@@ -165,7 +165,7 @@ func (x *MissingBlobsResponse) GetSha256() []string {
 type PutBlobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sha256        string                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"` // in the first message
-	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`     // the next bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,8 +252,8 @@ func (*PutBlobResponse) Descriptor() ([]byte, []int) {
 
 type StartLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment, from 1
 	Spec          *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
 	Mode          Mode                   `protobuf:"varint,4,opt,name=mode,proto3,enum=worker.v1.Mode" json:"mode,omitempty"`
 	Journal       []*v1.JournalEntry     `protobuf:"bytes,5,rep,name=journal,proto3" json:"journal,omitempty"`                             // by index; a run's inputs at their `at`
@@ -404,8 +404,8 @@ func (*StartLabResponse) Descriptor() ([]byte, []int) {
 
 type StopLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`              // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`                          // of its assignment
 	KeepFiles     bool                   `protobuf:"varint,3,opt,name=keep_files,json=keepFiles,proto3" json:"keep_files,omitempty"` // else the run directory is removed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -500,8 +500,8 @@ func (*StopLabResponse) Descriptor() ([]byte, []int) {
 
 type StampInputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment
 	Input         *v1.Input              `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -560,7 +560,7 @@ func (x *StampInputRequest) GetInput() *v1.Input {
 
 type StampInputResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // in the journal
 	TNs           int64                  `protobuf:"varint,2,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"`
 	Input         *v1.Input              `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"` // as it is to be journaled: the id filled in
 	unknownFields protoimpl.UnknownFields
@@ -620,8 +620,8 @@ func (x *StampInputResponse) GetInput() *v1.Input {
 
 type CommitInputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment
 	Entry         *v1.JournalEntry       `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -716,9 +716,9 @@ func (*CommitInputResponse) Descriptor() ([]byte, []int) {
 
 type AbandonInputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`             // of the stamped input
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -849,9 +849,9 @@ func (*ListLabsRequest) Descriptor() ([]byte, []int) {
 // HeldLab is a lab that a worker runs, or of which it holds files.
 type HeldLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`     // under which it was started last; 0: not known, only files are left
-	Running       bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"` // built in this process; it may have ended
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it was started last; 0: not known, only files are left
+	Running       bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`         // built in this process; it may have ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -953,7 +953,7 @@ func (x *ListLabsResponse) GetLabs() []*HeldLab {
 
 type GetLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1081,7 +1081,7 @@ func (x *GetLabResponse) GetFaults() []*v1.FaultStatus {
 
 type WatchLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                 // standing lab or run
 	IntervalMs    int64                  `protobuf:"varint,2,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // wall time between messages at the least; 0: 100
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1193,8 +1193,8 @@ func (x *WatchLabResponse) GetExecs() []*v1.ExecStatus {
 
 type ListConnsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"` // empty: all
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`                // empty: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1289,8 +1289,8 @@ func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
 
 type ReadTraceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Conn          string                 `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"` // only this connection's records; empty: all
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Conn          string                 `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"`                // only this connection's records; empty: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1401,8 +1401,8 @@ func (x *ReadTraceResponse) GetDirectionNames() []string {
 
 type ReadPacketRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Packet        string                 `protobuf:"bytes,2,opt,name=packet,proto3" json:"packet,omitempty"` // "client:1042"
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Packet        string                 `protobuf:"bytes,2,opt,name=packet,proto3" json:"packet,omitempty"`            // "client:1042"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1497,7 +1497,7 @@ func (x *ReadPacketResponse) GetHops() []*v1.PacketHop {
 
 type ListRunFilesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1638,8 +1638,8 @@ func (x *ListRunFilesResponse) GetFiles() []*RunFile {
 
 type ReadRunFileRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`                // as listed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1690,7 +1690,7 @@ func (x *ReadRunFileRequest) GetPath() string {
 
 type ReadRunFileResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"` // the next bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1734,8 +1734,8 @@ func (x *ReadRunFileResponse) GetData() []byte {
 
 type ReadSavedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`
-	Transfer      string                 `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"` // id
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Transfer      string                 `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"`        // id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1786,7 +1786,7 @@ func (x *ReadSavedRequest) GetTransfer() string {
 
 type ReadSavedResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"` // the next bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
