@@ -10,8 +10,13 @@ import (
 	"labd.dev/tcpstack"
 )
 
-// maxStatusRoutes bounds a node's list of routes in its status: a lab of 100,000 links has as many networks.
-const maxStatusRoutes = 4096
+// Bounds of the lists of routes in the status of nodes: in a large lab each node has a route to every network, and the
+// lists of all nodes together must fit a message.
+const (
+	maxStatusRoutes = 1000   // of a node
+	maxLabRoutes    = 20_000 // of all nodes: 1 MB
+	minStatusRoutes = 16     // of a node, in the largest lab
+)
 
 // Status tells how the node stands.
 func (n *Node) Status() *labv1.NodeStatus {
@@ -65,8 +70,12 @@ func (n *Node) routeStatus() []*labv1.RouteStatus {
 			out = append(out, &labv1.RouteStatus{Destination: r.GetDestination(), Via: r.GetVia(), Interface: p.Plan.Name, Origin: "static"})
 		}
 	}
+	bound := max(min(maxStatusRoutes, maxLabRoutes/len(n.net.nodes)), minStatusRoutes)
 	rs := n.net.routes[n.net.loopOf(n.index)]
 	for i := range n.net.cfg.Plan.Links {
+		if len(out) >= bound {
+			break
+		}
 		if own[int32(i)] {
 			continue
 		}
@@ -77,9 +86,6 @@ func (n *Node) routeStatus() []*labv1.RouteStatus {
 				Destination: n.net.cfg.Plan.Links[i].Subnet.String(), Via: n.net.peer(p.Plan).Prefix.Addr().String(),
 				Interface: p.Plan.Name, Origin: "automatic",
 			})
-			if len(out) >= maxStatusRoutes {
-				return out
-			}
 		}
 	}
 	return out

@@ -24,26 +24,43 @@ type hop struct {
 	header [sim.HeaderRoom]byte
 }
 
+// hopBlock is how many hops a ring grows by: 13 KB, so that a quiet interface costs little and growth copies nothing.
+const hopBlock = minHopsPerPort
+
 // hopRing holds an interface's newest frames.
 type hopRing struct {
-	hops []hop
-	next int
-	max  int
+	blocks []*[hopBlock]hop
+	n      int // hops held
+	next   int // the oldest, once the ring is full
+	max    int // a multiple of hopBlock
 }
 
 func newHopRing(ports int) hopRing {
-	return hopRing{max: min(max(hopsPerLab/max(ports, 1), minHopsPerPort), maxHopsPerPort)}
+	n := min(max(hopsPerLab/max(ports, 1), minHopsPerPort), maxHopsPerPort)
+	return hopRing{max: n / hopBlock * hopBlock}
+}
+
+// at is the i-th oldest hop.
+func (r *hopRing) at(i int) *hop {
+	i = (r.next + i) % r.n
+	return &r.blocks[i/hopBlock][i%hopBlock]
 }
 
 func (r *hopRing) add(t sim.Time, out bool, f *sim.Frame, state string) {
-	var h *hop
-	if len(r.hops) < r.max {
-		r.hops = append(r.hops, hop{})
-		h = &r.hops[len(r.hops)-1]
-	} else {
-		h = &r.hops[r.next]
-		r.next = (r.next + 1) % r.max
+	if r.n < r.max {
+		if r.n%hopBlock == 0 {
+			r.blocks = append(r.blocks, new([hopBlock]hop))
+		}
+		r.n++
+		r.set(r.n-1, t, out, f, state)
+		return
 	}
+	r.set(r.next, t, out, f, state)
+	r.next = (r.next + 1) % r.max
+}
+
+func (r *hopRing) set(i int, t sim.Time, out bool, f *sim.Frame, state string) {
+	h := &r.blocks[i/hopBlock][i%hopBlock]
 	h.t, h.pkt, h.length, h.state, h.out = t, f.Pkt, uint32(f.Len()), state, out
 	h.n = uint8(copy(h.header[:], f.Header()))
 }

@@ -191,8 +191,8 @@ func (t *taps) find(pkt sim.PacketID) []*labv1.PacketHop {
 	for i := range t.ports {
 		for j := range t.ports[i] {
 			r := &t.ports[i][j].ring
-			for k := range r.hops {
-				h := &r.hops[(r.next+k)%len(r.hops)]
+			for k := range r.n {
+				h := r.at(k)
 				if h.pkt != pkt {
 					continue
 				}
