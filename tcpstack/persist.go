@@ -13,14 +13,17 @@ import (
 // armPersist starts the timer when data waits, nothing is in flight and so no ACK will come by itself. It is also the
 // override timeout of the sender's silly window avoidance (RFC 9293 3.8.6.2.1).
 func (c *Conn) armPersist() {
-	if c.timerAt == sim.Never && c.sndNxt == c.sndUna && c.unsent() > 0 {
+	if c.timerAt == sim.Never && c.sndNxt == c.sndUna && c.waiting() {
 		c.setRetransTimer(TimerPersist, c.probeInterval())
 	}
 }
 
+// waiting says whether there is data or a FIN that was never sent.
+func (c *Conn) waiting() bool { return c.unsent() > 0 || c.finQueued && !c.finSent }
+
 // persistTimeout probes the window.
 func (c *Conn) persistTimeout() {
-	if c.unsent() == 0 || c.sndNxt != c.sndUna {
+	if !c.waiting() || c.sndNxt != c.sndUna {
 		c.transmit()
 		return
 	}
@@ -33,8 +36,9 @@ func (c *Conn) persistTimeout() {
 	}
 	c.probesOut++
 	c.backoff = min(c.backoff+1, maxBackoff)
-	if usable := int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt); usable > 0 {
-		c.sendData(min(int(usable), c.unsent(), int(c.sndMSS)), SendZWP)
+	if usable := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)); usable > 0 && c.unsent() > 0 {
+		n := min(usable, c.unsent(), int(c.sndMSS), c.snd.contiguous(c.sndNxt))
+		c.sendData(n, c.finFits(n), SendZWP)
 		return
 	}
 	// As Linux does (tcp_xmit_probe_skb) the probe is an old sequence number without data: it is not acceptable, so the

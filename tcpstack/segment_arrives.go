@@ -207,7 +207,7 @@ func (c *Conn) checkSequence(g *segment) bool {
 	if !c.acceptable(g) {
 		if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.seq == c.irs && !g.has(wire.FlagRST) {
 			// The peer repeats its SYN: our SYN,ACK was lost (Linux: tcp_check_req).
-			c.sendSYN(SendRTORtx)
+			c.sendSYN(SendSYN)
 			return false
 		}
 		// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set,

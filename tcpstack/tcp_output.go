@@ -53,7 +53,7 @@ func (c *Conn) transmit() {
 	sent, blocked := false, false
 	for {
 		n := c.nextLen()
-		fin := c.finQueued && !c.finSent && c.sndNxt+seqNum(n) == c.sndEnd
+		fin := c.finFits(n)
 		if n == 0 && !fin {
 			break
 		}
@@ -61,7 +61,7 @@ func (c *Conn) transmit() {
 			blocked = true
 			break
 		}
-		c.sendData(n, SendData)
+		c.sendData(n, fin, SendData)
 		sent = true
 	}
 	if sent || blocked {
@@ -108,8 +108,14 @@ func (c *Conn) nextLen() int {
 	return min(n, mss, c.snd.contiguous(c.sndNxt))
 }
 
-// sendData sends n bytes of new data, with the FIN if it follows them.
-func (c *Conn) sendData(n int, why SendReason) {
+// finFits says whether the FIN may follow n bytes of new data: it takes a sequence number of the peer's window.
+func (c *Conn) finFits(n int) bool {
+	next := c.sndNxt + seqNum(n)
+	return c.finQueued && !c.finSent && next == c.sndEnd && next.less(c.sndUna+seqNum(c.sndWnd))
+}
+
+// sendData sends n bytes of new data, with or without the FIN.
+func (c *Conn) sendData(n int, fin bool, why SendReason) {
 	flags := wire.FlagACK
 	x := txSeg{seq: c.sndNxt, length: uint16(n), tx: 1, sentAt: c.stack.loop.Now()}
 	next := c.sndNxt + seqNum(n)
@@ -117,7 +123,7 @@ func (c *Conn) sendData(n int, why SendReason) {
 		// RFC 9293 3.9.1.2: "When the last segment of the data ... a PSH bit MUST be set (MUST-61)".
 		flags |= wire.FlagPSH
 	}
-	if c.finQueued && next == c.sndEnd && why != SendZWP {
+	if fin {
 		flags |= wire.FlagFIN
 		x.flags |= txFIN
 		c.finSent = true
