@@ -54,6 +54,10 @@ func (c *Conn) arm() {
 
 // Fire runs the deadlines that have come.
 func (c *Conn) Fire(now sim.Time) {
+	if c.gone() { // all was read that Closed had waited for
+		c.farewell()
+		return
+	}
 	if c.delackAt <= now {
 		c.delackAt = sim.Never
 		c.recordTimerFired(TimerDelACK)
