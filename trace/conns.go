@@ -72,12 +72,12 @@ func (c *Conn) add(e *Event) {
 	case "tcp:segment_received":
 		// What came once is counted by its place in the stream: retransmitted bytes count once.
 		if off, ok := e.Get("off"); ok && e.number("len") > 0 {
-			start, _ := off.(uint64)
+			start, _ := off.(int64)
 			to := &c.BytesReceived
 			if !initiator {
 				to = &c.BytesSent
 			}
-			*to = max(*to, start+e.number("len"))
+			*to = max(*to, uint64(max(start+int64(e.number("len")), 0)))
 		}
 	case "tcp:connection_closed":
 		if initiator {

@@ -66,9 +66,9 @@ func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
 			seqBase, ackBase = ackBase, seqBase
 		}
 		if r.Flags&flagSYN == 0 {
-			f = append(f, Field{"off", long(w[5]>>24, w[0]-seqBase)})
+			f = append(f, Field{"off", streamOffset(w[5]>>24, w[0]-seqBase)})
 			if r.Flags&flagACK != 0 {
-				f = append(f, Field{"ack_off", long(w[5]>>16&0xff, w[1]-ackBase)})
+				f = append(f, Field{"ack_off", streamOffset(w[5]>>16&0xff, w[1]-ackBase)})
 			}
 		}
 	}
@@ -79,6 +79,10 @@ func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
 	}
 	return append(f, Field{"state", tcpstack.State(r.Aux).String()})
 }
+
+// streamOffset joins the 40 bits of an offset that a record keeps. A segment of an earlier incarnation may lie before the
+// stream's first byte: its offset is negative.
+func streamOffset(hi, lo uint32) int64 { return int64(uint64(hi)<<56|uint64(lo)<<24) >> 24 }
 
 // Bits of the first word that continues a segment's record, below MSS<<16 | window shift<<8 | SACK blocks<<4.
 const (
