@@ -138,7 +138,8 @@ func (r *transferReceiver) came(b []byte) {
 	}
 	now, n := r.env.Loop.Now(), r.check.n
 	switch {
-	case r.complete:
+	case n > r.check.want.size:
+		r.complete = true
 		r.failed(fmt.Sprintf("%d bytes came, %d were announced", n, r.check.want.size))
 	case r.check.complete():
 		r.completed()

@@ -26,6 +26,7 @@ type transferSender struct {
 	replied bool // the whole reply has been read
 	eof     bool // the peer has sent its FIN
 	closing bool // hold is over, or runs: how to close is decided
+	broken  bool // a failure has been reported
 	ended   bool
 }
 
@@ -234,7 +235,12 @@ func (a *transferSender) Closed(c *tcpstack.Conn, err error) {
 	a.Stop()
 }
 
+// failed reports the first failure; what follows from it is none of its own.
 func (a *transferSender) failed(err error) {
+	if a.broken {
+		return
+	}
+	a.broken = true
 	a.env.Report.Transfer(a.spec.GetId(), func(s *labv1.TransferStatus) { fail(s, reason(err)) })
 }
 
