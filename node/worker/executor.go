@@ -80,7 +80,13 @@ func (x *executor) window(limit sim.Time) error {
 	} else if err = x.parallel(end); err != nil {
 		return err
 	}
-	return guard(func() error { x.net.Ship(end); return nil })
+	return x.ship()
+}
+
+// ship hands over the frames that have left over the cut: at the end of a window, and after inputs, which may send too.
+// Until then no window may open, for nothing else tells when those frames arrive.
+func (x *executor) ship() error {
+	return guard(func() error { x.net.Ship(x.now()); return nil })
 }
 
 func (x *executor) parallel(end sim.Time) error {

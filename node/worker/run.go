@@ -162,7 +162,7 @@ func (l *lab) applyAt(t sim.Time) error {
 			return nil
 		}
 	}
-	return nil
+	return l.x.ship()
 }
 
 // limit is how far a window that begins at a time may go: not past an input, nor what the clock allows, nor where the
