@@ -121,6 +121,8 @@ func (x *Experiment) settings(d *schema.Decoder, draft *draft) {
 // inputs checks workload and faults against the lab. Faults come first, so that one of the same instant is in force when
 // the workload begins.
 func (x *Experiment) inputs(d *schema.Decoder, draft *draft) {
+	// Rules about values that could not be read would only be noise.
+	readable := d.Err() == nil
 	ids := map[string]bool{}
 	for _, list := range []struct {
 		field string
@@ -137,8 +139,10 @@ func (x *Experiment) inputs(d *schema.Decoder, draft *draft) {
 			if in.Input == nil || len(x.Spec.Nodes) == 0 {
 				continue
 			}
-			for _, v := range validate.Input(x.Spec, in.Input) {
-				d.Refuse(d.Place(at+".input."+v.Path), v.Message, v.Suggestion)
+			if readable {
+				for _, v := range validate.Input(x.Spec, in.Input) {
+					d.Refuse(d.Place(at+".input."+v.Path), v.Message, v.Suggestion)
+				}
 			}
 			if id := inputID(in.Input); id != "" {
 				key := list.field + id

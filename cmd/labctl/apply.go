@@ -75,7 +75,11 @@ func (o *applyOptions) print(name string, r *labv1.ApplyLabResponse) error {
 		l.Add(r, name, output.EnumText(r.Outcome), fmt.Sprint(len(r.Differences)))
 		return o.format.WriteOne(o.out, l)
 	}
-	for _, d := range r.Differences {
+	differences := r.Differences
+	if r.Outcome == labv1.ApplyLabResponse_OUTCOME_CREATED {
+		differences = nil // from nothing: that is the file itself
+	}
+	for _, d := range differences {
 		switch d.Change {
 		case labv1.Difference_CHANGE_ADDED:
 			fmt.Fprintf(o.out, "+ %s: %s\n", d.Path, d.NewValue)

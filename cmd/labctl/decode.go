@@ -18,7 +18,7 @@ func newDecodeCommand(a *app) *cobra.Command {
 		Use:   "decode PKT",
 		Short: "Draw a packet's headers field by field, and what each hop changed",
 		Example: `  labctl decode client:1042
-  labctl decode client:5 --run labd-runs/encapsulation-1`,
+  labctl decode client:4 --run labd-runs/encapsulation-1`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			hops, err := a.packet(cmd.Context(), dir, args[0])
