@@ -112,9 +112,6 @@ func (a *httpGet) Drained(c *tcpstack.Conn)  {}
 func (a *httpGet) Readable(c *tcpstack.Conn) { a.reader.step() }
 
 func (a *httpGet) came(b []byte) {
-	if a.over {
-		return
-	}
 	known := a.parser.known
 	err := a.parser.write(b)
 	if !known && a.parser.known {
@@ -139,14 +136,10 @@ func (a *httpGet) body(b []byte) {
 }
 
 // closed: the server has sent its FIN.
-func (a *httpGet) closed() {
-	if !a.over {
-		a.finish(a.parser.end())
-	}
-	a.env.closeConn(a.conn)
-}
+func (a *httpGet) closed() { a.finish(a.parser.end()) }
 
-// finish tells the outcome and closes this side. A status other than 2xx is a failure, in the server's words.
+// finish tells the outcome and closes: nothing more is asked, and a server that went on sending would be reset. A status
+// other than 2xx is a failure, in the server's words.
 func (a *httpGet) finish(err error) {
 	a.over = true
 	if err == nil && a.parser.status/100 != 2 {
@@ -163,10 +156,8 @@ func (a *httpGet) finish(err error) {
 		s.Sha256, s.Match = sum, match
 		settle(s, labv1.TransferState_TRANSFER_STATE_DONE)
 	})
-	if s := a.conn.State(); s == tcpstack.StateEstablished || s == tcpstack.StateCloseWait {
-		a.env.record(KindShutdown, a.conn, 0, 0, 0)
-		a.conn.CloseWrite()
-	}
+	a.reader.stop()
+	a.env.closeConn(a.conn)
 }
 
 func (a *httpGet) Closed(c *tcpstack.Conn, err error) {

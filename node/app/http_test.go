@@ -200,6 +200,20 @@ func TestHTTPGetFromStrangeServers(t *testing.T) {
 	}
 }
 
+// RFC 9112 9.3: a server may keep its side open; the client ends all the same.
+func TestHTTPGetFromAServerThatStaysConnected(t *testing.T) {
+	l := newLab(t, link.Config{})
+	_, err := l.server.stack.Listen(any4(80), tcpstack.TCPConfig{}, func(*tcpstack.Conn) tcpstack.ConnHandler {
+		return &rawConn{send: []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")}
+	})
+	l.must(err)
+	a := l.client.start(getInput(&labv1.HttpGet{Id: "g1", From: "client", Url: "http://server/"}))
+	l.finish(a, 100*sim.Second)
+	if s := l.transfer("g1"); s.State != labv1.TransferState_TRANSFER_STATE_DONE || s.Bytes != 5 || s.DurationNs > int64(sim.Second) {
+		t.Errorf("status %v", s)
+	}
+}
+
 // The server resets in the middle of its response.
 func TestHTTPGetReset(t *testing.T) {
 	l := newLab(t, quick)

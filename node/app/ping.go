@@ -39,7 +39,8 @@ type ping struct {
 	timer    sim.Timer
 	start    sim.Time
 	sentAt   []sim.Time // by sequence number, from 1
-	answered []bool
+	answered []bool     // or failed
+	open     int        // requests without an answer
 	replies  int
 	dups     int
 	errors   int
@@ -121,6 +122,7 @@ func (p *ping) Fire(now sim.Time) {
 		return
 	}
 	p.sentAt, p.answered = append(p.sentAt, now), append(p.answered, false)
+	p.open++
 	seq := len(p.sentAt)
 	wait := p.interval
 	if seq == p.count {
@@ -171,16 +173,13 @@ func (p *ping) event(e tcpstack.EchoEvent) {
 
 // settled notes that a request has its answer; when the last one has, nothing is waited for.
 func (p *ping) settled(seq int) {
-	p.answered[seq-1] = true
-	if len(p.sentAt) < p.count {
-		return
+	if !p.answered[seq-1] {
+		p.answered[seq-1] = true
+		p.open--
 	}
-	for _, a := range p.answered {
-		if !a {
-			return
-		}
+	if p.open == 0 && len(p.sentAt) == p.count {
+		p.finish()
 	}
-	p.finish()
 }
 
 func (p *ping) account(rtt sim.Time) {
