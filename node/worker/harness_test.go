@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -42,13 +41,8 @@ func (b *bench) finish() {
 	}
 	for _, l := range b.labs {
 		<-l.done
-		if _, panicked := errors.AsType[*panicError](l.err); panicked {
-			continue
-		}
-		for i, loop := range l.x.loops {
-			if f, c, next := loop.LiveFrames(), loop.LiveChunks(), loop.Next(); f != 0 || c != 0 || next != sim.Never {
-				b.t.Errorf("lab %s, loop %d: %d frames, %d chunks, next event at %v", l.id, i, f, c, next)
-			}
+		if l.leak != nil {
+			b.t.Errorf("lab %s: %v", l.id, l.leak)
 		}
 	}
 }

@@ -48,6 +48,7 @@ type lab struct {
 	ended      bool
 	partial    bool
 	err        error
+	leak       error // what it still held when it had let everything go
 	endedAt    sim.Time
 
 	calls chan func()

@@ -135,7 +135,7 @@ func (l *lab) finishRun(at sim.Time) error {
 	if err := l.x.window(at); err != nil {
 		return err
 	}
-	if l.req.GetEndNs() == 0 && l.net.Next() != sim.Never && at > maxRunTime {
+	if l.req.GetEndNs() == 0 && l.net.Next() != sim.Never && !l.over() {
 		return fmt.Errorf("the workload has not ended within %v of lab time", maxRunTime.Duration())
 	}
 	l.end(at)

@@ -157,7 +157,7 @@ func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	}
 	l.stop()
 	if keep {
-		return nil
+		return l.leak
 	}
-	return os.RemoveAll(labDir(w.root, id))
+	return errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
 }
