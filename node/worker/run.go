@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -53,6 +54,22 @@ func (l *lab) shutDown() {
 	if err := guard(func() error { l.net.Close(); return nil }); err != nil && l.err == nil {
 		l.err = err
 	}
+	l.leak = l.books()
+}
+
+// books says what a lab that has let everything go still holds: a frame, a chunk or a timer that nothing owns any more is
+// a fault of ours, which in a standing lab would grow. After a panic nothing can be said.
+func (l *lab) books() error {
+	if _, panicked := errors.AsType[*panicError](l.err); panicked {
+		return nil
+	}
+	var err error
+	for _, loop := range l.x.loops {
+		if f, c, t := loop.LiveFrames(), loop.LiveChunks(), loop.Armed(); f != 0 || c != 0 || t != 0 {
+			err = errors.Join(err, fmt.Errorf("%s leaked %d frames, %d chunks and %d timers", loop.Name(), f, c, t))
+		}
+	}
+	return err
 }
 
 // step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
