@@ -151,9 +151,11 @@ func (c *Controller) leader(ctx context.Context) (*leadership, error) {
 // leaderWait is how long a call waits for this server to lead: longer than a lone server needs to elect itself.
 const leaderWait = 10 * time.Second
 
-// followLeadership opens and closes this server's leadership as Raft gives and takes it.
+// followLeadership opens and closes this server's leadership as Raft gives and takes it. A leadership that cannot be
+// opened is tried again for as long as Raft leaves it here.
 func (c *Controller) followLeadership() {
 	var l *leadership
+	var again <-chan time.Time
 	stop := func() {
 		if l != nil {
 			c.setLead(nil)
@@ -163,22 +165,27 @@ func (c *Controller) followLeadership() {
 	}
 	defer stop()
 	for {
+		leads := false
 		select {
 		case <-c.ctx.Done():
 			return
-		case leads := <-c.node.leaderCh:
-			stop()
-			if !leads {
-				continue
-			}
-			var err error
-			if l, err = c.takeLead(); err != nil {
-				c.log.Error("cannot lead", "error", err)
-				l = nil
-				continue
-			}
-			c.setLead(l)
+		case leads = <-c.node.leaderCh:
+		case <-again:
+			leads = true
 		}
+		stop()
+		again = nil
+		if !leads {
+			continue
+		}
+		opened, err := c.takeLead()
+		if err != nil {
+			c.log.Error("cannot lead", "error", err)
+			again = time.After(retryPause)
+			continue
+		}
+		l = opened
+		c.setLead(l)
 	}
 }
 
@@ -196,25 +203,11 @@ func (c *Controller) takeLead() (*leadership, error) {
 	if err := c.node.raft.Barrier(barrierTimeout).Error(); err != nil {
 		return nil, fmt.Errorf("barrier: %w", err)
 	}
-	l := newLeadership(c)
-	held, err := l.held(c.ctx)
-	if err != nil {
-		return nil, err
-	}
 	c.settleFates()
-	v := c.store.view()
-	for _, lab := range v.labs() {
-		if err := l.adopt(held, lab.GetId(), lab.GetEpoch()); err != nil {
-			return nil, err
-		}
-	}
-	for _, run := range v.runs() {
-		if run.GetEndedUnixNs() != 0 {
-			continue
-		}
-		if err := l.adopt(held, run.GetId(), run.GetEpoch()); err != nil {
-			return nil, err
-		}
+	l := newLeadership(c)
+	if err := l.adoptAll(); err != nil {
+		l.close()
+		return nil, err
 	}
 	l.start()
 	return l, nil

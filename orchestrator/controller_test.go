@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,51 @@ func TestInputIsStampedCommittedApplied(t *testing.T) {
 	}
 }
 
+// Of one request sent twice at once, one input comes.
+func TestSameRequestTwiceAtOnce(t *testing.T) {
+	w := newFakeWorker()
+	s := startServer(t, w, "")
+	s.create("x")
+	answers := make(chan *labv1.CreateTransferResponse, 8)
+	for range cap(answers) {
+		go func() {
+			resp, err := s.transfer("r1")
+			if err != nil {
+				t.Errorf("transfer: %v", err)
+			}
+			answers <- resp
+		}()
+	}
+	first := <-answers
+	for range cap(answers) - 1 {
+		if next := <-answers; !proto.Equal(next, first) {
+			t.Errorf("answers %v and %v", first, next)
+		}
+	}
+	if lab := w.only(t); len(lab.applied) != 1 {
+		t.Fatalf("%d inputs took effect", len(lab.applied))
+	}
+}
+
+// An input that could not be journaled never takes effect, and does not hold the lab up.
+func TestRefusedInputIsAbandoned(t *testing.T) {
+	w := newFakeWorker()
+	s := startServer(t, w, "")
+	s.create("x")
+	lab := w.only(t)
+	w.mu.Lock()
+	lab.next = 5 // the next stamp leaves a gap in the journal
+	w.mu.Unlock()
+	_, err := s.transfer("r1")
+	wantReason(t, err, codes.Internal, "WORKER")
+	if len(lab.applied) != 0 || len(lab.abandoned) != 1 || lab.abandoned[0] != 6 {
+		t.Fatalf("applied %v, abandoned %v", lab.applied, lab.abandoned)
+	}
+	if list, err := s.labs.ListInputs(t.Context(), &labv1.ListInputsRequest{}); err != nil || len(list.GetEntries()) != 0 {
+		t.Fatalf("journal: %v %v", list, err)
+	}
+}
+
 func TestInputThatNamesWhatIsNotThere(t *testing.T) {
 	w := newFakeWorker()
 	s := startServer(t, w, "")
@@ -320,7 +366,7 @@ func runRequest(id string) *labv1.CreateRunRequest {
 	move := func(at int64, id string) *labv1.TimedInput {
 		return &labv1.TimedInput{AtNs: at, Input: &labv1.Input{Kind: &labv1.Input_Transfer{Transfer: &labv1.Transfer{Id: id, From: "a", To: "b", Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: 1}}}}}
 	}
-	return &labv1.CreateRunRequest{RequestId: id, Spec: testSpec("x"), Inputs: []*labv1.TimedInput{move(5, ""), move(3, "t1"), move(5, "")}}
+	return &labv1.CreateRunRequest{RequestId: id, Spec: testSpec("x"), Inputs: []*labv1.TimedInput{move(5, "t2"), move(3, "t1"), move(5, "t3")}}
 }
 
 func TestRun(t *testing.T) {
@@ -408,7 +454,6 @@ func TestBadRuns(t *testing.T) {
 		"negative end":     func(r *labv1.CreateRunRequest) { r.EndNs = -1 },
 		"negative time":    func(r *labv1.CreateRunRequest) { r.Inputs[0].AtNs = -1 },
 		"empty input":      func(r *labv1.CreateRunRequest) { r.Inputs[0].Input = nil },
-		"same id twice":    func(r *labv1.CreateRunRequest) { r.Inputs[0].Input.GetTransfer().Id = "t1" },
 		"manifest no JSON": func(r *labv1.CreateRunRequest) { r.Manifest = []byte("[1]") },
 	} {
 		req := runRequest("r-" + name)
@@ -476,6 +521,57 @@ func (s *server) untilRunning(name string) *labv1.Lab {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("lab %s does not come up: %v", name, got)
 		}
+	}
+}
+
+// The log before a snapshot is not needed to find everything again.
+func TestRestartFromSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, newFakeWorker(), dir)
+	s.create("x")
+	first, err := s.transfer("r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.control.node.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	s.create("after")
+	s.stop()
+
+	s = startServer(t, newFakeWorker(), dir)
+	s.untilRunning("x")
+	s.untilRunning("after")
+	list, err := s.labs.ListInputs(t.Context(), &labv1.ListInputsRequest{Lab: "x"})
+	if err != nil || len(list.GetEntries()) != 1 || list.GetEntries()[0].GetTNs() != first.GetStamp().GetTNs() {
+		t.Fatalf("journal: %v %v", list, err)
+	}
+}
+
+// A worker that does not answer at once keeps nobody from leading for good.
+func TestWorkerThatComesLate(t *testing.T) {
+	w := newFakeWorker()
+	w.deaf = 1
+	startServer(t, w, "").create("x")
+}
+
+// Labs at the worker that the state does not know are what a crash left of deleted ones.
+func TestLeftoversAreRemoved(t *testing.T) {
+	w := newFakeWorker()
+	w.labs["gone.1"] = &fakeLab{start: &workerv1.StartLabRequest{LabId: "gone.1", Epoch: 7}, running: true, changed: make(chan struct{})}
+	s := startServer(t, w, "")
+	s.create("x")
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		w.mu.Lock()
+		_, there := w.labs["gone.1"]
+		w.mu.Unlock()
+		if !there {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it stays")
+		}
+		runtime.Gosched()
 	}
 }
 

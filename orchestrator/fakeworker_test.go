@@ -26,11 +26,11 @@ import (
 type fakeWorker struct {
 	workerv1.UnimplementedWorkerServiceServer
 
-	mu      sync.Mutex
-	labs    map[string]*fakeLab
-	blobs   map[string][]byte
-	refuse  error         // StartLab's answer
-	stamped chan struct{} // if set, StampInput tells here
+	mu     sync.Mutex
+	labs   map[string]*fakeLab
+	blobs  map[string][]byte
+	refuse error // StartLab's answer
+	deaf   int   // so many calls of ListLabs fail
 }
 
 type fakeLab struct {
@@ -181,14 +181,11 @@ func (w *fakeWorker) StampInput(_ context.Context, req *workerv1.StampInputReque
 	if lab.ended {
 		return nil, status.Error(codes.FailedPrecondition, "the run has ended")
 	}
-	if w.stamped != nil {
-		w.stamped <- struct{}{}
-	}
 	lab.next++
 	lab.now += 1000
 	in := proto.CloneOf(req.GetInput())
-	if inputID(in) == "" {
-		setInputID(in, idPrefix(in)+"1")
+	if t := in.GetTransfer(); t != nil && t.GetId() == "" {
+		t.Id = "t1"
 	}
 	return &workerv1.StampInputResponse{Index: lab.next, TNs: lab.now, Input: in}, nil
 }
@@ -223,6 +220,10 @@ func (w *fakeWorker) AbandonInput(_ context.Context, req *workerv1.AbandonInputR
 func (w *fakeWorker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.deaf > 0 {
+		w.deaf--
+		return nil, status.Error(codes.Unavailable, "not yet")
+	}
 	resp := &workerv1.ListLabsResponse{}
 	for id, lab := range w.labs {
 		resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running})

@@ -1,10 +1,6 @@
 package orchestrator
 
-import (
-	"fmt"
-
-	labv1 "labd.dev/proto/lab/v1"
-)
+import labv1 "labd.dev/proto/lab/v1"
 
 // inputID is the id of what an input makes: a transfer, a command or a fault.
 func inputID(in *labv1.Input) string {
@@ -23,68 +19,6 @@ func inputID(in *labv1.Input) string {
 		return k.Fault.GetId()
 	}
 	return ""
-}
-
-func setInputID(in *labv1.Input, id string) {
-	switch k := in.GetKind().(type) {
-	case *labv1.Input_Transfer:
-		k.Transfer.Id = id
-	case *labv1.Input_HttpGet:
-		k.HttpGet.Id = id
-	case *labv1.Input_Udp:
-		k.Udp.Id = id
-	case *labv1.Input_Ping:
-		k.Ping.Id = id
-	case *labv1.Input_Traceroute:
-		k.Traceroute.Id = id
-	case *labv1.Input_Fault:
-		k.Fault.Id = id
-	}
-}
-
-// idPrefix starts the ids that are given to what an input makes; empty if it makes nothing that has an id.
-func idPrefix(in *labv1.Input) string {
-	switch in.GetKind().(type) {
-	case *labv1.Input_Transfer, *labv1.Input_HttpGet, *labv1.Input_Udp:
-		return "t"
-	case *labv1.Input_Ping, *labv1.Input_Traceroute:
-		return "e"
-	case *labv1.Input_Fault:
-		return "f"
-	}
-	return ""
-}
-
-// assignIDs names what the inputs of a run make and was given no name: t1, t2, ... in the order of the journal, leaving
-// out what is taken. Two of one kind with one id are refused.
-func assignIDs(entries []*labv1.JournalEntry) *Refusal {
-	taken := make(map[string]bool)
-	for _, e := range entries {
-		prefix, id := idPrefix(e.GetInput()), inputID(e.GetInput())
-		if id == "" {
-			continue
-		}
-		if taken[prefix+" "+id] {
-			return refuse(labv1.ErrorReason_ERROR_REASON_INVALID, "two inputs have the id %q", id)
-		}
-		taken[prefix+" "+id] = true
-	}
-	next := map[string]int{}
-	for _, e := range entries {
-		prefix := idPrefix(e.GetInput())
-		if prefix == "" || inputID(e.GetInput()) != "" {
-			continue
-		}
-		for {
-			next[prefix]++
-			id := fmt.Sprintf("%s%d", prefix, next[prefix])
-			if !taken[prefix+" "+id] {
-				setInputID(e.GetInput(), id)
-				break
-			}
-		}
-	}
-	return nil
 }
 
 // inputFiles lists the content that an input names.

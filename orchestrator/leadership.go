@@ -77,6 +77,29 @@ func (l *leadership) close() {
 	l.tasks.Wait()
 }
 
+// adoptAll takes over every lab, and every run that has not ended.
+func (l *leadership) adoptAll() error {
+	held, err := l.held(l.ctx)
+	if err != nil {
+		return err
+	}
+	v := l.c.store.view()
+	for _, lab := range v.labs() {
+		if err := l.adopt(held, lab.GetId(), lab.GetEpoch()); err != nil {
+			return err
+		}
+	}
+	for _, run := range v.runs() {
+		if run.GetEndedUnixNs() != 0 {
+			continue
+		}
+		if err := l.adopt(held, run.GetId(), run.GetEpoch()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // adopt takes over a lab as the worker has it, or gives it to the worker under a new epoch.
 func (l *leadership) adopt(held map[string]holding, labID string, epoch uint64) error {
 	if h := held[labID]; h.running && h.epoch == epoch {

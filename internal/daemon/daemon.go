@@ -35,6 +35,8 @@ const (
 	pipeBytes = 1 << 20
 	// windowBytes is HTTP/2's flow control window, large because traces and files are streamed.
 	windowBytes = 1 << 20
+	// maxStreams bounds the calls under way on one connection.
+	maxStreams = 1000
 	// grace is how long calls may go on after a stop was asked for: watches never end by themselves.
 	grace = time.Second
 	// workerName is what the worker in the same process is called.
@@ -117,7 +119,7 @@ func (d *Daemon) start() (err error) {
 
 func (d *Daemon) serve() (err error) {
 	d.server = grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ChainUnaryInterceptor(logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary),
 		grpc.ChainStreamInterceptor(logStream(d.log), recoverStream(d.log), orchestrator.StatusStream),

@@ -401,3 +401,19 @@ func TestHealthAndReflection(t *testing.T) {
 		t.Fatalf("reflection: %v %v", m, err)
 	}
 }
+
+// A run that cannot be built leaves nothing behind.
+func TestRunWithOneIDTwice(t *testing.T) {
+	d := start(t, Config{})
+	c := d.Client()
+	req := runRequest("pair")
+	req.Inputs[0].Input.GetTransfer().Id = "x"
+	req.Inputs = append(req.Inputs, req.Inputs[0])
+	if _, err := c.Runs.CreateRun(t.Context(), req); err == nil || !strings.Contains(err.Error(), `"x"`) {
+		t.Fatalf("error %v", err)
+	}
+	list, err := c.Runs.ListRuns(t.Context(), &labv1.ListRunsRequest{})
+	if err != nil || len(list.GetRuns()) != 0 {
+		t.Fatalf("runs left: %v %v", list, err)
+	}
+}

@@ -818,7 +818,7 @@ func (x *UdpBlast) GetRateBps() uint64 {
 // Ping sends ICMP echo requests.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                          // unique in the lab; empty: assigned as e1, e2, ...
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                          // unique in the lab; empty: assigned as p1, p2, ...
 	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                                      // node that asks
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                          // node or address
 	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`                                   // 0: 4
@@ -927,7 +927,7 @@ func (x *Ping) GetDontFragment() bool {
 // Traceroute finds the routers on the way, by UDP probes with growing TTL.
 type Traceroute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                 // unique in the lab; empty: assigned as e1, e2, ...
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                 // unique in the lab; empty: assigned as p1, p2, ...
 	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                             // node that asks
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`                                 // node or address
 	MaxHops       uint32                 `protobuf:"varint,4,opt,name=max_hops,json=maxHops,proto3" json:"max_hops,omitempty"`       // 0: 30
