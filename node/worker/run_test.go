@@ -8,6 +8,7 @@ import (
 
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 	"labd.dev/trace"
 )
 
@@ -97,6 +98,42 @@ func TestSplitAndReplayAreIdentical(t *testing.T) {
 	d, err := Replay(t.Context(), a, 2, filepath.Join(t.TempDir(), "again"))
 	if err != nil || d != nil {
 		t.Fatalf("replay: %v, %v", d, err)
+	}
+}
+
+// What an input sends at once over the cut, in a lab where nothing else happens, arrives when it should.
+func TestInputSendsOverTheCut(t *testing.T) {
+	b := newBench(t)
+	var dirs []string
+	for _, loops := range []uint32{1, 2} {
+		spec := twoHosts()
+		spec.Placement = &labv1.Placement{Loops: loops}
+		got, dir := b.run(&workerv1.StartLabRequest{LabId: "l" + string('0'+rune(loops)), Spec: spec, Journal: journalOf(timed{1000 * ms, transfer("", 5000)})})
+		if got.Progress.Error != "" || !got.Transfers[0].GetMatch() {
+			t.Fatalf("%d loops: %v, %v", loops, got.Progress, got.Transfers)
+		}
+		dirs = append(dirs, dir)
+	}
+	b.identical(dirs[0], dirs[1])
+}
+
+// A workload that never ends, in a lab whose clock runs ahead of everything, is ended with the reason; one that can never
+// go on ends where it stands.
+func TestRunWithoutAnEnd(t *testing.T) {
+	b := newBench(t)
+	spec := twoHosts()
+	spec.Links[0].Forward = &labv1.DirectionSpec{DelayNs: ms}
+	spec.Links[0].Reverse = spec.Links[0].Forward
+	endless := &labv1.Input{Kind: &labv1.Input_Ping{Ping: &labv1.Ping{From: "client", To: "server", Count: 1000, IntervalNs: 3600_000 * ms}}}
+	got, _ := b.run(&workerv1.StartLabRequest{LabId: "endless", Spec: spec, Journal: journalOf(timed{0, endless})})
+	if !strings.Contains(got.Progress.Error, "has not ended within 24h") || got.Progress.NowNs > int64(maxRunTime+sim.Second) {
+		t.Errorf("%v", got.Progress)
+	}
+	open := transfer("", 5000)
+	open.GetTransfer().Close = labv1.CloseMode_CLOSE_MODE_NEVER
+	got, _ = b.run(&workerv1.StartLabRequest{LabId: "open", Spec: twoHosts(), Journal: journalOf(timed{0, open})})
+	if got.Progress.Error != "" || !got.Transfers[0].Match || got.Progress.NowNs > 5000*ms {
+		t.Errorf("%v, %v", got.Progress, got.Transfers)
 	}
 }
 
