@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +38,14 @@ func TestScripts(t *testing.T) {
 			"bigfile": bigFile,
 			"nested":  nested,
 			"waitfor": waitFor,
+		},
+		Condition: func(cond string) (bool, error) {
+			path, ok := strings.CutPrefix(cond, "exists:")
+			if !ok {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			_, err := os.Stat(path)
+			return err == nil, nil
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

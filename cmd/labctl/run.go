@@ -86,6 +86,8 @@ func (o *runOptions) run(ctx context.Context, path string) error {
 		return err
 	}
 	if err := c.FetchRun(ctx, run.Id, dir); err != nil {
+		// Without its manifest nobody takes it for a whole run.
+		os.Remove(filepath.Join(dir, trace.ManifestFile))
 		return fmt.Errorf("run directory %s: %w", dir, err)
 	}
 	return o.conclude(x, run, dir)
@@ -199,13 +201,13 @@ func (o *runOptions) conclude(x *experiment.Experiment, run *labv1.Run, dir stri
 		return err
 	}
 	switch {
+	case s.Error != "":
+		fmt.Fprintf(o.err, "labctl: the run was ended by an error at %s, what there is was kept: %s\n", output.Seconds(s.EndNs), s.Error)
+		return &failedError{exitFailed}
 	case s.Partial:
 		fmt.Fprintf(o.err, "labctl: interrupted at %s: the results are partial\n", output.Seconds(s.EndNs))
 		return &failedError{exitInterrupted}
 	case !x.Passed(run, s):
-		if s.Error != "" {
-			fmt.Fprintln(o.err, "labctl:", s.Error)
-		}
 		return &failedError{exitFailed}
 	}
 	return nil

@@ -99,11 +99,11 @@ func reportChecks(b *strings.Builder, s *trace.Summary) {
 
 func reportPlace(b *strings.Builder, s *trace.Summary) {
 	fmt.Fprintf(b, "\nended at %s of lab time, seed %d, %s clock", output.Seconds(s.EndNs), s.Seed, s.Clock)
-	if s.Partial {
+	switch {
+	case s.Error != "":
+		fmt.Fprintf(b, ", by an error: these results are partial\n%s", s.Error)
+	case s.Partial:
 		b.WriteString(", interrupted: these results are partial")
-	}
-	if s.Error != "" {
-		fmt.Fprintf(b, "\nended by an error: %s", s.Error)
 	}
 	fmt.Fprintf(b, "\nrun directory  %s\n", s.RunDir)
 	fmt.Fprintf(b, "trace          %s   labctl trace export --run %s -o jsonl\n", filepath.Join(s.RunDir, trace.EventsFile), s.RunDir)
