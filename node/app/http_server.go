@@ -39,7 +39,7 @@ type httpServer struct {
 	name     string
 	files    map[string]*labv1.FileRef
 	listener *tcpstack.Listener
-	conns    []*httpConn
+	conns    roster[*httpConn]
 }
 
 func startHTTPServer(env Env, spec *labv1.HttpServerApp) (App, error) {
@@ -62,28 +62,17 @@ func (s *httpServer) Done() bool { return true }
 
 func (s *httpServer) Stop() {
 	s.listener.Close()
-	for _, c := range s.conns {
+	for _, c := range s.conns.all {
 		c.stop()
 	}
-	s.conns = nil
+	s.conns.all = nil
 }
 
 func (s *httpServer) accept(c *tcpstack.Conn) tcpstack.ConnHandler {
-	h := &httpConn{server: s, env: &s.env, place: len(s.conns), conn: c}
+	h := &httpConn{server: s, env: &s.env, conn: c}
 	h.idle.H = h
-	s.conns = append(s.conns, h)
+	s.conns.add(h)
 	return h
-}
-
-func (s *httpServer) forget(h *httpConn) {
-	last := len(s.conns) - 1
-	if h.place > last || s.conns[h.place] != h {
-		return
-	}
-	s.conns[h.place] = s.conns[last]
-	s.conns[h.place].place = h.place
-	s.conns[last] = nil
-	s.conns = s.conns[:last]
 }
 
 // httpConn serves one connection, a request at a time. While a response is being written nothing is read: requests that
@@ -91,7 +80,7 @@ func (s *httpServer) forget(h *httpConn) {
 type httpConn struct {
 	server *httpServer
 	env    *Env
-	place  int
+	place  int // in server.conns
 	conn   *tcpstack.Conn
 
 	in     []byte // what has been read of the next request, at most maxRequestHead
@@ -106,6 +95,8 @@ type httpConn struct {
 	idle   sim.Timer
 	waited sim.Time // since when there has been something to write that could not be
 }
+
+func (h *httpConn) seat() *int { return &h.place }
 
 func (h *httpConn) Established(c *tcpstack.Conn) { h.rest() }
 
@@ -342,7 +333,7 @@ func (h *httpConn) finish() {
 func (h *httpConn) Closed(c *tcpstack.Conn, err error) {
 	h.reportSent()
 	h.stop()
-	h.server.forget(h)
+	h.server.conns.forget(h)
 }
 
 func (h *httpConn) stop() {

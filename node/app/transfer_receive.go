@@ -18,7 +18,7 @@ type tcpServer struct {
 	replies  bool
 	listener *tcpstack.Listener
 	udp      *udpReceiver // of the transfer server
-	conns    []*transferReceiver
+	conns    roster[*transferReceiver]
 }
 
 func startTransferServer(env Env, spec *labv1.TransferServerApp) (App, error) {
@@ -56,41 +56,29 @@ func (s *tcpServer) listen(port uint16) (err error) {
 func (s *tcpServer) Name() string { return s.name }
 
 // Done: no connection is being read and no datagram transfer is under way.
-func (s *tcpServer) Done() bool { return len(s.conns) == 0 && (s.udp == nil || s.udp.Done()) }
+func (s *tcpServer) Done() bool { return len(s.conns.all) == 0 && (s.udp == nil || s.udp.Done()) }
 
 func (s *tcpServer) Stop() {
 	s.listener.Close()
-	for _, r := range s.conns {
+	for _, r := range s.conns.all {
 		r.stop()
 	}
-	s.conns = nil
+	s.conns.all = nil
 	if s.udp != nil {
 		s.udp.Stop()
 	}
 }
 
 func (s *tcpServer) accept(c *tcpstack.Conn) tcpstack.ConnHandler {
-	r := &transferReceiver{env: &s.env, server: s, place: len(s.conns)}
+	r := &transferReceiver{env: &s.env, server: s}
 	r.replyTimer.H = r
 	if t := s.env.input(c.Tag()).GetTransfer(); t != nil {
 		want, _ := contentOf(s.env.Seed, t, nil) // without a blob nothing can fail
 		r.spec, r.check = t, newChecker(want)
 		r.save = s.env.sink(t.GetId(), t.GetSave())
 	}
-	s.conns = append(s.conns, r)
+	s.conns.add(r)
 	return r
-}
-
-// forget takes a connection that has ended off the list; the last one takes its place.
-func (s *tcpServer) forget(r *transferReceiver) {
-	last := len(s.conns) - 1
-	if r.place > last || s.conns[r.place] != r {
-		return
-	}
-	s.conns[r.place] = s.conns[last]
-	s.conns[r.place].place = r.place
-	s.conns[last] = nil
-	s.conns = s.conns[:last]
 }
 
 // transferReceiver is the receiving end of one connection: it reads and checks the content, replies if the transfer asks
@@ -113,6 +101,8 @@ type transferReceiver struct {
 	replying   bool // the reply is under way, or waits for its time
 	eof        bool
 }
+
+func (r *transferReceiver) seat() *int { return &r.place }
 
 func (r *transferReceiver) Established(c *tcpstack.Conn) {
 	r.conn = c
@@ -221,7 +211,7 @@ func (r *transferReceiver) Closed(c *tcpstack.Conn, err error) {
 		r.failed(fmt.Sprintf("%s after %d of %d bytes", why, n, r.check.want.size))
 	}
 	r.stop()
-	r.server.forget(r)
+	r.server.conns.forget(r)
 }
 
 func (r *transferReceiver) failed(why string) {
