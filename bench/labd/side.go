@@ -32,18 +32,9 @@ func (p *pair) dial(h tcpstack.ConnHandler) (*tcpstack.Conn, error) {
 	return p.client.stack.Dial(netip.AddrPort{}, serverAddr, tcpstack.TCPConfig{}, h)
 }
 
-// quiet is a handler that does nothing.
-type quiet struct{}
-
-func (quiet) Established(*tcpstack.Conn)   {}
-func (quiet) Readable(*tcpstack.Conn)      {}
-func (quiet) Writable(*tcpstack.Conn)      {}
-func (quiet) Drained(*tcpstack.Conn)       {}
-func (quiet) Closed(*tcpstack.Conn, error) {}
-
 // sender writes block after block, as long as its connection takes them.
 type sender struct {
-	quiet
+	Quiet
 	block []byte
 }
 
@@ -57,23 +48,6 @@ func (s *sender) Writable(c *tcpstack.Conn) {
 	}
 }
 
-// reader reads all there is.
-type reader struct {
-	quiet
-	block []byte
-	read  *uint64
-}
-
-func (r *reader) Readable(c *tcpstack.Conn) {
-	for {
-		n, err := c.Read(r.block)
-		*r.read += uint64(n)
-		if err != nil {
-			return
-		}
-	}
-}
-
 // Goodput has conns senders write as fast as they can for dur, after a warm-up, and counts what the readers read.
 func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	p, err := newPair()
@@ -82,7 +56,7 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	}
 	var read uint64
 	in := make([]byte, measure.Block)
-	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return &reader{block: in, read: &read} }); err != nil {
+	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return &Reader{Block: in, Read: &read} }); err != nil {
 		return measure.Flow{}, err
 	}
 	out := make([]byte, measure.Block)
@@ -106,7 +80,7 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 
 // client opens a connection, closes it in order, waits until the server has closed it too, and opens the next one.
 type client struct {
-	quiet
+	Quiet
 	pair *pair
 	made *uint64
 	err  *error
@@ -137,7 +111,7 @@ func (k *client) Closed(_ *tcpstack.Conn, err error) {
 }
 
 // closer closes when its peer has closed.
-type closer struct{ quiet }
+type closer struct{ Quiet }
 
 func (closer) Readable(c *tcpstack.Conn) {
 	var b [1]byte
@@ -178,12 +152,12 @@ func (Side) IdlePairs(n int) (float64, error) {
 		return 0, err
 	}
 	accepted := 0
-	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { accepted++; return quiet{} }); err != nil {
+	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { accepted++; return Quiet{} }); err != nil {
 		return 0, err
 	}
 	before := measure.Heap()
 	for i := range n {
-		if _, err := p.dial(quiet{}); err != nil {
+		if _, err := p.dial(Quiet{}); err != nil {
 			return 0, err
 		}
 		if err := p.run(time.Now().Add(patience), func() bool { return accepted == i+1 }); err != nil {

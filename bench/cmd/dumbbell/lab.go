@@ -12,6 +12,7 @@ import (
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
 
+	"labd.dev/bench/labd"
 	"labd.dev/bench/measure"
 )
 
@@ -101,18 +102,9 @@ func (silent) Transfer(string, func(*labv1.TransferStatus)) {}
 func (silent) ExecLine(string, string)                      {}
 func (silent) ExecDone(string, int)                         {}
 
-// quiet is a handler that does nothing.
-type quiet struct{}
-
-func (quiet) Established(*tcpstack.Conn)   {}
-func (quiet) Readable(*tcpstack.Conn)      {}
-func (quiet) Writable(*tcpstack.Conn)      {}
-func (quiet) Drained(*tcpstack.Conn)       {}
-func (quiet) Closed(*tcpstack.Conn, error) {}
-
 // sender hands over the same immutable chunk again and again.
 type sender struct {
-	quiet
+	labd.Quiet
 	chunk *sim.Chunk
 }
 
@@ -133,27 +125,10 @@ func (s *sender) Writable(c *tcpstack.Conn) {
 	}
 }
 
-// reader reads all there is.
-type reader struct {
-	quiet
-	block []byte
-	read  *uint64
-}
-
 func sink(s *tcpstack.Stack, read *uint64) error {
 	in := make([]byte, block)
 	_, err := s.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), tcpstack.TCPConfig{}, func(*tcpstack.Conn) tcpstack.ConnHandler {
-		return &reader{block: in, read: read}
+		return &labd.Reader{Block: in, Read: read}
 	})
 	return err
-}
-
-func (r *reader) Readable(c *tcpstack.Conn) {
-	for {
-		n, err := c.Read(r.block)
-		*r.read += uint64(n)
-		if err != nil {
-			return
-		}
-	}
 }
