@@ -128,7 +128,7 @@ func (c *Conn) sendSYN(why SendReason) {
 	}
 	c.ship(f, &h, &opt, 0, why, int(c.retransmits)+1)
 	if c.pendingDeadline() == sim.Never {
-		c.setRetransTimer(TimerRTO, c.rto)
+		c.setRetransTimer(TimerRTO, c.backedOff())
 	}
 }
 
