@@ -70,6 +70,7 @@ func unknown[E ~int32](v E, names map[int32]string) bool { return names[int32(v)
 // layout is who is joined to whom.
 type layout struct {
 	nodes map[string]int    // by name, index in the spec
+	names []string          // of the nodes, sorted
 	peers map[string]string // "node:ethN" to the other end's
 }
 
@@ -96,8 +97,12 @@ func (f *found) names(s *labv1.LabSpec) *layout {
 			l.nodes[name] = i
 		}
 	}
+	l.names = mapKeys(l.nodes)
 	used := map[string]int{}
 	for i, k := range s.Links {
+		if f.full() {
+			break
+		}
 		f.link(l, used, i, k)
 	}
 	return l
@@ -115,7 +120,7 @@ func (f *found) link(l *layout, used map[string]int, i int, k *labv1.LinkSpec) {
 		*labv1.Endpoint
 	}{{"a", k.A}, {"b", k.B}} {
 		if _, ok := l.nodes[e.Node]; !ok {
-			f.suggest(sub(path, e.field)+".node", Nearest(e.Node, mapKeys(l.nodes)), "no node %q", clip(e.Node))
+			f.suggest(sub(path, e.field)+".node", Nearest(e.Node, l.names), "no node %q", clip(e.Node))
 			continue
 		}
 		if e.Interface == "" {
@@ -199,17 +204,18 @@ func (f *found) ip(path string, s *labv1.IpSettings) {
 func (f *found) addresses(s *labv1.LabSpec, l *layout) {
 	byAddr, byMAC := map[netip.Addr]string{}, map[string]string{}
 	fixed := map[string]netip.Prefix{}
+	named := allNamed(s)
 	for i, n := range s.Nodes {
 		seen := map[string]bool{}
 		for j, ifc := range n.GetInterfaces() {
 			if f.full() {
 				return
 			}
-			path, end := at(at("", "nodes", i), "interfaces", j), n.Name+":"+ifc.GetName()
+			path, end := at(at("", "nodes", i), "interfaces", j), n.GetName()+":"+ifc.GetName()
 			switch {
 			case seen[ifc.GetName()]:
 				f.add(path+".name", "interface %q is given twice", clip(ifc.GetName()))
-			case l.peers[end] == "" && allNamed(s):
+			case l.peers[end] == "" && named:
 				f.add(path+".name", "no link ends at %s", clip(end))
 			}
 			seen[ifc.GetName()] = true

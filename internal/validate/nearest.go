@@ -5,17 +5,21 @@ import "strings"
 // maxWord bounds the words that are compared: names of keys, nodes and links are shorter.
 const maxWord = 64
 
-// Nearest is the candidate that a misspelled word was probably meant to be; empty if none comes near.
+// maxCandidates bounds how many are compared: a lab may have 100,000 nodes, and as many endpoints that name none.
+const maxCandidates = 2000
+
+// Nearest is the candidate that a misspelled word was probably meant to be; empty if none of the first maxCandidates
+// comes near.
 func Nearest(word string, candidates []string) string {
 	if word == "" || len(word) > maxWord {
 		return ""
 	}
 	best, at := "", max(1, len(word)/3)+1
-	for _, c := range candidates {
+	for _, c := range candidates[:min(len(candidates), maxCandidates)] {
 		if strings.EqualFold(c, word) {
 			return c
 		}
-		if len(c) <= maxWord {
+		if len(c) <= maxWord && max(len(c)-len(word), len(word)-len(c)) < at {
 			if d := distance(strings.ToLower(word), strings.ToLower(c)); d < at {
 				best, at = c, d
 			}
