@@ -1,0 +1,51 @@
+package orchestrator
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// A lost answer leaves open whether a change was made, so every call that makes one can be sent again under its id.
+func TestEveryMutationHasARequestID(t *testing.T) {
+	reads := []string{"Get", "List", "Watch", "Read", "Missing"}
+	// Content is known by its SHA-256, which is id enough.
+	except := map[protoreflect.FullName]bool{"lab.v1.FileService.UploadFile": true}
+	services := 0
+	protoregistry.GlobalFiles.RangeFilesByPackage("lab.v1", func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			services++
+			methods := file.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				m := methods.Get(j)
+				reading := false
+				for _, prefix := range reads {
+					reading = reading || strings.HasPrefix(string(m.Name()), prefix)
+				}
+				has := m.Input().Fields().ByName("request_id") != nil
+				if has == reading && !except[m.FullName()] {
+					t.Errorf("%s: request_id %v, and by its name it reads: %v", m.FullName(), has, reading)
+				}
+			}
+		}
+		return true
+	})
+	if services != 9 {
+		t.Fatalf("%d services walked, want 9", services)
+	}
+}
+
+// Each reason has a code of its own choice; none falls back on OK, which is no error.
+func TestEveryReasonHasACode(t *testing.T) {
+	for number, name := range labv1.ErrorReason_name {
+		reason := labv1.ErrorReason(number)
+		if reason != labv1.ErrorReason_ERROR_REASON_UNSPECIFIED && codeOf[reason] == codes.OK {
+			t.Errorf("%s has no code", name)
+		}
+	}
+}
