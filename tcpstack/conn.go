@@ -116,6 +116,7 @@ type Conn struct {
 	totalRetrans              uint32
 	lastDataSent, lastDataRcv sim.Time
 	lastAckRcv                sim.Time
+	challenged                sim.Time // when an unacceptable segment without data was last answered
 }
 
 // ID is the connection's name, the same at both ends.

@@ -155,7 +155,7 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 	// "Fourth, check the SYN bit". RFC 5961 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP MUST send
 	// an ACK (also referred to as challenge ACK) to the remote peer".
 	if g.has(wire.FlagSYN) {
-		c.ackNow = true
+		c.challenge(g)
 		return
 	}
 	// "Fifth, check the ACK field: if the ACK bit is off, drop the segment and return".
@@ -201,7 +201,7 @@ func (c *Conn) checkSequence(g *segment) bool {
 		// Send an acknowledgment in reply".
 		c.stack.tcp.count.pawsDrops++
 		c.recordDropped(g, DropPAWS)
-		c.ackNow = true
+		c.challenge(g)
 		return false
 	}
 	if !c.acceptable(g) {
@@ -213,7 +213,7 @@ func (c *Conn) checkSequence(g *segment) bool {
 		// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set,
 		// if so drop the segment and return)".
 		if !g.has(wire.FlagRST) {
-			c.ackNow = true
+			c.challenge(g)
 			if g.length > 0 {
 				c.dupAckDue = true
 			}
@@ -248,7 +248,7 @@ func (c *Conn) arrivesRST(g *segment) {
 	if g.seq != c.rcvNxt {
 		// "If the RST bit is set and the sequence number does not exactly match the next expected sequence value, yet is
 		// within the current receive window, TCP endpoints MUST send an acknowledgment (challenge ACK)".
-		c.ackNow = true
+		c.challenge(g)
 		return
 	}
 	switch {
@@ -294,7 +294,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	// SEG.ACK <= SND.NXT). All incoming segments whose ACK value doesn't satisfy the above condition MUST be discarded and
 	// an ACK sent back."
 	if c.sndNxt.less(g.ack) || g.ack.less(c.sndUna-seqNum(c.maxSndWnd)) {
-		c.ackNow = true
+		c.challenge(g)
 		return false
 	}
 	c.probesOut = 0

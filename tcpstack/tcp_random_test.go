@@ -11,7 +11,7 @@ import (
 // A path that loses, delays, reorders, doubles and corrupts: every byte arrives once and in order, both ends close, and
 // nothing leaks. The seed of a failing run is in its name.
 func TestRandomPaths(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range uint64(700) {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) { randomPath(t, seed) })
 	}
 }
@@ -37,6 +37,9 @@ func randomPath(t *testing.T, seed uint64) {
 	mode := Config{Checksums: ChecksumMode(below(2))}
 	p := newTCPPair(t, [2]Config{mode, mode}, sim.Time(below(50_000_000)))
 	loss, reorder, double, corrupt := below(100), below(200), below(50), below(20)
+	if below(4) == 0 {
+		loss *= 3
+	}
 	for i := range p.pipe {
 		w := sim.NewStream(seed, fmt.Sprint("pipe ", i))
 		p.pipe[i].fate = func(n uint64, f *sim.Frame) (drop bool, extra sim.Time, copies int) {
@@ -61,7 +64,7 @@ func randomPath(t *testing.T, seed uint64) {
 	p.connect(cfg, a, b)
 	for range 2000 {
 		p.run(sim.Second)
-		if a.closed && b.closed {
+		if a.closed && (b.closed || b.c == nil) {
 			break
 		}
 		check(t, p)
@@ -72,7 +75,7 @@ func randomPath(t *testing.T, seed uint64) {
 	if !bytes.HasPrefix(ab, b.in.Bytes()) || !bytes.HasPrefix(ba, a.in.Bytes()) {
 		t.Error("wrong bytes were delivered")
 	}
-	if !a.closed || !b.closed {
+	if !a.closed || b.c != nil && !b.closed { // the other end may never have heard of it
 		t.Errorf("not closed: %+v %v; %+v %v", a.c.Info(), a.c.State(), b.heard, b.c)
 	}
 	p.teardown()

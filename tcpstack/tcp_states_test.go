@@ -235,6 +235,10 @@ func TestSynInEstablished(t *testing.T) {
 	x.accept("mss=1460")
 	x.send("S seq=150")
 	x.want("A seq=1001 ack=101")
+	// RFC 5961 7: such answers are throttled.
+	x.send("S seq=100")
+	x.wantIdle()
+	x.advance(answerInterval + 1)
 	x.send("S seq=100")
 	x.want("A seq=1001 ack=101")
 	x.wantState(StateEstablished)

@@ -27,6 +27,7 @@ type timeWait struct {
 	tsRecent       uint32
 	tsOffset       uint32
 	wait           sim.Time
+	challenged     sim.Time  // when a segment without data was last answered
 	next, prev     *timeWait // in order of entering
 }
 
@@ -136,7 +137,9 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 		w.ack(g)
 	case g.segLen() > 0 || old || g.seq != w.rcvNxt:
 		// An old segment: "an acknowledgment should be sent in reply".
-		w.ack(g)
+		if mayAnswer(g, w.stack.loop.Now(), &w.challenged) {
+			w.ack(g)
+		}
 	}
 	return false
 }
