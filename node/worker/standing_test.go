@@ -50,7 +50,7 @@ func settled(r *workerv1.GetLabResponse) bool {
 // "A standing lab with the virtual clock advances only while a transfer, exec or experiment runs."
 func TestStandingVirtualLabSleeps(t *testing.T) {
 	b := newBench(t)
-	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
+	l := b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
 	if now := b.get("l").Progress.NowNs; now != 0 {
 		t.Errorf("nothing has happened and it is %d ns", now)
 	}
@@ -61,12 +61,18 @@ func TestStandingVirtualLabSleeps(t *testing.T) {
 	if !r.Transfers[0].Match {
 		t.Errorf("%v", r.Transfers[0])
 	}
-	then := r.Progress.NowNs
+	b.until("l", "sleep", func(*workerv1.GetLabResponse) (asleep bool) {
+		if err := l.do(t.Context(), func() error { asleep = l.asleep(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return asleep
+	})
+	then := b.get("l").Progress.NowNs
 	if then == 0 {
 		t.Fatal("no lab time has passed")
 	}
-	for range 3 {
-		then = b.get("l").Progress.NowNs
+	for range 5 {
+		b.get("l")
 	}
 	if now := b.get("l").Progress.NowNs; now != then {
 		t.Errorf("the clock went on from %d to %d", then, now)
