@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"labd.dev/labfile"
 	"labd.dev/labfile/schema"
@@ -55,7 +56,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: &a [*a]\n"))
 	f.Add([]byte("topology: {<<: {nodes: 1}}\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
+		start := time.Now()
 		lab, err := labfile.Parse("lab.yaml", src)
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("took %v", d)
+		}
 		if (lab == nil) == (err == nil) {
 			t.Errorf("neither a lab nor an error, or both")
 		}

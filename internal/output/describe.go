@@ -39,6 +39,10 @@ func describe(b *strings.Builder, m protoreflect.Message, indent string) {
 			continue
 		}
 		fmt.Fprintf(b, "%s%s:\n", indent, fd.Name())
+		if named := namedNumbers(fd.Message()); named != nil {
+			named(b, list, indent+"  ")
+			continue
+		}
 		for j := range list.Len() {
 			var item strings.Builder
 			describe(&item, list.Get(j).Message(), indent+"    ")
@@ -51,9 +55,26 @@ func describe(b *strings.Builder, m protoreflect.Message, indent string) {
 	}
 }
 
+// namedNumbers prints a list of messages that are a name and a value each, those that are not zero; nil for messages that
+// are not so.
+func namedNumbers(d protoreflect.MessageDescriptor) func(b *strings.Builder, l protoreflect.List, indent string) {
+	name, value := d.Fields().ByName("name"), d.Fields().ByName("value")
+	if d.Fields().Len() != 2 || name == nil || value == nil {
+		return nil
+	}
+	return func(b *strings.Builder, l protoreflect.List, indent string) {
+		for i := range l.Len() {
+			if m := l.Get(i).Message(); m.Has(value) {
+				fmt.Fprintf(b, "%s%s: %s\n", indent, m.Get(name), m.Get(value))
+			}
+		}
+	}
+}
+
 func describeField(b *strings.Builder, fd protoreflect.FieldDescriptor, v protoreflect.Value, indent string) {
 	if fd.Message() == nil {
-		fmt.Fprintf(b, "%s%s: %s\n", indent, fd.Name(), scalarText(fd, v))
+		name := strings.TrimSuffix(strings.TrimSuffix(string(fd.Name()), "_ns"), "_bps") // the value shows its unit
+		fmt.Fprintf(b, "%s%s: %s\n", indent, name, scalarText(fd, v))
 		return
 	}
 	fmt.Fprintf(b, "%s%s:\n", indent, fd.Name())
