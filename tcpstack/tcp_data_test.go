@@ -426,3 +426,18 @@ func itoa(n uint32) string {
 		}
 	}
 }
+
+// RFC 6675 4, IsLost: "either DupThresh discontiguous SACKed sequences have arrived above 'SeqNum'", here all with one ACK.
+func TestLostByDiscontiguousSACK(t *testing.T) {
+	off := false
+	x := newTCPTrace(t, TCPConfig{Nagle: &off})
+	x.accept("mss=1000 sackok")
+	for i := range uint32(7) {
+		x.write(100)
+		x.want("PA ack=101 len=100 seq=" + itoa(1001+100*i))
+	}
+	x.send("A seq=101 ack=1001 sack=1501-1601,1301-1401")
+	x.wantIdle()
+	x.send("A seq=101 ack=1001 sack=1501-1601,1301-1401,1101-1201")
+	x.want("A seq=1001 ack=101 len=100")
+}
