@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	// What labctl is made of, so that go test's cache knows that a change of it concerns these tests; see TestMain.
+	_ "labd.dev/experiment"
+	_ "labd.dev/internal/daemon"
 )
 
 var labctl string // the built command
@@ -18,6 +22,16 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "labd-examples-")
 	if err != nil {
 		panic(err)
+	}
+	// The cache also watches files that a test has opened: these are labctl's own.
+	sources, err := filepath.Glob("../cmd/labctl/*.go")
+	if err != nil || len(sources) == 0 {
+		panic("labctl's sources are not where they should be")
+	}
+	for _, path := range sources {
+		if _, err := os.ReadFile(path); err != nil {
+			panic(err)
+		}
 	}
 	labctl = filepath.Join(dir, "labctl")
 	build := exec.Command("go", "build", "-o", labctl, "labd.dev/cmd/labctl")
