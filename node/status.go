@@ -112,18 +112,25 @@ func (d *direction) status() *labv1.DirectionStatus {
 	}
 }
 
-// Conns tells of the connections that the node's stack holds, in the order they were made.
+// Conns tells of the connections that the node's stack holds, in the order they were made; those of which only
+// TIME-WAIT is left follow, in the order in which they came there.
 func (n *Node) Conns() []*labv1.ConnStatus {
 	if n.stack == nil {
 		return nil
 	}
-	conns := n.stack.Conns()
-	out := make([]*labv1.ConnStatus, 0, len(conns))
+	conns, waiting := n.stack.Conns(), n.stack.TimeWaits()
+	out := make([]*labv1.ConnStatus, 0, len(conns)+len(waiting))
 	for _, c := range conns {
 		out = append(out, &labv1.ConnStatus{
 			Conn: n.net.ConnName(c.ID()), Node: n.plan.Name, Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(),
 			State: c.State().String(), RecvQ: uint64(c.Buffered()), SendQ: uint64(c.Unacked()), Initiator: c.Initiator(),
 			Info: tcpInfo(c.Info()),
+		})
+	}
+	for _, w := range waiting {
+		out = append(out, &labv1.ConnStatus{
+			Conn: n.net.ConnName(w.ID), Node: n.plan.Name, Local: w.Local.String(), Remote: w.Remote.String(),
+			State: tcpstack.StateTimeWait.String(), Initiator: w.Initiator,
 		})
 	}
 	return out
