@@ -26,31 +26,35 @@ const (
 type ErrorReason int32
 
 const (
-	ErrorReason_ERROR_REASON_UNSPECIFIED        ErrorReason = 0
-	ErrorReason_ERROR_REASON_INVALID            ErrorReason = 1 // a field is wrong: see google.rpc.BadRequest
-	ErrorReason_ERROR_REASON_LAB_NOT_FOUND      ErrorReason = 2
-	ErrorReason_ERROR_REASON_NO_LAB             ErrorReason = 3 // no lab was named and there is none
-	ErrorReason_ERROR_REASON_SEVERAL_LABS       ErrorReason = 4 // no lab was named and there are several
-	ErrorReason_ERROR_REASON_LAB_EXISTS         ErrorReason = 5
-	ErrorReason_ERROR_REASON_LAB_DIFFERS        ErrorReason = 6 // a lab of that name is there and is not like the one applied
-	ErrorReason_ERROR_REASON_LAB_STARTING       ErrorReason = 7 // try again soon
-	ErrorReason_ERROR_REASON_LAB_FAILED         ErrorReason = 8 // it was ended by an error and takes no more inputs
-	ErrorReason_ERROR_REASON_NODE_NOT_FOUND     ErrorReason = 9
-	ErrorReason_ERROR_REASON_LINK_NOT_FOUND     ErrorReason = 10
-	ErrorReason_ERROR_REASON_TRANSFER_NOT_FOUND ErrorReason = 11
-	ErrorReason_ERROR_REASON_FAULT_NOT_FOUND    ErrorReason = 12
-	ErrorReason_ERROR_REASON_EXEC_NOT_FOUND     ErrorReason = 13
-	ErrorReason_ERROR_REASON_RUN_NOT_FOUND      ErrorReason = 14
-	ErrorReason_ERROR_REASON_FILE_NOT_FOUND     ErrorReason = 15 // of a run directory
-	ErrorReason_ERROR_REASON_FILE_MISSING       ErrorReason = 16 // content that an input or a lab names has not been uploaded
-	ErrorReason_ERROR_REASON_FILE_CORRUPT       ErrorReason = 17 // uploaded content is not what its SHA-256 says
-	ErrorReason_ERROR_REASON_QUOTA              ErrorReason = 18 // a bound is reached: see google.rpc.QuotaFailure
-	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED  ErrorReason = 19 // for a request of another kind
-	ErrorReason_ERROR_REASON_NOT_LEADER         ErrorReason = 20 // this server does not lead, or does not yet
-	ErrorReason_ERROR_REASON_STORAGE            ErrorReason = 21 // the server's disk is full or broken
-	ErrorReason_ERROR_REASON_WORKER             ErrorReason = 22 // the worker failed: see the message
-	ErrorReason_ERROR_REASON_PACKET_NOT_FOUND   ErrorReason = 23 // or no longer kept
-	ErrorReason_ERROR_REASON_CONN_NOT_FOUND     ErrorReason = 24 // or no longer kept
+	ErrorReason_ERROR_REASON_UNSPECIFIED         ErrorReason = 0
+	ErrorReason_ERROR_REASON_INVALID             ErrorReason = 1 // a field is wrong: see google.rpc.BadRequest
+	ErrorReason_ERROR_REASON_LAB_NOT_FOUND       ErrorReason = 2
+	ErrorReason_ERROR_REASON_NO_LAB              ErrorReason = 3 // no lab was named and there is none
+	ErrorReason_ERROR_REASON_SEVERAL_LABS        ErrorReason = 4 // no lab was named and there are several
+	ErrorReason_ERROR_REASON_LAB_EXISTS          ErrorReason = 5
+	ErrorReason_ERROR_REASON_LAB_DIFFERS         ErrorReason = 6 // a lab of that name is there and is not like the one applied
+	ErrorReason_ERROR_REASON_LAB_STARTING        ErrorReason = 7 // try again soon
+	ErrorReason_ERROR_REASON_LAB_FAILED          ErrorReason = 8 // it was ended by an error and takes no more inputs
+	ErrorReason_ERROR_REASON_NODE_NOT_FOUND      ErrorReason = 9
+	ErrorReason_ERROR_REASON_LINK_NOT_FOUND      ErrorReason = 10
+	ErrorReason_ERROR_REASON_TRANSFER_NOT_FOUND  ErrorReason = 11
+	ErrorReason_ERROR_REASON_FAULT_NOT_FOUND     ErrorReason = 12
+	ErrorReason_ERROR_REASON_EXEC_NOT_FOUND      ErrorReason = 13
+	ErrorReason_ERROR_REASON_RUN_NOT_FOUND       ErrorReason = 14
+	ErrorReason_ERROR_REASON_FILE_NOT_FOUND      ErrorReason = 15 // of a run directory
+	ErrorReason_ERROR_REASON_FILE_MISSING        ErrorReason = 16 // content that an input or a lab names has not been uploaded
+	ErrorReason_ERROR_REASON_FILE_CORRUPT        ErrorReason = 17 // uploaded content is not what its SHA-256 says
+	ErrorReason_ERROR_REASON_QUOTA               ErrorReason = 18 // a bound is reached: see google.rpc.QuotaFailure
+	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED   ErrorReason = 19 // for a request of another kind
+	ErrorReason_ERROR_REASON_NOT_LEADER          ErrorReason = 20 // this server does not lead, or does not yet
+	ErrorReason_ERROR_REASON_STORAGE             ErrorReason = 21 // the server's disk is full or broken
+	ErrorReason_ERROR_REASON_WORKER              ErrorReason = 22 // the worker failed: see the message
+	ErrorReason_ERROR_REASON_PACKET_NOT_FOUND    ErrorReason = 23 // or no longer kept
+	ErrorReason_ERROR_REASON_CONN_NOT_FOUND      ErrorReason = 24 // or no longer kept
+	ErrorReason_ERROR_REASON_CLOCK               ErrorReason = 25 // the lab's clock cannot do that
+	ErrorReason_ERROR_REASON_TOO_OLD             ErrorReason = 26 // what follows the position to resume at is no longer all kept: list again
+	ErrorReason_ERROR_REASON_TOO_SLOW            ErrorReason = 27 // the reader fell too far behind and was cut off
+	ErrorReason_ERROR_REASON_INTERFACE_NOT_FOUND ErrorReason = 28
 )
 
 // Enum value maps for ErrorReason.
@@ -81,33 +85,41 @@ var (
 		22: "ERROR_REASON_WORKER",
 		23: "ERROR_REASON_PACKET_NOT_FOUND",
 		24: "ERROR_REASON_CONN_NOT_FOUND",
+		25: "ERROR_REASON_CLOCK",
+		26: "ERROR_REASON_TOO_OLD",
+		27: "ERROR_REASON_TOO_SLOW",
+		28: "ERROR_REASON_INTERFACE_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":        0,
-		"ERROR_REASON_INVALID":            1,
-		"ERROR_REASON_LAB_NOT_FOUND":      2,
-		"ERROR_REASON_NO_LAB":             3,
-		"ERROR_REASON_SEVERAL_LABS":       4,
-		"ERROR_REASON_LAB_EXISTS":         5,
-		"ERROR_REASON_LAB_DIFFERS":        6,
-		"ERROR_REASON_LAB_STARTING":       7,
-		"ERROR_REASON_LAB_FAILED":         8,
-		"ERROR_REASON_NODE_NOT_FOUND":     9,
-		"ERROR_REASON_LINK_NOT_FOUND":     10,
-		"ERROR_REASON_TRANSFER_NOT_FOUND": 11,
-		"ERROR_REASON_FAULT_NOT_FOUND":    12,
-		"ERROR_REASON_EXEC_NOT_FOUND":     13,
-		"ERROR_REASON_RUN_NOT_FOUND":      14,
-		"ERROR_REASON_FILE_NOT_FOUND":     15,
-		"ERROR_REASON_FILE_MISSING":       16,
-		"ERROR_REASON_FILE_CORRUPT":       17,
-		"ERROR_REASON_QUOTA":              18,
-		"ERROR_REASON_REQUEST_ID_REUSED":  19,
-		"ERROR_REASON_NOT_LEADER":         20,
-		"ERROR_REASON_STORAGE":            21,
-		"ERROR_REASON_WORKER":             22,
-		"ERROR_REASON_PACKET_NOT_FOUND":   23,
-		"ERROR_REASON_CONN_NOT_FOUND":     24,
+		"ERROR_REASON_UNSPECIFIED":         0,
+		"ERROR_REASON_INVALID":             1,
+		"ERROR_REASON_LAB_NOT_FOUND":       2,
+		"ERROR_REASON_NO_LAB":              3,
+		"ERROR_REASON_SEVERAL_LABS":        4,
+		"ERROR_REASON_LAB_EXISTS":          5,
+		"ERROR_REASON_LAB_DIFFERS":         6,
+		"ERROR_REASON_LAB_STARTING":        7,
+		"ERROR_REASON_LAB_FAILED":          8,
+		"ERROR_REASON_NODE_NOT_FOUND":      9,
+		"ERROR_REASON_LINK_NOT_FOUND":      10,
+		"ERROR_REASON_TRANSFER_NOT_FOUND":  11,
+		"ERROR_REASON_FAULT_NOT_FOUND":     12,
+		"ERROR_REASON_EXEC_NOT_FOUND":      13,
+		"ERROR_REASON_RUN_NOT_FOUND":       14,
+		"ERROR_REASON_FILE_NOT_FOUND":      15,
+		"ERROR_REASON_FILE_MISSING":        16,
+		"ERROR_REASON_FILE_CORRUPT":        17,
+		"ERROR_REASON_QUOTA":               18,
+		"ERROR_REASON_REQUEST_ID_REUSED":   19,
+		"ERROR_REASON_NOT_LEADER":          20,
+		"ERROR_REASON_STORAGE":             21,
+		"ERROR_REASON_WORKER":              22,
+		"ERROR_REASON_PACKET_NOT_FOUND":    23,
+		"ERROR_REASON_CONN_NOT_FOUND":      24,
+		"ERROR_REASON_CLOCK":               25,
+		"ERROR_REASON_TOO_OLD":             26,
+		"ERROR_REASON_TOO_SLOW":            27,
+		"ERROR_REASON_INTERFACE_NOT_FOUND": 28,
 	}
 )
 
@@ -142,7 +154,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\x8d\x06\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\x80\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -169,7 +181,11 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x14ERROR_REASON_STORAGE\x10\x15\x12\x17\n" +
 	"\x13ERROR_REASON_WORKER\x10\x16\x12!\n" +
 	"\x1dERROR_REASON_PACKET_NOT_FOUND\x10\x17\x12\x1f\n" +
-	"\x1bERROR_REASON_CONN_NOT_FOUND\x10\x18B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x1bERROR_REASON_CONN_NOT_FOUND\x10\x18\x12\x16\n" +
+	"\x12ERROR_REASON_CLOCK\x10\x19\x12\x18\n" +
+	"\x14ERROR_REASON_TOO_OLD\x10\x1a\x12\x19\n" +
+	"\x15ERROR_REASON_TOO_SLOW\x10\x1b\x12$\n" +
+	" ERROR_REASON_INTERFACE_NOT_FOUND\x10\x1cB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

@@ -1464,6 +1464,8 @@ type LabProgress struct {
 	Error          string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                                          // what ended the lab; empty while it lives
 	Ended          bool                   `protobuf:"varint,8,opt,name=ended,proto3" json:"ended,omitempty"`                                         // a run is over
 	Partial        bool                   `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`                                     // a run was interrupted
+	Paused         bool                   `protobuf:"varint,10,opt,name=paused,proto3" json:"paused,omitempty"`                                      // lab time stands still until it is resumed or stepped
+	Pace           float64                `protobuf:"fixed64,11,opt,name=pace,proto3" json:"pace,omitempty"`                                         // lab seconds in a wall second; 0: the virtual clock
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1559,6 +1561,20 @@ func (x *LabProgress) GetPartial() bool {
 		return x.Partial
 	}
 	return false
+}
+
+func (x *LabProgress) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *LabProgress) GetPace() float64 {
+	if x != nil {
+		return x.Pace
+	}
+	return 0
 }
 
 // PacketHop is a packet as it was on one interface.
@@ -1812,7 +1828,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\rnotsent_bytes\x18' \x01(\x04R\fnotsentBytes\x12)\n" +
 	"\x11last_data_sent_ms\x18( \x01(\x04R\x0elastDataSentMs\x12)\n" +
 	"\x11last_data_recv_ms\x18) \x01(\x04R\x0elastDataRecvMs\x12'\n" +
-	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\"\xf5\x01\n" +
+	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\"\xa1\x02\n" +
 	"\vLabProgress\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x15\n" +
@@ -1822,7 +1838,10 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\arecords\x18\x06 \x01(\x04R\arecords\x12\x14\n" +
 	"\x05error\x18\a \x01(\tR\x05error\x12\x14\n" +
 	"\x05ended\x18\b \x01(\bR\x05ended\x12\x18\n" +
-	"\apartial\x18\t \x01(\bR\apartial\"\xa4\x01\n" +
+	"\apartial\x18\t \x01(\bR\apartial\x12\x16\n" +
+	"\x06paused\x18\n" +
+	" \x01(\bR\x06paused\x12\x12\n" +
+	"\x04pace\x18\v \x01(\x01R\x04pace\"\xa4\x01\n" +
 	"\tPacketHop\x12\x11\n" +
 	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +

@@ -305,6 +305,203 @@ func (x *GetPacketResponse) GetHops() []*PacketHop {
 	return nil
 }
 
+// RecordPosition is a place in the total order of a lab's records.
+type RecordPosition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TNs           int64                  `protobuf:"varint,1,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time
+	Node          uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`          // id
+	Eseq          uint32                 `protobuf:"varint,3,opt,name=eseq,proto3" json:"eseq,omitempty"`          // the node's event counter, its low 32 bits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordPosition) Reset() {
+	*x = RecordPosition{}
+	mi := &file_lab_v1_trace_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordPosition) ProtoMessage() {}
+
+func (x *RecordPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_trace_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordPosition.ProtoReflect.Descriptor instead.
+func (*RecordPosition) Descriptor() ([]byte, []int) {
+	return file_lab_v1_trace_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RecordPosition) GetTNs() int64 {
+	if x != nil {
+		return x.TNs
+	}
+	return 0
+}
+
+func (x *RecordPosition) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *RecordPosition) GetEseq() uint32 {
+	if x != nil {
+		return x.Eseq
+	}
+	return 0
+}
+
+type WatchRecordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`     // name; empty: the only one
+	Conn          string                 `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"`   // only this connection's records, "client/3"; empty: all
+	After         *RecordPosition        `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"` // resume behind this position; absent: from the oldest record that is kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRecordsRequest) Reset() {
+	*x = WatchRecordsRequest{}
+	mi := &file_lab_v1_trace_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRecordsRequest) ProtoMessage() {}
+
+func (x *WatchRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_trace_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRecordsRequest.ProtoReflect.Descriptor instead.
+func (*WatchRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_lab_v1_trace_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchRecordsRequest) GetLab() string {
+	if x != nil {
+		return x.Lab
+	}
+	return ""
+}
+
+func (x *WatchRecordsRequest) GetConn() string {
+	if x != nil {
+		return x.Conn
+	}
+	return ""
+}
+
+func (x *WatchRecordsRequest) GetAfter() *RecordPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type WatchRecordsResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Records        []byte                 `protobuf:"bytes,1,opt,name=records,proto3" json:"records,omitempty"`                                     // whole records, 64 bytes each; may be none
+	NodeNames      []string               `protobuf:"bytes,2,rep,name=node_names,json=nodeNames,proto3" json:"node_names,omitempty"`                // where they have changed, and in the first message: node names by id (index 0 empty)
+	DirectionNames []string               `protobuf:"bytes,3,rep,name=direction_names,json=directionNames,proto3" json:"direction_names,omitempty"` // likewise: link directions by id (index 0 empty)
+	Position       *RecordPosition        `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`                                   // to resume at; absent before there is one
+	NowNs          int64                  `protobuf:"varint,5,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"`                           // every record before this lab time has been sent
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *WatchRecordsResponse) Reset() {
+	*x = WatchRecordsResponse{}
+	mi := &file_lab_v1_trace_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRecordsResponse) ProtoMessage() {}
+
+func (x *WatchRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_trace_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRecordsResponse.ProtoReflect.Descriptor instead.
+func (*WatchRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_lab_v1_trace_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchRecordsResponse) GetRecords() []byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *WatchRecordsResponse) GetNodeNames() []string {
+	if x != nil {
+		return x.NodeNames
+	}
+	return nil
+}
+
+func (x *WatchRecordsResponse) GetDirectionNames() []string {
+	if x != nil {
+		return x.DirectionNames
+	}
+	return nil
+}
+
+func (x *WatchRecordsResponse) GetPosition() *RecordPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *WatchRecordsResponse) GetNowNs() int64 {
+	if x != nil {
+		return x.NowNs
+	}
+	return 0
+}
+
 var File_lab_v1_trace_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_trace_service_proto_rawDesc = "" +
@@ -326,9 +523,25 @@ const file_lab_v1_trace_service_proto_rawDesc = "" +
 	"\x06packet\x18\x03 \x01(\tR\x06packetB\b\n" +
 	"\x06source\":\n" +
 	"\x11GetPacketResponse\x12%\n" +
-	"\x04hops\x18\x01 \x03(\v2\x11.lab.v1.PacketHopR\x04hops2\x9a\x01\n" +
+	"\x04hops\x18\x01 \x03(\v2\x11.lab.v1.PacketHopR\x04hops\"K\n" +
+	"\x0eRecordPosition\x12\x11\n" +
+	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\rR\x04node\x12\x12\n" +
+	"\x04eseq\x18\x03 \x01(\rR\x04eseq\"i\n" +
+	"\x13WatchRecordsRequest\x12\x10\n" +
+	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
+	"\x04conn\x18\x02 \x01(\tR\x04conn\x12,\n" +
+	"\x05after\x18\x03 \x01(\v2\x16.lab.v1.RecordPositionR\x05after\"\xc3\x01\n" +
+	"\x14WatchRecordsResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\fR\arecords\x12\x1d\n" +
+	"\n" +
+	"node_names\x18\x02 \x03(\tR\tnodeNames\x12'\n" +
+	"\x0fdirection_names\x18\x03 \x03(\tR\x0edirectionNames\x122\n" +
+	"\bposition\x18\x04 \x01(\v2\x16.lab.v1.RecordPositionR\bposition\x12\x15\n" +
+	"\x06now_ns\x18\x05 \x01(\x03R\x05nowNs2\xe7\x01\n" +
 	"\fTraceService\x12H\n" +
-	"\vReadRecords\x12\x1a.lab.v1.ReadRecordsRequest\x1a\x1b.lab.v1.ReadRecordsResponse0\x01\x12@\n" +
+	"\vReadRecords\x12\x1a.lab.v1.ReadRecordsRequest\x1a\x1b.lab.v1.ReadRecordsResponse0\x01\x12K\n" +
+	"\fWatchRecords\x12\x1b.lab.v1.WatchRecordsRequest\x1a\x1c.lab.v1.WatchRecordsResponse0\x01\x12@\n" +
 	"\tGetPacket\x12\x18.lab.v1.GetPacketRequest\x1a\x19.lab.v1.GetPacketResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
@@ -343,25 +556,32 @@ func file_lab_v1_trace_service_proto_rawDescGZIP() []byte {
 	return file_lab_v1_trace_service_proto_rawDescData
 }
 
-var file_lab_v1_trace_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_lab_v1_trace_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_lab_v1_trace_service_proto_goTypes = []any{
-	(*ReadRecordsRequest)(nil),  // 0: lab.v1.ReadRecordsRequest
-	(*ReadRecordsResponse)(nil), // 1: lab.v1.ReadRecordsResponse
-	(*GetPacketRequest)(nil),    // 2: lab.v1.GetPacketRequest
-	(*GetPacketResponse)(nil),   // 3: lab.v1.GetPacketResponse
-	(*PacketHop)(nil),           // 4: lab.v1.PacketHop
+	(*ReadRecordsRequest)(nil),   // 0: lab.v1.ReadRecordsRequest
+	(*ReadRecordsResponse)(nil),  // 1: lab.v1.ReadRecordsResponse
+	(*GetPacketRequest)(nil),     // 2: lab.v1.GetPacketRequest
+	(*GetPacketResponse)(nil),    // 3: lab.v1.GetPacketResponse
+	(*RecordPosition)(nil),       // 4: lab.v1.RecordPosition
+	(*WatchRecordsRequest)(nil),  // 5: lab.v1.WatchRecordsRequest
+	(*WatchRecordsResponse)(nil), // 6: lab.v1.WatchRecordsResponse
+	(*PacketHop)(nil),            // 7: lab.v1.PacketHop
 }
 var file_lab_v1_trace_service_proto_depIdxs = []int32{
-	4, // 0: lab.v1.GetPacketResponse.hops:type_name -> lab.v1.PacketHop
-	0, // 1: lab.v1.TraceService.ReadRecords:input_type -> lab.v1.ReadRecordsRequest
-	2, // 2: lab.v1.TraceService.GetPacket:input_type -> lab.v1.GetPacketRequest
-	1, // 3: lab.v1.TraceService.ReadRecords:output_type -> lab.v1.ReadRecordsResponse
-	3, // 4: lab.v1.TraceService.GetPacket:output_type -> lab.v1.GetPacketResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 0: lab.v1.GetPacketResponse.hops:type_name -> lab.v1.PacketHop
+	4, // 1: lab.v1.WatchRecordsRequest.after:type_name -> lab.v1.RecordPosition
+	4, // 2: lab.v1.WatchRecordsResponse.position:type_name -> lab.v1.RecordPosition
+	0, // 3: lab.v1.TraceService.ReadRecords:input_type -> lab.v1.ReadRecordsRequest
+	5, // 4: lab.v1.TraceService.WatchRecords:input_type -> lab.v1.WatchRecordsRequest
+	2, // 5: lab.v1.TraceService.GetPacket:input_type -> lab.v1.GetPacketRequest
+	1, // 6: lab.v1.TraceService.ReadRecords:output_type -> lab.v1.ReadRecordsResponse
+	6, // 7: lab.v1.TraceService.WatchRecords:output_type -> lab.v1.WatchRecordsResponse
+	3, // 8: lab.v1.TraceService.GetPacket:output_type -> lab.v1.GetPacketResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_trace_service_proto_init() }
@@ -384,7 +604,7 @@ func file_lab_v1_trace_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_trace_service_proto_rawDesc), len(file_lab_v1_trace_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TraceService_ReadRecords_FullMethodName = "/lab.v1.TraceService/ReadRecords"
-	TraceService_GetPacket_FullMethodName   = "/lab.v1.TraceService/GetPacket"
+	TraceService_ReadRecords_FullMethodName  = "/lab.v1.TraceService/ReadRecords"
+	TraceService_WatchRecords_FullMethodName = "/lab.v1.TraceService/WatchRecords"
+	TraceService_GetPacket_FullMethodName    = "/lab.v1.TraceService/GetPacket"
 )
 
 // TraceServiceClient is the client API for TraceService service.
@@ -32,6 +33,10 @@ type TraceServiceClient interface {
 	// ReadRecords streams raw trace records, 64 bytes each, as in events.bin, in the order of (t, node, eseq), up to those
 	// made so far. Those of an ended run lie in its directory instead.
 	ReadRecords(ctx context.Context, in *ReadRecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRecordsResponse], error)
+	// WatchRecords streams a standing lab's records from a position on, first those that it still keeps, then what comes. A
+	// position of which the records after it are no longer all kept is answered, at once or on the way, with reason
+	// TOO_OLD: list again from the start. The lab waits for nobody.
+	WatchRecords(ctx context.Context, in *WatchRecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRecordsResponse], error)
 	// GetPacket tells how a packet looked on each interface it crossed.
 	GetPacket(ctx context.Context, in *GetPacketRequest, opts ...grpc.CallOption) (*GetPacketResponse, error)
 }
@@ -63,6 +68,25 @@ func (c *traceServiceClient) ReadRecords(ctx context.Context, in *ReadRecordsReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TraceService_ReadRecordsClient = grpc.ServerStreamingClient[ReadRecordsResponse]
 
+func (c *traceServiceClient) WatchRecords(ctx context.Context, in *WatchRecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRecordsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TraceService_ServiceDesc.Streams[1], TraceService_WatchRecords_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRecordsRequest, WatchRecordsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TraceService_WatchRecordsClient = grpc.ServerStreamingClient[WatchRecordsResponse]
+
 func (c *traceServiceClient) GetPacket(ctx context.Context, in *GetPacketRequest, opts ...grpc.CallOption) (*GetPacketResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPacketResponse)
@@ -82,6 +106,10 @@ type TraceServiceServer interface {
 	// ReadRecords streams raw trace records, 64 bytes each, as in events.bin, in the order of (t, node, eseq), up to those
 	// made so far. Those of an ended run lie in its directory instead.
 	ReadRecords(*ReadRecordsRequest, grpc.ServerStreamingServer[ReadRecordsResponse]) error
+	// WatchRecords streams a standing lab's records from a position on, first those that it still keeps, then what comes. A
+	// position of which the records after it are no longer all kept is answered, at once or on the way, with reason
+	// TOO_OLD: list again from the start. The lab waits for nobody.
+	WatchRecords(*WatchRecordsRequest, grpc.ServerStreamingServer[WatchRecordsResponse]) error
 	// GetPacket tells how a packet looked on each interface it crossed.
 	GetPacket(context.Context, *GetPacketRequest) (*GetPacketResponse, error)
 	mustEmbedUnimplementedTraceServiceServer()
@@ -96,6 +124,9 @@ type UnimplementedTraceServiceServer struct{}
 
 func (UnimplementedTraceServiceServer) ReadRecords(*ReadRecordsRequest, grpc.ServerStreamingServer[ReadRecordsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadRecords not implemented")
+}
+func (UnimplementedTraceServiceServer) WatchRecords(*WatchRecordsRequest, grpc.ServerStreamingServer[WatchRecordsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRecords not implemented")
 }
 func (UnimplementedTraceServiceServer) GetPacket(context.Context, *GetPacketRequest) (*GetPacketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPacket not implemented")
@@ -132,6 +163,17 @@ func _TraceService_ReadRecords_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TraceService_ReadRecordsServer = grpc.ServerStreamingServer[ReadRecordsResponse]
 
+func _TraceService_WatchRecords_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRecordsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TraceServiceServer).WatchRecords(m, &grpc.GenericServerStream[WatchRecordsRequest, WatchRecordsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TraceService_WatchRecordsServer = grpc.ServerStreamingServer[WatchRecordsResponse]
+
 func _TraceService_GetPacket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPacketRequest)
 	if err := dec(in); err != nil {
@@ -166,6 +208,11 @@ var TraceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadRecords",
 			Handler:       _TraceService_ReadRecords_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchRecords",
+			Handler:       _TraceService_WatchRecords_Handler,
 			ServerStreams: true,
 		},
 	},

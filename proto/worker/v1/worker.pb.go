@@ -1828,11 +1828,593 @@ func (x *ReadSavedResponse) GetData() []byte {
 	return nil
 }
 
+type FollowTraceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab
+	Conn          string                 `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"`                // only this connection's records; empty: all
+	After         *v1.RecordPosition     `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`              // absent: from the oldest record kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowTraceRequest) Reset() {
+	*x = FollowTraceRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowTraceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowTraceRequest) ProtoMessage() {}
+
+func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowTraceRequest.ProtoReflect.Descriptor instead.
+func (*FollowTraceRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FollowTraceRequest) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *FollowTraceRequest) GetConn() string {
+	if x != nil {
+		return x.Conn
+	}
+	return ""
+}
+
+func (x *FollowTraceRequest) GetAfter() *v1.RecordPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type FollowTraceResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Records        []byte                 `protobuf:"bytes,1,opt,name=records,proto3" json:"records,omitempty"`                                     // whole records; may be none
+	NodeNames      []string               `protobuf:"bytes,2,rep,name=node_names,json=nodeNames,proto3" json:"node_names,omitempty"`                // where they have changed: node names by id (index 0 empty)
+	DirectionNames []string               `protobuf:"bytes,3,rep,name=direction_names,json=directionNames,proto3" json:"direction_names,omitempty"` // likewise: link directions by id (index 0 empty)
+	Position       *v1.RecordPosition     `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`                                   // to resume at
+	NowNs          int64                  `protobuf:"varint,5,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"`                           // every record before this lab time has been sent
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *FollowTraceResponse) Reset() {
+	*x = FollowTraceResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowTraceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowTraceResponse) ProtoMessage() {}
+
+func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowTraceResponse.ProtoReflect.Descriptor instead.
+func (*FollowTraceResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *FollowTraceResponse) GetRecords() []byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *FollowTraceResponse) GetNodeNames() []string {
+	if x != nil {
+		return x.NodeNames
+	}
+	return nil
+}
+
+func (x *FollowTraceResponse) GetDirectionNames() []string {
+	if x != nil {
+		return x.DirectionNames
+	}
+	return nil
+}
+
+func (x *FollowTraceResponse) GetPosition() *v1.RecordPosition {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *FollowTraceResponse) GetNowNs() int64 {
+	if x != nil {
+		return x.NowNs
+	}
+	return 0
+}
+
+type CaptureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`              // standing lab or run
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`                             // name
+	Interface     string                 `protobuf:"bytes,3,opt,name=interface,proto3" json:"interface,omitempty"`                   // empty: the only one
+	Filter        string                 `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`                         // empty: all
+	SnapBytes     uint32                 `protobuf:"varint,5,opt,name=snap_bytes,json=snapBytes,proto3" json:"snap_bytes,omitempty"` // 0: all
+	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`                          // 0: without end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureRequest) Reset() {
+	*x = CaptureRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureRequest) ProtoMessage() {}
+
+func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
+func (*CaptureRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CaptureRequest) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetSnapBytes() uint32 {
+	if x != nil {
+		return x.SnapBytes
+	}
+	return 0
+}
+
+func (x *CaptureRequest) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type CaptureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`        // whole pcapng blocks
+	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"` // so far
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureResponse) Reset() {
+	*x = CaptureResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureResponse) ProtoMessage() {}
+
+func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureResponse.ProtoReflect.Descriptor instead.
+func (*CaptureResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *CaptureResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *CaptureResponse) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+type ControlClockRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	LabId     string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`             // standing lab or run
+	Epoch     uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`                         // of its assignment
+	RequestId string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // of the caller: a repeated step is taken once
+	// Types that are valid to be assigned to Action:
+	//
+	//	*ControlClockRequest_Pause
+	//	*ControlClockRequest_Resume
+	//	*ControlClockRequest_Step
+	//	*ControlClockRequest_Pace
+	Action        isControlClockRequest_Action `protobuf_oneof:"action"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlClockRequest) Reset() {
+	*x = ControlClockRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlClockRequest) ProtoMessage() {}
+
+func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlClockRequest.ProtoReflect.Descriptor instead.
+func (*ControlClockRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ControlClockRequest) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *ControlClockRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ControlClockRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ControlClockRequest) GetAction() isControlClockRequest_Action {
+	if x != nil {
+		return x.Action
+	}
+	return nil
+}
+
+func (x *ControlClockRequest) GetPause() *v1.PauseClock {
+	if x != nil {
+		if x, ok := x.Action.(*ControlClockRequest_Pause); ok {
+			return x.Pause
+		}
+	}
+	return nil
+}
+
+func (x *ControlClockRequest) GetResume() *v1.ResumeClock {
+	if x != nil {
+		if x, ok := x.Action.(*ControlClockRequest_Resume); ok {
+			return x.Resume
+		}
+	}
+	return nil
+}
+
+func (x *ControlClockRequest) GetStep() *v1.StepClock {
+	if x != nil {
+		if x, ok := x.Action.(*ControlClockRequest_Step); ok {
+			return x.Step
+		}
+	}
+	return nil
+}
+
+func (x *ControlClockRequest) GetPace() *v1.PaceClock {
+	if x != nil {
+		if x, ok := x.Action.(*ControlClockRequest_Pace); ok {
+			return x.Pace
+		}
+	}
+	return nil
+}
+
+type isControlClockRequest_Action interface {
+	isControlClockRequest_Action()
+}
+
+type ControlClockRequest_Pause struct {
+	Pause *v1.PauseClock `protobuf:"bytes,4,opt,name=pause,proto3,oneof"`
+}
+
+type ControlClockRequest_Resume struct {
+	Resume *v1.ResumeClock `protobuf:"bytes,5,opt,name=resume,proto3,oneof"`
+}
+
+type ControlClockRequest_Step struct {
+	Step *v1.StepClock `protobuf:"bytes,6,opt,name=step,proto3,oneof"`
+}
+
+type ControlClockRequest_Pace struct {
+	Pace *v1.PaceClock `protobuf:"bytes,7,opt,name=pace,proto3,oneof"`
+}
+
+func (*ControlClockRequest_Pause) isControlClockRequest_Action() {}
+
+func (*ControlClockRequest_Resume) isControlClockRequest_Action() {}
+
+func (*ControlClockRequest_Step) isControlClockRequest_Action() {}
+
+func (*ControlClockRequest_Pace) isControlClockRequest_Action() {}
+
+type ControlClockResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *v1.LabProgress        `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Events        uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"` // of a step: run in it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlClockResponse) Reset() {
+	*x = ControlClockResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlClockResponse) ProtoMessage() {}
+
+func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlClockResponse.ProtoReflect.Descriptor instead.
+func (*ControlClockResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ControlClockResponse) GetProgress() *v1.LabProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ControlClockResponse) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+type ReplayRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Loops         uint32                 `protobuf:"varint,1,opt,name=loops,proto3" json:"loops,omitempty"`                          // in the first message; 0: as many as it had
+	SendFiles     bool                   `protobuf:"varint,2,opt,name=send_files,json=sendFiles,proto3" json:"send_files,omitempty"` // in the first message: send the second run's directory back
+	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`                             // file of the run directory that data belongs to
+	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                             // the next bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRunRequest) Reset() {
+	*x = ReplayRunRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRunRequest) ProtoMessage() {}
+
+func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ReplayRunRequest) GetLoops() uint32 {
+	if x != nil {
+		return x.Loops
+	}
+	return 0
+}
+
+func (x *ReplayRunRequest) GetSendFiles() bool {
+	if x != nil {
+		return x.SendFiles
+	}
+	return false
+}
+
+func (x *ReplayRunRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ReplayRunRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type ReplayRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       *v1.ReplayOutcome      `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // in the first message
+	File          *v1.ReplayFile         `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`       // in those after it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRunResponse) Reset() {
+	*x = ReplayRunResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRunResponse) ProtoMessage() {}
+
+func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
+func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ReplayRunResponse) GetOutcome() *v1.ReplayOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ReplayRunResponse) GetFile() *v1.ReplayFile {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
 var File_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"-\n" +
+	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\"-\n" +
 	"\x13MissingBlobsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingBlobsResponse\x12\x16\n" +
@@ -1938,11 +2520,55 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x1a\n" +
 	"\btransfer\x18\x02 \x01(\tR\btransfer\"'\n" +
 	"\x11ReadSavedResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data*=\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"m\n" +
+	"\x12FollowTraceRequest\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
+	"\x04conn\x18\x02 \x01(\tR\x04conn\x12,\n" +
+	"\x05after\x18\x03 \x01(\v2\x16.lab.v1.RecordPositionR\x05after\"\xc2\x01\n" +
+	"\x13FollowTraceResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\fR\arecords\x12\x1d\n" +
+	"\n" +
+	"node_names\x18\x02 \x03(\tR\tnodeNames\x12'\n" +
+	"\x0fdirection_names\x18\x03 \x03(\tR\x0edirectionNames\x122\n" +
+	"\bposition\x18\x04 \x01(\v2\x16.lab.v1.RecordPositionR\bposition\x12\x15\n" +
+	"\x06now_ns\x18\x05 \x01(\x03R\x05nowNs\"\xa6\x01\n" +
+	"\x0eCaptureRequest\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
+	"\tinterface\x18\x03 \x01(\tR\tinterface\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x12\x1d\n" +
+	"\n" +
+	"snap_bytes\x18\x05 \x01(\rR\tsnapBytes\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x04R\x05count\"?\n" +
+	"\x0fCaptureResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x04R\apackets\"\x98\x02\n" +
+	"\x13ControlClockRequest\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12*\n" +
+	"\x05pause\x18\x04 \x01(\v2\x12.lab.v1.PauseClockH\x00R\x05pause\x12-\n" +
+	"\x06resume\x18\x05 \x01(\v2\x13.lab.v1.ResumeClockH\x00R\x06resume\x12'\n" +
+	"\x04step\x18\x06 \x01(\v2\x11.lab.v1.StepClockH\x00R\x04step\x12'\n" +
+	"\x04pace\x18\a \x01(\v2\x11.lab.v1.PaceClockH\x00R\x04paceB\b\n" +
+	"\x06action\"_\n" +
+	"\x14ControlClockResponse\x12/\n" +
+	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\x04R\x06events\"o\n" +
+	"\x10ReplayRunRequest\x12\x14\n" +
+	"\x05loops\x18\x01 \x01(\rR\x05loops\x12\x1d\n" +
+	"\n" +
+	"send_files\x18\x02 \x01(\bR\tsendFiles\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"l\n" +
+	"\x11ReplayRunResponse\x12/\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x15.lab.v1.ReplayOutcomeR\aoutcome\x12&\n" +
+	"\x04file\x18\x02 \x01(\v2\x12.lab.v1.ReplayFileR\x04file*=\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xa8\t\n" +
+	"\bMODE_RUN\x10\x022\xd9\v\n" +
 	"\rWorkerService\x12O\n" +
 	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\x12B\n" +
 	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse(\x01\x12C\n" +
@@ -1956,7 +2582,11 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06GetLab\x12\x18.worker.v1.GetLabRequest\x1a\x19.worker.v1.GetLabResponse\x12E\n" +
 	"\bWatchLab\x12\x1a.worker.v1.WatchLabRequest\x1a\x1b.worker.v1.WatchLabResponse0\x01\x12F\n" +
 	"\tListConns\x12\x1b.worker.v1.ListConnsRequest\x1a\x1c.worker.v1.ListConnsResponse\x12H\n" +
-	"\tReadTrace\x12\x1b.worker.v1.ReadTraceRequest\x1a\x1c.worker.v1.ReadTraceResponse0\x01\x12I\n" +
+	"\tReadTrace\x12\x1b.worker.v1.ReadTraceRequest\x1a\x1c.worker.v1.ReadTraceResponse0\x01\x12N\n" +
+	"\vFollowTrace\x12\x1d.worker.v1.FollowTraceRequest\x1a\x1e.worker.v1.FollowTraceResponse0\x01\x12B\n" +
+	"\aCapture\x12\x19.worker.v1.CaptureRequest\x1a\x1a.worker.v1.CaptureResponse0\x01\x12O\n" +
+	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\x12J\n" +
+	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse(\x010\x01\x12I\n" +
 	"\n" +
 	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\x12O\n" +
 	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\x12N\n" +
@@ -1976,7 +2606,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -2013,75 +2643,107 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*ReadRunFileResponse)(nil),  // 32: worker.v1.ReadRunFileResponse
 	(*ReadSavedRequest)(nil),     // 33: worker.v1.ReadSavedRequest
 	(*ReadSavedResponse)(nil),    // 34: worker.v1.ReadSavedResponse
-	(*v1.LabSpec)(nil),           // 35: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 36: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 37: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 38: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 39: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 40: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 41: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 42: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 43: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 44: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 45: lab.v1.PacketHop
+	(*FollowTraceRequest)(nil),   // 35: worker.v1.FollowTraceRequest
+	(*FollowTraceResponse)(nil),  // 36: worker.v1.FollowTraceResponse
+	(*CaptureRequest)(nil),       // 37: worker.v1.CaptureRequest
+	(*CaptureResponse)(nil),      // 38: worker.v1.CaptureResponse
+	(*ControlClockRequest)(nil),  // 39: worker.v1.ControlClockRequest
+	(*ControlClockResponse)(nil), // 40: worker.v1.ControlClockResponse
+	(*ReplayRunRequest)(nil),     // 41: worker.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),    // 42: worker.v1.ReplayRunResponse
+	(*v1.LabSpec)(nil),           // 43: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 44: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 45: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 46: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 47: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 48: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 49: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 50: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 51: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 52: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 53: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 54: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 55: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 56: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 57: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 58: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 59: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 60: lab.v1.ReplayFile
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	35, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	43, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	36, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
-	37, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	37, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	36, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	44, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	45, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	45, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	44, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
 	16, // 6: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	38, // 7: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	39, // 8: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	40, // 9: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	41, // 10: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	42, // 11: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	43, // 12: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	38, // 13: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	41, // 14: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	42, // 15: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	44, // 16: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	45, // 17: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	46, // 7: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	47, // 8: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	48, // 9: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	49, // 10: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	50, // 11: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	51, // 12: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	46, // 13: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	49, // 14: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	50, // 15: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	52, // 16: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	53, // 17: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
 	29, // 18: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	1,  // 19: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 20: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 21: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	7,  // 22: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	9,  // 23: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	11, // 24: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	13, // 25: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	15, // 26: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	18, // 27: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	20, // 28: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	22, // 29: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	24, // 30: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	26, // 31: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	28, // 32: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	31, // 33: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	33, // 34: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	2,  // 35: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 36: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	6,  // 37: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	8,  // 38: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	10, // 39: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	12, // 40: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	14, // 41: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	17, // 42: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	19, // 43: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	21, // 44: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	23, // 45: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	25, // 46: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	27, // 47: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	30, // 48: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	32, // 49: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	34, // 50: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	35, // [35:51] is the sub-list for method output_type
-	19, // [19:35] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	54, // 19: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	54, // 20: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	55, // 21: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	56, // 22: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	57, // 23: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	58, // 24: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	46, // 25: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	59, // 26: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	60, // 27: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	1,  // 28: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 29: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 30: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	7,  // 31: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	9,  // 32: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	11, // 33: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	13, // 34: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	15, // 35: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	18, // 36: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	20, // 37: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	22, // 38: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	24, // 39: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	35, // 40: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	37, // 41: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	39, // 42: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	41, // 43: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	26, // 44: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	28, // 45: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	31, // 46: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	33, // 47: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	2,  // 48: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 49: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	6,  // 50: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	8,  // 51: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	10, // 52: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	12, // 53: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	14, // 54: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	17, // 55: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	19, // 56: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	21, // 57: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	23, // 58: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	25, // 59: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	36, // 60: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	38, // 61: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	40, // 62: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	42, // 63: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	27, // 64: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	30, // 65: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	32, // 66: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	34, // 67: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	48, // [48:68] is the sub-list for method output_type
+	28, // [28:48] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -2089,13 +2751,19 @@ func file_worker_v1_worker_proto_init() {
 	if File_worker_v1_worker_proto != nil {
 		return
 	}
+	file_worker_v1_worker_proto_msgTypes[38].OneofWrappers = []any{
+		(*ControlClockRequest_Pause)(nil),
+		(*ControlClockRequest_Resume)(nil),
+		(*ControlClockRequest_Step)(nil),
+		(*ControlClockRequest_Pace)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,10 @@ const (
 	WorkerService_WatchLab_FullMethodName     = "/worker.v1.WorkerService/WatchLab"
 	WorkerService_ListConns_FullMethodName    = "/worker.v1.WorkerService/ListConns"
 	WorkerService_ReadTrace_FullMethodName    = "/worker.v1.WorkerService/ReadTrace"
+	WorkerService_FollowTrace_FullMethodName  = "/worker.v1.WorkerService/FollowTrace"
+	WorkerService_Capture_FullMethodName      = "/worker.v1.WorkerService/Capture"
+	WorkerService_ControlClock_FullMethodName = "/worker.v1.WorkerService/ControlClock"
+	WorkerService_ReplayRun_FullMethodName    = "/worker.v1.WorkerService/ReplayRun"
 	WorkerService_ReadPacket_FullMethodName   = "/worker.v1.WorkerService/ReadPacket"
 	WorkerService_ListRunFiles_FullMethodName = "/worker.v1.WorkerService/ListRunFiles"
 	WorkerService_ReadRunFile_FullMethodName  = "/worker.v1.WorkerService/ReadRunFile"
@@ -71,6 +75,17 @@ type WorkerServiceClient interface {
 	ListConns(ctx context.Context, in *ListConnsRequest, opts ...grpc.CallOption) (*ListConnsResponse, error)
 	// ReadTrace streams raw records (64 bytes each, as in events.bin), in the order of (t, node, eseq).
 	ReadTrace(ctx context.Context, in *ReadTraceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadTraceResponse], error)
+	// FollowTrace streams a standing lab's records behind a position, those kept and those to come. A position that is too
+	// old is OUT_OF_RANGE.
+	FollowTrace(ctx context.Context, in *FollowTraceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowTraceResponse], error)
+	// Capture streams what crosses an interface, as pcapng. A reader that is too slow is cut off with RESOURCE_EXHAUSTED.
+	Capture(ctx context.Context, in *CaptureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CaptureResponse], error)
+	// ControlClock stops a lab's clock, lets it go on or take a step, or sets its pace. It is no input: it decides when by
+	// the wall events run, and changes none.
+	ControlClock(ctx context.Context, in *ControlClockRequest, opts ...grpc.CallOption) (*ControlClockResponse, error)
+	// ReplayRun takes the files of a run directory, runs its lab again, and tells whether the same came of it. It touches
+	// none of the worker's labs and leaves nothing behind.
+	ReplayRun(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplayRunRequest, ReplayRunResponse], error)
 	// ReadPacket tells how a packet looked on each interface it crossed.
 	ReadPacket(ctx context.Context, in *ReadPacketRequest, opts ...grpc.CallOption) (*ReadPacketResponse, error)
 	// ListRunFiles lists the files of a lab's run directory.
@@ -230,6 +245,67 @@ func (c *workerServiceClient) ReadTrace(ctx context.Context, in *ReadTraceReques
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadTraceClient = grpc.ServerStreamingClient[ReadTraceResponse]
 
+func (c *workerServiceClient) FollowTrace(ctx context.Context, in *FollowTraceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowTraceResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[3], WorkerService_FollowTrace_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowTraceRequest, FollowTraceResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_FollowTraceClient = grpc.ServerStreamingClient[FollowTraceResponse]
+
+func (c *workerServiceClient) Capture(ctx context.Context, in *CaptureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CaptureResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[4], WorkerService_Capture_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CaptureRequest, CaptureResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_CaptureClient = grpc.ServerStreamingClient[CaptureResponse]
+
+func (c *workerServiceClient) ControlClock(ctx context.Context, in *ControlClockRequest, opts ...grpc.CallOption) (*ControlClockResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ControlClockResponse)
+	err := c.cc.Invoke(ctx, WorkerService_ControlClock_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerServiceClient) ReplayRun(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplayRunRequest, ReplayRunResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[5], WorkerService_ReplayRun_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReplayRunRequest, ReplayRunResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_ReplayRunClient = grpc.BidiStreamingClient[ReplayRunRequest, ReplayRunResponse]
+
 func (c *workerServiceClient) ReadPacket(ctx context.Context, in *ReadPacketRequest, opts ...grpc.CallOption) (*ReadPacketResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReadPacketResponse)
@@ -252,7 +328,7 @@ func (c *workerServiceClient) ListRunFiles(ctx context.Context, in *ListRunFiles
 
 func (c *workerServiceClient) ReadRunFile(ctx context.Context, in *ReadRunFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRunFileResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[3], WorkerService_ReadRunFile_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[6], WorkerService_ReadRunFile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +347,7 @@ type WorkerService_ReadRunFileClient = grpc.ServerStreamingClient[ReadRunFileRes
 
 func (c *workerServiceClient) ReadSaved(ctx context.Context, in *ReadSavedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSavedResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[4], WorkerService_ReadSaved_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[7], WorkerService_ReadSaved_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +396,17 @@ type WorkerServiceServer interface {
 	ListConns(context.Context, *ListConnsRequest) (*ListConnsResponse, error)
 	// ReadTrace streams raw records (64 bytes each, as in events.bin), in the order of (t, node, eseq).
 	ReadTrace(*ReadTraceRequest, grpc.ServerStreamingServer[ReadTraceResponse]) error
+	// FollowTrace streams a standing lab's records behind a position, those kept and those to come. A position that is too
+	// old is OUT_OF_RANGE.
+	FollowTrace(*FollowTraceRequest, grpc.ServerStreamingServer[FollowTraceResponse]) error
+	// Capture streams what crosses an interface, as pcapng. A reader that is too slow is cut off with RESOURCE_EXHAUSTED.
+	Capture(*CaptureRequest, grpc.ServerStreamingServer[CaptureResponse]) error
+	// ControlClock stops a lab's clock, lets it go on or take a step, or sets its pace. It is no input: it decides when by
+	// the wall events run, and changes none.
+	ControlClock(context.Context, *ControlClockRequest) (*ControlClockResponse, error)
+	// ReplayRun takes the files of a run directory, runs its lab again, and tells whether the same came of it. It touches
+	// none of the worker's labs and leaves nothing behind.
+	ReplayRun(grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]) error
 	// ReadPacket tells how a packet looked on each interface it crossed.
 	ReadPacket(context.Context, *ReadPacketRequest) (*ReadPacketResponse, error)
 	// ListRunFiles lists the files of a lab's run directory.
@@ -373,6 +460,18 @@ func (UnimplementedWorkerServiceServer) ListConns(context.Context, *ListConnsReq
 }
 func (UnimplementedWorkerServiceServer) ReadTrace(*ReadTraceRequest, grpc.ServerStreamingServer[ReadTraceResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadTrace not implemented")
+}
+func (UnimplementedWorkerServiceServer) FollowTrace(*FollowTraceRequest, grpc.ServerStreamingServer[FollowTraceResponse]) error {
+	return status.Error(codes.Unimplemented, "method FollowTrace not implemented")
+}
+func (UnimplementedWorkerServiceServer) Capture(*CaptureRequest, grpc.ServerStreamingServer[CaptureResponse]) error {
+	return status.Error(codes.Unimplemented, "method Capture not implemented")
+}
+func (UnimplementedWorkerServiceServer) ControlClock(context.Context, *ControlClockRequest) (*ControlClockResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ControlClock not implemented")
+}
+func (UnimplementedWorkerServiceServer) ReplayRun(grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReplayRun not implemented")
 }
 func (UnimplementedWorkerServiceServer) ReadPacket(context.Context, *ReadPacketRequest) (*ReadPacketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadPacket not implemented")
@@ -598,6 +697,53 @@ func _WorkerService_ReadTrace_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadTraceServer = grpc.ServerStreamingServer[ReadTraceResponse]
 
+func _WorkerService_FollowTrace_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FollowTraceRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).FollowTrace(m, &grpc.GenericServerStream[FollowTraceRequest, FollowTraceResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_FollowTraceServer = grpc.ServerStreamingServer[FollowTraceResponse]
+
+func _WorkerService_Capture_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CaptureRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).Capture(m, &grpc.GenericServerStream[CaptureRequest, CaptureResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_CaptureServer = grpc.ServerStreamingServer[CaptureResponse]
+
+func _WorkerService_ControlClock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ControlClockRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).ControlClock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_ControlClock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).ControlClock(ctx, req.(*ControlClockRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkerService_ReplayRun_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(WorkerServiceServer).ReplayRun(&grpc.GenericServerStream[ReplayRunRequest, ReplayRunResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_ReplayRunServer = grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]
+
 func _WorkerService_ReadPacket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReadPacketRequest)
 	if err := dec(in); err != nil {
@@ -700,6 +846,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _WorkerService_ListConns_Handler,
 		},
 		{
+			MethodName: "ControlClock",
+			Handler:    _WorkerService_ControlClock_Handler,
+		},
+		{
 			MethodName: "ReadPacket",
 			Handler:    _WorkerService_ReadPacket_Handler,
 		},
@@ -723,6 +873,22 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ReadTrace",
 			Handler:       _WorkerService_ReadTrace_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "FollowTrace",
+			Handler:       _WorkerService_FollowTrace_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Capture",
+			Handler:       _WorkerService_Capture_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReplayRun",
+			Handler:       _WorkerService_ReplayRun_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "ReadRunFile",
