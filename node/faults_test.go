@@ -201,3 +201,17 @@ func TestCheckFault(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A transfer ends with its receiver's node, also where all its bytes have been acknowledged and only its application has
+// not read them: the sender's TCP would never find out.
+func TestCrashOfAReceiverFailsItsTransfers(t *testing.T) {
+	s := newScene(t, line3())
+	s.input(&labv1.Input{Kind: &labv1.Input_Transfer{Transfer: &labv1.Transfer{Id: "t1", From: "a", To: "b",
+		Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: 20_000},
+		Reader:  &labv1.Reader{PauseAfterBytes: 1, PauseNs: 3600e9, ReadSizeBytes: 1000}}}})
+	s.advance(2 * sim.Second)
+	s.fault(&labv1.Fault{Node: "b", Effect: &labv1.Fault_Reboot{Reboot: &labv1.Reboot{}}})
+	if got := s.report.lines[len(s.report.lines)-1]; got != "t1 b crashed after 1 of 20000 bytes" {
+		t.Errorf("last report %q", got)
+	}
+}

@@ -158,6 +158,9 @@ func (n *Node) crashNow() {
 	}
 	n.record(KindCrashed)
 	for _, a := range n.services {
+		if r, ok := a.(app.Receiver); ok {
+			r.Crashed(n.plan.Name)
+		}
 		a.Stop()
 	}
 	for _, t := range n.work {

@@ -72,6 +72,12 @@ type App interface {
 	Stop()
 }
 
+// Receiver is a service that is told when its node crashes, before Stop, so that it can report what it was receiving.
+type Receiver interface {
+	App
+	Crashed(node string)
+}
+
 // Start runs what an input asks for on the node it starts from; index is the input's in the journal, and what the
 // application sends carries it. It returns nil for inputs that are not an application's. What cannot start reports that
 // and is done.

@@ -69,6 +69,15 @@ func (s *tcpServer) Stop() {
 	}
 }
 
+// Crashed reports what was being received: its sender, all of whose bytes may have been acknowledged, may never find out.
+func (s *tcpServer) Crashed(node string) {
+	for _, r := range s.conns.all {
+		if r.spec != nil && !r.complete {
+			r.failed(fmt.Sprintf("%s crashed after %d of %d bytes", node, r.check.n, r.check.want.size))
+		}
+	}
+}
+
 func (s *tcpServer) accept(c *tcpstack.Conn) tcpstack.ConnHandler {
 	r := &transferReceiver{env: &s.env, server: s}
 	r.replyTimer.H = r

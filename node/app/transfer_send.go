@@ -227,12 +227,38 @@ func (a *transferSender) Closed(c *tcpstack.Conn, err error) {
 	a.conn = c
 	a.reportSent(true)
 	aborted := errors.Is(err, tcpstack.ErrAborted) && a.closing
-	if err != nil && !aborted {
+	switch {
+	case err != nil && !aborted:
 		a.failed(err)
-	} else if err == nil && !a.drained {
+	case err == nil && !a.drained:
 		a.failed(errors.New("the connection closed before all was acknowledged"))
+	case err == nil && a.spec.GetReplyBytes() == 0:
+		a.unclaimed()
+	case a.what.size == 0:
+		a.emptied()
 	}
 	a.Stop()
+}
+
+// unclaimed ends a transfer whose other end has taken the bytes and closed without being a transfer's receiver: another
+// service, or, in a simultaneous open, another sender. A receiver has reported before it closed. (Who replies as it should
+// has received.)
+func (a *transferSender) unclaimed() {
+	a.env.Report.Transfer(a.spec.GetId(), func(s *labv1.TransferStatus) {
+		if s.State == labv1.TransferState_TRANSFER_STATE_RUNNING {
+			fail(s, "no transfer server has received it")
+		}
+	})
+}
+
+// emptied ends a transfer of nothing that was aborted: the reset may have met a receiver that did not yet know of the
+// connection, but all that was to arrive has.
+func (a *transferSender) emptied() {
+	sum := newChecker(a.what).sum()
+	a.env.Report.Transfer(a.spec.GetId(), func(s *labv1.TransferStatus) {
+		s.Sha256, s.Match = sum, true
+		settle(s, labv1.TransferState_TRANSFER_STATE_DONE)
+	})
 }
 
 // failed reports the first failure; what follows from it is none of its own.

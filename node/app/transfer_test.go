@@ -260,3 +260,20 @@ func TestSinkAndUnknownConnections(t *testing.T) {
 		t.Error("the transfer server did not close after its peer")
 	}
 }
+
+// Where another service takes the bytes, or nobody had the time to, a transfer ends all the same.
+func TestTransferThatNobodyReceivesEnds(t *testing.T) {
+	l := newLab(t, quick)
+	l.server.serve(&labv1.AppSpec{App: &labv1.AppSpec_Echo{Echo: &labv1.EchoApp{}}})
+	a := l.client.start(transferInput(&labv1.Transfer{Id: "echo", From: "client", To: "server", Port: EchoPort, Content: generatedBytes(1000)}))
+	l.finish(a, 60*sim.Second)
+	l.wantFailed("echo", "no transfer server has received it")
+	// The reset overtakes the handshake's last ACK: the receiver's application never hears of the connection.
+	lossy := quick
+	lossy.Loss = link.Loss{Model: link.FrameLoss, Frames: []uint64{3}}
+	l = newLab(t, lossy)
+	l.server.serve()
+	a = l.client.start(transferInput(&labv1.Transfer{Id: "empty", From: "client", To: "server", Content: generatedBytes(0), Close: labv1.CloseMode_CLOSE_MODE_ABORT}))
+	l.finish(a, 60*sim.Second)
+	l.wantDone("empty", 0)
+}
