@@ -136,10 +136,10 @@ func (g *segment) header() wire.TCP {
 }
 
 // recordBare records a segment that is sent for no connection or for one in TIME-WAIT.
-func (s *Stack) recordBare(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, why SendReason) {
+func (s *Stack) recordBare(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, why SendReason, in State, wscale uint8) {
 	if r := s.recordFor(KindTCPSegmentSent, uint8(why), f.Conn, f.Conn.Node() != uint32(s.id.Src.ID)); r != nil {
-		r.Pkt = f.Pkt
-		putSegment(r, h, opt, 0, 0, 0, 1, 0)
+		r.Pkt, r.Aux = f.Pkt, uint8(in)
+		putSegment(r, h, opt, 0, 0, 0, 1, wscale)
 	}
 }
 

@@ -282,11 +282,13 @@ func (s *Stack) replyRST(g *segment, t *tuple) {
 		// "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>"
 		h.Ack, h.Flags = uint32(g.end()), wire.FlagRST|wire.FlagACK
 	}
-	s.sendBare(rt, h, wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST)
+	s.sendBare(rt, h, wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST, StateClosed, 0)
 }
 
-// sendBare sends a segment without data on behalf of no connection.
-func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason) {
+// sendBare sends a segment without data on behalf of no connection; the record tells the state it is sent in and the scale
+// of its window.
+func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
+	in State, wscale uint8) {
 	f := s.loop.NewFrame()
 	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
 	s.putIPv4(b, rt, wire.ProtoTCP)
@@ -298,7 +300,7 @@ func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.Conn
 	if h.Flags&wire.FlagRST != 0 {
 		s.tcp.count.outRsts++
 	}
-	s.recordBare(f, &h, &opt, why)
+	s.recordBare(f, &h, &opt, why, in, wscale)
 	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
 }
 

@@ -195,3 +195,32 @@ func TestRecordingChangesNothing(t *testing.T) {
 		t.Errorf("%d and %d frames, or other times", len(a), len(b))
 	}
 }
+
+// RFC 7323 2.2: the scale of a window lasts as long as its connection, and so into TIME-WAIT: what the record of an ACK
+// from there says of the window is what the ACK before it said.
+func TestTimeWaitRecordsItsWindowScaled(t *testing.T) {
+	on := true
+	x := newTCPTrace(t, TCPConfig{WindowScaling: &on, RecvBuffer: 1 << 20})
+	var tr traceOf
+	x.loop.Rec = tr.recorder()
+	x.accept("mss=1460 ws=7")
+	x.c.CloseWrite()
+	x.want("FA seq=1001 ack=101")
+	x.send("A seq=101 ack=1002")
+	x.send("FA seq=101 ack=1002")
+	x.want("A seq=1002 ack=102")
+	x.send("FA seq=101 ack=1002")
+	x.want("A seq=1002 ack=102")
+	var windows []uint32
+	for _, e := range tr.events(t, x.loop.Rec) {
+		if s, ok := e.(*SegmentSent); ok && s.Ack == 102 {
+			windows = append(windows, s.WinScaled)
+			if s.State != StateTimeWait && len(windows) == 2 {
+				t.Errorf("the second is sent in %v", s.State)
+			}
+		}
+	}
+	if len(windows) != 2 || windows[0] != windows[1] || windows[0] < 65536 {
+		t.Errorf("windows %v", windows)
+	}
+}

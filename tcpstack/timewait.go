@@ -23,7 +23,8 @@ type timeWait struct {
 	passive        bool
 	tsOK           bool
 	sndNxt, rcvNxt seqNum
-	rcvWnd         uint16 // as last announced, unscaled
+	rcvWnd         uint16 // as last announced, as on the wire
+	rcvWscale      uint8
 	tsRecent       uint32
 	tsOffset       uint32
 	wait           sim.Time
@@ -64,7 +65,7 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 	}
 	c.setState(StateTimeWait, why)
 	w := &timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
-		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), tsRecent: c.tsRecent,
+		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), rcvWscale: c.rcvWscale, tsRecent: c.tsRecent,
 		tsOffset: c.tsOffset, wait: c.set.timeWait}
 	c.retire(nil, ClosedOrderly)
 	w.timer.H = w
@@ -153,5 +154,5 @@ func (w *timeWait) ack(g *segment) {
 		opt.TSVal = uint32(w.stack.loop.Now()/sim.Millisecond) + w.tsOffset
 		opt.TSEcr = w.tsRecent
 	}
-	w.stack.sendBare(w.rt, h, opt, w.id, w.tag, SendACK)
+	w.stack.sendBare(w.rt, h, opt, w.id, w.tag, SendACK, StateTimeWait, w.rcvWscale)
 }
