@@ -2,6 +2,7 @@ package tcpstack
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"labd.dev/sim"
 	"labd.dev/tcpstack/wire"
@@ -78,11 +79,18 @@ func fillTransport(f *sim.Frame, h []byte, ihl int) {
 // transportSum sums what a transport checksum covers: the pseudo-header (but for ICMP), the header region t and a
 // payload of n bytes whose own sum is payload.
 func transportSum(h, t []byte, p wire.Protocol, payload uint16, n int) uint16 {
-	sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t)))
-	if p != wire.ProtoICMP {
-		sum += uint64(be32(h[wire.IPv4OffSrc:])) + uint64(be32(h[wire.IPv4OffDst:])) + uint64(p) + uint64(len(t)+n)
+	if len(t)&3 != 0 { // a header region that was put together by hand, or cut
+		sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t)))
+		if p != wire.ProtoICMP {
+			sum += uint64(be32(h[wire.IPv4OffSrc:])) + uint64(be32(h[wire.IPv4OffDst:])) + uint64(p) + uint64(len(t)+n)
+		}
+		return wire.Fold(sum)
 	}
-	return wire.Fold(sum)
+	sum := wire.HeaderSum(t) + uint64(bits.ReverseBytes16(payload))
+	if p != wire.ProtoICMP {
+		sum += wire.HeaderSum(h[wire.IPv4OffSrc:wire.IPv4MinLen]) + uint64(bits.ReverseBytes32(uint32(p)<<16+uint32(len(t)+n)))
+	}
+	return wire.SwapFold(sum)
 }
 
 // checksumOK verifies the transport checksum of a datagram that is being received: f.Header() holds the IPv4 header and

@@ -6,6 +6,12 @@ type named interface {
 	name() *tuple
 }
 
+// is compares field by field, which the compiler does in place; == would call a function for as many bytes.
+func (t *tuple) is(o *tuple) bool {
+	return t.remote.lo == o.remote.lo && t.localPort == o.localPort && t.remotePort == o.remotePort &&
+		t.local.lo == o.local.lo && t.remote.hi == o.remote.hi && t.local.hi == o.local.hi
+}
+
 // demux is an open-addressed hash table by tuple, probed linearly, at most three quarters full. Nothing depends on the
 // order of its entries.
 type demux[T named] struct {
@@ -15,8 +21,8 @@ type demux[T named] struct {
 
 type demuxSlot[T named] struct {
 	value T
+	tuple *tuple // the value's; nil in a slot that is free
 	hash  uint32
-	used  bool
 }
 
 // demuxMin is the least number of slots: a host with a few connections needs no more.
@@ -29,12 +35,15 @@ func (d *demux[T]) find(t *tuple, hash uint32) T {
 		return none
 	}
 	mask := uint32(len(d.slots) - 1)
-	for i := hash & mask; d.slots[i].used; i = (i + 1) & mask {
-		if p := &d.slots[i]; p.hash == hash && *p.value.name() == *t {
+	for i := hash & mask; ; i = (i + 1) & mask {
+		p := &d.slots[i]
+		if p.tuple == nil {
+			return none
+		}
+		if p.hash == hash && p.tuple.is(t) {
 			return p.value
 		}
 	}
-	return none
 }
 
 // insert adds an entry whose tuple is not yet there.
@@ -44,17 +53,17 @@ func (d *demux[T]) insert(v T, hash uint32) {
 		d.slots = make([]demuxSlot[T], max(demuxMin, 2*len(old)))
 		d.n = 0
 		for _, p := range old {
-			if p.used {
+			if p.tuple != nil {
 				d.insert(p.value, p.hash)
 			}
 		}
 	}
 	mask := uint32(len(d.slots) - 1)
 	i := hash & mask
-	for d.slots[i].used {
+	for d.slots[i].tuple != nil {
 		i = (i + 1) & mask
 	}
-	d.slots[i] = demuxSlot[T]{v, hash, true}
+	d.slots[i] = demuxSlot[T]{v, v.name(), hash}
 	d.n++
 }
 
@@ -66,13 +75,13 @@ func (d *demux[T]) remove(v T, hash uint32) {
 	mask := uint32(len(d.slots) - 1)
 	i := hash & mask
 	for d.slots[i].value != v {
-		if !d.slots[i].used {
+		if d.slots[i].tuple == nil {
 			return
 		}
 		i = (i + 1) & mask
 	}
 	d.n--
-	for j := (i + 1) & mask; d.slots[j].used; j = (j + 1) & mask {
+	for j := (i + 1) & mask; d.slots[j].tuple != nil; j = (j + 1) & mask {
 		// An entry may move to the gap if the gap lies between its home and its place.
 		if (j-d.slots[j].hash)&mask >= (j-i)&mask {
 			d.slots[i] = d.slots[j]

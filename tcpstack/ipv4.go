@@ -28,7 +28,7 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 	}
 	// RFC 1122 3.2.1.2: "A host MUST verify the IP header checksum on every received datagram and silently discard every
 	// datagram that has a bad checksum."
-	if !s.trusted(f) && wire.Sum(h[:ihl]) != 0xffff {
+	if !s.trusted(f) && wire.SwapFold(wire.HeaderSum(h[:ihl])) != 0xffff {
 		s.drop(f, dropChecksum)
 		return
 	}
@@ -100,7 +100,7 @@ func (s *Stack) deliver(ifc *Interface, f *sim.Frame, bcast bool) {
 	ihl := int(h[0]&15) * 4
 	switch wire.Protocol(h[wire.IPv4OffProto]) {
 	case wire.ProtoTCP:
-		s.deliverTCP(ifc, f, ihl, bcast)
+		s.deliverTCP(f, ihl, bcast)
 	case wire.ProtoUDP:
 		s.udpInput(f, ihl, bcast)
 	case wire.ProtoICMP:
@@ -113,7 +113,7 @@ func (s *Stack) deliver(ifc *Interface, f *sim.Frame, bcast bool) {
 }
 
 // deliverTCP puts a segment into the form that TCP expects: IP and TCP header in place, the payload just the data.
-func (s *Stack) deliverTCP(ifc *Interface, f *sim.Frame, ihl int, bcast bool) {
+func (s *Stack) deliverTCP(f *sim.Frame, ihl int, bcast bool) {
 	// RFC 9293 3.9.2.3 (MUST-57): "A TCP implementation MUST silently discard an incoming SYN segment that is addressed to
 	// a broadcast or multicast address"; no other segment to such an address belongs to a connection.
 	if bcast {
@@ -129,6 +129,5 @@ func (s *Stack) deliverTCP(ifc *Interface, f *sim.Frame, ihl int, bcast bool) {
 		s.drop(f, dropTransportHeader)
 		return
 	}
-	h := f.Header()
-	s.tcpInput(ifc, f, addr4(be32(h[wire.IPv4OffSrc:])), addr4(be32(h[wire.IPv4OffDst:])))
+	s.tcpInput(f)
 }

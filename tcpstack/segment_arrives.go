@@ -16,7 +16,9 @@ func (c *Conn) arrives(g *segment) {
 	if g.length > 0 {
 		c.dataSegsIn++
 	}
-	c.recordReceived(g, c.judge(g))
+	if c.stack.loop.Rec != nil {
+		c.recordReceived(g, c.judge(g))
+	}
 	c.processing = true
 	if c.state == StateSynSent {
 		c.arrivesSynSent(g)

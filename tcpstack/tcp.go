@@ -181,9 +181,9 @@ func (g *segment) segLen() uint32 {
 func (g *segment) end() seqNum { return g.seq + seqNum(g.segLen()) }
 
 // tcpInput takes a segment for an address of this stack and owns f: f.Header() is the IPv4 header and the whole TCP
-// header, f.Payload just the segment's data. The checksum has not been verified: checksumOK does. src and dst are
+// header, f.Payload just the segment's data. The checksum has not been verified: checksumOK does. The addresses are
 // unicast.
-func (s *Stack) tcpInput(_ *Interface, f *sim.Frame, _, _ netip.Addr) {
+func (s *Stack) tcpInput(f *sim.Frame) {
 	s.tcp.count.inSegs++
 	var g segment
 	t, ok := g.parse(f)
@@ -205,8 +205,7 @@ func (s *Stack) tcpInput(_ *Interface, f *sim.Frame, _, _ netip.Addr) {
 // paddedTimestamps is how a timestamps option begins when two NOPs align it.
 const paddedTimestamps = wire.TCPOptNOP<<24 | wire.TCPOptNOP<<16 | wire.TCPOptTimestamps<<8 | 10
 
-// parse reads a frame's addresses and TCP header into g and the tuple that it names. (The addresses are taken from the
-// header and not from tcpInput's arguments: 32-bit numbers are what the tuple wants.)
+// parse reads a frame's addresses and TCP header into g and the tuple that it names.
 func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 	g.f = f
 	h := f.Header()

@@ -70,14 +70,34 @@ func sumTail(b []byte) uint64 {
 	return s
 }
 
-// Fold reduces a sum of words to 16 bits, end-around carries included.
+// HeaderSum is Sum's sum of a header, before it is folded and with the bytes of its words exchanged, so that several can
+// be added first: SwapFold ends it. b has at most 64 KiB and a multiple of 4 bytes, as IP's and TCP's headers have; 20 of
+// them, which nearly every header begins with, are read without a loop.
+func HeaderSum(b []byte) (s uint64) {
+	if len(b) >= 20 {
+		h := (*[20]byte)(b)
+		s = uint64(binary.LittleEndian.Uint32(h[0:])) + uint64(binary.LittleEndian.Uint32(h[4:])) +
+			uint64(binary.LittleEndian.Uint32(h[8:])) + uint64(binary.LittleEndian.Uint32(h[12:])) +
+			uint64(binary.LittleEndian.Uint32(h[16:]))
+		b = b[20:]
+	}
+	for len(b) >= 4 {
+		s += uint64(binary.LittleEndian.Uint32(b))
+		b = b[4:]
+	}
+	return s
+}
+
+// SwapFold folds a sum of HeaderSums to the sum that Sum would give.
+func SwapFold(s uint64) uint16 { return bits.ReverseBytes16(Fold(s)) }
+
+// Fold reduces a sum of words to 16 bits, end-around carries included: the halves of 64 bits are added, and those of 32,
+// each addition in the upper half of a register whose lower half hands it the carry.
 func Fold(s uint64) uint16 {
-	s = s>>32 + s&0xffffffff
-	s = s>>32 + s&0xffffffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	return uint16(s)
+	s += bits.RotateLeft64(s, 32)
+	w := uint32(s >> 32)
+	w += bits.RotateLeft32(w, 16)
+	return uint16(w >> 16)
 }
 
 // AddSums adds two folded sums.

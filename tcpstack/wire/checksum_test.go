@@ -109,6 +109,41 @@ func FuzzSum(f *testing.F) {
 	})
 }
 
+// A header's sum does not depend on how it is made: RFC 1071 section 2, "the sum of 16-bit integers can be computed in
+// either byte order" and "may be computed in any order".
+func TestHeaderSumIsSum(t *testing.T) {
+	const seed = 3
+	r := rand.New(rand.NewPCG(seed, 0))
+	for n := 0; n <= 60; n += 4 {
+		for range 100 {
+			b := make([]byte, n)
+			for i := range b {
+				b[i] = byte(r.Uint32())
+				if r.IntN(2) == 0 {
+					b[i] = 0xff // many carries
+				}
+			}
+			if got, want := SwapFold(HeaderSum(b)), Sum(b); got != want {
+				t.Fatalf("seed %d: %x: %04x, want %04x", seed, b, got, want)
+			}
+		}
+	}
+}
+
+func TestFoldKeepsEndAroundCarries(t *testing.T) {
+	for _, c := range []struct {
+		sum  uint64
+		want uint16
+	}{
+		{0, 0}, {1, 1}, {0xffff, 0xffff}, {0x10000, 1}, {0xffffffff, 0xffff}, {0x1ffff, 1}, {^uint64(0), 0xffff},
+		{0xffff_0000_0000_0001, 1}, {0x1_0000_0000, 1}, {0xffff_ffff_0000_0001, 1}, {0x8000_8000_8000_8000, 2},
+	} {
+		if got := Fold(c.sum); got != c.want {
+			t.Errorf("Fold(%#x) = %#x, want %#x", c.sum, got, c.want)
+		}
+	}
+}
+
 func BenchmarkSum1448(b *testing.B) {
 	p := make([]byte, 1448)
 	b.SetBytes(int64(len(p)))

@@ -135,5 +135,5 @@ func (h IPv4) Put(b []byte) {
 // SetIPv4Checksum makes the checksum of a complete header, options included, true.
 func SetIPv4Checksum(hdr []byte) {
 	hdr[IPv4OffChecksum], hdr[IPv4OffChecksum+1] = 0, 0
-	binary.BigEndian.PutUint16(hdr[IPv4OffChecksum:], ^Sum(hdr))
+	binary.BigEndian.PutUint16(hdr[IPv4OffChecksum:], ^SwapFold(HeaderSum(hdr)))
 }
