@@ -6,6 +6,7 @@ import "fmt"
 type Budget struct {
 	PerLab    uint64 // events of a loop in the whole lab; 0: unlimited
 	PerSecond uint64 // events of a loop in one simulated second; 0: DefaultPerSecond
+	Memory    uint64 // bytes that a loop's frames, chunks and connections may take; 0: DefaultMemory
 }
 
 // DefaultPerSecond is far above what a busy lab needs (a saturated 100 Gbit/s link makes 8 million arrivals a second) and
@@ -43,6 +44,7 @@ type meter struct {
 	busiest    Origin
 	perLab     uint64
 	perSecond  uint64
+	memory     int    // bytes
 	sampleFrom uint64 // events before a limit at which counting by origin begins
 }
 
@@ -53,6 +55,10 @@ func (m *meter) start(l *Loop) {
 	}
 	if m.perSecond == 0 {
 		m.perSecond = DefaultPerSecond
+	}
+	m.memory = int(min(l.cfg.Budget.Memory, 1<<62))
+	if m.memory == 0 {
+		m.memory = DefaultMemory
 	}
 	m.sampleFrom = min(busiestSample, m.perLab/2, m.perSecond/2)
 	m.second = Second
@@ -72,9 +78,16 @@ func (m *meter) setWatch(l *Loop) {
 	m.sample, m.sampled = nil, 0
 }
 
-// look is called for each event that is run while the count is close to a limit. A second is noticed to have begun only
+// look is called for each event that is run while the count is close to a limit, and when too much memory is held. A second is noticed to have begun only
 // then, so that up to two budgets fit into one second; what is promised is that a storm ends.
 func (m *meter) look(l *Loop, t *Timer) error {
+	if err := l.overMemory(); err != nil {
+		return err
+	}
+	if l.watch == 0 && l.ran <= m.limit()-m.sampleFrom {
+		m.setWatch(l) // there was too much for a moment between two events
+		return nil
+	}
 	if l.now >= m.second && l.ran <= m.perLab {
 		m.second = l.now - l.now%Second + Second
 		m.base = l.ran - 1

@@ -61,14 +61,32 @@ type pool struct {
 	chunks [len(chunkSizes)]*Chunk
 	// live counts, for the leak tests
 	liveFrames, liveChunks int
+	held                   int // bytes, see Held
 }
 
 // chunkSizes are the classes that chunks come in, bytes.
 var chunkSizes = [...]int{512, 4 << 10, 16 << 10, 64 << 10}
 
+// What a chunk's class is that is of no size class.
+const (
+	static int8 = -1 // its bytes are somebody else's
+	large  int8 = -2 // of just its size
+)
+
 // NewFrame returns an empty frame whose next Append starts at the network header's place, with room before it for a
 // link header.
 func (l *Loop) NewFrame() *Frame {
+<<<<<<< sim/frame.go
+	f := l.pool.frames
+	if f == nil {
+		f = &Frame{loop: l}
+		l.Charge(frameBytes)
+	} else {
+		l.pool.frames = f.next
+		f.next = nil
+	}
+=======
+>>>>>>> /tmp/perf/m.new
 	l.pool.liveFrames++
 	n := len(l.pool.frames) - 1
 	if n < 0 {
@@ -201,20 +219,22 @@ func (l *Loop) NewChunk(n int) *Chunk {
 		}
 		c := l.pool.chunks[i]
 		if c == nil {
+			l.Charge(size)
 			return &Chunk{Data: make([]byte, size)[:n], refs: 1, class: int8(i), loop: l}
 		}
 		l.pool.chunks[i] = c.next
 		c.next, c.refs, c.Data = nil, 1, c.Data[:n]
 		return c
 	}
-	return &Chunk{Data: make([]byte, n), refs: 1, class: -1, loop: l}
+	l.Charge(n)
+	return &Chunk{Data: make([]byte, n), refs: 1, class: large, loop: l}
 }
 
 // NewStaticChunk wraps immutable bytes that something else owns (a file's contents) so that frames can share them
 // without a copy.
 func (l *Loop) NewStaticChunk(b []byte) *Chunk {
 	l.pool.liveChunks++
-	return &Chunk{Data: b, refs: 1, class: -1, loop: l}
+	return &Chunk{Data: b, refs: 1, class: static, loop: l}
 }
 
 // Retain counts one more reference.
@@ -236,6 +256,9 @@ func (c *Chunk) release() {
 	l := c.loop
 	l.pool.liveChunks--
 	if c.class < 0 {
+		if c.class == large {
+			l.Charge(-cap(c.Data))
+		}
 		c.Data = nil
 		return
 	}

@@ -296,12 +296,13 @@ func (x *SnapshotEnd) GetRecords() uint64 {
 type LabState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // unique among all labs and runs
-	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // its name is the lab's
+	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // as it was created, which its journal begins from; its name is the lab's
 	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
 	Worker        string                 `protobuf:"bytes,4,opt,name=worker,proto3" json:"worker,omitempty"`                                       // it is assigned to
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // of the assignment, from 1
 	Inputs        uint64                 `protobuf:"varint,6,opt,name=inputs,proto3" json:"inputs,omitempty"`                                      // journaled so far
 	ReachedNs     int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`               // lab time known to have been reached
+	ChangedSpec   *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`          // as inputs have changed it; absent: they have not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -383,6 +384,13 @@ func (x *LabState) GetReachedNs() int64 {
 		return x.ReachedNs
 	}
 	return 0
+}
+
+func (x *LabState) GetChangedSpec() *v1.LabSpec {
+	if x != nil {
+		return x.ChangedSpec
+	}
+	return nil
 }
 
 // RunState is a run.
@@ -842,7 +850,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
-	"\arecords\x18\x01 \x01(\x04R\arecords\"\xcc\x01\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\"\x80\x02\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
@@ -851,7 +859,8 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06inputs\x18\x06 \x01(\x04R\x06inputs\x12\x1d\n" +
 	"\n" +
-	"reached_ns\x18\a \x01(\x03R\treachedNs\"\x94\x03\n" +
+	"reached_ns\x18\a \x01(\x03R\treachedNs\x122\n" +
+	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\"\x94\x03\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -930,16 +939,17 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	9,  // 6: control.v1.SnapshotRecord.counter:type_name -> control.v1.CounterState
 	2,  // 7: control.v1.SnapshotRecord.end:type_name -> control.v1.SnapshotEnd
 	10, // 8: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	10, // 9: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	11, // 10: control.v1.RunState.result:type_name -> control.v1.RunResult
-	12, // 11: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	8,  // 12: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	13, // 13: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 9: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	10, // 10: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	11, // 11: control.v1.RunState.result:type_name -> control.v1.RunResult
+	12, // 12: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	8,  // 13: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	13, // 14: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }

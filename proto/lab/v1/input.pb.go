@@ -138,6 +138,8 @@ type Input struct {
 	//	*Input_Fault
 	//	*Input_ClearFault
 	//	*Input_Interrupt
+	//	*Input_Apply
+	//	*Input_LinkSet
 	Kind          isInput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,6 +254,24 @@ func (x *Input) GetInterrupt() *Interrupt {
 	return nil
 }
 
+func (x *Input) GetApply() *Apply {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_Apply); ok {
+			return x.Apply
+		}
+	}
+	return nil
+}
+
+func (x *Input) GetLinkSet() *LinkSet {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_LinkSet); ok {
+			return x.LinkSet
+		}
+	}
+	return nil
+}
+
 type isInput_Kind interface {
 	isInput_Kind()
 }
@@ -288,6 +308,14 @@ type Input_Interrupt struct {
 	Interrupt *Interrupt `protobuf:"bytes,8,opt,name=interrupt,proto3,oneof"`
 }
 
+type Input_Apply struct {
+	Apply *Apply `protobuf:"bytes,9,opt,name=apply,proto3,oneof"`
+}
+
+type Input_LinkSet struct {
+	LinkSet *LinkSet `protobuf:"bytes,10,opt,name=link_set,json=linkSet,proto3,oneof"`
+}
+
 func (*Input_Transfer) isInput_Kind() {}
 
 func (*Input_HttpGet) isInput_Kind() {}
@@ -303,6 +331,10 @@ func (*Input_Fault) isInput_Kind() {}
 func (*Input_ClearFault) isInput_Kind() {}
 
 func (*Input_Interrupt) isInput_Kind() {}
+
+func (*Input_Apply) isInput_Kind() {}
+
+func (*Input_LinkSet) isInput_Kind() {}
 
 // JournalEntry is an input that has got its place: it takes effect at t_ns, before every other event of that time.
 type JournalEntry struct {
@@ -1461,11 +1493,235 @@ func (*Interrupt) Descriptor() ([]byte, []int) {
 	return file_lab_v1_input_proto_rawDescGZIP(), []int{13}
 }
 
+// Apply makes a running lab be as a specification says: nodes and links come, go and change; what is in both stays.
+type Apply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          *LabSpec               `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`     // the whole lab; its name and seed are the running lab's
+	Sha256        string                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"` // hex, of what the specification says; the worker fills it in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Apply) Reset() {
+	*x = Apply{}
+	mi := &file_lab_v1_input_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Apply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Apply) ProtoMessage() {}
+
+func (x *Apply) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Apply.ProtoReflect.Descriptor instead.
+func (*Apply) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Apply) GetSpec() *LabSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Apply) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+// LinkSet changes settings of a link, in both directions or in one, for good or for a while. Later ones lie over earlier
+// ones, faults over all of them; an apply replaces those that are for good.
+type LinkSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Link          string                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"` // "r1--r2" (both directions) or "r1->r2"
+	Patch         *DirectionPatch        `protobuf:"bytes,2,opt,name=patch,proto3" json:"patch,omitempty"`
+	DurationNs    int64                  `protobuf:"varint,3,opt,name=duration_ns,json=durationNs,proto3" json:"duration_ns,omitempty"` // after which the settings are as without it; 0: for good
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkSet) Reset() {
+	*x = LinkSet{}
+	mi := &file_lab_v1_input_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkSet) ProtoMessage() {}
+
+func (x *LinkSet) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
+func (*LinkSet) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LinkSet) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *LinkSet) GetPatch() *DirectionPatch {
+	if x != nil {
+		return x.Patch
+	}
+	return nil
+}
+
+func (x *LinkSet) GetDurationNs() int64 {
+	if x != nil {
+		return x.DurationNs
+	}
+	return 0
+}
+
+// DirectionPatch is what is to change of a direction's settings; what is absent stays.
+type DirectionPatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RateBps       *uint64                `protobuf:"varint,1,opt,name=rate_bps,json=rateBps,proto3,oneof" json:"rate_bps,omitempty"`    // 0: unlimited
+	DelayNs       *int64                 `protobuf:"varint,2,opt,name=delay_ns,json=delayNs,proto3,oneof" json:"delay_ns,omitempty"`    // one-way propagation
+	Jitter        *Jitter                `protobuf:"bytes,3,opt,name=jitter,proto3" json:"jitter,omitempty"`                            // an amount of 0: none
+	Loss          *Loss                  `protobuf:"bytes,4,opt,name=loss,proto3" json:"loss,omitempty"`                                // random 0: none
+	Duplicate     *Duplicate             `protobuf:"bytes,5,opt,name=duplicate,proto3" json:"duplicate,omitempty"`                      // a chance of 0: none
+	Corrupt       *float64               `protobuf:"fixed64,6,opt,name=corrupt,proto3,oneof" json:"corrupt,omitempty"`                  // chance 0..1
+	MtuBytes      *uint32                `protobuf:"varint,7,opt,name=mtu_bytes,json=mtuBytes,proto3,oneof" json:"mtu_bytes,omitempty"` // 0: 1500
+	Queue         *Queue                 `protobuf:"bytes,8,opt,name=queue,proto3" json:"queue,omitempty"`
+	Down          *bool                  `protobuf:"varint,9,opt,name=down,proto3,oneof" json:"down,omitempty"` // drops whatever is sent
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DirectionPatch) Reset() {
+	*x = DirectionPatch{}
+	mi := &file_lab_v1_input_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectionPatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectionPatch) ProtoMessage() {}
+
+func (x *DirectionPatch) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectionPatch.ProtoReflect.Descriptor instead.
+func (*DirectionPatch) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DirectionPatch) GetRateBps() uint64 {
+	if x != nil && x.RateBps != nil {
+		return *x.RateBps
+	}
+	return 0
+}
+
+func (x *DirectionPatch) GetDelayNs() int64 {
+	if x != nil && x.DelayNs != nil {
+		return *x.DelayNs
+	}
+	return 0
+}
+
+func (x *DirectionPatch) GetJitter() *Jitter {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *DirectionPatch) GetLoss() *Loss {
+	if x != nil {
+		return x.Loss
+	}
+	return nil
+}
+
+func (x *DirectionPatch) GetDuplicate() *Duplicate {
+	if x != nil {
+		return x.Duplicate
+	}
+	return nil
+}
+
+func (x *DirectionPatch) GetCorrupt() float64 {
+	if x != nil && x.Corrupt != nil {
+		return *x.Corrupt
+	}
+	return 0
+}
+
+func (x *DirectionPatch) GetMtuBytes() uint32 {
+	if x != nil && x.MtuBytes != nil {
+		return *x.MtuBytes
+	}
+	return 0
+}
+
+func (x *DirectionPatch) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+func (x *DirectionPatch) GetDown() bool {
+	if x != nil && x.Down != nil {
+		return *x.Down
+	}
+	return false
+}
+
 var File_lab_v1_input_proto protoreflect.FileDescriptor
 
 const file_lab_v1_input_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/input.proto\x12\x06lab.v1\x1a\x11lab/v1/spec.proto\"\xfe\x02\n" +
+	"\x12lab/v1/input.proto\x12\x06lab.v1\x1a\x11lab/v1/spec.proto\"\xd3\x03\n" +
 	"\x05Input\x12.\n" +
 	"\btransfer\x18\x01 \x01(\v2\x10.lab.v1.TransferH\x00R\btransfer\x12,\n" +
 	"\bhttp_get\x18\x02 \x01(\v2\x0f.lab.v1.HttpGetH\x00R\ahttpGet\x12$\n" +
@@ -1477,7 +1733,10 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x05fault\x18\x06 \x01(\v2\r.lab.v1.FaultH\x00R\x05fault\x125\n" +
 	"\vclear_fault\x18\a \x01(\v2\x12.lab.v1.ClearFaultH\x00R\n" +
 	"clearFault\x121\n" +
-	"\tinterrupt\x18\b \x01(\v2\x11.lab.v1.InterruptH\x00R\tinterruptB\x06\n" +
+	"\tinterrupt\x18\b \x01(\v2\x11.lab.v1.InterruptH\x00R\tinterrupt\x12%\n" +
+	"\x05apply\x18\t \x01(\v2\r.lab.v1.ApplyH\x00R\x05apply\x12,\n" +
+	"\blink_set\x18\n" +
+	" \x01(\v2\x0f.lab.v1.LinkSetH\x00R\alinkSetB\x06\n" +
 	"\x04kind\"\\\n" +
 	"\fJournalEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
@@ -1574,7 +1833,32 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\n" +
 	"ClearFault\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\v\n" +
-	"\tInterrupt*H\n" +
+	"\tInterrupt\"D\n" +
+	"\x05Apply\x12#\n" +
+	"\x04spec\x18\x01 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\"l\n" +
+	"\aLinkSet\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12,\n" +
+	"\x05patch\x18\x02 \x01(\v2\x16.lab.v1.DirectionPatchR\x05patch\x12\x1f\n" +
+	"\vduration_ns\x18\x03 \x01(\x03R\n" +
+	"durationNs\"\x87\x03\n" +
+	"\x0eDirectionPatch\x12\x1e\n" +
+	"\brate_bps\x18\x01 \x01(\x04H\x00R\arateBps\x88\x01\x01\x12\x1e\n" +
+	"\bdelay_ns\x18\x02 \x01(\x03H\x01R\adelayNs\x88\x01\x01\x12&\n" +
+	"\x06jitter\x18\x03 \x01(\v2\x0e.lab.v1.JitterR\x06jitter\x12 \n" +
+	"\x04loss\x18\x04 \x01(\v2\f.lab.v1.LossR\x04loss\x12/\n" +
+	"\tduplicate\x18\x05 \x01(\v2\x11.lab.v1.DuplicateR\tduplicate\x12\x1d\n" +
+	"\acorrupt\x18\x06 \x01(\x01H\x02R\acorrupt\x88\x01\x01\x12 \n" +
+	"\tmtu_bytes\x18\a \x01(\rH\x03R\bmtuBytes\x88\x01\x01\x12#\n" +
+	"\x05queue\x18\b \x01(\v2\r.lab.v1.QueueR\x05queue\x12\x17\n" +
+	"\x04down\x18\t \x01(\bH\x04R\x04down\x88\x01\x01B\v\n" +
+	"\t_rate_bpsB\v\n" +
+	"\t_delay_nsB\n" +
+	"\n" +
+	"\b_corruptB\f\n" +
+	"\n" +
+	"_mtu_bytesB\a\n" +
+	"\x05_down*H\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +
@@ -1598,31 +1882,35 @@ func file_lab_v1_input_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_input_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_lab_v1_input_proto_goTypes = []any{
-	(Protocol)(0),        // 0: lab.v1.Protocol
-	(CloseMode)(0),       // 1: lab.v1.CloseMode
-	(*Input)(nil),        // 2: lab.v1.Input
-	(*JournalEntry)(nil), // 3: lab.v1.JournalEntry
-	(*Stamp)(nil),        // 4: lab.v1.Stamp
-	(*Transfer)(nil),     // 5: lab.v1.Transfer
-	(*HttpGet)(nil),      // 6: lab.v1.HttpGet
-	(*UdpBlast)(nil),     // 7: lab.v1.UdpBlast
-	(*Ping)(nil),         // 8: lab.v1.Ping
-	(*Traceroute)(nil),   // 9: lab.v1.Traceroute
-	(*Fault)(nil),        // 10: lab.v1.Fault
-	(*Down)(nil),         // 11: lab.v1.Down
-	(*Crash)(nil),        // 12: lab.v1.Crash
-	(*Reboot)(nil),       // 13: lab.v1.Reboot
-	(*ClearFault)(nil),   // 14: lab.v1.ClearFault
-	(*Interrupt)(nil),    // 15: lab.v1.Interrupt
-	(*FileRef)(nil),      // 16: lab.v1.FileRef
-	(*TcpSettings)(nil),  // 17: lab.v1.TcpSettings
-	(*Reader)(nil),       // 18: lab.v1.Reader
-	(*Loss)(nil),         // 19: lab.v1.Loss
-	(*Jitter)(nil),       // 20: lab.v1.Jitter
-	(*Duplicate)(nil),    // 21: lab.v1.Duplicate
-	(*Queue)(nil),        // 22: lab.v1.Queue
+	(Protocol)(0),          // 0: lab.v1.Protocol
+	(CloseMode)(0),         // 1: lab.v1.CloseMode
+	(*Input)(nil),          // 2: lab.v1.Input
+	(*JournalEntry)(nil),   // 3: lab.v1.JournalEntry
+	(*Stamp)(nil),          // 4: lab.v1.Stamp
+	(*Transfer)(nil),       // 5: lab.v1.Transfer
+	(*HttpGet)(nil),        // 6: lab.v1.HttpGet
+	(*UdpBlast)(nil),       // 7: lab.v1.UdpBlast
+	(*Ping)(nil),           // 8: lab.v1.Ping
+	(*Traceroute)(nil),     // 9: lab.v1.Traceroute
+	(*Fault)(nil),          // 10: lab.v1.Fault
+	(*Down)(nil),           // 11: lab.v1.Down
+	(*Crash)(nil),          // 12: lab.v1.Crash
+	(*Reboot)(nil),         // 13: lab.v1.Reboot
+	(*ClearFault)(nil),     // 14: lab.v1.ClearFault
+	(*Interrupt)(nil),      // 15: lab.v1.Interrupt
+	(*Apply)(nil),          // 16: lab.v1.Apply
+	(*LinkSet)(nil),        // 17: lab.v1.LinkSet
+	(*DirectionPatch)(nil), // 18: lab.v1.DirectionPatch
+	(*FileRef)(nil),        // 19: lab.v1.FileRef
+	(*TcpSettings)(nil),    // 20: lab.v1.TcpSettings
+	(*Reader)(nil),         // 21: lab.v1.Reader
+	(*Loss)(nil),           // 22: lab.v1.Loss
+	(*Jitter)(nil),         // 23: lab.v1.Jitter
+	(*Duplicate)(nil),      // 24: lab.v1.Duplicate
+	(*Queue)(nil),          // 25: lab.v1.Queue
+	(*LabSpec)(nil),        // 26: lab.v1.LabSpec
 }
 var file_lab_v1_input_proto_depIdxs = []int32{
 	5,  // 0: lab.v1.Input.transfer:type_name -> lab.v1.Transfer
@@ -1633,26 +1921,34 @@ var file_lab_v1_input_proto_depIdxs = []int32{
 	10, // 5: lab.v1.Input.fault:type_name -> lab.v1.Fault
 	14, // 6: lab.v1.Input.clear_fault:type_name -> lab.v1.ClearFault
 	15, // 7: lab.v1.Input.interrupt:type_name -> lab.v1.Interrupt
-	2,  // 8: lab.v1.JournalEntry.input:type_name -> lab.v1.Input
-	16, // 9: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
-	0,  // 10: lab.v1.Transfer.protocol:type_name -> lab.v1.Protocol
-	17, // 11: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
-	18, // 12: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
-	1,  // 13: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
-	17, // 14: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
-	18, // 15: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
-	11, // 16: lab.v1.Fault.down:type_name -> lab.v1.Down
-	19, // 17: lab.v1.Fault.loss:type_name -> lab.v1.Loss
-	20, // 18: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
-	21, // 19: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
-	22, // 20: lab.v1.Fault.queue:type_name -> lab.v1.Queue
-	12, // 21: lab.v1.Fault.crash:type_name -> lab.v1.Crash
-	13, // 22: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	16, // 8: lab.v1.Input.apply:type_name -> lab.v1.Apply
+	17, // 9: lab.v1.Input.link_set:type_name -> lab.v1.LinkSet
+	2,  // 10: lab.v1.JournalEntry.input:type_name -> lab.v1.Input
+	19, // 11: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
+	0,  // 12: lab.v1.Transfer.protocol:type_name -> lab.v1.Protocol
+	20, // 13: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
+	21, // 14: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
+	1,  // 15: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
+	20, // 16: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
+	21, // 17: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
+	11, // 18: lab.v1.Fault.down:type_name -> lab.v1.Down
+	22, // 19: lab.v1.Fault.loss:type_name -> lab.v1.Loss
+	23, // 20: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
+	24, // 21: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
+	25, // 22: lab.v1.Fault.queue:type_name -> lab.v1.Queue
+	12, // 23: lab.v1.Fault.crash:type_name -> lab.v1.Crash
+	13, // 24: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
+	26, // 25: lab.v1.Apply.spec:type_name -> lab.v1.LabSpec
+	18, // 26: lab.v1.LinkSet.patch:type_name -> lab.v1.DirectionPatch
+	23, // 27: lab.v1.DirectionPatch.jitter:type_name -> lab.v1.Jitter
+	22, // 28: lab.v1.DirectionPatch.loss:type_name -> lab.v1.Loss
+	24, // 29: lab.v1.DirectionPatch.duplicate:type_name -> lab.v1.Duplicate
+	25, // 30: lab.v1.DirectionPatch.queue:type_name -> lab.v1.Queue
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_input_proto_init() }
@@ -1670,6 +1966,8 @@ func file_lab_v1_input_proto_init() {
 		(*Input_Fault)(nil),
 		(*Input_ClearFault)(nil),
 		(*Input_Interrupt)(nil),
+		(*Input_Apply)(nil),
+		(*Input_LinkSet)(nil),
 	}
 	file_lab_v1_input_proto_msgTypes[3].OneofWrappers = []any{
 		(*Transfer_File)(nil),
@@ -1688,13 +1986,14 @@ func file_lab_v1_input_proto_init() {
 		(*Fault_Crash)(nil),
 		(*Fault_Reboot)(nil),
 	}
+	file_lab_v1_input_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_input_proto_rawDesc), len(file_lab_v1_input_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -30,6 +30,7 @@ const (
 	LabState_LAB_STATE_STARTING    LabState = 1 // being built, or rebuilt from its journal
 	LabState_LAB_STATE_RUNNING     LabState = 2
 	LabState_LAB_STATE_FAILED      LabState = 3 // ended by an error of its own, see progress.error; what it recorded can be read
+	LabState_LAB_STATE_RECOVERING  LabState = 4 // replaying its journal after a restart, see progress; takes no inputs yet
 )
 
 // Enum value maps for LabState.
@@ -39,12 +40,14 @@ var (
 		1: "LAB_STATE_STARTING",
 		2: "LAB_STATE_RUNNING",
 		3: "LAB_STATE_FAILED",
+		4: "LAB_STATE_RECOVERING",
 	}
 	LabState_value = map[string]int32{
 		"LAB_STATE_UNSPECIFIED": 0,
 		"LAB_STATE_STARTING":    1,
 		"LAB_STATE_RUNNING":     2,
 		"LAB_STATE_FAILED":      3,
+		"LAB_STATE_RECOVERING":  4,
 	}
 )
 
@@ -82,7 +85,7 @@ const (
 	ApplyLabResponse_OUTCOME_UNSPECIFIED ApplyLabResponse_Outcome = 0
 	ApplyLabResponse_OUTCOME_CREATED     ApplyLabResponse_Outcome = 1 // the lab was not there
 	ApplyLabResponse_OUTCOME_UNCHANGED   ApplyLabResponse_Outcome = 2 // the lab is there just so
-	ApplyLabResponse_OUTCOME_CHANGED     ApplyLabResponse_Outcome = 3 // the lab is there and differs
+	ApplyLabResponse_OUTCOME_CHANGED     ApplyLabResponse_Outcome = 3 // the lab was there and differed
 )
 
 // Enum value maps for ApplyLabResponse_Outcome.
@@ -443,6 +446,7 @@ type ApplyLabResponse struct {
 	Outcome       ApplyLabResponse_Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=lab.v1.ApplyLabResponse_Outcome" json:"outcome,omitempty"`
 	Differences   []*Difference            `protobuf:"bytes,2,rep,name=differences,proto3" json:"differences,omitempty"` // from the lab as it is to the one applied, in the order of the paths
 	Lab           *Lab                     `protobuf:"bytes,3,opt,name=lab,proto3" json:"lab,omitempty"`                 // as it is now; absent with dry_run when there is none
+	Stamp         *Stamp                   `protobuf:"bytes,4,opt,name=stamp,proto3" json:"stamp,omitempty"`             // of the input that changed a running lab; else absent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +498,13 @@ func (x *ApplyLabResponse) GetDifferences() []*Difference {
 func (x *ApplyLabResponse) GetLab() *Lab {
 	if x != nil {
 		return x.Lab
+	}
+	return nil
+}
+
+func (x *ApplyLabResponse) GetStamp() *Stamp {
+	if x != nil {
+		return x.Stamp
 	}
 	return nil
 }
@@ -960,11 +971,12 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\x88\x02\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\xad\x02\n" +
 	"\x10ApplyLabResponse\x12:\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2 .lab.v1.ApplyLabResponse.OutcomeR\aoutcome\x124\n" +
 	"\vdifferences\x18\x02 \x03(\v2\x12.lab.v1.DifferenceR\vdifferences\x12\x1d\n" +
-	"\x03lab\x18\x03 \x01(\v2\v.lab.v1.LabR\x03lab\"c\n" +
+	"\x03lab\x18\x03 \x01(\v2\v.lab.v1.LabR\x03lab\x12#\n" +
+	"\x05stamp\x18\x04 \x01(\v2\r.lab.v1.StampR\x05stamp\"c\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_CREATED\x10\x01\x12\x15\n" +
@@ -1000,12 +1012,13 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"X\n" +
 	"\x12ListInputsResponse\x12.\n" +
 	"\aentries\x18\x01 \x03(\v2\x14.lab.v1.JournalEntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*j\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\x84\x01\n" +
 	"\bLabState\x12\x19\n" +
 	"\x15LAB_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LAB_STATE_STARTING\x10\x01\x12\x15\n" +
 	"\x11LAB_STATE_RUNNING\x10\x02\x12\x14\n" +
-	"\x10LAB_STATE_FAILED\x10\x032\x8c\x03\n" +
+	"\x10LAB_STATE_FAILED\x10\x03\x12\x18\n" +
+	"\x14LAB_STATE_RECOVERING\x10\x042\x8c\x03\n" +
 	"\n" +
 	"LabService\x12@\n" +
 	"\tCreateLab\x12\x18.lab.v1.CreateLabRequest\x1a\x19.lab.v1.CreateLabResponse\x12=\n" +
@@ -1051,7 +1064,8 @@ var file_lab_v1_lab_service_proto_goTypes = []any{
 	(*LabSpec)(nil),               // 17: lab.v1.LabSpec
 	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 	(*LabProgress)(nil),           // 19: lab.v1.LabProgress
-	(*JournalEntry)(nil),          // 20: lab.v1.JournalEntry
+	(*Stamp)(nil),                 // 20: lab.v1.Stamp
+	(*JournalEntry)(nil),          // 21: lab.v1.JournalEntry
 }
 var file_lab_v1_lab_service_proto_depIdxs = []int32{
 	17, // 0: lab.v1.Lab.spec:type_name -> lab.v1.LabSpec
@@ -1064,27 +1078,28 @@ var file_lab_v1_lab_service_proto_depIdxs = []int32{
 	1,  // 7: lab.v1.ApplyLabResponse.outcome:type_name -> lab.v1.ApplyLabResponse.Outcome
 	8,  // 8: lab.v1.ApplyLabResponse.differences:type_name -> lab.v1.Difference
 	3,  // 9: lab.v1.ApplyLabResponse.lab:type_name -> lab.v1.Lab
-	2,  // 10: lab.v1.Difference.change:type_name -> lab.v1.Difference.Change
-	3,  // 11: lab.v1.GetLabResponse.lab:type_name -> lab.v1.Lab
-	3,  // 12: lab.v1.ListLabsResponse.labs:type_name -> lab.v1.Lab
-	20, // 13: lab.v1.ListInputsResponse.entries:type_name -> lab.v1.JournalEntry
-	4,  // 14: lab.v1.LabService.CreateLab:input_type -> lab.v1.CreateLabRequest
-	6,  // 15: lab.v1.LabService.ApplyLab:input_type -> lab.v1.ApplyLabRequest
-	9,  // 16: lab.v1.LabService.GetLab:input_type -> lab.v1.GetLabRequest
-	11, // 17: lab.v1.LabService.ListLabs:input_type -> lab.v1.ListLabsRequest
-	13, // 18: lab.v1.LabService.DeleteLab:input_type -> lab.v1.DeleteLabRequest
-	15, // 19: lab.v1.LabService.ListInputs:input_type -> lab.v1.ListInputsRequest
-	5,  // 20: lab.v1.LabService.CreateLab:output_type -> lab.v1.CreateLabResponse
-	7,  // 21: lab.v1.LabService.ApplyLab:output_type -> lab.v1.ApplyLabResponse
-	10, // 22: lab.v1.LabService.GetLab:output_type -> lab.v1.GetLabResponse
-	12, // 23: lab.v1.LabService.ListLabs:output_type -> lab.v1.ListLabsResponse
-	14, // 24: lab.v1.LabService.DeleteLab:output_type -> lab.v1.DeleteLabResponse
-	16, // 25: lab.v1.LabService.ListInputs:output_type -> lab.v1.ListInputsResponse
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	20, // 10: lab.v1.ApplyLabResponse.stamp:type_name -> lab.v1.Stamp
+	2,  // 11: lab.v1.Difference.change:type_name -> lab.v1.Difference.Change
+	3,  // 12: lab.v1.GetLabResponse.lab:type_name -> lab.v1.Lab
+	3,  // 13: lab.v1.ListLabsResponse.labs:type_name -> lab.v1.Lab
+	21, // 14: lab.v1.ListInputsResponse.entries:type_name -> lab.v1.JournalEntry
+	4,  // 15: lab.v1.LabService.CreateLab:input_type -> lab.v1.CreateLabRequest
+	6,  // 16: lab.v1.LabService.ApplyLab:input_type -> lab.v1.ApplyLabRequest
+	9,  // 17: lab.v1.LabService.GetLab:input_type -> lab.v1.GetLabRequest
+	11, // 18: lab.v1.LabService.ListLabs:input_type -> lab.v1.ListLabsRequest
+	13, // 19: lab.v1.LabService.DeleteLab:input_type -> lab.v1.DeleteLabRequest
+	15, // 20: lab.v1.LabService.ListInputs:input_type -> lab.v1.ListInputsRequest
+	5,  // 21: lab.v1.LabService.CreateLab:output_type -> lab.v1.CreateLabResponse
+	7,  // 22: lab.v1.LabService.ApplyLab:output_type -> lab.v1.ApplyLabResponse
+	10, // 23: lab.v1.LabService.GetLab:output_type -> lab.v1.GetLabResponse
+	12, // 24: lab.v1.LabService.ListLabs:output_type -> lab.v1.ListLabsResponse
+	14, // 25: lab.v1.LabService.DeleteLab:output_type -> lab.v1.DeleteLabResponse
+	16, // 26: lab.v1.LabService.ListInputs:output_type -> lab.v1.ListInputsResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_lab_service_proto_init() }

@@ -35,7 +35,8 @@ const (
 type LabServiceClient interface {
 	// CreateLab builds a lab. One of that name must not exist.
 	CreateLab(ctx context.Context, in *CreateLabRequest, opts ...grpc.CallOption) (*CreateLabResponse, error)
-	// ApplyLab makes a lab be as its file says: builds it when it is not there, changes nothing when it is there just so.
+	// ApplyLab makes a lab be as its file says: builds it when it is not there, changes nothing when it is there just so,
+	// and else changes the running lab, by one input.
 	ApplyLab(ctx context.Context, in *ApplyLabRequest, opts ...grpc.CallOption) (*ApplyLabResponse, error)
 	// GetLab tells what a lab is and how it stands.
 	GetLab(ctx context.Context, in *GetLabRequest, opts ...grpc.CallOption) (*GetLabResponse, error)
@@ -123,7 +124,8 @@ func (c *labServiceClient) ListInputs(ctx context.Context, in *ListInputsRequest
 type LabServiceServer interface {
 	// CreateLab builds a lab. One of that name must not exist.
 	CreateLab(context.Context, *CreateLabRequest) (*CreateLabResponse, error)
-	// ApplyLab makes a lab be as its file says: builds it when it is not there, changes nothing when it is there just so.
+	// ApplyLab makes a lab be as its file says: builds it when it is not there, changes nothing when it is there just so,
+	// and else changes the running lab, by one input.
 	ApplyLab(context.Context, *ApplyLabRequest) (*ApplyLabResponse, error)
 	// GetLab tells what a lab is and how it stands.
 	GetLab(context.Context, *GetLabRequest) (*GetLabResponse, error)

@@ -205,11 +205,115 @@ func (x *GetLinkResponse) GetLink() *LinkStatus {
 	return nil
 }
 
+type SetLinkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // chosen by the caller, 1 to 64 characters; a repeated request answers as the first did
+	Lab           string                 `protobuf:"bytes,2,opt,name=lab,proto3" json:"lab,omitempty"`                              // name; empty: the only one
+	Set           *LinkSet               `protobuf:"bytes,3,opt,name=set,proto3" json:"set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLinkRequest) Reset() {
+	*x = SetLinkRequest{}
+	mi := &file_lab_v1_link_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLinkRequest) ProtoMessage() {}
+
+func (x *SetLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_link_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLinkRequest.ProtoReflect.Descriptor instead.
+func (*SetLinkRequest) Descriptor() ([]byte, []int) {
+	return file_lab_v1_link_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SetLinkRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SetLinkRequest) GetLab() string {
+	if x != nil {
+		return x.Lab
+	}
+	return ""
+}
+
+func (x *SetLinkRequest) GetSet() *LinkSet {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+type SetLinkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stamp         *Stamp                 `protobuf:"bytes,1,opt,name=stamp,proto3" json:"stamp,omitempty"` // of the input that it became
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLinkResponse) Reset() {
+	*x = SetLinkResponse{}
+	mi := &file_lab_v1_link_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLinkResponse) ProtoMessage() {}
+
+func (x *SetLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_link_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLinkResponse.ProtoReflect.Descriptor instead.
+func (*SetLinkResponse) Descriptor() ([]byte, []int) {
+	return file_lab_v1_link_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetLinkResponse) GetStamp() *Stamp {
+	if x != nil {
+		return x.Stamp
+	}
+	return nil
+}
+
 var File_lab_v1_link_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_link_service_proto_rawDesc = "" +
 	"\n" +
-	"\x19lab/v1/link_service.proto\x12\x06lab.v1\x1a\x13lab/v1/status.proto\"$\n" +
+	"\x19lab/v1/link_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"$\n" +
 	"\x10ListLinksRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\"=\n" +
 	"\x11ListLinksResponse\x12(\n" +
@@ -218,10 +322,18 @@ const file_lab_v1_link_service_proto_rawDesc = "" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\tR\x04link\"9\n" +
 	"\x0fGetLinkResponse\x12&\n" +
-	"\x04link\x18\x01 \x01(\v2\x12.lab.v1.LinkStatusR\x04link2\x8b\x01\n" +
+	"\x04link\x18\x01 \x01(\v2\x12.lab.v1.LinkStatusR\x04link\"d\n" +
+	"\x0eSetLinkRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
+	"\x03lab\x18\x02 \x01(\tR\x03lab\x12!\n" +
+	"\x03set\x18\x03 \x01(\v2\x0f.lab.v1.LinkSetR\x03set\"6\n" +
+	"\x0fSetLinkResponse\x12#\n" +
+	"\x05stamp\x18\x01 \x01(\v2\r.lab.v1.StampR\x05stamp2\xc7\x01\n" +
 	"\vLinkService\x12@\n" +
 	"\tListLinks\x12\x18.lab.v1.ListLinksRequest\x1a\x19.lab.v1.ListLinksResponse\x12:\n" +
-	"\aGetLink\x12\x16.lab.v1.GetLinkRequest\x1a\x17.lab.v1.GetLinkResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\aGetLink\x12\x16.lab.v1.GetLinkRequest\x1a\x17.lab.v1.GetLinkResponse\x12:\n" +
+	"\aSetLink\x12\x16.lab.v1.SetLinkRequest\x1a\x17.lab.v1.SetLinkResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_link_service_proto_rawDescOnce sync.Once
@@ -235,26 +347,34 @@ func file_lab_v1_link_service_proto_rawDescGZIP() []byte {
 	return file_lab_v1_link_service_proto_rawDescData
 }
 
-var file_lab_v1_link_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_lab_v1_link_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_lab_v1_link_service_proto_goTypes = []any{
 	(*ListLinksRequest)(nil),  // 0: lab.v1.ListLinksRequest
 	(*ListLinksResponse)(nil), // 1: lab.v1.ListLinksResponse
 	(*GetLinkRequest)(nil),    // 2: lab.v1.GetLinkRequest
 	(*GetLinkResponse)(nil),   // 3: lab.v1.GetLinkResponse
-	(*LinkStatus)(nil),        // 4: lab.v1.LinkStatus
+	(*SetLinkRequest)(nil),    // 4: lab.v1.SetLinkRequest
+	(*SetLinkResponse)(nil),   // 5: lab.v1.SetLinkResponse
+	(*LinkStatus)(nil),        // 6: lab.v1.LinkStatus
+	(*LinkSet)(nil),           // 7: lab.v1.LinkSet
+	(*Stamp)(nil),             // 8: lab.v1.Stamp
 }
 var file_lab_v1_link_service_proto_depIdxs = []int32{
-	4, // 0: lab.v1.ListLinksResponse.links:type_name -> lab.v1.LinkStatus
-	4, // 1: lab.v1.GetLinkResponse.link:type_name -> lab.v1.LinkStatus
-	0, // 2: lab.v1.LinkService.ListLinks:input_type -> lab.v1.ListLinksRequest
-	2, // 3: lab.v1.LinkService.GetLink:input_type -> lab.v1.GetLinkRequest
-	1, // 4: lab.v1.LinkService.ListLinks:output_type -> lab.v1.ListLinksResponse
-	3, // 5: lab.v1.LinkService.GetLink:output_type -> lab.v1.GetLinkResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: lab.v1.ListLinksResponse.links:type_name -> lab.v1.LinkStatus
+	6, // 1: lab.v1.GetLinkResponse.link:type_name -> lab.v1.LinkStatus
+	7, // 2: lab.v1.SetLinkRequest.set:type_name -> lab.v1.LinkSet
+	8, // 3: lab.v1.SetLinkResponse.stamp:type_name -> lab.v1.Stamp
+	0, // 4: lab.v1.LinkService.ListLinks:input_type -> lab.v1.ListLinksRequest
+	2, // 5: lab.v1.LinkService.GetLink:input_type -> lab.v1.GetLinkRequest
+	4, // 6: lab.v1.LinkService.SetLink:input_type -> lab.v1.SetLinkRequest
+	1, // 7: lab.v1.LinkService.ListLinks:output_type -> lab.v1.ListLinksResponse
+	3, // 8: lab.v1.LinkService.GetLink:output_type -> lab.v1.GetLinkResponse
+	5, // 9: lab.v1.LinkService.SetLink:output_type -> lab.v1.SetLinkResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_link_service_proto_init() }
@@ -262,6 +382,7 @@ func file_lab_v1_link_service_proto_init() {
 	if File_lab_v1_link_service_proto != nil {
 		return
 	}
+	file_lab_v1_input_proto_init()
 	file_lab_v1_status_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -269,7 +390,7 @@ func file_lab_v1_link_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_link_service_proto_rawDesc), len(file_lab_v1_link_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

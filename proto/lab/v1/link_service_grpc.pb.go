@@ -21,18 +21,21 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	LinkService_ListLinks_FullMethodName = "/lab.v1.LinkService/ListLinks"
 	LinkService_GetLink_FullMethodName   = "/lab.v1.LinkService/GetLink"
+	LinkService_SetLink_FullMethodName   = "/lab.v1.LinkService/SetLink"
 )
 
 // LinkServiceClient is the client API for LinkService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LinkService tells how a lab's links stand.
+// LinkService tells how a lab's links stand, and changes their settings.
 type LinkServiceClient interface {
 	// ListLinks lists a lab's links by name.
 	ListLinks(ctx context.Context, in *ListLinksRequest, opts ...grpc.CallOption) (*ListLinksResponse, error)
 	// GetLink tells how one link stands.
 	GetLink(ctx context.Context, in *GetLinkRequest, opts ...grpc.CallOption) (*GetLinkResponse, error)
+	// SetLink changes settings of a link while the lab runs.
+	SetLink(ctx context.Context, in *SetLinkRequest, opts ...grpc.CallOption) (*SetLinkResponse, error)
 }
 
 type linkServiceClient struct {
@@ -63,16 +66,28 @@ func (c *linkServiceClient) GetLink(ctx context.Context, in *GetLinkRequest, opt
 	return out, nil
 }
 
+func (c *linkServiceClient) SetLink(ctx context.Context, in *SetLinkRequest, opts ...grpc.CallOption) (*SetLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLinkResponse)
+	err := c.cc.Invoke(ctx, LinkService_SetLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LinkServiceServer is the server API for LinkService service.
 // All implementations must embed UnimplementedLinkServiceServer
 // for forward compatibility.
 //
-// LinkService tells how a lab's links stand.
+// LinkService tells how a lab's links stand, and changes their settings.
 type LinkServiceServer interface {
 	// ListLinks lists a lab's links by name.
 	ListLinks(context.Context, *ListLinksRequest) (*ListLinksResponse, error)
 	// GetLink tells how one link stands.
 	GetLink(context.Context, *GetLinkRequest) (*GetLinkResponse, error)
+	// SetLink changes settings of a link while the lab runs.
+	SetLink(context.Context, *SetLinkRequest) (*SetLinkResponse, error)
 	mustEmbedUnimplementedLinkServiceServer()
 }
 
@@ -88,6 +103,9 @@ func (UnimplementedLinkServiceServer) ListLinks(context.Context, *ListLinksReque
 }
 func (UnimplementedLinkServiceServer) GetLink(context.Context, *GetLinkRequest) (*GetLinkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLink not implemented")
+}
+func (UnimplementedLinkServiceServer) SetLink(context.Context, *SetLinkRequest) (*SetLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLink not implemented")
 }
 func (UnimplementedLinkServiceServer) mustEmbedUnimplementedLinkServiceServer() {}
 func (UnimplementedLinkServiceServer) testEmbeddedByValue()                     {}
@@ -146,6 +164,24 @@ func _LinkService_GetLink_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LinkService_SetLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LinkServiceServer).SetLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LinkService_SetLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LinkServiceServer).SetLink(ctx, req.(*SetLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LinkService_ServiceDesc is the grpc.ServiceDesc for LinkService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +196,10 @@ var LinkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetLink",
 			Handler:    _LinkService_GetLink_Handler,
+		},
+		{
+			MethodName: "SetLink",
+			Handler:    _LinkService_SetLink_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

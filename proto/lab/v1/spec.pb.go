@@ -131,6 +131,7 @@ const (
 	NodeKind_NODE_KIND_UNSPECIFIED NodeKind = 0 // host
 	NodeKind_NODE_KIND_HOST        NodeKind = 1 // a TCP/IP stack and applications; forwards nothing
 	NodeKind_NODE_KIND_ROUTER      NodeKind = 2 // forwards IP packets
+	NodeKind_NODE_KIND_SWITCH      NodeKind = 3 // forwards Ethernet frames by what it learns of their source addresses; no IP of its own
 )
 
 // Enum value maps for NodeKind.
@@ -139,11 +140,13 @@ var (
 		0: "NODE_KIND_UNSPECIFIED",
 		1: "NODE_KIND_HOST",
 		2: "NODE_KIND_ROUTER",
+		3: "NODE_KIND_SWITCH",
 	}
 	NodeKind_value = map[string]int32{
 		"NODE_KIND_UNSPECIFIED": 0,
 		"NODE_KIND_HOST":        1,
 		"NODE_KIND_ROUTER":      2,
+		"NODE_KIND_SWITCH":      3,
 	}
 )
 
@@ -441,11 +444,12 @@ func (x *LabSpec) GetPlacement() *Placement {
 	return nil
 }
 
-// EventBudget bounds a lab's events.
+// EventBudget bounds a lab's events, and the memory that they make it take.
 type EventBudget struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	PerLab        uint64                 `protobuf:"varint,1,opt,name=per_lab,json=perLab,proto3" json:"per_lab,omitempty"`          // events in all; 0: unlimited
-	PerSecond     uint64                 `protobuf:"varint,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"` // events in one simulated second; 0: 200,000,000
+	PerLab        uint64                 `protobuf:"varint,1,opt,name=per_lab,json=perLab,proto3" json:"per_lab,omitempty"`                // events in all; 0: unlimited
+	PerSecond     uint64                 `protobuf:"varint,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`       // events in one simulated second; 0: 200,000,000
+	MemoryBytes   uint64                 `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // of frames, payload, connections and files; 0: 1 GiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +494,13 @@ func (x *EventBudget) GetPerLab() uint64 {
 func (x *EventBudget) GetPerSecond() uint64 {
 	if x != nil {
 		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *EventBudget) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
 	}
 	return 0
 }
@@ -2193,11 +2204,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x11retention_records\x18\b \x01(\x04R\x10retentionRecords\x12+\n" +
 	"\x06budget\x18\t \x01(\v2\x13.lab.v1.EventBudgetR\x06budget\x12/\n" +
 	"\tplacement\x18\n" +
-	" \x01(\v2\x11.lab.v1.PlacementR\tplacement\"E\n" +
+	" \x01(\v2\x11.lab.v1.PlacementR\tplacement\"h\n" +
 	"\vEventBudget\x12\x17\n" +
 	"\aper_lab\x18\x01 \x01(\x04R\x06perLab\x12\x1d\n" +
 	"\n" +
-	"per_second\x18\x02 \x01(\x04R\tperSecond\"!\n" +
+	"per_second\x18\x02 \x01(\x04R\tperSecond\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\"!\n" +
 	"\tPlacement\x12\x14\n" +
 	"\x05loops\x18\x01 \x01(\rR\x05loops\"\x96\x02\n" +
 	"\bNodeSpec\x12\x12\n" +
@@ -2363,11 +2375,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\tChecksums\x12\x19\n" +
 	"\x15CHECKSUMS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCHECKSUMS_LAZY\x10\x01\x12\x14\n" +
-	"\x10CHECKSUMS_ALWAYS\x10\x02*O\n" +
+	"\x10CHECKSUMS_ALWAYS\x10\x02*e\n" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eNODE_KIND_HOST\x10\x01\x12\x14\n" +
-	"\x10NODE_KIND_ROUTER\x10\x02*x\n" +
+	"\x10NODE_KIND_ROUTER\x10\x02\x12\x14\n" +
+	"\x10NODE_KIND_SWITCH\x10\x03*x\n" +
 	"\fDistribution\x12\x1c\n" +
 	"\x18DISTRIBUTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DISTRIBUTION_UNIFORM\x10\x01\x12\x17\n" +

@@ -1466,6 +1466,9 @@ type LabProgress struct {
 	Partial        bool                   `protobuf:"varint,9,opt,name=partial,proto3" json:"partial,omitempty"`                                     // a run was interrupted
 	Paused         bool                   `protobuf:"varint,10,opt,name=paused,proto3" json:"paused,omitempty"`                                      // lab time stands still until it is resumed or stepped
 	Pace           float64                `protobuf:"fixed64,11,opt,name=pace,proto3" json:"pace,omitempty"`                                         // lab seconds in a wall second; 0: the virtual clock
+	Recovering     bool                   `protobuf:"varint,12,opt,name=recovering,proto3" json:"recovering,omitempty"`                              // it replays its journal after a restart; now_ns grows as fast as the machine can
+	RecoverToNs    int64                  `protobuf:"varint,13,opt,name=recover_to_ns,json=recoverToNs,proto3" json:"recover_to_ns,omitempty"`       // lab time it had reached before, while recovering
+	RecoverSpeed   float64                `protobuf:"fixed64,14,opt,name=recover_speed,json=recoverSpeed,proto3" json:"recover_speed,omitempty"`     // lab seconds in a wall second, while recovering
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1573,6 +1576,27 @@ func (x *LabProgress) GetPaused() bool {
 func (x *LabProgress) GetPace() float64 {
 	if x != nil {
 		return x.Pace
+	}
+	return 0
+}
+
+func (x *LabProgress) GetRecovering() bool {
+	if x != nil {
+		return x.Recovering
+	}
+	return false
+}
+
+func (x *LabProgress) GetRecoverToNs() int64 {
+	if x != nil {
+		return x.RecoverToNs
+	}
+	return 0
+}
+
+func (x *LabProgress) GetRecoverSpeed() float64 {
+	if x != nil {
+		return x.RecoverSpeed
 	}
 	return 0
 }
@@ -1828,7 +1852,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\rnotsent_bytes\x18' \x01(\x04R\fnotsentBytes\x12)\n" +
 	"\x11last_data_sent_ms\x18( \x01(\x04R\x0elastDataSentMs\x12)\n" +
 	"\x11last_data_recv_ms\x18) \x01(\x04R\x0elastDataRecvMs\x12'\n" +
-	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\"\xa1\x02\n" +
+	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\"\x8a\x03\n" +
 	"\vLabProgress\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x15\n" +
@@ -1841,7 +1865,12 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\apartial\x18\t \x01(\bR\apartial\x12\x16\n" +
 	"\x06paused\x18\n" +
 	" \x01(\bR\x06paused\x12\x12\n" +
-	"\x04pace\x18\v \x01(\x01R\x04pace\"\xa4\x01\n" +
+	"\x04pace\x18\v \x01(\x01R\x04pace\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\f \x01(\bR\n" +
+	"recovering\x12\"\n" +
+	"\rrecover_to_ns\x18\r \x01(\x03R\vrecoverToNs\x12#\n" +
+	"\rrecover_speed\x18\x0e \x01(\x01R\frecoverSpeed\"\xa4\x01\n" +
 	"\tPacketHop\x12\x11\n" +
 	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +

@@ -812,6 +812,7 @@ func (*AbandonInputResponse) Descriptor() ([]byte, []int) {
 
 type ListLabsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      bool                   `protobuf:"varint,1,opt,name=progress,proto3" json:"progress,omitempty"` // tell how far each running lab is, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,12 +847,20 @@ func (*ListLabsRequest) Descriptor() ([]byte, []int) {
 	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
+func (x *ListLabsRequest) GetProgress() bool {
+	if x != nil {
+		return x.Progress
+	}
+	return false
+}
+
 // HeldLab is a lab that a worker runs, or of which it holds files.
 type HeldLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it was started last; 0: not known, only files are left
 	Running       bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`         // built in this process; it may have ended
+	Progress      *v1.LabProgress        `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`        // if asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -905,6 +914,13 @@ func (x *HeldLab) GetRunning() bool {
 		return x.Running
 	}
 	return false
+}
+
+func (x *HeldLab) GetProgress() *v1.LabProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
 }
 
 type ListLabsResponse struct {
@@ -2460,12 +2476,14 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\"\x16\n" +
-	"\x14AbandonInputResponse\"\x11\n" +
-	"\x0fListLabsRequest\"P\n" +
+	"\x14AbandonInputResponse\"-\n" +
+	"\x0fListLabsRequest\x12\x1a\n" +
+	"\bprogress\x18\x01 \x01(\bR\bprogress\"\x81\x01\n" +
 	"\aHeldLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\arunning\x18\x03 \x01(\bR\arunning\":\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12/\n" +
+	"\bprogress\x18\x04 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\":\n" +
 	"\x10ListLabsResponse\x12&\n" +
 	"\x04labs\x18\x01 \x03(\v2\x12.worker.v1.HeldLabR\x04labs\"&\n" +
 	"\rGetLabRequest\x12\x15\n" +
@@ -2677,73 +2695,74 @@ var file_worker_v1_worker_proto_depIdxs = []int32{
 	45, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
 	45, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
 	44, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	16, // 6: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	46, // 7: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	47, // 8: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	48, // 9: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	49, // 10: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	50, // 11: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	51, // 12: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	46, // 13: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	49, // 14: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	50, // 15: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	52, // 16: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	53, // 17: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
-	29, // 18: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	54, // 19: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	54, // 20: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	55, // 21: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	56, // 22: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	57, // 23: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	58, // 24: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	46, // 25: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	59, // 26: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	60, // 27: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	1,  // 28: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 29: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 30: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	7,  // 31: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	9,  // 32: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	11, // 33: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	13, // 34: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	15, // 35: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	18, // 36: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	20, // 37: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	22, // 38: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	24, // 39: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	35, // 40: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	37, // 41: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	39, // 42: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	41, // 43: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	26, // 44: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	28, // 45: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	31, // 46: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	33, // 47: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	2,  // 48: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 49: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	6,  // 50: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	8,  // 51: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	10, // 52: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	12, // 53: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	14, // 54: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	17, // 55: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	19, // 56: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	21, // 57: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	23, // 58: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	25, // 59: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	36, // 60: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	38, // 61: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	40, // 62: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	42, // 63: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	27, // 64: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	30, // 65: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	32, // 66: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	34, // 67: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	48, // [48:68] is the sub-list for method output_type
-	28, // [28:48] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	46, // 6: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	16, // 7: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
+	46, // 8: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	47, // 9: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	48, // 10: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	49, // 11: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	50, // 12: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	51, // 13: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	46, // 14: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	49, // 15: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	50, // 16: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	52, // 17: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	53, // 18: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	29, // 19: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
+	54, // 20: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	54, // 21: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	55, // 22: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	56, // 23: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	57, // 24: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	58, // 25: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	46, // 26: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	59, // 27: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	60, // 28: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	1,  // 29: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 30: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 31: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	7,  // 32: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	9,  // 33: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	11, // 34: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	13, // 35: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	15, // 36: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	18, // 37: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	20, // 38: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	22, // 39: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	24, // 40: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	35, // 41: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	37, // 42: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	39, // 43: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	41, // 44: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	26, // 45: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	28, // 46: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	31, // 47: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	33, // 48: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	2,  // 49: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 50: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	6,  // 51: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	8,  // 52: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	10, // 53: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	12, // 54: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	14, // 55: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	17, // 56: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	19, // 57: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	21, // 58: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	23, // 59: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	25, // 60: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	36, // 61: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	38, // 62: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	40, // 63: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	42, // 64: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	27, // 65: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	30, // 66: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	32, // 67: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	34, // 68: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	49, // [49:69] is the sub-list for method output_type
+	29, // [29:49] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
