@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/output":     {"proto"},
 	"internal/config":     {},
 	"internal/version":    {},
-	"internal/randomlab":  {"proto", "trace"},
+	"internal/randomlab":  {"sim", "node", "proto", "trace"},
 	"internal/daemon":     {"orchestrator", "node/worker", "proto", "client", "internal"},
 	"internal/house":      {},
 	"cmd/labd":            {"internal", "orchestrator", "proto"},

@@ -1,0 +1,302 @@
+package randomlab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/trace"
+)
+
+const (
+	defaultQueue   = 1000 // packets, where a link says nothing of its queue
+	ethernetHeader = 14
+	// rounding is what a link may lose of a frame's time on the wire: it counts whole picoseconds a byte.
+	rounding = 3
+)
+
+// links: a link's direction loses and makes no frame but as it is told to; its queue is first in, first out and holds no
+// more than its limit; one frame after the other goes on the wire, each for as long as the rate says, and without a pause
+// while others wait; each arrives after the delay; none overtakes another where that is not allowed.
+type links struct {
+	lab  *Lab
+	dirs map[string]*direction
+}
+
+// direction is what is known of one direction.
+type direction struct {
+	base   *labv1.DirectionSpec
+	faults []*labv1.Fault // in force, the later over the earlier
+	ids    []int64        // their inputs
+	spec   *labv1.DirectionSpec
+	turns  []int64 // when settings changed
+	queue  []*hop  // waiting, first in front
+	flying map[uint64]*hop
+	last   *hop  // the last that went on the wire
+	latest int64 // of the arrivals so far
+
+	end      int64 // of the run: what arrives later is recorded, but has not arrived
+	delivers int64
+}
+
+// hop is a frame on its way over a direction.
+type hop struct {
+	eseq    uint64
+	bytes   int64
+	offered int64
+	start   int64
+	before  int // packets that were waiting when it came
+	limit   int64
+	spec    *labv1.DirectionSpec // in force when it went on the wire
+	free    int64                // when the wire is free after it
+	copies  int                  // made on the wire and not yet arrived
+	arrived bool
+}
+
+func newLinks(lab *Lab) *links {
+	r := &links{lab: lab, dirs: map[string]*direction{}}
+	for _, l := range lab.Spec.Links {
+		r.add(l.A, l.B, l.Forward)
+		r.add(l.B, l.A, l.Reverse)
+	}
+	return r
+}
+
+func (r *links) add(a, b *labv1.Endpoint, spec *labv1.DirectionSpec) {
+	r.dirs[a.Node+"->"+b.Node] = &direction{base: spec, spec: spec, flying: map[uint64]*hop{}, end: r.lab.EndNs}
+}
+
+func (r *links) event(c *Checker, e *trace.Event, _ *end) {
+	if strings.HasPrefix(e.Name, "lab:fault_") && text(e, "dir") != "" {
+		r.dirs[text(e, "dir")].fault(r.lab, e)
+		return
+	}
+	if !strings.HasPrefix(e.Name, "link:") {
+		return
+	}
+	d := r.dirs[text(e, "dir")]
+	if d == nil {
+		c.problem(e, "there is no direction %s", text(e, "dir"))
+		return
+	}
+	switch e.Name {
+	case "link:enqueued":
+		d.enqueued(c, e)
+	case "link:dequeued":
+		d.dequeued(c, e)
+	case "link:delivered":
+		d.delivered(c, e)
+	case "link:dropped":
+		d.dropped(c, e)
+	case "link:corrupted", "link:duplicated":
+		d.marked(c, e)
+	}
+}
+
+// fault brings the settings up to date.
+func (d *direction) fault(lab *Lab, e *trace.Event) {
+	id := num(e, "input")
+	if e.Name == "lab:fault_started" {
+		d.faults = append(d.faults, lab.Journal[id-1].Input.GetFault())
+		d.ids = append(d.ids, id)
+	} else if i := slices.Index(d.ids, id); i >= 0 {
+		d.faults, d.ids = slices.Delete(d.faults, i, i+1), slices.Delete(d.ids, i, i+1)
+	}
+	d.turns = append(d.turns, e.TNs)
+	d.spec = proto.Clone(d.base).(*labv1.DirectionSpec)
+	for _, f := range d.faults {
+		switch x := f.Effect.(type) {
+		case *labv1.Fault_Down:
+			d.spec.Down = true
+		case *labv1.Fault_Loss:
+			d.spec.Loss = x.Loss
+		case *labv1.Fault_DelayNs:
+			d.spec.DelayNs = x.DelayNs
+		case *labv1.Fault_Jitter:
+			d.spec.Jitter = x.Jitter
+		case *labv1.Fault_RateBps:
+			d.spec.RateBps = x.RateBps
+		case *labv1.Fault_Duplicate:
+			d.spec.Duplicate = x.Duplicate
+		case *labv1.Fault_Corrupt:
+			d.spec.Corrupt = x.Corrupt
+		case *labv1.Fault_MtuBytes:
+			d.spec.MtuBytes = x.MtuBytes
+		case *labv1.Fault_Queue:
+			d.spec.Queue = x.Queue
+		}
+	}
+}
+
+// turned says that settings changed between two times, both included: what holds for either is not known then.
+func (d *direction) turned(from, to int64) bool {
+	i, _ := slices.BinarySearch(d.turns, from)
+	return i < len(d.turns) && d.turns[i] <= to
+}
+
+func (d *direction) limit() (packets, bytes int64) {
+	packets, bytes = int64(d.spec.GetQueue().GetLimitPackets()), int64(d.spec.GetQueue().GetLimitBytes())
+	if packets == 0 && bytes == 0 {
+		packets = defaultQueue
+	}
+	return packets, bytes
+}
+
+func (d *direction) enqueued(c *Checker, e *trace.Event) {
+	h := &hop{eseq: e.ESeq, bytes: num(e, "bytes"), offered: e.TNs, before: len(d.queue)}
+	h.limit, _ = d.limit()
+	switch {
+	case d.spec.Down:
+		c.problem(e, "%s is down", text(e, "dir"))
+	case h.bytes > int64(d.spec.MtuBytes)+ethernetHeader:
+		c.problem(e, "%d bytes, the MTU is %d", h.bytes, d.spec.MtuBytes)
+	case num(e, "qpkts") != int64(h.before):
+		c.problem(e, "says that %d packets wait, %d do", num(e, "qpkts"), h.before)
+	}
+	d.queue = append(d.queue, h)
+}
+
+func (d *direction) dequeued(c *Checker, e *trace.Event) {
+	if len(d.queue) == 0 || d.queue[0].eseq != e.ESeq {
+		c.problem(e, "%s: this frame is not the first of the %d that wait", text(e, "dir"), len(d.queue))
+		return
+	}
+	h := d.queue[0]
+	d.queue = d.queue[1:]
+	h.start, h.spec = e.TNs, d.spec
+	if h.limit > 0 && h.start > h.offered && int64(h.before) >= h.limit {
+		c.problem(e, "%s: waited behind %d frames, the queue takes %d", text(e, "dir"), h.before, h.limit)
+	}
+	free := h.offered
+	if l := d.last; l != nil {
+		free = max(free, l.free)
+		// A change of settings may have given either of them another time than these settings say.
+		if !d.turned(l.start, h.start) {
+			if h.start < free-rounding {
+				c.problem(e, "%s: goes on the wire at %d ns, which is free at %d", text(e, "dir"), h.start, free)
+			}
+			if h.start > free+rounding {
+				c.problem(e, "%s: waits until %d ns although the wire is free at %d", text(e, "dir"), h.start, free)
+			}
+		}
+	}
+	h.free = h.start
+	if h.spec.RateBps > 0 {
+		h.free += h.bytes * 8e9 / int64(h.spec.RateBps)
+	}
+	d.last = h
+	d.flying[h.eseq] = h
+}
+
+func (d *direction) delivered(c *Checker, e *trace.Event) {
+	if e.TNs < d.end {
+		d.delivers++
+	}
+	if truth(e, "copy") {
+		if h := d.flying[e.Cause]; h == nil || h.copies == 0 {
+			c.problem(e, "a copy of a frame that was not duplicated")
+		} else {
+			h.copies--
+			d.land(h)
+		}
+		return
+	}
+	h := d.flying[e.ESeq]
+	if h == nil || h.arrived {
+		c.problem(e, "%s: a frame that is not on the wire", text(e, "dir"))
+		return
+	}
+	h.arrived = true
+	d.land(h)
+	if d.turned(h.start, h.start) {
+		d.latest = max(d.latest, e.TNs)
+		return
+	}
+	at := h.free + max(h.spec.DelayNs, 1)
+	early, late := spread(h.spec.Jitter)
+	if e.TNs < at-early-rounding {
+		c.problem(e, "%s: arrives at %d ns, not before %d", text(e, "dir"), e.TNs, at-early)
+	}
+	if e.TNs > at+late+rounding && e.TNs > d.latest {
+		c.problem(e, "%s: arrives at %d ns, not after %d", text(e, "dir"), e.TNs, at+late)
+	}
+	d.latest = max(d.latest, e.TNs)
+	if !h.spec.GetJitter().GetReorder() {
+		for _, o := range d.flying {
+			if o.start < h.start && !o.arrived && !o.spec.GetJitter().GetReorder() {
+				c.problem(e, "%s: overtakes a frame that went on the wire at %d ns", text(e, "dir"), o.start)
+			}
+		}
+	}
+}
+
+// land forgets a frame once it and its copies have arrived.
+func (d *direction) land(h *hop) {
+	if h.arrived && h.copies == 0 {
+		delete(d.flying, h.eseq)
+	}
+}
+
+// spread is by how much jitter may make a frame early or late.
+func spread(j *labv1.Jitter) (early, late int64) {
+	switch j.GetDistribution() {
+	case labv1.Distribution_DISTRIBUTION_NORMAL, labv1.Distribution_DISTRIBUTION_PARETO:
+		return 4 * j.GetAmountNs(), 4 * j.GetAmountNs()
+	}
+	return j.GetAmountNs(), j.GetAmountNs()
+}
+
+func (d *direction) dropped(c *Checker, e *trace.Event) {
+	if h := d.flying[e.ESeq]; h != nil {
+		delete(d.flying, e.ESeq)
+	} else if i := slices.IndexFunc(d.queue, func(h *hop) bool { return h.eseq == e.ESeq }); i >= 0 {
+		d.queue = slices.Delete(d.queue, i, i+1)
+	}
+	packets, bytes := d.limit()
+	why := ""
+	switch cause := text(e, "cause"); {
+	// (What waited is taken from the record: frames that a change of settings met in the queue stand in new records, which
+	// sort after a drop of the same instant.)
+	case cause == "queue_full" && (packets == 0 || num(e, "qpkts") < packets) && (bytes == 0 || num(e, "qbytes")+num(e, "bytes") <= bytes):
+		why = "the queue is not full"
+	case cause == "loss_model" && d.spec.Loss == nil && !d.turned(e.TNs, e.TNs):
+		why = "it is to lose nothing"
+	case cause == "fault" && !d.spec.Down && !d.turned(e.TNs, e.TNs):
+		why = "it is not down"
+	case cause == "mtu" && num(e, "bytes") <= int64(d.spec.MtuBytes)+ethernetHeader:
+		why = "it is not too long"
+	case cause == "":
+		why = "no cause"
+	}
+	if why != "" {
+		c.problem(e, "%s: dropped as %q, %s", text(e, "dir"), text(e, "cause"), why)
+	}
+}
+
+// marked: nothing is duplicated or corrupted where that is not asked for.
+func (d *direction) marked(c *Checker, e *trace.Event) {
+	if e.Name == "link:duplicated" {
+		if h := d.flying[e.ESeq]; h != nil {
+			h.copies++
+		}
+		if d.spec.Duplicate == nil && !d.turned(e.TNs, e.TNs) {
+			c.problem(e, "%s is not to duplicate", text(e, "dir"))
+		}
+		return
+	}
+	if d.spec.Corrupt == 0 && !d.turned(e.TNs, e.TNs) {
+		c.problem(e, "%s is not to corrupt", text(e, "dir"))
+	}
+}
+
+func (*links) finish(*Checker) {}
+
+// books compares what a direction says it has carried with what was recorded of it.
+func (r *links) books(c *Checker, s *labv1.DirectionStatus) {
+	if d := r.dirs[s.Name]; d != nil && int64(s.DeliveredPackets) != d.delivers {
+		c.complain(fmt.Sprintf("%s has delivered %d frames, %d were recorded", s.Name, s.DeliveredPackets, d.delivers))
+	}
+}

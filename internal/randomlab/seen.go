@@ -1,0 +1,57 @@
+package randomlab
+
+import "labd.dev/trace"
+
+// Meets lists what the labs are to meet between them.
+var Meets = []string{"RTO", "fast retransmit", "zero window", "RST", "reboot", "IP fragments", "simultaneous open",
+	"simultaneous close", "reordering", "duplicates", "corruption dropped by a checksum"}
+
+// Seen counts what happened in a run, so that a test can ask whether the labs meet what they are meant to.
+type Seen struct {
+	Frames map[string]uint64 // delivered, by direction
+
+	met map[string]uint64
+}
+
+func newSeen() Seen { return Seen{Frames: map[string]uint64{}, met: map[string]uint64{}} }
+
+// Met counts how often each of Meets happened.
+func (s *Seen) Met() map[string]uint64 { return s.met }
+
+func (s *Seen) event(e *trace.Event) {
+	switch e.Name {
+	case "tcp:timer_fired":
+		s.count("RTO", text(e, "timer") == "rto")
+	case "tcp:recovery_entered":
+		s.count("fast retransmit", text(e, "kind") == "fast")
+	case "tcp:segment_sent":
+		s.count("zero window", num(e, "win") == 0 && !hasFlag(e, "R"))
+	case "tcp:segment_received":
+		s.count("RST", hasFlag(e, "R"))
+	case "tcp:state_updated":
+		s.count("simultaneous close", text(e, "new") == "CLOSING")
+		s.count("simultaneous open", text(e, "old") == "SYN_SENT" && text(e, "new") == "SYN_RCVD")
+	case "lab:node_booted":
+		s.count("reboot", num(e, "boots") > 1)
+	case "link:delivered":
+		s.Frames[text(e, "dir")]++
+	case "link:reordered":
+		s.count("reordering", true)
+	case "link:duplicated":
+		s.count("duplicates", true)
+	case "tcp:segment_dropped", "ip:dropped":
+		why := text(e, "reason")
+		s.count("corruption dropped by a checksum", why == "checksum" || why == "transport_checksum")
+	}
+}
+
+func (s *Seen) count(what string, happened bool) {
+	if happened {
+		s.met[what]++
+	}
+}
+
+// counter adds what a node counted: fragments leave no record of their own.
+func (s *Seen) counter(name string, n uint64) {
+	s.count("IP fragments", name == "ip.fragments_received" && n > 0)
+}
