@@ -76,20 +76,10 @@ const (
 // NewFrame returns an empty frame whose next Append starts at the network header's place, with room before it for a
 // link header.
 func (l *Loop) NewFrame() *Frame {
-<<<<<<< sim/frame.go
-	f := l.pool.frames
-	if f == nil {
-		f = &Frame{loop: l}
-		l.Charge(frameBytes)
-	} else {
-		l.pool.frames = f.next
-		f.next = nil
-	}
-=======
->>>>>>> /tmp/perf/m.new
 	l.pool.liveFrames++
 	n := len(l.pool.frames) - 1
 	if n < 0 {
+		l.Charge(frameBytes)
 		return &Frame{loop: l, start: frameFront, end: frameFront}
 	}
 	f := l.pool.frames[n]
