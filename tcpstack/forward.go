@@ -16,21 +16,27 @@ type forwardEntry struct {
 // The cache of next hops begins small and doubles, up to a bound, when flows displace each other.
 const (
 	minForwardSlots = 64
-	maxForwardSlots = 4096
+	maxForwardSlots = 8192 // half of them hold the two ways of 2,000 flows
+	// forwardProbes is how many slots a flow may lie in: with half of the slots taken nearly none is displaced.
+	forwardProbes = 4
 )
 
-// forwardCache is a direct-mapped table of flows that pass through, made when the first does.
+// forwardCache is a table of flows that pass through, each within a few slots of its hash, made when the first does.
 type forwardCache struct {
 	slots []forwardEntry
 }
+
+func (c *forwardCache) at(i uint32) *forwardEntry { return &c.slots[i&uint32(len(c.slots)-1)] }
 
 // find returns the entry of a flow, whose gen the caller compares, or nil.
 func (c *forwardCache) find(dst, flow uint32) *forwardEntry {
 	if len(c.slots) == 0 {
 		return nil
 	}
-	if e := &c.slots[flow&uint32(len(c.slots)-1)]; e.dst == dst && e.flow == flow {
-		return e
+	for i := range uint32(forwardProbes) {
+		if e := c.at(flow + i); e.flow == flow && e.dst == dst {
+			return e
+		}
 	}
 	return nil
 }
@@ -39,18 +45,30 @@ func (c *forwardCache) put(e forwardEntry) {
 	if len(c.slots) == 0 {
 		c.slots = make([]forwardEntry, minForwardSlots)
 	}
-	slot := &c.slots[e.flow&uint32(len(c.slots)-1)]
-	if slot.gen == e.gen && slot.flow != e.flow && len(c.slots) < maxForwardSlots {
+	for !c.place(e) {
+		if len(c.slots) == maxForwardSlots {
+			*c.at(e.flow) = e
+			return
+		}
 		old := c.slots
 		c.slots = make([]forwardEntry, 2*len(old))
 		for _, o := range old {
 			if o.gen == e.gen {
-				c.slots[o.flow&uint32(len(c.slots)-1)] = o
+				c.place(o) // one that finds no place is looked up again
 			}
 		}
-		slot = &c.slots[e.flow&uint32(len(c.slots)-1)]
 	}
-	*slot = e
+}
+
+// place puts an entry in the place of itself or of what is no longer true; false if there is none.
+func (c *forwardCache) place(e forwardEntry) bool {
+	for i := range uint32(forwardProbes) {
+		if o := c.at(e.flow + i); o.gen != e.gen || o.flow == e.flow && o.dst == e.dst {
+			*o = e
+			return true
+		}
+	}
+	return false
 }
 
 // flowOfDatagram names the flow of a datagram in transit. Fragments have none but that of their addresses: only the
