@@ -83,6 +83,9 @@ func (p *Pacer) SetPace(pace float64) {
 	p.pace = clampPace(pace)
 }
 
+// Pace is the lab seconds in a wall second.
+func (p *Pacer) Pace() float64 { return p.pace }
+
 // Due is the lab time whose wall time it is now.
 func (p *Pacer) Due() Time {
 	lab := float64(p.clock.Now()-p.anchorWall) * p.pace

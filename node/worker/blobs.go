@@ -21,9 +21,12 @@ var sha256Name = regexp.MustCompile(`^[0-9a-f]{64}$`)
 const blobsDir = "blobs"
 
 // blobs holds contents on disk, each under its SHA-256.
-type blobs struct{ dir string }
+type blobs struct {
+	dir    string
+	shared string // another directory of contents under their sums, on the same machine; may be empty
+}
 
-func newBlobs(dir string) (*blobs, error) {
+func newBlobs(dir, shared string) (*blobs, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
@@ -37,7 +40,7 @@ func newBlobs(dir string) (*blobs, error) {
 			return nil, fmt.Errorf("blobs: %w", err)
 		}
 	}
-	return &blobs{dir: dir}, nil
+	return &blobs{dir: dir, shared: shared}, nil
 }
 
 func (b *blobs) path(sum string) string { return filepath.Join(b.dir, sum) }
@@ -48,6 +51,9 @@ func (b *blobs) has(sum string) bool {
 		return false
 	}
 	_, err := os.Stat(b.path(sum))
+	if errors.Is(err, fs.ErrNotExist) && b.shared != "" {
+		err = os.Link(filepath.Join(b.shared, sum), b.path(sum)) // where the file system can: one copy on the disk
+	}
 	return err == nil
 }
 

@@ -72,6 +72,7 @@ func (w *Worker) removeFiles(id string) error {
 	if w.labs[id] != nil {
 		return fmt.Errorf("%w: the lab was started meanwhile", errRefused)
 	}
+	w.marks.forget(id)
 	return os.RemoveAll(labDir(w.root, id))
 }
 

@@ -33,12 +33,15 @@ type lab struct {
 	x     *executor
 	clock *clock
 
-	names   *names
-	journal []*labv1.JournalEntry // committed, by index
-	waiting []*labv1.JournalEntry // committed, not yet applied, by time and index
-	stamps  stamps
-	blobs   map[string][]byte // what inputs and services name
+	names     *names
+	journal   []*labv1.JournalEntry // committed, by index
+	waiting   []*labv1.JournalEntry // committed, not yet applied, by time and index
+	stamps    stamps
+	blobs     map[string][]byte // what inputs and services name
+	blobBytes int               // in blobs
 
+	reach      *reach
+	recovery   recovery
 	files      *runFiles
 	report     *report
 	checkAt    sim.Time // a run without a duration looks whether it is over when the lab gets here
@@ -63,6 +66,11 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		id: req.GetLabId(), epoch: req.GetEpoch(), req: req, names: newNames(), report: newReport(), blobs: map[string][]byte{},
 		calls: make(chan func(), maxQueued), quit: make(chan struct{}), done: make(chan struct{}), overC: make(chan struct{}),
 		checkAt: quantum, replayTo: sim.Time(req.GetReplayToNs()),
+		reach: &reach{}, recovery: recovery{log: w.log, lab: req.GetSpec().GetName()},
+	}
+	if w.marks != nil {
+		l.reach.wake = w.marks.wake
+		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
 	var err error
 	if l.plan, err = node.Assign(req.GetSpec(), nil); err != nil {
@@ -89,9 +97,14 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 			l.net.Close()
 			return nil, errors.Join(fmt.Errorf("input %d: %w", e.GetIndex(), err), l.files.close())
 		}
-		l.replayTo = max(l.replayTo, sim.Time(e.GetTNs()))
+		// A run's inputs are journaled before their time; that of an interrupt had come.
+		if l.standing() || e.GetInput().GetInterrupt() != nil {
+			l.replayTo = max(l.replayTo, sim.Time(e.GetTNs()))
+		}
 	}
-	l.rebuilding = l.standing() && l.replayTo > 0
+	if l.rebuilding = l.replayTo > 0; l.rebuilding {
+		l.recovery.begin(l.replayTo)
+	}
 	l.clock = newClock(req.GetSpec())
 	return l, nil
 }
@@ -103,7 +116,7 @@ func (l *lab) makeLoops() []*sim.Loop {
 	for i := range loops {
 		loops[i] = sim.NewLoop(sim.LoopConfig{
 			Name:   fmt.Sprintf("%s loop %d", l.req.GetSpec().GetName(), i),
-			Budget: sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond()},
+			Budget: sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond(), Memory: b.GetMemoryBytes()},
 		})
 	}
 	return loops
@@ -131,10 +144,14 @@ func (l *lab) load(w *Worker, sum string) error {
 	}
 	b, err := w.blobs.read(sum)
 	if err == nil {
+		err = l.roomFor(len(b))
+	}
+	if err == nil {
 		err = w.blobs.link(sum, filepath.Join(l.files.dir.Path(), blobsDir))
 	}
 	if err == nil {
 		l.blobs[sum] = b
+		l.blobBytes += len(b)
 	}
 	return err
 }

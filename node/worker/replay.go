@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,7 @@ func Replay(ctx context.Context, dir string, loops int, out string) (*Difference
 		req.Spec.Placement = &labv1.Placement{Loops: uint32(loops)}
 	}
 	req.LabId = "replay"
-	l, err := newLab(&Worker{blobs: &blobs{dir: filepath.Join(dir, blobsDir)}}, req, out)
+	l, err := newLab(&Worker{blobs: &blobs{dir: filepath.Join(dir, blobsDir)}, log: slog.New(slog.DiscardHandler)}, req, out)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}

@@ -77,6 +77,7 @@ func (l *lab) books() error {
 func (l *lab) step() error {
 	if l.rebuilding && l.x.now() >= l.replayTo && !l.due() {
 		l.rebuilding = false
+		l.recovery.done(l.x.now(), l.events())
 		l.clock.restart(l.x.now())
 		if l.stopAt > 0 {
 			l.partial = !l.standing()
@@ -91,11 +92,14 @@ func (l *lab) step() error {
 	}
 	switch {
 	case l.rebuilding:
-		at = min(at, l.replayTo)
+		l.recovery.at(l.x.now())
+		if at > l.replayTo {
+			at, over = l.replayTo, false
+		}
 	case at == sim.Never:
 		l.idle()
 		return nil
-	case !l.clock.virtual() && !l.clock.pacer.Wait(at):
+	case !l.clock.virtual() && !l.wait(at):
 		return nil
 	}
 	if over {
@@ -110,7 +114,20 @@ func (l *lab) step() error {
 	if !l.standing() {
 		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
 	}
+	l.reach.ran(l.x.now())
+	if err := l.overMemory(); err != nil {
+		return err
+	}
 	return l.files.advance(l.x.now())
+}
+
+// wait waits for the wall time of at; false: there is a call to answer.
+func (l *lab) wait(at sim.Time) bool {
+	if now := l.clock.now(); now < at {
+		l.reach.waits(max(now, l.x.now()), at, l.clock.pacer.Pace())
+		defer l.reach.busy()
+	}
+	return l.clock.pacer.Wait(at)
 }
 
 // due says that an input's time has come.
@@ -185,7 +202,8 @@ func (l *lab) applyAt(t sim.Time) error {
 // limit is how far a window that begins at a time may go: not past an input, nor what the clock allows, nor where the
 // run's end is looked for.
 func (l *lab) limit(at sim.Time) sim.Time {
-	limit := l.replayTo
+	// A recovery stops now and then as well, to answer calls.
+	limit := min(l.replayTo, at+virtualSlice)
 	if !l.rebuilding {
 		limit = l.clock.reach(at)
 	}

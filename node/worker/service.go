@@ -199,13 +199,22 @@ func (l *lab) progress() *labv1.LabProgress {
 	if l.ended {
 		p.NowNs = int64(l.endedAt)
 	}
-	for _, loop := range l.x.loops {
-		p.Events += loop.Events()
+	p.Events = l.events()
+	if l.rebuilding && !l.ended {
+		p.Recovering, p.RecoverToNs, p.RecoverSpeed = true, int64(l.replayTo), l.recovery.speed(l.x.now())
 	}
 	if l.err != nil {
 		p.Error = l.err.Error()
 	}
 	return p
+}
+
+// events counts the events that the lab has run.
+func (l *lab) events() (n uint64) {
+	for _, loop := range l.x.loops {
+		n += loop.Events()
+	}
+	return n
 }
 
 // passed is the lab time that has passed: on the real clock idle time passes too.

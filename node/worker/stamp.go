@@ -146,6 +146,8 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 		return fmt.Errorf("%w: entry %d has not been stamped here", errRefused, e.GetIndex())
 	}
 	if err := l.accept(proto.Clone(e).(*labv1.JournalEntry)); err != nil {
+		// The entry is committed: a lab that went on without it would not be the one that its journal tells of.
+		l.fail(err)
 		return err
 	}
 	l.stamps.pending = nil

@@ -5,6 +5,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,6 +23,11 @@ const maxLabs = 1000
 type Config struct {
 	Root    string // where contents and run directories lie
 	Version string // what manifests say made a run
+	// Shared is a directory that holds contents under their SHA-256 too, and whose files are taken from there by hard
+	// links instead of being sent; empty: none.
+	Shared string
+	// Logger hears of recoveries and of what cannot be kept; nil: nobody does.
+	Logger *slog.Logger
 }
 
 // Worker hosts labs. Any goroutine may call it.
@@ -31,6 +37,10 @@ type Worker struct {
 	root    string
 	version string
 	blobs   *blobs
+	marks   *marks // nil: no lab is marked
+	log     *slog.Logger
+	quit    chan struct{} // closed by Close
+	marking sync.WaitGroup
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -39,24 +49,45 @@ type Worker struct {
 
 // New makes a worker that keeps its files under cfg.Root.
 func New(cfg Config) (*Worker, error) {
-	b, err := newBlobs(filepath.Join(cfg.Root, blobsDir))
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	b, err := newBlobs(filepath.Join(cfg.Root, blobsDir), cfg.Shared)
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{root: cfg.Root, version: cfg.Version, blobs: b, labs: map[string]*lab{}}, nil
+	m, err := openMarks(filepath.Join(cfg.Root, marksFile))
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
+		labs: map[string]*lab{},
+	}
+	w.marking.Go(w.keepMarks)
+	return w, nil
 }
 
 // Close ends all labs; their run directories stay.
 func (w *Worker) Close() error {
 	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
 	w.closed = true
+	w.mu.Unlock()
+	close(w.quit)
+	w.marking.Wait()
+	err := w.mark()
+	w.mu.Lock()
 	labs := w.labs
 	w.labs = map[string]*lab{}
 	w.mu.Unlock()
 	for _, l := range labs {
 		l.stop()
 	}
-	return nil
+	return errors.Join(err, w.marks.close())
 }
 
 var labName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
@@ -159,5 +190,6 @@ func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	if keep {
 		return l.leak
 	}
+	w.marks.forget(id)
 	return errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
 }
