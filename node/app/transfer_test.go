@@ -277,3 +277,13 @@ func TestTransferThatNobodyReceivesEnds(t *testing.T) {
 	l.finish(a, 60*sim.Second)
 	l.wantDone("empty", 0)
 }
+
+// A rate says when the next bytes may be written, not when the writer knows that there are none: all may have been
+// acknowledged long before, and nothing else would ever end the transfer.
+func TestSlowWriterEndsWithItsLastByte(t *testing.T) {
+	l := newLab(t, quick)
+	l.server.serve()
+	a := l.client.start(transferInput(&labv1.Transfer{Id: "t1", From: "client", To: "server", Content: generatedBytes(1000), RateBps: 1000, HoldNs: 1}))
+	l.finish(a, 2*sim.Second)
+	l.wantDone("t1", 1000)
+}

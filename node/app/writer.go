@@ -49,15 +49,16 @@ func (w *writer) Fire(now sim.Time) {
 func (w *writer) step() {
 	for !w.stopped && !w.finished && !w.timer.Armed() {
 		now := w.env.Loop.Now()
-		if w.rate > 0 && now < w.next {
-			w.env.arm(&w.timer, w.next)
-			return
-		}
+		// First, because the end waits for no rate: all may be acknowledged before the rate would allow another call.
 		ch, off, n := w.src.peek(w.size)
 		if n == 0 {
 			w.finished = true
 			w.src.release()
 			w.done()
+			return
+		}
+		if w.rate > 0 && now < w.next {
+			w.env.arm(&w.timer, w.next)
 			return
 		}
 		if k := min(n, w.conn.Room()); k > 0 {
