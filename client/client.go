@@ -36,6 +36,10 @@ type Client struct {
 	Files     labv1.FileServiceClient
 	Runs      labv1.RunServiceClient
 	Traces    labv1.TraceServiceClient
+	Replays   labv1.ReplayServiceClient
+	Clocks    labv1.ClockServiceClient
+	Watches   labv1.WatchServiceClient
+	Captures  labv1.CaptureServiceClient
 
 	conn  *grpc.ClientConn
 	owned bool
@@ -82,6 +86,10 @@ func newClient(conn *grpc.ClientConn, owned bool) *Client {
 		Files:     labv1.NewFileServiceClient(conn),
 		Runs:      labv1.NewRunServiceClient(conn),
 		Traces:    labv1.NewTraceServiceClient(conn),
+		Replays:   labv1.NewReplayServiceClient(conn),
+		Clocks:    labv1.NewClockServiceClient(conn),
+		Watches:   labv1.NewWatchServiceClient(conn),
+		Captures:  labv1.NewCaptureServiceClient(conn),
 		conn:      conn,
 		owned:     owned,
 	}

@@ -22,6 +22,7 @@ func (c *Controller) Register(s grpc.ServiceRegistrar) {
 	labv1.RegisterFileServiceServer(s, &fileService{c: c})
 	labv1.RegisterRunServiceServer(s, &runService{c: c})
 	labv1.RegisterTraceServiceServer(s, &traceService{c: c})
+	labv1.RegisterReplayServiceServer(s, &replayService{c: c})
 }
 
 // findLab finds a lab by name, or the only one when no name is given.

@@ -11,6 +11,7 @@ import (
 // clock is what a lab's time is paced by: sim's pacer, or nothing.
 type clock struct {
 	pacer *sim.Pacer // nil: the virtual clock
+	pace  float64    // lab seconds in a wall second; 0: the virtual clock
 
 	mu     sync.Mutex // guards closed: calls wake the pacer from goroutines of their own
 	closed bool
@@ -20,7 +21,17 @@ func newClock(spec *labv1.LabSpec) *clock {
 	if spec.GetClock() != labv1.Clock_CLOCK_REAL {
 		return &clock{}
 	}
-	return &clock{pacer: sim.NewPacer(sim.PacerConfig{Pace: spec.GetPace()}, 0)}
+	c := &clock{pacer: sim.NewPacer(sim.PacerConfig{Pace: spec.GetPace()}, 0), pace: spec.GetPace()}
+	if c.pace == 0 {
+		c.pace = 1
+	}
+	return c
+}
+
+// setPace changes the real clock's pace from now on.
+func (c *clock) setPace(pace float64) {
+	c.pace = pace
+	c.pacer.SetPace(pace)
 }
 
 // virtual says that nothing holds events back.

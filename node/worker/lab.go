@@ -37,6 +37,7 @@ type lab struct {
 	journal   []*labv1.JournalEntry // committed, by index
 	waiting   []*labv1.JournalEntry // committed, not yet applied, by time and index
 	stamps    stamps
+	control   control
 	blobs     map[string][]byte // what inputs and services name
 	blobBytes int               // in blobs
 

@@ -77,7 +77,7 @@ func readStart(dir string) (*workerv1.StartLabRequest, error) {
 	}
 	req.Journal, err = journal.ReadFile(filepath.Join(dir, trace.JournalFile))
 	if _, torn := errors.AsType[*journal.TornError](err); err != nil && !torn {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, trace.JournalFile), err)
 	}
 	if req.LabYaml, err = os.ReadFile(filepath.Join(dir, trace.LabFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -86,6 +86,9 @@ func (l *lab) step() error {
 		}
 	}
 	at, over := l.nextStop()
+	if l.control.paused && !l.rebuilding {
+		return l.stepOn(at, over)
+	}
 	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
 		// Until the input is committed or abandoned, or there is something to pass time for.
 		at = sim.Never
@@ -102,13 +105,24 @@ func (l *lab) step() error {
 	case !l.clock.virtual() && !l.wait(at):
 		return nil
 	}
+	// A recovery stops now and then as well, to answer calls.
+	upTo := min(l.replayTo, at+virtualSlice)
+	if !l.rebuilding {
+		upTo = l.clock.reach(at)
+	}
+	return l.pass(at, upTo, over)
+}
+
+// pass passes lab time once, not beyond upTo: it ends the run at that time, or applies the inputs of that time, or runs
+// the window that begins there.
+func (l *lab) pass(at, upTo sim.Time, over bool) error {
 	if over {
 		return l.finishRun(at)
 	}
 	if len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) <= at {
 		return l.applyAt(sim.Time(l.waiting[0].GetTNs()))
 	}
-	if err := l.x.window(l.limit(at)); err != nil {
+	if err := l.x.window(l.limit(at, upTo)); err != nil {
 		return err
 	}
 	if !l.standing() {
@@ -199,14 +213,10 @@ func (l *lab) applyAt(t sim.Time) error {
 	return l.x.ship()
 }
 
-// limit is how far a window that begins at a time may go: not past an input, nor what the clock allows, nor where the
-// run's end is looked for.
-func (l *lab) limit(at sim.Time) sim.Time {
-	// A recovery stops now and then as well, to answer calls.
-	limit := min(l.replayTo, at+virtualSlice)
-	if !l.rebuilding {
-		limit = l.clock.reach(at)
-	}
+// limit is how far a window that begins at a time may go: not past upTo, which is what the clock allows, nor an input, nor
+// where the run's end is looked for.
+func (l *lab) limit(at, upTo sim.Time) sim.Time {
+	limit := upTo
 	if len(l.waiting) > 0 {
 		limit = min(limit, sim.Time(l.waiting[0].GetTNs()))
 	}

@@ -195,6 +195,7 @@ func (l *lab) progress() *labv1.LabProgress {
 	p := &labv1.LabProgress{
 		NowNs: int64(l.passed()), LagNs: int64(lag), SlipNs: int64(slip), JournalEntries: uint64(len(l.journal)),
 		Records: l.files.records, Ended: l.ended, Partial: l.partial,
+		Paused: l.control.paused, Pace: l.clock.pace,
 	}
 	if l.ended {
 		p.NowNs = int64(l.endedAt)
@@ -220,7 +221,7 @@ func (l *lab) events() (n uint64) {
 // passed is the lab time that has passed: on the real clock idle time passes too.
 func (l *lab) passed() sim.Time {
 	now := l.x.now()
-	if l.rebuilding || l.clock.virtual() {
+	if l.rebuilding || l.control.paused || l.clock.virtual() {
 		return now
 	}
 	next := l.net.Next()

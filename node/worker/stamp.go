@@ -130,7 +130,7 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 	if err := l.names.assign(in); err != nil {
 		return nil, err
 	}
-	t := l.x.windows.InputTime(l.clock.now())
+	t := l.x.windows.InputTime(l.wallTime())
 	return &labv1.JournalEntry{Index: uint64(len(l.journal)) + 1, TNs: int64(t), Input: in}, nil
 }
 

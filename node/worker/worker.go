@@ -41,6 +41,7 @@ type Worker struct {
 	log     *slog.Logger
 	quit    chan struct{} // closed by Close
 	marking sync.WaitGroup
+	replays chan struct{} // holds one for each replay under way
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -56,13 +57,17 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Replays that a killed process left half-way.
+	if err := os.RemoveAll(filepath.Join(cfg.Root, replaysDir)); err != nil {
+		return nil, err
+	}
 	m, err := openMarks(filepath.Join(cfg.Root, marksFile))
 	if err != nil {
 		return nil, err
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
-		labs: map[string]*lab{},
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays),
 	}
 	w.marking.Go(w.keepMarks)
 	return w, nil
