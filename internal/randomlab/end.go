@@ -32,6 +32,12 @@ type end struct {
 	read     int64        // bytes its application has read
 	owedAt   int64        // when the oldest data came that it has not acknowledged yet; -1: none
 	shift    int64        // width of its window's scale
+	openAt   int64        // when its application had read all while it said that its window was closed; -1: not so
+	shut     bool         // the last window that it offered was zero
+	una      int64        // what its peer has acknowledged
+	silentAt int64        // since when data waits for nothing but a closed window; -1: it does not
+	probed   bool         // it has sent something since
+	rto      int64        // as it says itself
 	arrived  *trace.Event // received, and whether it is dropped after all the next event tells
 
 	// Its timers.
@@ -54,7 +60,7 @@ func (c *Checker) endOf(e *trace.Event) *end {
 	fresh := n == nil || n.closed && (e.Name == "tcp:segment_received" && text(e, "state") == "LISTEN" ||
 		e.Name == "tcp:state_updated" && text(e, "new") != "CLOSED")
 	if fresh {
-		n = &end{name: name, owedAt: -1, rtoFired: -1, waitSince: -1}
+		n = &end{name: name, owedAt: -1, rtoFired: -1, openAt: -1, silentAt: -1, waitSince: -1}
 		c.ends[name] = n
 	}
 	return n
@@ -68,6 +74,7 @@ func (n *end) judge(e *trace.Event) {
 	}
 	if e.Name != "tcp:segment_dropped" || text(e, "pkt") != text(n.arrived, "pkt") {
 		n.takeReceived(n.arrived)
+		n.block(n.arrived.TNs)
 	}
 	n.arrived = nil
 }
@@ -103,6 +110,7 @@ func (n *end) take(e *trace.Event) {
 	case "app:read":
 		n.read += num(e, "bytes")
 	}
+	n.takeFlow(e)
 }
 
 func (n *end) takeSent(e *trace.Event) {
@@ -148,7 +156,7 @@ func (n *end) takeReceived(e *trace.Event) {
 		n.fin = to
 	}
 	if hasFlag(e, "A") && n.issKnown && verdict != "old" {
-		n.offered = true
+		n.offered, n.una = true, max(n.una, n.offset(e, "ack", n.iss))
 		n.allowed = max(n.allowed, n.offset(e, "ack", n.iss)+num(e, "win_scaled"))
 	}
 }

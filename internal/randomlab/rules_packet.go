@@ -42,6 +42,10 @@ func (r *packets) event(c *Checker, e *trace.Event, _ *end) {
 		r.flips[text(e, "pkt")]++
 	case "link:delivered":
 		r.balance[arrivedPacket{farEnd(text(e, "dir")), text(e, "pkt")}]++
+	case "tcp:segment_dropped", "ip:dropped":
+		if why := text(e, "reason"); (why == "checksum" || why == "transport_checksum") && r.flips[text(e, "pkt")] == 0 {
+			c.problem(e, "no bit of %s was flipped", text(e, "pkt"))
+		}
 	case "tcp:segment_received":
 		r.received(c, e, segmentWords(e))
 	case "udp:received":

@@ -92,7 +92,7 @@ func (retransmissions) event(c *Checker, e *trace.Event, n *end) {
 		return
 	}
 	from, why := n.offset(e, "seq", n.iss), text(e, "reason")
-	again := why == "fast_rtx" || why == "rto_rtx" || why == "tlp"
+	again := why == "fast_rtx" || why == "rto_rtx"
 	switch {
 	case again && from >= n.sent:
 		c.problem(e, "%s of offset %d, which has not been sent: %d is the highest", why, from, n.sent)
