@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -77,11 +76,16 @@ func Open(conf Config) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := conf.RaftDir
-	if dir != "" {
-		dir = filepath.Clean(dir)
+	st, err := openStorage(conf.RaftDir, raftLogger(conf.Logger))
+	if err != nil {
+		return nil, err
 	}
-	node, err := openRaft(dir, conf.ServerID, newFSM(store), conf.Logger)
+	return openOn(st, conf, store, files)
+}
+
+// openOn starts a server on a storage, which is the server's from then on.
+func openOn(st *storage, conf Config, store *Store, files *blobs) (*Controller, error) {
+	node, err := openRaft(st, conf.ServerID, newFSM(store), conf.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +137,9 @@ func (c *Controller) leader(ctx context.Context) (*leadership, error) {
 				return nil, proposalError(err)
 			}
 			return l, nil
+		}
+		if err := c.node.health.failing(); err != nil {
+			return nil, storageError(err)
 		}
 		select {
 		case <-changed:

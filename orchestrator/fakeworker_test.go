@@ -217,7 +217,7 @@ func (w *fakeWorker) AbandonInput(_ context.Context, req *workerv1.AbandonInputR
 	return &workerv1.AbandonInputResponse{}, nil
 }
 
-func (w *fakeWorker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
+func (w *fakeWorker) ListLabs(_ context.Context, req *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.deaf > 0 {
@@ -226,7 +226,11 @@ func (w *fakeWorker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*work
 	}
 	resp := &workerv1.ListLabsResponse{}
 	for id, lab := range w.labs {
-		resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running})
+		held := &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running}
+		if req.GetProgress() && lab.running {
+			held.Progress = lab.progress()
+		}
+		resp.Labs = append(resp.Labs, held)
 	}
 	sort.Slice(resp.Labs, func(i, j int) bool { return resp.Labs[i].GetLabId() < resp.Labs[j].GetLabId() })
 	return resp, nil

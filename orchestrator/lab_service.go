@@ -156,34 +156,48 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 		return nil, err
 	}
 	resp := &labv1.ListLabsResponse{}
+	// One call, however many labs there are.
+	held, err := s.c.conf.Worker.ListLabs(ctx, &workerv1.ListLabsRequest{Progress: true})
+	if err != nil {
+		return nil, err
+	}
+	progress := make(map[string]*labv1.LabProgress, len(held.GetLabs()))
+	for _, h := range held.GetLabs() {
+		progress[h.GetLabId()] = h.GetProgress()
+	}
 	for _, state := range s.c.store.view().labs() {
-		resp.Labs = append(resp.Labs, s.describe(ctx, l, state))
+		resp.Labs = append(resp.Labs, describeLab(l, state, progress[state.GetId()]))
 	}
 	return resp, nil
 }
 
 // describe joins what a lab shall be with how it stands.
 func (s *labService) describe(ctx context.Context, l *leadership, state *controlv1.LabState) *labv1.Lab {
+	resp, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
+	if err != nil && status.Code(err) != codes.NotFound {
+		resp = &workerv1.GetLabResponse{Progress: &labv1.LabProgress{Error: status.Convert(err).Message()}}
+	}
+	return describeLab(l, state, resp.GetProgress())
+}
+
+// describeLab joins what a lab shall be with how far it is; nil: the worker does not run it.
+func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabProgress) *labv1.Lab {
 	lab := &labv1.Lab{
 		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: state.GetSpec(), State: labv1.LabState_LAB_STATE_STARTING,
 		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: state.GetWorker(),
+		Progress: progress,
 	}
 	h := l.host(state.GetId(), state.GetEpoch())
-	if !h.started() {
-		return lab
-	}
-	lab.State = labv1.LabState_LAB_STATE_FAILED
-	if h.err != nil {
+	switch {
+	case progress.GetError() != "":
+		lab.State = labv1.LabState_LAB_STATE_FAILED
+	case progress.GetRecovering():
+		lab.State = labv1.LabState_LAB_STATE_RECOVERING
+	case !h.started():
+	case h.err != nil:
+		lab.State = labv1.LabState_LAB_STATE_FAILED
 		lab.Progress = &labv1.LabProgress{Error: status.Convert(h.err).Message()}
-		return lab
-	}
-	resp, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
-	if err != nil {
-		lab.Progress = &labv1.LabProgress{Error: status.Convert(err).Message()}
-		return lab
-	}
-	lab.Progress = resp.GetProgress()
-	if lab.Progress.GetError() == "" {
+	case progress != nil:
 		lab.State = labv1.LabState_LAB_STATE_RUNNING
 	}
 	return lab

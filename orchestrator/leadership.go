@@ -42,7 +42,8 @@ type leadership struct {
 type hosting struct {
 	labID string
 	epoch uint64
-	ready chan struct{} // closed when it runs, or could not be started
+	ready chan struct{} // closed when it runs and has recovered, or could not be started
+	once  sync.Once     // closes ready
 	err   error         // why it could not; read after ready is closed
 	gate  chan struct{} // holds a token while no input of the lab is between its stamp and its commit
 	busy  bool          // a step is under way; guarded by leadership.mu
@@ -52,6 +53,14 @@ func newHosting(labID string, epoch uint64) *hosting {
 	h := &hosting{labID: labID, epoch: epoch, ready: make(chan struct{}), gate: make(chan struct{}, 1)}
 	h.gate <- struct{}{}
 	return h
+}
+
+// open lets the calls go on that wait for the lab.
+func (h *hosting) open(err error) {
+	h.once.Do(func() {
+		h.err = err
+		close(h.ready)
+	})
 }
 
 // started tells whether the lab runs or could not be started.
@@ -103,9 +112,7 @@ func (l *leadership) adoptAll() error {
 // adopt takes over a lab as the worker has it, or gives it to the worker under a new epoch.
 func (l *leadership) adopt(held map[string]holding, labID string, epoch uint64) error {
 	if h := held[labID]; h.running && h.epoch == epoch {
-		host := l.host(labID, epoch)
-		close(host.ready)
-		l.watchIfRun(host)
+		l.tasks.Go(func() { l.followRecovery(l.host(labID, epoch)) })
 		return nil
 	}
 	_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_AssignLab{
@@ -161,7 +168,7 @@ func (l *leadership) running(labID string, epoch uint64) (*hosting, error) {
 	switch {
 	case !h.started():
 		l.reconcileSoon()
-		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_STARTING, "the lab is being built; try again soon")
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_STARTING, "the lab is being built, or rebuilt from its journal; try again soon")
 	case h.err != nil:
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_FAILED, "the lab could not be built: %v", h.err)
 	}
@@ -267,12 +274,13 @@ func (l *leadership) carryOut(step action, host *hosting) {
 	defer l.stepDone(host)
 	switch step.kind {
 	case actionStart:
-		host.err = l.startLab(step.labID, step.epoch)
-		close(host.ready)
-		if host.err != nil {
-			l.c.log.Error("lab could not be started", "lab", step.labID, "epoch", step.epoch, "error", host.err)
+		if err := l.startLab(step.labID, step.epoch); err != nil {
+			l.c.log.Error("lab could not be started", "lab", step.labID, "epoch", step.epoch, "error", err)
+			host.open(err)
+			l.watchIfRun(host)
+			return
 		}
-		l.watchIfRun(host)
+		l.tasks.Go(func() { l.followRecovery(host) })
 	case actionStop, actionRemove:
 		ctx, cancel := context.WithTimeout(l.ctx, workerTimeout)
 		defer cancel()
@@ -327,6 +335,34 @@ func startRequest(v view, labID string, epoch uint64) (*workerv1.StartLabRequest
 			LabYaml: run.GetLabYaml()}, nil
 	}
 	return nil, errors.New("it was deleted meanwhile")
+}
+
+// followRecovery waits until a lab that the worker has been given has replayed its journal. Until then the lab takes no
+// input and is not asked how it stands: it would tell of what was long ago. A run may be watched meanwhile.
+func (l *leadership) followRecovery(host *hosting) {
+	if l.c.store.view().run(host.labID) == nil {
+		if err := l.untilRecovered(host.labID); l.ctx.Err() != nil {
+			return
+		} else if err != nil {
+			// It has gone from the worker; the reconciler sees to it.
+			l.c.log.Warn("a lab's recovery cannot be followed", "lab", host.labID, "error", err)
+		}
+	}
+	host.open(nil)
+	l.watchIfRun(host)
+}
+
+func (l *leadership) untilRecovered(labID string) error {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	stream, err := l.c.conf.Worker.WatchLab(ctx, &workerv1.WatchLabRequest{LabId: labID, IntervalMs: progressInterval.Milliseconds()})
+	for err == nil {
+		var m *workerv1.WatchLabResponse
+		if m, err = stream.Recv(); err == nil && !m.GetProgress().GetRecovering() {
+			return nil
+		}
+	}
+	return err
 }
 
 // watchIfRun follows a run to its end.

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 	"google.golang.org/protobuf/proto"
 
 	controlv1 "labd.dev/proto/control/v1"
@@ -35,11 +32,12 @@ type raftNode struct {
 	raft     *raft.Raft
 	fsm      *fsm
 	leaderCh chan bool // told at each change of leadership
+	health   *diskHealth
 	stores   io.Closer
 }
 
-// openRaft opens or makes a one-server Raft under dir; in memory when dir is empty.
-func openRaft(dir string, serverID string, f *fsm, logger *slog.Logger) (*raftNode, error) {
+// openRaft starts a one-server Raft on what st holds, which it closes in the end.
+func openRaft(st *storage, serverID string, f *fsm, logger *slog.Logger) (*raftNode, error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(serverID)
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = electionTimeout, electionTimeout, electionTimeout
@@ -47,50 +45,29 @@ func openRaft(dir string, serverID string, f *fsm, logger *slog.Logger) (*raftNo
 	leaderCh := make(chan bool, 16)
 	conf.NotifyCh = leaderCh
 
-	logs, stable, snaps, closer, err := raftStores(dir, conf.Logger)
-	if err != nil {
-		return nil, err
-	}
+	health := &diskHealth{log: logger, closing: make(chan struct{})}
+	logs, stable := &watchedLog{st.logs, health}, &patientStable{st.stable, health}
 	address, transport := raft.NewInmemTransport(raft.ServerAddress(serverID))
-	known, err := raft.HasExistingState(logs, stable, snaps)
+	known, err := raft.HasExistingState(logs, stable, st.snaps)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("raft: %w", err), closer.Close())
+		return nil, errors.Join(fmt.Errorf("raft: %w", err), st.closer.Close())
 	}
 	if !known {
 		servers := []raft.Server{{ID: conf.LocalID, Address: address}}
-		err := raft.BootstrapCluster(conf, logs, stable, snaps, transport, raft.Configuration{Servers: servers})
+		err := raft.BootstrapCluster(conf, logs, stable, st.snaps, transport, raft.Configuration{Servers: servers})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("raft: bootstrap: %w", err), closer.Close())
+			return nil, errors.Join(fmt.Errorf("raft: bootstrap: %w", err), st.closer.Close())
 		}
 	}
-	r, err := raft.NewRaft(conf, f, logs, stable, snaps, transport)
+	r, err := raft.NewRaft(conf, f, logs, stable, st.snaps, transport)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("raft: %w", err), closer.Close())
+		return nil, errors.Join(fmt.Errorf("raft: %w", err), st.closer.Close())
 	}
-	return &raftNode{raft: r, fsm: f, leaderCh: leaderCh, stores: closer}, nil
-}
-
-func raftStores(dir string, logger hclog.Logger) (raft.LogStore, raft.StableStore, raft.SnapshotStore, io.Closer, error) {
-	if dir == "" {
-		mem := raft.NewInmemStore()
-		return mem, mem, raft.NewInmemSnapshotStore(), io.NopCloser(nil), nil
-	}
-	walDir := filepath.Join(dir, "wal")
-	if err := os.MkdirAll(walDir, 0o700); err != nil {
-		return nil, nil, nil, nil, fmt.Errorf("raft log: %w", err)
-	}
-	log, err := wal.Open(walDir, wal.WithSegmentSize(walSegmentBytes), wal.WithLogger(logger))
-	if err != nil {
-		return nil, nil, nil, nil, fmt.Errorf("raft log in %s: %w", walDir, err)
-	}
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, logger)
-	if err != nil {
-		return nil, nil, nil, nil, errors.Join(fmt.Errorf("raft snapshots in %s: %w", dir, err), log.Close())
-	}
-	return log, log, snaps, log, nil
+	return &raftNode{raft: r, fsm: f, leaderCh: leaderCh, health: health, stores: st.closer}, nil
 }
 
 func (n *raftNode) close() error {
+	close(n.health.closing)
 	return errors.Join(n.raft.Shutdown().Error(), n.stores.Close())
 }
 

@@ -39,6 +39,8 @@ const (
 	maxStreams = 1000
 	// grace is how long calls may go on after a stop was asked for: watches never end by themselves.
 	grace = time.Second
+	// filesDir holds uploaded content, in the data directory; the worker links to what it uses.
+	filesDir = "files"
 	// workerName is what the worker in the same process is called.
 	workerName = "local"
 )
@@ -96,25 +98,30 @@ func (d *Daemon) start() (err error) {
 			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
 		}
 	}
-	if d.worker, err = startWorker(d.data.path("worker"), d.log); err != nil {
+	if d.worker, err = startWorker(d.data, d.log); err != nil {
 		return err
 	}
+	if err := d.openControl(workerv1.NewWorkerServiceClient(d.worker.conn)); err != nil {
+		return err
+	}
+	return d.serve()
+}
+
+// openControl starts the controller before a worker.
+func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 	raftDir := ""
 	if d.conf.DataDir != "" {
 		raftDir = d.data.path("raft")
 	}
 	d.control, err = orchestrator.Open(orchestrator.Config{
 		RaftDir:    raftDir,
-		FilesDir:   d.data.path("files"),
+		FilesDir:   d.data.path(filesDir),
 		ServerID:   d.data.serverID,
-		Worker:     workerv1.NewWorkerServiceClient(d.worker.conn),
+		Worker:     worker,
 		WorkerName: workerName,
 		Logger:     d.log,
 	})
-	if err != nil {
-		return err
-	}
-	return d.serve()
+	return err
 }
 
 func (d *Daemon) serve() (err error) {
@@ -227,11 +234,12 @@ type hostedWorker struct {
 	serving sync.WaitGroup
 }
 
-func startWorker(root string, log *slog.Logger) (*hostedWorker, error) {
+func startWorker(data *dataDir, log *slog.Logger) (*hostedWorker, error) {
+	root := data.path("worker")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	w, err := worker.New(worker.Config{Root: root, Version: version.String()})
+	w, err := worker.New(worker.Config{Root: root, Version: version.String(), Shared: data.path(filesDir), Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}

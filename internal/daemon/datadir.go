@@ -133,13 +133,24 @@ func (d *dataDir) readOrMake(name string, fresh func() string) (string, error) {
 	}
 	text := fresh()
 	half := d.path(name + ".new")
-	if err := os.WriteFile(half, []byte(text+"\n"), 0o600); err != nil {
+	if err := writeDurably(half, text+"\n"); err != nil {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	if err := os.Rename(half, d.path(name)); err != nil {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	return text, nil
+}
+
+// writeDurably writes a file that is whole on the disk before it gets its name: a server that forgot its id would not
+// know its own log again.
+func writeDurably(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // close lets go of the directory.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,26 @@ func (h held) flush(ctx context.Context) error {
 }
 
 // ListLabs implements the service.
-func (w *Worker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
+func (w *Worker) ListLabs(ctx context.Context, req *workerv1.ListLabsRequest) (*workerv1.ListLabsResponse, error) {
+	resp, labs, err := w.listHeld()
+	if err != nil {
+		return nil, grpcError(err)
+	}
+	for _, h := range resp.GetLabs() {
+		l := labs[h.GetLabId()]
+		if l == nil || !req.GetProgress() {
+			continue
+		}
+		err := l.do(ctx, func() error { h.Progress = l.progress(); return nil })
+		if err != nil && !errors.Is(err, errNotFound) { // it has been stopped meanwhile
+			return nil, grpcError(err)
+		}
+	}
+	return resp, nil
+}
+
+// listHeld lists the labs that run here, or have files here.
+func (w *Worker) listHeld() (*workerv1.ListLabsResponse, map[string]*lab, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	resp := &workerv1.ListLabsResponse{}
@@ -51,7 +71,7 @@ func (w *Worker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1
 	}
 	dirs, err := os.ReadDir(filepath.Dir(labDir(w.root, "x")))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, grpcError(err)
+		return nil, nil, err
 	}
 	for _, d := range dirs {
 		if w.labs[d.Name()] == nil && labName.MatchString(d.Name()) {
@@ -59,7 +79,7 @@ func (w *Worker) ListLabs(context.Context, *workerv1.ListLabsRequest) (*workerv1
 		}
 	}
 	slices.SortFunc(resp.Labs, func(a, b *workerv1.HeldLab) int { return strings.Compare(a.GetLabId(), b.GetLabId()) })
-	return resp, nil
+	return resp, maps.Clone(w.labs), nil
 }
 
 // removeFiles removes the run directory of a lab that no longer runs.
