@@ -78,11 +78,19 @@ func (o *getOptions) labs(ctx context.Context, c *client.Client) (*output.List, 
 	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "ERROR"}}
 	for _, lab := range r.GetLabs() {
 		p := lab.GetProgress()
-		l.Add(lab, lab.Name, output.EnumText(lab.State), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
+		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
 			fmt.Sprint(p.GetJournalEntries()), p.GetError())
 	}
 	return l, err
+}
+
+// labStateText says also that a running lab's clock is stopped.
+func labStateText(lab *labv1.Lab) string {
+	if lab.State == labv1.LabState_LAB_STATE_RUNNING && lab.GetProgress().GetPaused() {
+		return "paused"
+	}
+	return output.EnumText(lab.State)
 }
 
 func (o *getOptions) nodes(ctx context.Context, c *client.Client) (*output.List, error) {
