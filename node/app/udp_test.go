@@ -153,3 +153,12 @@ func TestEchoOverTCPAndUDP(t *testing.T) {
 		t.Errorf("the datagram came back as %q", back)
 	}
 }
+
+// A transfer of nothing over UDP sends no datagram: what arrived is what was sent.
+func TestEmptyUDPTransferMatches(t *testing.T) {
+	l := newLab(t, quick)
+	l.server.serve()
+	a := l.client.start(transferInput(&labv1.Transfer{Id: "t1", From: "client", To: "server", Protocol: labv1.Protocol_PROTOCOL_UDP, Content: generatedBytes(0)}))
+	l.finish(a, 10*sim.Second)
+	l.wantDone("t1", 0)
+}
