@@ -66,9 +66,9 @@ func (c *Conn) rcvOffset(seq seqNum) uint64 {
 }
 
 // putSegment fills the words that segments sent and received share.
-func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ackOff uint64, tx, shift uint8) bool {
+func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ackOff uint64, tx, shift, ecn uint8) bool {
 	r.Flags = uint8(h.Flags)
-	bits := uint32(0)
+	bits := uint32(ecn) << segECNShift
 	if opt.HasTimestamps {
 		bits |= segTS
 	}
@@ -113,7 +113,7 @@ func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int
 		return
 	}
 	r.Pkt, r.Aux = f.Pkt, uint8(c.state)
-	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale) {
+	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale, 0) {
 		c.stack.recordMore(*r, optionWords(opt))
 	}
 }
@@ -126,7 +126,7 @@ func (c *Conn) recordReceived(g *segment, v Verdict) {
 	r.Pkt, r.Aux = g.f.Pkt, uint8(c.state)
 	c.stack.tcp.cause = r.ESeq
 	h := g.header()
-	if putSegment(r, &h, &g.opt, int(g.length), c.rcvOffset(g.seq), c.offsetOf(g.ack), 0, c.sndWscale) {
+	if putSegment(r, &h, &g.opt, int(g.length), c.rcvOffset(g.seq), c.offsetOf(g.ack), 0, c.sndWscale, g.ecn()) {
 		c.stack.recordMore(*r, optionWords(&g.opt))
 	}
 }
@@ -135,11 +135,16 @@ func (g *segment) header() wire.TCP {
 	return wire.TCP{Seq: uint32(g.seq), Ack: uint32(g.ack), Flags: g.flags, Window: g.wnd}
 }
 
+// ecn is the ECN codepoint that the segment arrived with.
+//
+// RFC 3168 5: "Bits 6 and 7 in the IPv4 TOS octet are designated as the ECN field."
+func (g *segment) ecn() uint8 { return g.f.Header()[wire.IPv4OffTOS] & 3 }
+
 // recordBare records a segment that is sent for no connection or for one in TIME-WAIT.
 func (s *Stack) recordBare(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, why SendReason, in State, wscale uint8) {
 	if r := s.recordFor(KindTCPSegmentSent, uint8(why), f.Conn, f.Conn.Node() != uint32(s.id.Src.ID)); r != nil {
 		r.Pkt, r.Aux = f.Pkt, uint8(in)
-		putSegment(r, h, opt, 0, 0, 0, 1, wscale)
+		putSegment(r, h, opt, 0, 0, 0, 1, wscale, 0)
 	}
 }
 
@@ -257,7 +262,7 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt sim.Time) {
 		own = math.Float64bits(c.alg.Variable())
 	}
 	c.stack.recordMore(*r, moreWords{uint32(micros(c.rttvar)), uint32(micros(c.minRTT)), c.rcvWnd(), uint32(c.unsent()),
-		0, 0, 0, 0, uint32(own >> 32), uint32(own), uint32(c.set.cc)})
+		uint32(own >> 32), uint32(own), uint32(c.set.cc)})
 }
 
 func (c *Conn) recordTimerSet(kind TimerKind, in sim.Time) {
@@ -305,6 +310,9 @@ func (s *Stack) recordTimeWait(w *timeWait, kind sim.Kind) {
 }
 
 func (s *Stack) recordTimeWaitClosed(w *timeWait, why StateTrigger) {
+	if why != TriggerTimer {
+		s.recordTimeWait(w, KindTCPTimerCancelled)
+	}
 	if r := s.recordFor(KindTCPStateUpdated, uint8(why), w.id, w.passive); r != nil {
 		r.Flags, r.Aux = uint8(StateTimeWait), uint8(StateClosed)
 	}
@@ -318,7 +326,7 @@ func (s *Stack) recordTimeWaitReceived(w *timeWait, g *segment) {
 	r.Pkt, r.Aux = g.f.Pkt, uint8(StateTimeWait)
 	s.tcp.cause = r.ESeq
 	h := g.header()
-	if putSegment(r, &h, &g.opt, int(g.length), 0, 0, 0, 0) {
+	if putSegment(r, &h, &g.opt, int(g.length), 0, 0, 0, 0, g.ecn()) {
 		s.recordMore(*r, optionWords(&g.opt))
 	}
 }

@@ -29,6 +29,7 @@ func stationMAC(ifc int) wire.MAC { return wire.MAC{2, 0, 0, 0, byte(ifc), 0x99}
 func newIPBench(t *testing.T, cfg Config, mtu int, prefixes ...string) *ipBench {
 	t.Helper()
 	x := &ipBench{t: t, loop: sim.NewLoop(sim.LoopConfig{}), cut: 14 + 28}
+	watch(t, x.loop)
 	if cfg.Name == "" {
 		cfg.Name = "x"
 	}

@@ -55,6 +55,7 @@ type ipNet struct {
 
 func newIPNet(t *testing.T, mode ChecksumMode, mtu int) *ipNet {
 	n := &ipNet{t: t, loop: sim.NewLoop(sim.LoopConfig{})}
+	watch(t, n.loop)
 	stack := func(name string, forwarding bool) *Stack {
 		id := &sim.Identity{Src: sim.Source{ID: sim.Origin(len(n.stacks) + 1)}, Name: name, Boots: 1}
 		s, err := New(n.loop, id, Config{Name: name, Forwarding: forwarding, Checksums: mode, Seed: 1})

@@ -13,7 +13,7 @@ const (
 	KindTCPStateUpdated
 	// KindTCPSegmentSent: Reason is a SendReason, Flags the TCP flags, Aux the State it was sent in, W = seq, ack,
 	// len<<16|win, TSval, TSecr, and off's bits 39..32 <<24 | ack_off's bits 39..32 <<16 | tx_count<<8 | window shift<<4 |
-	// seg* bits. With segMore: one More record, as optionWords.
+	// ECN codepoint<<2 | seg* bits. With segMore: one More record, as optionWords.
 	KindTCPSegmentSent
 	// KindTCPSegmentReceived: Reason is a Verdict, the rest as KindTCPSegmentSent; Aux is the State it was met in.
 	KindTCPSegmentReceived
@@ -26,17 +26,16 @@ const (
 	KindTCPSegmentLost
 	// KindTCPRecoveryEntered: Reason is a RecoveryKind, W = cwnd before, cwnd after, ssthresh.
 	KindTCPRecoveryEntered
-	// KindTCPRecoveryExited: as entered; Flags 1: it was spurious.
+	// KindTCPRecoveryExited: as entered.
 	KindTCPRecoveryExited
 	// KindTCPCCStateUpdated: Reason is a CCTrigger, Flags the old CCState, Aux the new one.
 	KindTCPCCStateUpdated
 	// KindTCPMetricsUpdated: Reason is a Limit, W = cwnd, ssthresh, inflight, srtt_us, rto_us, snd_wnd. More: rttvar_us,
-	// min_rtt_us, rcv_wnd, notsent, pacing_Bps (2), delivery_Bps (2), the algorithm's own variable as a float64 (2), its
-	// CCVar.
+	// min_rtt_us, rcv_wnd, notsent, the algorithm's own variable as a float64 (2), its congestion.ID.
 	KindTCPMetricsUpdated
 	// KindTCPTimerSet: Reason is a TimerKind, W = delay in us, backoff.
 	KindTCPTimerSet
-	// KindTCPTimerFired: as set.
+	// KindTCPTimerFired: as set, without the delay.
 	KindTCPTimerFired
 	// KindTCPTimerCancelled: Reason is a TimerKind.
 	KindTCPTimerCancelled
@@ -60,13 +59,13 @@ const (
 	startedInitiator = 1 << iota
 	startedSACK
 	startedTS
-	startedECN
 )
 
 // Low bits of the last word of a segment's record.
 const (
-	segTS   = 1 << iota // a timestamps option
-	segMore             // a More record follows
+	segTS       = 1 << iota // a timestamps option
+	segMore                 // a More record follows
+	segECNShift = iota      // the IP header's ECN codepoint
 )
 
 // SendReason says why a segment was sent.
@@ -80,16 +79,14 @@ const (
 	SendDupACK
 	SendWndUpdate
 	SendZWP
-	SendKeepalive
 	SendFastRtx
 	SendRTORtx
-	SendTLP
 	SendFIN
 	SendRST
 )
 
-var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "keepalive", "fast_rtx",
-	"rto_rtx", "tlp", "fin", "rst"}
+var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "fast_rtx", "rto_rtx",
+	"fin", "rst"}
 
 func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
 
@@ -152,11 +149,10 @@ type LossTrigger uint8
 const (
 	LossDupACK LossTrigger = iota
 	LossSACK
-	LossRACK
 	LossRTO
 )
 
-var lossTriggerNames = [...]string{"dupack", "sack", "rack", "rto"}
+var lossTriggerNames = [...]string{"dupack", "sack", "rto"}
 
 func (t LossTrigger) String() string { return nameOf(lossTriggerNames[:], uint8(t)) }
 
@@ -166,10 +162,9 @@ type RecoveryKind uint8
 const (
 	RecoveryFast RecoveryKind = iota
 	RecoveryRTO
-	RecoveryECN
 )
 
-var recoveryKindNames = [...]string{"fast", "rto", "ecn"}
+var recoveryKindNames = [...]string{"fast", "rto"}
 
 func (k RecoveryKind) String() string { return nameOf(recoveryKindNames[:], uint8(k)) }
 
@@ -212,10 +207,9 @@ const (
 	LimitedRwnd
 	LimitedApp
 	LimitedSndbuf
-	LimitedPacing
 )
 
-var limitNames = [...]string{"cwnd", "rwnd", "app", "sndbuf", "pacing"}
+var limitNames = [...]string{"cwnd", "rwnd", "app", "sndbuf"}
 
 func (l Limit) String() string { return nameOf(limitNames[:], uint8(l)) }
 
@@ -226,13 +220,10 @@ const (
 	TimerRTO TimerKind = iota
 	TimerDelACK
 	TimerPersist
-	TimerKeepalive
 	TimerTimeWait
-	TimerTLP
-	TimerUser
 )
 
-var timerNames = [...]string{"rto", "delack", "persist", "keepalive", "time_wait", "tlp", "user"}
+var timerNames = [...]string{"rto", "delack", "persist", "time_wait"}
 
 func (t TimerKind) String() string { return nameOf(timerNames[:], uint8(t)) }
 
@@ -251,6 +242,20 @@ const (
 var closeReasonNames = [...]string{"closed", "reset", "timeout", "refused", "unreachable", "aborted"}
 
 func (r CloseReason) String() string { return nameOf(closeReasonNames[:], uint8(r)) }
+
+// ECN is the ECN codepoint of a packet (RFC 3168 5).
+type ECN uint8
+
+const (
+	NotECT ECN = iota
+	ECT1
+	ECT0
+	CE
+)
+
+var ecnNames = [...]string{"not_ect", "ect1", "ect0", "ce"}
+
+func (e ECN) String() string { return nameOf(ecnNames[:], uint8(e)) }
 
 func nameOf(names []string, i uint8) string {
 	if int(i) < len(names) {

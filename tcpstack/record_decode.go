@@ -71,9 +71,9 @@ func (d *Decoder) Decode(recs []sim.Record) (Event, int) {
 	case KindTCPSegmentLost:
 		return &SegmentLost{h, long(r.W[0], r.W[1]), r.W[2], LossTrigger(why)}, used
 	case KindTCPRecoveryEntered:
-		return &RecoveryEntered{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2], false}}, used
+		return &RecoveryEntered{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}}, used
 	case KindTCPRecoveryExited:
-		return &RecoveryExited{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2], r.Flags&1 != 0}}, used
+		return &RecoveryExited{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}}, used
 	case KindTCPCCStateUpdated:
 		return &CCStateUpdated{h, CCState(r.Flags), CCState(r.Aux), CCTrigger(why)}, used
 	case KindTCPMetricsUpdated:
@@ -99,6 +99,7 @@ func (d *Decoder) segment(h Head, r *sim.Record, more *moreWords, sent bool) Seg
 	s := Segment{Head: h, Pkt: r.Pkt, State: State(r.Aux), Seq: r.W[0], Ack: r.W[1], Len: r.W[2] >> 16,
 		Flags: wire.TCPFlags(r.Flags), Win: uint16(r.W[2])}
 	s.WinScaled = uint32(s.Win) << (r.W[5] >> 4 & 15)
+	s.ECN = ECN(r.W[5] >> segECNShift & 3)
 	if r.W[5]&segTS != 0 {
 		s.Opts.HasTimestamps, s.Opts.TSVal, s.Opts.TSEcr = true, r.W[3], r.W[4]
 	}
@@ -166,7 +167,7 @@ func decodeStarted(h Head, r *sim.Record, m *moreWords) *ConnectionStarted {
 		Remote: netip.AddrPortFrom(ipAddr{long(m[4], m[5]), long(m[6], m[7])}.netip(), uint16(r.W[2])),
 		ISS:    r.W[0], IRS: r.W[1], CC: congestion.ID(r.Reason &^ sideBit).String(),
 		MSS: uint16(r.W[3] >> 16), WscaleSnd: uint8(r.W[3] >> 8), WscaleRcv: uint8(r.W[3]),
-		SACK: r.Flags&startedSACK != 0, TS: r.Flags&startedTS != 0, ECN: r.Flags&startedECN != 0,
+		SACK: r.Flags&startedSACK != 0, TS: r.Flags&startedTS != 0,
 		Initiator: r.Flags&startedInitiator != 0,
 	}
 }
@@ -176,8 +177,7 @@ func decodeMetrics(h Head, r *sim.Record, m *moreWords) *MetricsUpdated {
 		Head: h, Limited: Limit(r.Reason &^ sideBit),
 		Cwnd: r.W[0], SSThresh: r.W[1], InFlight: r.W[2], SRTTUs: r.W[3], RTOUs: r.W[4], SndWnd: r.W[5],
 		RTTVarUs: m[0], MinRTTUs: m[1], RcvWnd: m[2], Notsent: m[3],
-		PacingBps: long(m[4], m[5]), DeliveryBps: long(m[6], m[7]),
-		CCVariable: congestion.ID(m[10]).VariableName(), CCValue: math.Float64frombits(long(m[8], m[9])),
+		CCVariable: congestion.ID(m[6]).VariableName(), CCValue: math.Float64frombits(long(m[4], m[5])),
 	}
 }
 

@@ -19,7 +19,7 @@ type ConnectionStarted struct {
 	CC                   string
 	MSS                  uint16 // data bytes of a full segment
 	WscaleSnd, WscaleRcv uint8
-	SACK, TS, ECN        bool
+	SACK, TS             bool
 }
 
 // StateUpdated: the state machine moved.
@@ -41,6 +41,7 @@ type Segment struct {
 	Win         uint16 // as on the wire
 	WinScaled   uint32
 	Opts        wire.TCPOptions
+	ECN         ECN
 }
 
 // SegmentSent: a segment left.
@@ -89,7 +90,6 @@ type SegmentLost struct {
 type Recovery struct {
 	Kind                            RecoveryKind
 	CwndBefore, CwndAfter, SSThresh uint32
-	Spurious                        bool
 }
 
 // RecoveryEntered: loss recovery began.
@@ -119,7 +119,6 @@ type MetricsUpdated struct {
 	SRTTUs, RTTVarUs         uint32
 	MinRTTUs, RTOUs          uint32
 	SndWnd, RcvWnd, Notsent  uint32 // bytes
-	PacingBps, DeliveryBps   uint64 // bytes a second
 	CCVariable               string // name of the algorithm's own figure; empty: none
 	CCValue                  float64
 }

@@ -81,6 +81,9 @@ func (p *tcpWire) send(f *sim.Frame) {
 func newTCPPair(t testing.TB, cfg [2]Config, delay sim.Time) *tcpPair {
 	t.Helper()
 	p := &tcpPair{t: t, loop: sim.NewLoop(sim.LoopConfig{Name: "test"})}
+	if _, bench := t.(*testing.B); !bench {
+		watch(t, p.loop)
+	}
 	p.addr = [2]netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}
 	var ifc [2]*Interface
 	for i := range 2 {

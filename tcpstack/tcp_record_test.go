@@ -14,7 +14,10 @@ import (
 type traceOf struct{ recs []sim.Record }
 
 func (tr *traceOf) recorder() *sim.Recorder {
-	return sim.NewRecorder(64, func(r []sim.Record) { tr.recs = append(tr.recs, r...) })
+	return sim.NewRecorder(64, func(r []sim.Record) {
+		seen.note(r)
+		tr.recs = append(tr.recs, r...)
+	})
 }
 
 func (tr *traceOf) events(t *testing.T, rec *sim.Recorder) []Event {
@@ -222,5 +225,31 @@ func TestTimeWaitRecordsItsWindowScaled(t *testing.T) {
 	}
 	if len(windows) != 2 || windows[0] != windows[1] || windows[0] < 65536 {
 		t.Errorf("windows %v", windows)
+	}
+}
+
+// RFC 3168 5: "Bits 6 and 7 in the IPv4 TOS octet are designated as the ECN field": what a segment came with is
+// recorded, whatever the rest of the octet is.
+func TestSegmentsRecordTheirECN(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.accept("")
+	var tr traceOf
+	rec := tr.recorder()
+	x.loop.Rec = rec
+	want := []ECN{NotECT, ECT1, ECT0, CE}
+	for i, cp := range want {
+		x.tos = 0xb8 | uint8(cp)
+		x.send(fmt.Sprintf("PA seq=%d ack=1001 len=100", 101+100*i))
+		x.advance(50 * sim.Millisecond)
+		x.want(fmt.Sprintf("A seq=1001 ack=%d", 201+100*i))
+	}
+	var got []ECN
+	for _, e := range tr.events(t, rec) {
+		if r, ok := e.(*SegmentReceived); ok {
+			got = append(got, r.ECN)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("ECN codepoints %v, want %v", got, want)
 	}
 }

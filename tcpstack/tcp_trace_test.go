@@ -27,6 +27,7 @@ type tcpTrace struct {
 	c        *Conn
 	cfg      TCPConfig
 	us, them netip.AddrPort
+	tos      uint8 // of what the peer sends
 }
 
 type traceSegment struct {
@@ -43,6 +44,7 @@ func newTCPTrace(t *testing.T, cfg TCPConfig) *tcpTrace {
 	off := false
 	cfg = cfg.Merge(TCPConfig{ISN: &isn, Timestamps: &off, WindowScaling: &off, QuickACK: &off})
 	x := &tcpTrace{t: t, cfg: cfg, loop: sim.NewLoop(sim.LoopConfig{})}
+	watch(t, x.loop)
 	s, err := New(x.loop, &sim.Identity{Src: sim.Source{ID: 1}, Name: "x", Boots: 1},
 		Config{Name: "x", Checksums: ChecksumsAlways, ARPTimeout: 1 << 60, TCP: cfg})
 	if err != nil {
@@ -93,18 +95,22 @@ func (x *tcpTrace) send(text string) {
 	x.deliver(g.TCP, g.opt, g.len)
 }
 
-// deliver lets a segment with n bytes of data, each its sequence number, arrive.
+// deliver lets a segment with n bytes of data, each its sequence number, arrive; a SYN's data begins after it.
 func (x *tcpTrace) deliver(h wire.TCP, opt wire.TCPOptions, n int) {
 	f := x.loop.NewFrame()
 	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
-	wire.IPv4{TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
+	wire.IPv4{TOS: x.tos, TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
 	h.SrcPort, h.DstPort, h.HeaderLen = x.them.Port(), x.us.Port(), wire.TCPMinLen+opt.Len()
 	h.Put(b[wire.IPv4MinLen:])
 	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
 	if n > 0 {
 		c := x.loop.NewChunk(n)
+		first := byte(h.Seq)
+		if h.Flags&wire.FlagSYN != 0 {
+			first++
+		}
 		for i := range c.Data {
-			c.Data[i] = byte(h.Seq) + byte(i)
+			c.Data[i] = first + byte(i)
 		}
 		f.SetPayload(c, 0, n)
 		c.Release()

@@ -66,7 +66,7 @@ func (c *Conn) add(e *Event) {
 	case "tcp:segment_sent":
 		c.Segments++
 		switch e.text("reason") {
-		case "fast_rtx", "rto_rtx", "tlp":
+		case "fast_rtx", "rto_rtx":
 			c.Retransmits++
 		}
 	case "tcp:segment_received":

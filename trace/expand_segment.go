@@ -15,9 +15,9 @@ const (
 	startedInitiator = 1 << iota
 	startedSACK
 	startedTS
-	startedECN
 
-	segmentHasTS = 1
+	segmentHasTS    = 1
+	segmentECNShift = 2
 )
 
 const (
@@ -36,7 +36,7 @@ func startedFields(r *sim.Record, cc uint8, m *[moreWords]uint32) []Field {
 		{"local", endpoint(m[0:4], w[2]>>16)}, {"remote", endpoint(m[4:8], w[2]&0xffff)}, {"role", role},
 		{"iss", num(w[0])}, {"irs", num(w[1])}, {"cc", congestion.ID(cc).String()}, {"mss", num(w[3] >> 16)},
 		{"wscale_snd", num(w[3] >> 8 & 0xff)}, {"wscale_rcv", num(w[3] & 0xff)},
-		{"sack", has(startedSACK)}, {"ts", has(startedTS)}, {"ecn", has(startedECN)},
+		{"sack", has(startedSACK)}, {"ts", has(startedTS)},
 	}
 }
 
@@ -73,7 +73,8 @@ func (x *expander) segmentFields(r *sim.Record, more []sim.Record) []Field {
 		}
 	}
 	f = append(f, Field{"len", num(w[2] >> 16)}, Field{"flags", flagLetters(r.Flags)}, Field{"win", num(win)},
-		Field{"win_scaled", num(win << shift)}, Field{"opts", optionFields(r, more)})
+		Field{"win_scaled", num(win << shift)}, Field{"opts", optionFields(r, more)},
+		Field{"ecn", tcpstack.ECN(w[5] >> segmentECNShift & 3).String()})
 	if r.Kind == tcpstack.KindTCPSegmentSent {
 		f = append(f, Field{"tx_count", num(w[5] >> 8 & 0xff)})
 	}
@@ -126,11 +127,10 @@ func metricsFields(w *[6]uint32, limit uint8, m *[moreWords]uint32) []Field {
 	f := []Field{
 		{"cwnd", num(w[0])}, {"ssthresh", num(w[1])}, {"inflight", num(w[2])}, {"srtt_us", num(w[3])},
 		{"rttvar_us", num(m[0])}, {"min_rtt_us", num(m[1])}, {"rto_us", num(w[4])}, {"snd_wnd", num(w[5])},
-		{"rcv_wnd", num(m[2])}, {"pacing_Bps", long(m[4], m[5])}, {"delivery_Bps", long(m[6], m[7])},
-		{"notsent", num(m[3])}, {"limited", tcpstack.Limit(limit).String()},
+		{"rcv_wnd", num(m[2])}, {"notsent", num(m[3])}, {"limited", tcpstack.Limit(limit).String()},
 	}
-	if name := congestion.ID(m[10]).VariableName(); name != "" {
-		f = append(f, Field{"cc", []Field{{name, math.Float64frombits(long(m[8], m[9]))}}})
+	if name := congestion.ID(m[6]).VariableName(); name != "" {
+		f = append(f, Field{"cc", []Field{{name, math.Float64frombits(long(m[4], m[5]))}}})
 	}
 	return f
 }

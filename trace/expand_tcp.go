@@ -77,7 +77,6 @@ func (x *expander) tcpStateEvent(r *sim.Record, reason uint8, m *[moreWords]uint
 			{"ssthresh", num(w[2])}}
 		if r.Kind == tcpstack.KindTCPRecoveryExited {
 			e.Name = "tcp:recovery_exited"
-			e.Data = append(e.Data, Field{"spurious", r.Flags&1 != 0})
 		}
 	case tcpstack.KindTCPCCStateUpdated:
 		e.Name = "tcp:cc_state_updated"
@@ -90,13 +89,13 @@ func (x *expander) tcpStateEvent(r *sim.Record, reason uint8, m *[moreWords]uint
 		switch r.Kind {
 		case tcpstack.KindTCPTimerCancelled:
 			e.Name = "tcp:timer_cancelled"
-			return
 		case tcpstack.KindTCPTimerSet:
 			e.Name = "tcp:timer_set"
+			e.Data = append(e.Data, Field{"in_us", num(w[0])}, Field{"backoff", num(w[1])})
 		default:
 			e.Name = "tcp:timer_fired"
+			e.Data = append(e.Data, Field{"backoff", num(w[1])})
 		}
-		e.Data = append(e.Data, Field{"in_us", num(w[0])}, Field{"backoff", num(w[1])})
 	case tcpstack.KindTCPReassemblyUpdated:
 		e.Name = "tcp:reassembly_updated"
 		e.Data = []Field{{"rcv_nxt_off", long(w[0], w[1])}, {"ooo", num(w[2])}, {"buffered", num(w[3])}}

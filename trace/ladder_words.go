@@ -7,10 +7,8 @@ var reasonNotes = map[string]string{
 	"dupack":     "dup ACK",
 	"wnd_update": "window update",
 	"zwp":        "zero-window probe",
-	"keepalive":  "keepalive",
 	"fast_rtx":   "fast retransmission",
 	"rto_rtx":    "RTO retransmission",
-	"tlp":        "tail loss probe",
 }
 
 // verdictNotes are the verdicts of a receiver that a ladder tells.
@@ -27,8 +25,6 @@ func lossWords(cause string) string {
 		return "queue full"
 	case "fault":
 		return "link down"
-	case "aqm":
-		return "AQM drop"
 	case "mtu":
 		return "too big for"
 	default:
@@ -66,9 +62,6 @@ func (b *builder) happening(e *Event) string {
 	case "tcp:recovery_entered":
 		return fmt.Sprintf("%s recovery: cwnd %d -> %d", recoveryWords(e.text("kind")), e.number("cwnd_before"), e.number("cwnd_after"))
 	case "tcp:recovery_exited":
-		if v, _ := e.Get("spurious"); v == true {
-			return fmt.Sprintf("recovery was needless: cwnd %d", e.number("cwnd_after"))
-		}
 		return fmt.Sprintf("recovered: cwnd %d", e.number("cwnd_after"))
 	case "tcp:connection_closed":
 		switch e.text("reason") {
@@ -93,8 +86,6 @@ func recoveryWords(kind string) string {
 		return "fast"
 	case "rto":
 		return "RTO"
-	case "ecn":
-		return "ECN"
 	}
 	return kind
 }

@@ -43,6 +43,7 @@ const (
 
 // Offsets of the fields of an IPv4 header that are patched in place.
 const (
+	IPv4OffTOS      = 1
 	IPv4OffTotalLen = 2
 	IPv4OffID       = 4
 	IPv4OffFrag     = 6
