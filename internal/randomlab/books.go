@@ -43,7 +43,9 @@ func (c *Checker) Books(got *workerv1.GetLabResponse, conns []*labv1.ConnStatus)
 func (c *Checker) transfer(x *labv1.TransferStatus) {
 	switch x.State {
 	case labv1.TransferState_TRANSFER_STATE_DONE:
-		if !x.Match && c.Excused == 0 && x.What != "udp" {
+		// UDP loses, reorders and doubles what the links do.
+		spoilt := x.What == "udp" || x.DatagramsLost+x.DatagramsReordered+x.DatagramsDuplicated > 0
+		if !x.Match && c.Excused == 0 && !spoilt {
 			c.complain(fmt.Sprintf("transfer %s: what arrived is not what was sent", x.Id))
 		}
 	case labv1.TransferState_TRANSFER_STATE_FAILED:

@@ -56,6 +56,11 @@ func (g *generator) work(i int) *labv1.Input {
 	}
 	t := &labv1.Transfer{Id: fmt.Sprintf("t%d", i), From: from, To: to,
 		Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: uint64(pick(g, 0, 1, 1000, 20_000, 100_000, 300_000))}}
+	if g.chance(0.08) {
+		t.Protocol, t.WriteSizeBytes = labv1.Protocol_PROTOCOL_UDP, uint32(pick(g, 500, 1400, 4000))
+		t.RateBps = 2e6
+		return &labv1.Input{Kind: &labv1.Input_Transfer{Transfer: t}}
+	}
 	if g.chance(0.3) {
 		t.ReplyBytes = uint64(g.between(1, 50_000))
 		t.ShutdownBeforeReply = g.chance(0.5)

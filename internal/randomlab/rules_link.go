@@ -167,6 +167,9 @@ func (d *direction) dequeued(c *Checker, e *trace.Event) {
 	h := d.queue[0]
 	d.queue = d.queue[1:]
 	h.start, h.spec = e.TNs, d.spec
+	if d.spec.Down && !d.turned(h.start, h.start) {
+		c.problem(e, "%s is down", text(e, "dir"))
+	}
 	if h.limit > 0 && h.start > h.offered && int64(h.before) >= h.limit {
 		c.problem(e, "%s: waited behind %d frames, the queue takes %d", text(e, "dir"), h.before, h.limit)
 	}
