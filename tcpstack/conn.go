@@ -67,6 +67,7 @@ type Conn struct {
 	rcvAdv      seqNum // right edge of the window announced; never moves left
 	rcvWup      seqNum // RCV.NXT in the last ACK sent
 	recover     seqNum // RFC 6582's and RFC 6675's RecoveryPoint: SND.NXT when the recovery began
+	rescueRxt   seqNum // RFC 6675's RescueRxt: a rescue retransmission waits for an ACK beyond it
 	rcvMSS      uint16 // largest segment received: what "full-sized" means for delayed ACKs
 	sndMSS      uint16 // data bytes of a full segment, options taken off
 	peerMSS     uint16 // as announced

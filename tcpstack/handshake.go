@@ -101,10 +101,13 @@ func (c *Conn) acceptSYN(g *segment) {
 	c.putTemplate()
 }
 
+// synWindow is the window that our SYN announces: it is not scaled.
+func (c *Conn) synWindow() uint32 { return min(c.set.rcvBuf, 0xffff) }
+
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
-	window := min(c.set.rcvBuf, 0xffff)
+	window := c.synWindow()
 	if c.state == StateSynRcvd {
 		h.Flags |= wire.FlagACK
 		h.Ack = uint32(c.rcvNxt)

@@ -103,8 +103,8 @@ func (s *Stack) findListener(t *tuple) *Listener {
 	return wild
 }
 
-// arrives is RFC 9293 3.10.7.2, LISTEN STATE.
-func (l *Listener) arrives(g *segment, t *tuple) {
+// arrives is RFC 9293 3.10.7.2, LISTEN STATE. w is what the SYN found in TIME-WAIT and reopens, or nil.
+func (l *Listener) arrives(g *segment, t *tuple, w *timeWait) {
 	s := l.stack
 	// "First, check for a RST: An incoming RST segment could not be valid since it could not have been sent in response
 	// to anything sent by this incarnation of the connection. An incoming RST should be ignored. Return."
@@ -147,6 +147,9 @@ func (l *Listener) arrives(g *segment, t *tuple) {
 	c.segsIn++
 	c.acceptSYN(g)
 	c.iss = s.chooseISN(t, c.set)
+	if w != nil && !c.set.fixedISN {
+		c.iss = w.nextISN(c.iss)
+	}
 	c.startSend()
 	c.setState(StateSynRcvd, RxSYN)
 	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"

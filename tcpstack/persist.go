@@ -37,7 +37,7 @@ func (c *Conn) persistTimeout() {
 	c.probesOut++
 	c.backoff = min(c.backoff+1, maxBackoff)
 	if usable := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)); usable > 0 && c.unsent() > 0 {
-		n := min(usable, c.unsent(), int(c.sndMSS), c.snd.contiguous(c.sndNxt))
+		n := min(usable, c.unsent(), c.segmentRoom(), c.snd.contiguous(c.sndNxt))
 		c.sendData(n, c.finFits(n), SendZWP)
 		return
 	}

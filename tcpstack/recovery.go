@@ -86,7 +86,10 @@ func (c *Conn) enterRecovery() {
 		}
 		c.recordLost(x, trigger)
 	}
-	q.rtxHint = 0
+	q.rtxHint, q.forwardHint = 0, 0
+	// RFC 6675 5 (4.3): "To prevent repeated retransmission of the same data or a premature rescue retransmission, set both
+	// HighRxt and RescueRxt to the highest sequence number in the retransmitted segment."
+	c.rescueRxt = x.end()
 	c.resend(x, SendFastRtx)
 	// RFC 6675 5 (4.3) and RFC 6298 5.1: the timer covers the retransmission.
 	c.setRetransTimer(TimerRTO, c.backedOff())
@@ -214,6 +217,41 @@ func (c *Conn) retransmitLost() {
 			return
 		}
 		c.resend(x, why)
+	}
+}
+
+// retransmitForward uses room in the window that neither lost segments nor new data take: rules (3) and (4) of RFC 6675's
+// NextSeg. What it resends may be on its way still, so it is not counted as lost.
+func (c *Conn) retransmitForward() {
+	q := c.rtx
+	// "(3) If the conditions for rules (1) and (2) fail, but there exists an unSACKed sequence number 'S3' that meets the
+	// criteria for detecting loss given in steps (1.a) and (1.b) above (specifically excluding step (1.c)), then one segment
+	// ... starting with S3 SHOULD be returned."
+	for ; q.forwardHint < q.highSacked; q.forwardHint++ {
+		x := q.at(q.forwardHint)
+		if x.flags&(txSacked|txRetrans) != 0 {
+			continue
+		}
+		if q.inFlight() >= int(c.win.Cwnd) {
+			return
+		}
+		c.resend(x, SendFastRtx)
+	}
+	// "(4) If the conditions for (1), (2), and (3) fail, but there exists outstanding unSACKed data, we provide the
+	// opportunity for a single "rescue" retransmission per entry into loss recovery. If HighACK is greater than RescueRxt
+	// ..., then one segment ... that MUST include the highest outstanding unSACKed sequence number SHOULD be returned, and
+	// RescueRxt set to RecoveryPoint."
+	if !c.rescueRxt.less(c.sndUna) || q.inFlight() >= int(c.win.Cwnd) {
+		return
+	}
+	for i := q.n - 1; i >= 0; i-- {
+		if x := q.at(i); x.flags&txSacked == 0 {
+			if x.flags&txRetrans == 0 {
+				c.rescueRxt = c.recover
+				c.resend(x, SendFastRtx)
+			}
+			return
+		}
 	}
 }
 

@@ -104,11 +104,17 @@ func (c *Conn) markLostBySACK() bool {
 	}
 	found := false
 	for i := q.lostBelow; i < edge; i++ {
-		if x := q.at(i); x.flags&(txSacked|txLost|txRetrans) == 0 {
+		x := q.at(i)
+		switch x.flags & (txSacked | txLost | txRetrans) {
+		case 0:
 			q.markLost(x)
 			q.rtxHint = min(q.rtxHint, i)
 			c.recordLost(x, LossSACK)
 			found = true
+		case txRetrans: // retransmitForward was ahead: of the two copies one is in flight
+			x.flags |= txLost
+			q.lostOut++
+			c.recordLost(x, LossSACK)
 		}
 	}
 	q.lostBelow = max(q.lostBelow, edge)

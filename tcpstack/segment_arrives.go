@@ -131,11 +131,15 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.lastAckRcv = c.stack.loop.Now()
 	c.setState(StateEstablished, RxSYNACK)
 	c.establish(g)
-	c.sendACK(SendACK)
 	c.events |= evEstablished
-	if g.has(wire.FlagFIN) {
+	// "If there are other controls or text in the segment, then continue processing at the sixth step".
+	c.rcvAdv = c.rcvNxt + seqNum(c.synWindow())
+	g.flags &^= wire.FlagSYN
+	g.seq++
+	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
 		c.arrivesFIN(g)
 	}
+	c.sendACK(SendACK)
 }
 
 // arrivesOtherwise is 3.10.7.4, OTHER STATES.

@@ -245,13 +245,12 @@ func (s *Stack) dispatch(g *segment, t *tuple) {
 		c.arrives(g)
 		return
 	}
-	if w := s.tcp.timeWaits.find(t, hash); w != nil {
-		if !w.arrives(g) {
-			return
-		}
+	w := s.tcp.timeWaits.find(t, hash)
+	if w != nil && !w.arrives(g) {
+		return
 	}
 	if l := s.findListener(t); l != nil {
-		l.arrives(g, t)
+		l.arrives(g, t, w)
 		return
 	}
 	s.refuse(g, t)

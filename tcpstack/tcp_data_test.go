@@ -440,4 +440,7 @@ func TestLostByDiscontiguousSACK(t *testing.T) {
 	x.wantIdle()
 	x.send("A seq=101 ack=1001 sack=1501-1601,1301-1401,1101-1201")
 	x.want("A seq=1001 ack=101 len=100")
+	// What lies between the blocks, too little SACKed above it to be lost, goes by NextSeg's rule (3).
+	x.want("A seq=1201 ack=101 len=100")
+	x.want("A seq=1401 ack=101 len=100")
 }

@@ -64,6 +64,9 @@ func (c *Conn) transmit() {
 		c.sendData(n, fin, SendData)
 		sent = true
 	}
+	if !blocked && c.caState == caRecovery && c.sackOK && c.rtx != nil {
+		c.retransmitForward()
+	}
 	if sent || blocked {
 		// RFC 7661 1: a window that is not used says nothing about the path; Linux (tcp_is_cwnd_limited) lets slow start
 		// grow it to twice what was used.
@@ -93,7 +96,7 @@ func (c *Conn) nextLen() int {
 	}
 	u := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt))
 	n := min(d, u)
-	mss := int(c.sndMSS)
+	mss := c.segmentRoom()
 	if n < mss {
 		idle := !c.set.nagle || c.sndNxt == c.sndUna
 		switch {
@@ -106,6 +109,16 @@ func (c *Conn) nextLen() int {
 		}
 	}
 	return min(n, mss, c.snd.contiguous(c.sndNxt))
+}
+
+// segmentRoom is how many bytes of data a full segment carries now: a SACK option takes its room from them (Linux:
+// tcp_current_mss).
+func (c *Conn) segmentRoom() int {
+	if !c.owesSACK() {
+		return int(c.sndMSS)
+	}
+	var blocks [wire.MaxSACKBlocks]wire.SACKBlock
+	return int(c.sndMSS) - sackLen(c.rcv.sackBlocks(blocks[:c.maxSACKBlocks()]))
 }
 
 // finFits says whether the FIN may follow n bytes of new data: it takes a sequence number of the peer's window.
@@ -220,10 +233,15 @@ func (c *Conn) start(flags wire.TCPFlags, seq seqNum) *sim.Frame {
 // finish adds the SACK option where it is due and fits, and ships a segment made by start.
 func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why SendReason, tx int) {
 	var opt wire.TCPOptions
-	if c.sackOK && c.rcv != nil && len(c.rcv.ooo) > 0 && flags&wire.FlagRST == 0 {
+	if c.owesSACK() && flags&wire.FlagRST == 0 {
 		c.putSACK(f, n, &opt)
 	}
 	c.ackSent()
+	if c.dupAckDue && n > 0 && opt.NSACK == 0 {
+		// No duplicate ACK in RFC 5681 2's sense, which "carries no data", and no news for the peer's scoreboard: the one
+		// that is due goes by itself.
+		c.ackPending, c.ackNow = true, true
+	}
 	if c.stack.loop.Rec == nil {
 		c.emit(f, flags)
 		return
@@ -297,17 +315,30 @@ func (c *Conn) windowMayUpdate() {
 	}
 }
 
+// owesSACK says whether segments carry a SACK option. RFC 2018 4: "If sent at all, SACK options SHOULD be included in all
+// ACKs which do not ACK the highest sequence number in the data receiver's queue."
+func (c *Conn) owesSACK() bool { return c.sackOK && c.rcv != nil && len(c.rcv.ooo) > 0 }
+
+// sackLen is the length of a SACK option with n blocks, with its padding.
+func sackLen(n int) int { return 4 + 8*n }
+
+// maxSACKBlocks is how many blocks fit beside the other options. RFC 2018 3: "a SACK option that specifies n blocks will
+// have a length of 8*n+2 bytes, so the 40 bytes available for TCP options can specify a maximum of 4 blocks"; 3 with
+// timestamps.
+func (c *Conn) maxSACKBlocks() int {
+	if c.tsOK {
+		return (wire.TCPMaxOptionsLen - timestampsLen - sackLen(0)) / 8
+	}
+	return wire.MaxSACKBlocks
+}
+
 // putSACK appends a SACK option to the headers of f, if it fits beside n bytes of data.
 func (c *Conn) putSACK(f *sim.Frame, n int, opt *wire.TCPOptions) {
-	room := wire.TCPMaxOptionsLen - 4
-	if c.tsOK {
-		room -= timestampsLen
-	}
-	limit := room / 8
+	limit := c.maxSACKBlocks()
 	if n > 0 {
-		limit = min(limit, (int(c.sndMSS)-n-4)/8)
+		limit = max(0, min(limit, (int(c.sndMSS)-n-sackLen(0))/8))
 	}
-	opt.NSACK = uint8(c.rcv.sackBlocks(opt.SACK[:max(0, min(limit, wire.MaxSACKBlocks))]))
+	opt.NSACK = uint8(c.rcv.sackBlocks(opt.SACK[:limit]))
 	if opt.NSACK == 0 {
 		return
 	}

@@ -308,6 +308,54 @@ func TestTimeWaitReopen(t *testing.T) {
 	}
 }
 
+// RFC 9293 3.6.1 (MAY-2), (1): the reopened connection's initial sequence number is "larger than the largest sequence
+// number it used on the previous connection incarnation", however fast that one was. Nobody listening, the old connection
+// stays in TIME-WAIT.
+func TestTimeWaitReopenISN(t *testing.T) {
+	for _, listening := range []bool{true, false} {
+		x := newTCPTrace(t, TCPConfig{})
+		x.s.cfg.TCP.ISN = nil
+		l := x.listen()
+		x.send("S seq=100 mss=1460 win=65535")
+		iss := x.out[0].Seq
+		x.out = nil
+		x.send("A seq=101 ack=" + itoa(iss+1))
+		x.write(10_000) // in no time: the clock of RFC 6528 stands still
+		x.c.CloseWrite()
+		x.out = nil
+		x.send("A seq=101 ack=" + itoa(iss+10_002))
+		x.send("FA seq=101 ack=" + itoa(iss+10_002))
+		x.out = nil
+		if !listening {
+			l.Close()
+		}
+		x.send("S seq=103")
+		switch {
+		case listening && (len(x.out) != 1 || seqNum(x.out[0].Seq).lessEq(seqNum(iss+10_002)) || x.out[0].Ack != 104):
+			t.Errorf("answered with %v after sequence numbers up to %d", x.out, iss+10_002)
+		case !listening:
+			x.want("A ack=102 seq=" + itoa(iss+10_002))
+			if len(x.s.TimeWaits()) != 1 {
+				t.Error("TIME-WAIT was left for nobody")
+			}
+		}
+		x.out = nil
+	}
+}
+
+// RFC 9293 3.10.7.3: "If there are other controls or text in the segment, then continue processing at the sixth step".
+func TestTextAndFinOnSynAck(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.dial()
+	x.want("S seq=1000")
+	x.send("SFA seq=100 ack=1001 len=10")
+	x.want("A seq=1001 ack=112")
+	x.wantState(StateCloseWait)
+	if got := x.app.in.Bytes(); len(got) != 10 || got[0] != 101 {
+		t.Errorf("read %v", got)
+	}
+}
+
 // A connection that is closed while it is opened: RFC 9293 3.10.4.
 func TestCloseWhileOpening(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})

@@ -124,11 +124,12 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 			s.dropTimeWait(w)
 		}
 		return false
-	case g.has(wire.FlagSYN) && !g.has(wire.FlagACK) && !old && (w.rcvNxt.less(g.seq) || newer):
+	case g.has(wire.FlagSYN) && !g.has(wire.FlagACK) && !old && (w.rcvNxt.less(g.seq) || newer) &&
+		s.findListener(&w.tuple) != nil:
 		// RFC 9293 3.6.1 (MAY-2): "it MAY accept a new SYN from the remote TCP endpoint to reopen the connection directly
 		// from TIME-WAIT state, if it: (1) assigns its initial sequence number for the new connection to be larger than the
 		// largest sequence number it used on the previous connection incarnation, and (2) returns to TIME-WAIT state if the
-		// SYN turns out to be an old duplicate." RFC 6191 adds the timestamp.
+		// SYN turns out to be an old duplicate." RFC 6191 adds the timestamp. nextISN sees to (1).
 		s.recordTimeWaitClosed(w, RxSYN)
 		s.dropTimeWait(w)
 		return true
@@ -143,6 +144,13 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 		}
 	}
 	return false
+}
+
+// nextISN is the initial sequence number of the connection that reopens this one: the chosen one, unless the old
+// connection has sent more than the clock of RFC 6528 has ticked; then beyond any window that the old one may have had in
+// flight (Linux: tcp_timewait_state_process).
+func (w *timeWait) nextISN(chosen seqNum) seqNum {
+	return maxSeq(chosen, w.sndNxt+0xffff+2)
 }
 
 // ack answers with the connection's last ACK.

@@ -15,6 +15,7 @@ type txQueue struct {
 	sackedOut, lostOut, retransOut int
 	lostBelow                      int // every entry below this index was looked at for loss already
 	rtxHint                        int // no entry below this index awaits retransmission
+	forwardHint                    int // no entry below this index is for retransmitForward
 	highSacked                     int // index of the highest SACKed entry; -1: none
 	blocks                         [wire.MaxSACKBlocks]wire.SACKBlock
 	next                           *txQueue // in the free list
@@ -95,6 +96,7 @@ func (q *txQueue) pop() {
 	q.n--
 	q.lostBelow = max(0, q.lostBelow-1)
 	q.rtxHint = max(0, q.rtxHint-1)
+	q.forwardHint = max(0, q.forwardHint-1)
 	q.highSacked = max(-1, q.highSacked-1)
 }
 
