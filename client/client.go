@@ -23,7 +23,12 @@ const (
 	maxMessageBytes = 64 << 20
 	// dialTimeout bounds a connection attempt; on a machine that answers at all it takes milliseconds.
 	dialTimeout = 3 * time.Second
+	// inProcess is the address of a labd in the same process. It is not waited for: its end is ours.
+	inProcess = "this process"
 )
+
+// redial is how soon a connection that broke is made again: a labd that restarts is back within seconds.
+var redial = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
 
 // Client speaks to one labd. Its methods may be called from any goroutine.
 type Client struct {
@@ -41,41 +46,46 @@ type Client struct {
 	Watches   labv1.WatchServiceClient
 	Captures  labv1.CaptureServiceClient
 
-	conn  *grpc.ClientConn
-	owned bool
+	conn    *grpc.ClientConn
+	owned   bool
+	link    *link
+	waiting func(string) // may be nil
 }
 
 // Dial makes a client of the labd at an address, host:port. It does not connect yet: the first call does, and its error
 // says when nobody listens there.
 func Dial(address string) (*Client, error) {
+	l := &link{address: address}
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithNoProxy(),
-		grpc.WithChainUnaryInterceptor(typedUnary(address), retrying),
-		grpc.WithChainStreamInterceptor(typedStream(address)))
+		grpc.WithChainUnaryInterceptor(l.unary, l.retrying),
+		grpc.WithChainStreamInterceptor(l.stream))
 	if err != nil {
 		return nil, &Error{Code: CodeUsage, Message: err.Error()}
 	}
-	return newClient(conn, true), nil
+	return newClient(conn, true, l), nil
 }
 
 // CallOptions are the options that a connection for NewInProcess is made with.
 func CallOptions() []grpc.DialOption {
-	const inProcess = "this process"
+	l := &link{address: inProcess}
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-		grpc.WithChainUnaryInterceptor(typedUnary(inProcess), retrying),
-		grpc.WithChainStreamInterceptor(typedStream(inProcess)),
+		grpc.WithChainUnaryInterceptor(l.unary, l.retrying),
+		grpc.WithChainStreamInterceptor(l.stream),
 	}
 }
 
 // NewInProcess makes a client over a connection to a labd in the same process, made with CallOptions. The connection
 // stays the caller's to close.
-func NewInProcess(conn *grpc.ClientConn) *Client { return newClient(conn, false) }
+func NewInProcess(conn *grpc.ClientConn) *Client {
+	return newClient(conn, false, &link{address: inProcess})
+}
 
-func newClient(conn *grpc.ClientConn, owned bool) *Client {
+func newClient(conn *grpc.ClientConn, owned bool, l *link) *Client {
 	return &Client{
 		Labs:      labv1.NewLabServiceClient(conn),
 		Nodes:     labv1.NewNodeServiceClient(conn),
@@ -92,6 +102,7 @@ func newClient(conn *grpc.ClientConn, owned bool) *Client {
 		Captures:  labv1.NewCaptureServiceClient(conn),
 		conn:      conn,
 		owned:     owned,
+		link:      l,
 	}
 }
 

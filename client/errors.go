@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -31,6 +32,8 @@ type Error struct {
 	Reason  string // stable, of labv1.ErrorReason without its prefix; empty if labd gave none
 	Message string // for a person
 	Fields  []Field
+
+	away bool // the connection could not be made, or broke
 }
 
 // Field is a field of a request that is wrong.
@@ -95,6 +98,7 @@ func typed(address string, err error) error {
 		}
 	}
 	if s.Code() == codes.Unavailable && e.Reason == "" {
+		e.away = true
 		e.Message = fmt.Sprintf("labd at %s does not answer: %s", address, s.Message())
 		if nobodyListens(err) {
 			e.Message = fmt.Sprintf("no labd at %s; start one with: %s", address, startCommand(address))
@@ -116,26 +120,38 @@ func nobodyListens(err error) bool {
 	return s.Code() == codes.Unavailable && strings.Contains(s.Message(), "dial")
 }
 
-func typedUnary(address string) grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		return typed(address, invoke(ctx, method, req, reply, conn, opts...))
-	}
+// link is what a client knows of the way to its labd.
+type link struct {
+	address  string
+	answered atomic.Bool // labd has answered a call
 }
 
-func typedStream(address string) grpc.StreamClientInterceptor {
-	return func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-		s, err := open(ctx, desc, conn, method, opts...)
-		if err != nil {
-			return nil, typed(address, err)
-		}
-		return &typedClientStream{ClientStream: s, address: address}, nil
+// heard takes a call's raw outcome and gives it its type.
+func (l *link) heard(err error) error {
+	if err == nil {
+		l.answered.Store(true)
 	}
+	return typed(l.address, err)
+}
+
+func (l *link) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return l.heard(invoke(ctx, method, req, reply, conn, opts...))
+}
+
+func (l *link) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, desc, conn, method, opts...)
+	if err != nil {
+		return nil, typed(l.address, err)
+	}
+	return &typedClientStream{ClientStream: s, link: l}, nil
 }
 
 type typedClientStream struct {
 	grpc.ClientStream
-	address string
+	link *link
 }
 
-func (s *typedClientStream) RecvMsg(m any) error { return typed(s.address, s.ClientStream.RecvMsg(m)) }
-func (s *typedClientStream) SendMsg(m any) error { return typed(s.address, s.ClientStream.SendMsg(m)) }
+func (s *typedClientStream) RecvMsg(m any) error { return s.link.heard(s.ClientStream.RecvMsg(m)) }
+func (s *typedClientStream) SendMsg(m any) error {
+	return typed(s.link.address, s.ClientStream.SendMsg(m))
+}

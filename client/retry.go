@@ -20,12 +20,20 @@ const (
 )
 
 // retrying repeats a call that labd could not answer just then, where repeating it is safe: it reads, or it carries a
-// request id, by which labd knows it again. Where nobody listens nothing is repeated.
-func retrying(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	pause := firstPause
+// request id, by which labd knows it again. Where nobody listens nothing is repeated, unless labd was there before: then
+// it restarts, and is waited for.
+func (l *link) retrying(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	pause, began := firstPause, time.Now()
 	for attempt := 1; ; attempt++ {
 		err := invoke(ctx, method, req, reply, conn, opts...)
-		if attempt == attempts || status.Code(err) != codes.Unavailable || nobodyListens(err) || !safeToRepeat(method, req) {
+		if status.Code(err) != codes.Unavailable || !safeToRepeat(method, req) {
+			return err
+		}
+		if l.answered.Load() && broken(err) {
+			if time.Since(began) > awayLimit {
+				return err
+			}
+		} else if attempt >= attempts || nobodyListens(err) {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -35,8 +43,13 @@ func retrying(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 			timer.Stop()
 			return err
 		}
-		pause *= 2
+		pause = min(2*pause, maxPause)
 	}
+}
+
+// broken tells whether an error is of the way to labd, and not its answer: that has details.
+func broken(err error) bool {
+	return status.Code(err) == codes.Unavailable && len(status.Convert(err).Details()) == 0
 }
 
 // safeToRepeat tells whether a call may be sent twice.

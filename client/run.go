@@ -2,36 +2,12 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	labv1 "labd.dev/proto/lab/v1"
 )
-
-// FollowRun watches a run until it has ended and returns how it did. progress, if not nil, is told on the way.
-func (c *Client) FollowRun(ctx context.Context, run string, progress func(*labv1.Run)) (*labv1.Run, error) {
-	stream, err := c.Runs.WatchRun(ctx, &labv1.WatchRunRequest{Run: run})
-	if err != nil {
-		return nil, err
-	}
-	var last *labv1.Run
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) && last != nil {
-			return last, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		last = m.GetRun()
-		if progress != nil {
-			progress(last)
-		}
-	}
-}
 
 // FetchRun copies a run's directory to dir, which it makes if it is not there.
 func (c *Client) FetchRun(ctx context.Context, run, dir string) error {

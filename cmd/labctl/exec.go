@@ -60,27 +60,19 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 	if err != nil {
 		return err
 	}
-	stream, err := c.Execs.WatchExec(ctx, &labv1.WatchExecRequest{Lab: r.Lab, Exec: r.Id})
-	if err != nil {
-		return err
-	}
-	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " ")}
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " "), Done: true}
+	code, err := c.FollowExec(ctx, r.Lab, r.Id, func(lines []string) {
 		if a.format == output.Table {
-			for _, line := range m.Lines {
+			for _, line := range lines {
 				fmt.Fprintln(a.out, line)
 			}
 		}
-		status.Lines = append(status.Lines, m.Lines...)
-		status.Done, status.ExitCode = m.Done, m.ExitCode
+		status.Lines = append(status.Lines, lines...)
+	})
+	if err != nil {
+		return err
 	}
+	status.ExitCode = int32(code)
 	if a.format != output.Table {
 		l := &output.List{Columns: []string{"id", "node", "command", "exit_code"}}
 		l.Add(status, status.Id, node, status.Command, fmt.Sprint(status.ExitCode))

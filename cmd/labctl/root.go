@@ -29,7 +29,16 @@ func (a *app) connect() (*client.Client, error) {
 	if address == "" {
 		address = client.DefaultAddress
 	}
-	return client.Dial(address)
+	c, err := client.Dial(address)
+	if err != nil {
+		return nil, err
+	}
+	c.Waiting(func(text string) {
+		if text != "" {
+			fmt.Fprintln(a.err, "labctl:", text)
+		}
+	})
+	return c, nil
 }
 
 // labName is the lab that the flag or the environment names; empty: the only one.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -122,24 +120,15 @@ func (o *transferOptions) run(ctx context.Context) error {
 
 // follow waits for the transfer's end and tells of it.
 func (o *transferOptions) follow(ctx context.Context, c *client.Client, r *labv1.CreateTransferResponse) error {
-	stream, err := c.Transfers.WatchTransfer(ctx, &labv1.WatchTransferRequest{Lab: r.Lab, Transfer: r.Id})
+	p := newProgress(o.err)
+	last, err := c.FollowTransfer(ctx, r.Lab, r.Id, func(m *labv1.WatchTransferResponse) {
+		t := m.GetTransfer()
+		p.show("%s  %s of %s", output.Seconds(m.NowNs), output.Size(t.Bytes), output.Size(t.BytesExpected))
+	})
+	p.clear()
 	if err != nil {
 		return err
 	}
-	p := newProgress(o.err)
-	var last *labv1.TransferStatus
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		last = m.Transfer
-		p.show("%s  %s of %s", output.Seconds(m.NowNs), output.Size(last.Bytes), output.Size(last.BytesExpected))
-	}
-	p.clear()
 	if last.GetState() == labv1.TransferState_TRANSFER_STATE_DONE && o.save != "" {
 		if err := c.SaveReceived(ctx, r.Lab, r.Id, o.save); err != nil {
 			return err
