@@ -10,12 +10,14 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// Links get networks of four addresses out of 10.0.0.0/8, in the order of their names: .1 for the end whose node comes
-// first by name, .2 for the other.
+// Segments get networks out of 10.0.0.0/8, in the order of the names of their first links: a link alone four addresses,
+// .1 for the end whose node comes first by name, .2 for the other; what switches join 256, so that there is room for
+// more, or as many as are twice enough.
 const (
-	autoBase = 10 << 24
-	autoBits = 30
-	autoNets = 1 << (autoBits - 8)
+	autoBase   = 10 << 24
+	autoBits   = 30
+	autoNets   = 1 << (autoBits - 8)
+	switchBits = 24
 )
 
 // macs gives interfaces 02:00:00:00:00:01 and on (locally administered), in the order of node and interface names.
@@ -126,21 +128,18 @@ func (a *assignment) addresses() {
 	}
 	a.keptAddresses()
 	var used []netip.Prefix
-	for i := range a.plan.Links {
-		x, y := a.ends(&a.plan.Links[i])
-		a.completeLink(&a.plan.Links[i], x, y)
-		if x.Prefix.IsValid() {
-			used = append(used, x.Prefix.Masked())
+	for i := range a.plan.Segments {
+		s := &a.plan.Segments[i]
+		a.completeSegment(s)
+		if s.Subnet.IsValid() {
+			used = append(used, s.Subnet)
 		}
 	}
 	slices.SortFunc(used, netip.Prefix.Compare)
-	for i := range a.plan.Links {
-		l := &a.plan.Links[i]
-		x, y := a.ends(l)
-		if !x.Prefix.IsValid() && !y.Prefix.IsValid() {
-			a.freshNet(x, y, used)
+	for i := range a.plan.Segments {
+		if s := &a.plan.Segments[i]; !s.Subnet.IsValid() && len(s.Stations) > 0 {
+			a.freshNet(s, used)
 		}
-		l.Subnet = x.Prefix.Masked()
 	}
 	if len(a.errs) == 0 {
 		a.checkClashes()
@@ -158,6 +157,8 @@ func (a *assignment) fixedAddresses() {
 		switch {
 		case err != nil || !p.Addr().Is4():
 			a.errs.add(a.addressField(n, i), "%q is not an IPv4 address with its network's length, like 10.0.1.2/24", text)
+		case n.switches():
+			a.errs.add(a.addressField(n, i), "%s is a switch and has no address", n.Name)
 		case p.Bits() > 31 || p.Bits() < 8:
 			a.errs.add(a.addressField(n, i), "a link's network is between /8 and /31, not /%d", p.Bits())
 		case !usable(p):
@@ -178,7 +179,9 @@ func usable(p netip.Prefix) bool {
 	return p.Bits() == 31 || ip != p.Masked().Addr() && ip != lastAddr(p)
 }
 
-func lastAddr(p netip.Prefix) netip.Addr { return ip4(num4(p.Masked().Addr()) | 1<<(32-p.Bits()) - 1) }
+func lastAddr(p netip.Prefix) netip.Addr {
+	return ip4(num4(p.Masked().Addr()) | (1<<(32-p.Bits()) - 1))
+}
 
 func num4(a netip.Addr) uint32 {
 	b := a.As4()
@@ -197,69 +200,123 @@ func (a *assignment) addressField(n *NodePlan, i *InterfacePlan) string {
 	return fmt.Sprintf("nodes[%d]", n.index)
 }
 
-// keptAddresses keeps a link's addresses where neither end has a new fixed one.
+// keptAddresses keeps the addresses of segments where no station has a new fixed one. A network that two segments could
+// keep stays with the one all of whose stations were on it, or else with the first.
 func (a *assignment) keptAddresses() {
-	for i := range a.plan.Links {
-		l := &a.plan.Links[i]
-		x, y := a.ends(l)
-		if x.Prefix.IsValid() || y.Prefix.IsValid() {
-			continue
-		}
-		f := &a.plan.Directions[l.Forward]
-		px := a.prevInterface(f.fromEnd.node, f.fromEnd.ifc)
-		py := a.prevInterface(f.toEnd.node, f.toEnd.ifc)
-		if px == nil || py == nil || px.Prefix.Masked() != py.Prefix.Masked() {
-			continue
-		}
-		if a.plan.Nodes[f.From].Name > a.plan.Nodes[f.To].Name {
-			px, py = py, px
-		}
-		x.Prefix, y.Prefix = px.Prefix, py.Prefix
-	}
-}
-
-// ends is a link's two interfaces, that of the node whose name comes first before the other.
-func (a *assignment) ends(l *LinkPlan) (x, y *InterfacePlan) {
-	f := &a.plan.Directions[l.Forward]
-	x, y = &a.plan.Nodes[f.From].Interfaces[f.FromIf], &a.plan.Nodes[f.To].Interfaces[f.ToIf]
-	if a.plan.Nodes[f.From].Name > a.plan.Nodes[f.To].Name {
-		x, y = y, x
-	}
-	return x, y
-}
-
-// completeLink gives the other end of a link with one fixed address the first free one of the same network.
-func (a *assignment) completeLink(l *LinkPlan, x, y *InterfacePlan) {
-	if x.Prefix.IsValid() == y.Prefix.IsValid() {
-		if x.Prefix.IsValid() && x.Prefix.Masked() != y.Prefix.Masked() {
-			n := &a.plan.Nodes[a.plan.Directions[y.Out].From]
-			a.errs.add(a.addressField(n, y), "%s is not in the network of the link's other end, %s", y.Prefix, x.Prefix)
-		}
+	if a.prev == nil {
 		return
 	}
-	have, want := x, y
-	if y.Prefix.IsValid() {
-		have, want = y, x
+	claimed := map[netip.Prefix]bool{}
+	for i := range a.plan.Segments {
+		for _, st := range a.plan.Segments[i].Stations {
+			claimed[a.plan.station(st).Prefix.Masked()] = true // fixed
+		}
 	}
-	for v := num4(have.Prefix.Masked().Addr()); ; v++ {
-		p := netip.PrefixFrom(ip4(v), have.Prefix.Bits())
-		if p.Addr() != have.Prefix.Addr() && usable(p) {
-			want.Prefix = p
-			return
+	for _, whole := range []bool{true, false} {
+		for i := range a.plan.Segments {
+			s := &a.plan.Segments[i]
+			if net, all := a.keptNet(s); net.IsValid() && all == whole && !claimed[net] && a.fits(s, net) {
+				claimed[net] = true
+				a.keepOn(s, net)
+			}
 		}
 	}
 }
 
-// freshNet gives a link the next network that overlaps none in use; used is sorted.
-func (a *assignment) freshNet(x, y *InterfacePlan, used []netip.Prefix) {
-	for a.plan.nextNet < autoNets {
-		net := netip.PrefixFrom(ip4(autoBase+a.plan.nextNet<<(32-autoBits)), autoBits)
-		a.plan.nextNet++
+// keptNet is the network that the first station of a segment was on which was on any, and whether all were; none where
+// a station's address is fixed.
+func (a *assignment) keptNet(s *SegmentPlan) (net netip.Prefix, all bool) {
+	all = true
+	for _, st := range s.Stations {
+		if a.plan.station(st).Prefix.IsValid() {
+			return netip.Prefix{}, false
+		}
+		old := a.prevInterface(a.plan.Nodes[st.Node].Name, a.plan.station(st).Name)
+		switch {
+		case old == nil || !old.Prefix.IsValid():
+			all = false
+		case !net.IsValid():
+			net = old.Prefix.Masked()
+		default:
+			all = all && old.Prefix.Masked() == net
+		}
+	}
+	return net, all
+}
+
+// fits reports whether a network has an address for each station.
+func (a *assignment) fits(s *SegmentPlan, net netip.Prefix) bool {
+	return net.Bits() == 31 && len(s.Stations) <= 2 || len(s.Stations) <= 1<<(32-net.Bits())-2
+}
+
+func (a *assignment) keepOn(s *SegmentPlan, net netip.Prefix) {
+	for _, st := range s.Stations {
+		i := a.plan.station(st)
+		if old := a.prevInterface(a.plan.Nodes[st.Node].Name, i.Name); old != nil && old.Prefix.Masked() == net {
+			i.Prefix = old.Prefix
+		}
+	}
+}
+
+// completeSegment finds the network of a segment some of whose stations have addresses, and gives the others the first
+// free ones of it.
+func (a *assignment) completeSegment(s *SegmentPlan) {
+	var have *InterfacePlan
+	taken := map[netip.Addr]bool{}
+	for _, st := range s.Stations {
+		i := a.plan.station(st)
+		switch {
+		case !i.Prefix.IsValid():
+		case have == nil:
+			have = i
+		case i.Prefix.Masked() != have.Prefix.Masked():
+			other := "the link's other end"
+			if s.Switched {
+				other = "another station on the same switch"
+			}
+			a.errs.add(a.addressField(&a.plan.Nodes[st.Node], i), "%s is not in the network of %s, %s", i.Prefix, other, have.Prefix)
+		}
+		taken[i.Prefix.Addr()] = true
+	}
+	if have == nil {
+		return
+	}
+	s.Subnet = have.Prefix.Masked()
+	next, last := num4(s.Subnet.Addr()), num4(lastAddr(s.Subnet))
+	for _, st := range s.Stations {
+		i := a.plan.station(st)
+		for ; !i.Prefix.IsValid(); next++ {
+			if next > last {
+				a.errs.add(a.addressField(&a.plan.Nodes[st.Node], i), "the network %s of %s has no address left for %s",
+					s.Subnet, a.plan.Links[s.link].Name, a.plan.Nodes[st.Node].Name)
+				return
+			}
+			if p := netip.PrefixFrom(ip4(next), s.Subnet.Bits()); usable(p) && !taken[p.Addr()] {
+				i.Prefix = p
+			}
+		}
+	}
+}
+
+// freshNet gives a segment the next network that overlaps none in use; used is sorted.
+func (a *assignment) freshNet(s *SegmentPlan, used []netip.Prefix) {
+	bits := autoBits
+	if s.Switched {
+		for bits = switchBits; bits > 8 && 2*len(s.Stations)+2 > 1<<(32-bits); {
+			bits--
+		}
+	}
+	nets := uint32(1) << (autoBits - bits) // of the least size
+	for a.plan.nextNet = (a.plan.nextNet + nets - 1) / nets * nets; a.plan.nextNet+nets <= autoNets; {
+		net := netip.PrefixFrom(ip4(autoBase+a.plan.nextNet<<(32-autoBits)), bits)
+		a.plan.nextNet += nets
 		if overlapsAny(net, used) {
 			continue
 		}
-		first := num4(net.Addr())
-		x.Prefix, y.Prefix = netip.PrefixFrom(ip4(first+1), autoBits), netip.PrefixFrom(ip4(first+2), autoBits)
+		s.Subnet = net
+		for k, st := range s.Stations {
+			a.plan.station(st).Prefix = netip.PrefixFrom(ip4(num4(net.Addr())+1+uint32(k)), bits)
+		}
 		return
 	}
 	a.errs.add("links", "10.0.0.0/8 has no network left for a link")
@@ -276,39 +333,50 @@ func overlapsAny(p netip.Prefix, sorted []netip.Prefix) bool {
 	return false
 }
 
-// checkClashes finds two interfaces with one address and two links whose networks overlap.
+// checkClashes finds two interfaces with one address and two segments whose networks overlap.
 func (a *assignment) checkClashes() {
-	type use struct {
-		net netip.Prefix
-		l   *LinkPlan
-	}
-	var nets []use
-	for i := range a.plan.Links {
-		l := &a.plan.Links[i]
-		x, y := a.ends(l)
-		if x.Prefix.Addr() == y.Prefix.Addr() {
-			n := &a.plan.Nodes[a.plan.Directions[y.Out].From]
-			a.errs.add(a.addressField(n, y), "both ends of %s have the address %s", l.Name, y.Prefix.Addr())
+	var nets []*SegmentPlan
+	for i := range a.plan.Segments {
+		s := &a.plan.Segments[i]
+		taken := map[netip.Addr]bool{}
+		for _, st := range s.Stations {
+			ifc, n := a.plan.station(st), &a.plan.Nodes[st.Node]
+			switch {
+			case !taken[ifc.Prefix.Addr()]:
+			case s.Switched:
+				a.errs.add(a.addressField(n, ifc), "two stations on one switch have the address %s", ifc.Prefix.Addr())
+			default:
+				a.errs.add(a.addressField(n, ifc), "both ends of %s have the address %s", a.plan.Links[s.link].Name, ifc.Prefix.Addr())
+			}
+			taken[ifc.Prefix.Addr()] = true
 		}
-		nets = append(nets, use{l.Subnet, l})
+		if s.Subnet.IsValid() {
+			nets = append(nets, s)
+		}
 	}
-	slices.SortFunc(nets, func(x, y use) int { return x.net.Compare(y.net) })
+	slices.SortStableFunc(nets, func(x, y *SegmentPlan) int { return x.Subnet.Compare(y.Subnet) })
 	widest := 0 // of those before, the one that reaches furthest
 	for i := 1; i < len(nets); i++ {
-		w := &nets[widest]
-		if w.net.Overlaps(nets[i].net) {
-			l := nets[i].l
-			x, y := a.ends(l)
-			if n := &a.plan.Nodes[a.plan.Directions[x.Out].From]; specHasAddress(n, x) {
-				y = x
-			}
-			n := &a.plan.Nodes[a.plan.Directions[y.Out].From]
-			a.errs.add(a.addressField(n, y), "the network %s of %s overlaps %s of %s", nets[i].net, l.Name, w.net, w.l.Name)
+		w := nets[widest]
+		if w.Subnet.Overlaps(nets[i].Subnet) {
+			a.errs.add(a.blame(nets[i]), "the network %s of %s overlaps %s of %s",
+				nets[i].Subnet, a.plan.Links[nets[i].link].Name, w.Subnet, a.plan.Links[w.link].Name)
 		}
-		if lastAddr(w.net).Less(lastAddr(nets[i].net)) {
+		if lastAddr(w.Subnet).Less(lastAddr(nets[i].Subnet)) {
 			widest = i
 		}
 	}
+}
+
+// blame is the field of a segment's last fixed address, or else of its last station.
+func (a *assignment) blame(s *SegmentPlan) string {
+	at := s.Stations[len(s.Stations)-1]
+	for _, st := range s.Stations {
+		if specHasAddress(&a.plan.Nodes[st.Node], a.plan.station(st)) {
+			at = st
+		}
+	}
+	return a.addressField(&a.plan.Nodes[at.Node], a.plan.station(at))
 }
 
 func specHasAddress(n *NodePlan, i *InterfacePlan) bool {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"slices"
 
 	"labd.dev/link"
@@ -81,34 +80,37 @@ func (lf *linkFault) over(cleared bool) {
 
 // update makes the direction what its spec and the faults in force, the later ones over the earlier, say.
 func (d *direction) update() {
-	c := d.base
-	for _, lf := range d.active {
-		c = withFault(c, lf.fault)
-	}
-	d.link.Set(c)
+	d.link.Set(d.configAfter(0))
 	d.ahead = d.leastAhead()
 }
 
-// leastAhead is the least delay the direction has now or will have as the faults in force end one after the other.
-func (d *direction) leastAhead() sim.Time {
-	left := slices.Clone(d.active)
-	ends := slices.Clone(d.active)
-	slices.SortStableFunc(ends, func(a, b *linkFault) int { return cmp.Compare(a.end, b.end) })
-	for i := 0; ; i++ {
-		c := d.base
-		for _, lf := range left {
+// configAfter is what is in force once everything that ends at a time or before it has ended: the spec, over it the
+// settings that were changed, over them the faults.
+func (d *direction) configAfter(t sim.Time) link.Config {
+	c := d.base
+	for _, s := range d.sets {
+		if s.end > t {
+			c = withPatch(c, s.patch)
+		}
+	}
+	for _, lf := range d.active {
+		if lf.end > t {
 			c = withFault(c, lf.fault)
 		}
-		least := c.Effective().Lookahead()
-		if i == 0 {
-			d.ahead = least
-		}
-		d.ahead = min(d.ahead, least)
-		if i == len(ends) || ends[i].end == sim.Never {
-			return d.ahead
-		}
-		left = slices.DeleteFunc(left, func(lf *linkFault) bool { return lf == ends[i] })
 	}
+	return c
+}
+
+// leastAhead is the least delay the direction has now or will have as what is in force ends, one after the other.
+func (d *direction) leastAhead() sim.Time {
+	least := d.configAfter(0).Effective().Lookahead()
+	for _, s := range d.sets {
+		least = min(least, d.configAfter(s.end).Effective().Lookahead())
+	}
+	for _, lf := range d.active {
+		least = min(least, d.configAfter(lf.end).Effective().Lookahead())
+	}
+	return least
 }
 
 func (d *direction) stopFaults() {
@@ -122,7 +124,7 @@ func (n *Node) strike(f *fault) {
 	f.record(n.loop, n.id, KindFaultStarted, 0, false)
 	if _, reboot := f.spec.GetEffect().(*labv1.Fault_Reboot); reboot {
 		f.end = f.start
-		if n.stack != nil {
+		if n.Up() {
 			n.crashNow()
 			n.bootAgain()
 		}

@@ -2,12 +2,14 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 )
 
-// graph is a lab's topology as routing sees it. It never changes, so the loops of a lab share it.
+// graph is a lab's topology as routing sees it: nodes on segments. It never changes, so the loops of a lab share it; a
+// lab that changes gets another.
 type graph struct {
 	plan     *Plan
 	forwards []bool // by node
@@ -21,9 +23,11 @@ func newGraph(p *Plan) *graph {
 		g.forwards = append(g.forwards, p.Nodes[i].Spec.GetKind() == labv1.NodeKind_NODE_KIND_ROUTER)
 	}
 	var have [33]bool
-	for i := range p.Links {
-		g.bySubnet[p.Links[i].Subnet] = int32(i)
-		have[p.Links[i].Subnet.Bits()] = true
+	for i := range p.Segments {
+		if net := p.Segments[i].Subnet; net.IsValid() {
+			g.bySubnet[net] = int32(i)
+			have[net.Bits()] = true
+		}
 	}
 	for b := 32; b >= 0; b-- {
 		if have[b] {
@@ -33,41 +37,43 @@ func newGraph(p *Plan) *graph {
 	return g
 }
 
-// link finds the link whose network an address is in.
-func (g *graph) link(dst netip.Addr) (int32, bool) {
+// segment finds the segment whose network an address is in.
+func (g *graph) segment(dst netip.Addr) (int32, bool) {
 	for _, b := range g.bits {
 		net, err := dst.Prefix(b)
 		if err != nil {
 			return 0, false
 		}
-		if l, ok := g.bySubnet[net]; ok {
-			return l, true
+		if s, ok := g.bySubnet[net]; ok {
+			return s, true
 		}
 	}
 	return 0, false
 }
 
-// tree holds every node's distance, in hops, to one link's network.
+// tree holds every node's distance, in routers, to one segment's network.
 type tree struct{ dist []int32 }
 
 const unreachable = -1
 
-// build is a breadth-first search from the nodes that lead onto the link: its routers, or where it has none its hosts.
-// Only routers pass on what is not theirs.
-func (g *graph) build(link int32) *tree {
+// build is a breadth-first search from the nodes that lead onto the segment: its routers, or where it has none its
+// hosts. Only routers pass on what is not theirs.
+func (g *graph) build(segment int32) *tree {
 	p := g.plan
 	t := &tree{dist: make([]int32, len(p.Nodes))}
 	for i := range t.dist {
 		t.dist[i] = unreachable
 	}
-	d := &p.Directions[p.Links[link].Forward]
-	var queue []int32
-	for _, n := range []int{d.From, d.To} {
-		if g.forwards[n] || !g.forwards[d.From] && !g.forwards[d.To] {
-			t.dist[n] = 0
-			queue = append(queue, int32(n))
+	stations := p.Segments[segment].Stations
+	routed := slices.ContainsFunc(stations, func(s Station) bool { return g.forwards[s.Node] })
+	var queue []int
+	for _, s := range stations {
+		if (g.forwards[s.Node] || !routed) && t.dist[s.Node] == unreachable {
+			t.dist[s.Node] = 0
+			queue = append(queue, s.Node)
 		}
 	}
+	seen := make([]bool, len(p.Segments))
 	for len(queue) > 0 {
 		n := queue[0]
 		queue = queue[1:]
@@ -75,9 +81,16 @@ func (g *graph) build(link int32) *tree {
 			continue
 		}
 		for i := range p.Nodes[n].Interfaces {
-			if peer := p.Nodes[n].Interfaces[i].Peer; t.dist[peer] == unreachable {
-				t.dist[peer] = t.dist[n] + 1
-				queue = append(queue, int32(peer))
+			at := p.Nodes[n].Interfaces[i].Segment
+			if seen[at] {
+				continue // its stations are at most as far as the first who came here says
+			}
+			seen[at] = true
+			for _, s := range p.Segments[at].Stations {
+				if t.dist[s.Node] == unreachable {
+					t.dist[s.Node] = t.dist[n] + 1
+					queue = append(queue, s.Node)
+				}
 			}
 		}
 	}
@@ -96,31 +109,38 @@ type routes struct {
 
 func newRoutes(g *graph) *routes { return &routes{g: g, trees: map[int32]*tree{}} }
 
-func (r *routes) tree(link int32) *tree {
-	if t := r.trees[link]; t != nil {
+func (r *routes) tree(segment int32) *tree {
+	if t := r.trees[segment]; t != nil {
 		return t
 	}
 	if len(r.order) > 0 && (len(r.order)+1)*len(r.g.plan.Nodes) > maxTreeCells {
 		delete(r.trees, r.order[0])
 		r.order = r.order[1:]
 	}
-	t := r.g.build(link)
-	r.trees[link] = t
-	r.order = append(r.order, link)
+	t := r.g.build(segment)
+	r.trees[segment] = t
+	r.order = append(r.order, segment)
 	return t
 }
 
-// hops appends the interfaces of a node that lie on a shortest path to a link's network.
-func (r *routes) hops(to []int, node int, link int32) []int {
-	t := r.tree(link)
+// hop is a way on: out of an interface, to a router on its segment.
+type hop struct {
+	ifc int
+	via Station
+}
+
+// hops appends the ways from a node that lie on a shortest path to a segment's network.
+func (r *routes) hops(to []hop, node int, segment int32) []hop {
+	t, p := r.tree(segment), r.g.plan
 	own := t.dist[node]
 	if own <= 0 {
 		return to
 	}
-	for i := range r.g.plan.Nodes[node].Interfaces {
-		peer := r.g.plan.Nodes[node].Interfaces[i].Peer
-		if d := t.dist[peer]; d == own-1 && (d == 0 || r.g.forwards[peer]) {
-			to = append(to, i)
+	for i := range p.Nodes[node].Interfaces {
+		for _, s := range p.Segments[p.Nodes[node].Interfaces[i].Segment].Stations {
+			if d := t.dist[s.Node]; d == own-1 && (d == 0 || r.g.forwards[s.Node]) {
+				to = append(to, hop{i, s})
+			}
 		}
 	}
 	return to

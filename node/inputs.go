@@ -22,9 +22,17 @@ func (w *Network) Apply(e *labv1.JournalEntry) {
 		w.startFault(index, k.Fault, sim.Time(e.GetTNs()))
 	case *labv1.Input_ClearFault:
 		w.clearFault(k.ClearFault.GetId(), sim.Time(e.GetTNs()))
+	case *labv1.Input_Apply:
+		w.change(k.Apply.GetSpec())
+	case *labv1.Input_LinkSet:
+		w.setLink(index, k.LinkSet, sim.Time(e.GetTNs()))
+	case *labv1.Input_Interrupt:
 	default:
-		if i, ok := w.cfg.Plan.Node(StartsAt(e.GetInput())); ok {
+		name := StartsAt(e.GetInput())
+		if i, ok := w.cfg.Plan.Node(name); ok {
 			w.nodes[i].start(index, e.GetInput())
+		} else {
+			w.failTask(e.GetInput(), name+" is not in the lab any more")
 		}
 	}
 }
@@ -87,8 +95,13 @@ func (w *Network) Connected() bool {
 	return false
 }
 
-// FaultTimed reports whether a fault is in force whose end is set.
+// FaultTimed reports whether a fault, or a change of a link's settings, is in force whose end is set.
 func (w *Network) FaultTimed(now sim.Time) bool {
+	for _, d := range w.directions {
+		if len(d.sets) > 0 { // one for good lies over one that ends
+			return true
+		}
+	}
 	for _, f := range w.faults {
 		if f.end != sim.Never && f.end >= now && f.end > f.start {
 			return true

@@ -43,18 +43,23 @@ type Network struct {
 	lab        sim.Identity // of the records that no node makes
 	inputs     []*labv1.Input
 	faults     []*fault
+	former     former
+	ports      int // made so far
 }
 
 // direction is a link direction with the faults in force on it.
 type direction struct {
-	plan   *DirectionPlan
-	link   *link.Direction
-	src    sim.Source
-	base   link.Config // as the spec has it
-	loop   *sim.Loop   // the sender's
-	from   *Node
-	active []*linkFault // in the order of their inputs
-	ahead  sim.Time     // the least delay, now and after each end of a fault that is set
+	plan    *DirectionPlan
+	link    *link.Direction
+	src     sim.Source
+	base    link.Config // as the spec has it, and what was changed for good
+	patched bool        // base is not the spec's
+	loop    *sim.Loop   // the sender's
+	from    *Node
+	port    *Port        // it leads away from
+	sets    []*linkSet   // in the order of their inputs
+	active  []*linkFault // in the order of their inputs
+	ahead   sim.Time     // the least delay, now and after each end of a fault that is set
 }
 
 // NewNetwork builds a lab's nodes and links and boots the nodes, at the loops' present time. A FieldErrors says what is
@@ -63,15 +68,21 @@ func NewNetwork(cfg Config) (*Network, error) {
 	if cfg.LoopOf == nil {
 		cfg.LoopOf = make([]int, len(cfg.Plan.Nodes))
 	}
-	w := &Network{cfg: cfg, graph: newGraph(cfg.Plan), lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil}}
+	w := &Network{cfg: cfg, graph: newGraph(cfg.Plan), lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil},
+		former: former{map[sim.Origin]*sim.Identity{}, map[sim.Origin]uint64{}}}
 	for range cfg.Loops {
 		w.routes = append(w.routes, newRoutes(w.graph))
 	}
 	for i := range cfg.Plan.Nodes {
 		w.addNode(i)
 	}
-	if err := w.addDirections(); err != nil {
-		return nil, err
+	for i := range cfg.Plan.Directions {
+		if err := linkConfig(cfg.Plan.Directions[i].Spec).Validate(); err != nil {
+			return nil, FieldErrors{{"links", fmt.Sprintf("%s: %v", cfg.Plan.Directions[i].Name, err)}}
+		}
+	}
+	for i := range cfg.Plan.Directions {
+		w.addDirection(&cfg.Plan.Directions[i])
 	}
 	for _, n := range w.nodes {
 		if err := n.boot(); err != nil {
@@ -87,42 +98,47 @@ func (w *Network) loopOf(node int) int { return w.cfg.LoopOf[node] }
 func (w *Network) addNode(i int) {
 	p := &w.cfg.Plan.Nodes[i]
 	n := &Node{net: w, plan: p, index: i, loop: w.cfg.Loops[w.loopOf(i)]}
-	n.id = &sim.Identity{Src: sim.Source{ID: p.ID}, Name: p.Name}
+	if n.id = w.former.nodes[p.ID]; n.id == nil {
+		n.id = &sim.Identity{Src: sim.Source{ID: p.ID}, Name: p.Name}
+	}
 	n.ecmp = sim.NewStream(w.cfg.Spec.GetSeed(), "node "+p.Name+" ecmp")
 	for j := range p.Interfaces {
-		n.ports = append(n.ports, &Port{Node: n, Index: j, Plan: &p.Interfaces[j]})
+		port := n.newPort(&p.Interfaces[j])
+		port.Index = j
+		n.ports = append(n.ports, port)
 	}
 	w.nodes = append(w.nodes, n)
 }
 
-func (w *Network) addDirections() error {
-	for i := range w.cfg.Plan.Directions {
-		p := &w.cfg.Plan.Directions[i]
-		base := linkConfig(p.Spec)
-		if err := base.Validate(); err != nil {
-			return FieldErrors{{"links", fmt.Sprintf("%s: %v", p.Name, err)}}
-		}
-		from, to := w.nodes[p.From], w.nodes[p.To]
-		d := &direction{plan: p, src: sim.Source{ID: p.ID}, base: base.Effective(), loop: from.loop, from: from}
-		d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
-		d.link.BeforeFlip(tcpstack.FillChecksums)
-		deliver := to.ports[p.ToIf].receive
-		if from.loop == to.loop {
-			d.link.Connect(deliver)
-		} else {
-			d.link.Cut(to.loop).Connect(deliver)
-			w.cut = append(w.cut, d)
-		}
-		d.ahead = d.leastAhead()
-		from.ports[p.FromIf].out = d
-		w.directions = append(w.directions, d)
-	}
-	return nil
+func (n *Node) newPort(p *InterfacePlan) *Port {
+	n.net.ports++
+	return &Port{Node: n, Number: n.net.ports - 1, Plan: p, name: p.Name}
 }
 
-// peer is the interface at the other end of the link.
-func (w *Network) peer(i *InterfacePlan) *InterfacePlan {
-	return &w.cfg.Plan.Nodes[i.Peer].Interfaces[i.PeerIf]
+func (w *Network) addDirection(p *DirectionPlan) {
+	base := linkConfig(p.Spec)
+	from, to := w.nodes[p.From], w.nodes[p.To]
+	d := &direction{plan: p, src: sim.Source{ID: p.ID, Seq: w.former.directions[p.ID]}, base: base.Effective(),
+		loop: from.loop, from: from, port: from.ports[p.FromIf]}
+	d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
+	d.link.BeforeFlip(tcpstack.FillChecksums)
+	deliver := to.ports[p.ToIf].receive
+	if from.loop == to.loop {
+		d.link.Connect(deliver)
+	} else {
+		d.link.Cut(to.loop).Connect(deliver)
+	}
+	d.ahead = d.leastAhead()
+	d.port.out = d
+	w.enlist(d)
+}
+
+// enlist puts a direction among those of the plan.
+func (w *Network) enlist(d *direction) {
+	w.directions = append(w.directions, d)
+	if d.loop != w.nodes[d.plan.To].loop {
+		w.cut = append(w.cut, d)
+	}
 }
 
 // env is what the node's applications may use.
@@ -138,7 +154,7 @@ func (n *Node) env() app.Env {
 // Resolve finds the address of a node, that of its first interface, or reads a literal one.
 func (w *Network) Resolve(name string) (netip.Addr, bool) {
 	if i, ok := w.cfg.Plan.Node(name); ok {
-		if ifcs := w.cfg.Plan.Nodes[i].Interfaces; len(ifcs) > 0 {
+		if ifcs := w.cfg.Plan.Nodes[i].Interfaces; len(ifcs) > 0 && ifcs[0].Prefix.IsValid() {
 			return ifcs[0].Prefix.Addr(), true
 		}
 		return netip.Addr{}, false
@@ -148,14 +164,13 @@ func (w *Network) Resolve(name string) (netip.Addr, bool) {
 }
 
 func (w *Network) nameOf(a netip.Addr) (string, bool) {
-	l, ok := w.graph.link(a)
+	at, ok := w.graph.segment(a)
 	if !ok {
 		return "", false
 	}
-	d := &w.cfg.Plan.Directions[w.cfg.Plan.Links[l].Forward]
-	for _, e := range [][2]int{{d.From, d.FromIf}, {d.To, d.ToIf}} {
-		if n := &w.cfg.Plan.Nodes[e[0]]; n.Interfaces[e[1]].Prefix.Addr() == a {
-			return n.Name, true
+	for _, s := range w.cfg.Plan.Segments[at].Stations {
+		if w.cfg.Plan.station(s).Prefix.Addr() == a {
+			return w.cfg.Plan.Nodes[s.Node].Name, true
 		}
 	}
 	return "", false
@@ -221,6 +236,8 @@ func (n *Node) Ports() []*Port { return n.ports }
 // Close ends the lab: every node's state and every frame under way is let go, without a packet, record or report.
 func (w *Network) Close() {
 	for _, n := range w.nodes {
+		n.learner = nil
+		n.endCrashes()
 		if n.stack == nil {
 			continue
 		}
@@ -235,6 +252,7 @@ func (w *Network) Close() {
 	}
 	for _, d := range w.directions {
 		d.stopFaults()
+		d.dropSets()
 		d.link.Close()
 	}
 }

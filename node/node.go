@@ -10,7 +10,8 @@ import (
 	"labd.dev/tcpstack"
 )
 
-// Node is a host or a router: an identity that lasts, and a stack with applications that last from boot to crash.
+// Node is a host, a router or a switch: an identity that lasts, and a stack with applications, or a table of what was
+// learned, that last from boot to crash.
 type Node struct {
 	net   *Network
 	plan  *NodePlan
@@ -19,19 +20,23 @@ type Node struct {
 	id    *sim.Identity
 	ports []*Port
 	ecmp  sim.Stream
-	hops  []int // room for Lookup
+	hops  []hop // room for Lookup
 
 	stack    *tcpstack.Stack // nil while the node is down
+	learner  *learner        // a switch's, nil while it is down
 	services []app.App
+	serving  []*labv1.AppSpec // what each of them is
 	work     []task
 	crashes  []*crash // in force
 }
 
 // Port is a node's interface to a link.
 type Port struct {
-	Node  *Node
-	Index int // among the node's interfaces
-	Plan  *InterfacePlan
+	Node   *Node
+	Number int // among all that the lab ever had
+	Index  int // among the node's interfaces
+	Plan   *InterfacePlan
+	name   string // of the interface
 
 	ifc                *tcpstack.Interface
 	out                *direction
@@ -55,23 +60,26 @@ func (n *Node) Index() int { return n.index }
 func (n *Node) ID() sim.Origin { return n.plan.ID }
 
 // Up reports whether the node runs.
-func (n *Node) Up() bool { return n.stack != nil }
+func (n *Node) Up() bool { return n.stack != nil || n.learner != nil }
 
-// Stack is the node's stack; nil while it is down.
+// Stack is the node's stack; nil while it is down, and of a switch.
 func (n *Node) Stack() *tcpstack.Stack { return n.stack }
 
 // boot brings the node up with empty tables, under the next boot count.
 func (n *Node) boot() error {
 	n.id.Boots++
+	if n.plan.switches() {
+		n.learner = newLearner(n)
+		n.record(KindBooted)
+		return nil
+	}
 	stack, err := tcpstack.New(n.loop, n.id, n.stackConfig())
 	if err != nil {
 		return FieldErrors{{fmt.Sprintf("nodes[%d]", n.plan.index), err.Error()}}
 	}
 	n.stack = stack
 	for _, p := range n.ports {
-		p.ifc = stack.AddInterface(tcpstack.InterfaceConfig{
-			Name: p.Plan.Name, MAC: p.Plan.MAC, Prefix: p.Plan.Prefix, MTU: p.out.base.MTU,
-		}, p.send)
+		p.ifc = stack.AddInterface(p.config(), p.send)
 	}
 	static, err := n.staticRoutes()
 	if err != nil {
@@ -80,8 +88,7 @@ func (n *Node) boot() error {
 	stack.SetRoutes(static)
 	stack.SetRouter(n)
 	n.record(KindBooted)
-	n.services, err = app.StartServices(n.env(), n.plan.Spec.GetApps(), !n.forwards())
-	if err != nil {
+	if err := n.startServices(); err != nil {
 		return FieldErrors{{fmt.Sprintf("nodes[%d].apps", n.plan.index), err.Error()}}
 	}
 	return nil
@@ -139,24 +146,28 @@ func (n *Node) portTo(a netip.Addr) *Port {
 
 // Lookup is the stack's way into the lab's graph: the next hop on a shortest path, one of several by the flow.
 func (n *Node) Lookup(dst netip.Addr, flow uint32) (netip.Addr, *tcpstack.Interface, bool) {
-	link, ok := n.net.graph.link(dst)
+	segment, ok := n.net.graph.segment(dst)
 	if !ok {
 		return netip.Addr{}, nil, false
 	}
-	n.hops = n.net.routes[n.net.loopOf(n.index)].hops(n.hops[:0], n.index, link)
+	n.hops = n.net.routes[n.net.loopOf(n.index)].hops(n.hops[:0], n.index, segment)
 	if len(n.hops) == 0 {
 		return netip.Addr{}, nil, false
 	}
-	p := n.ports[n.hops[choose(n.ecmp, flow, len(n.hops))]]
-	return n.net.peer(p.Plan).Prefix.Addr(), p.ifc, true
+	h := n.hops[choose(n.ecmp, flow, len(n.hops))]
+	return n.net.cfg.Plan.station(h.via).Prefix.Addr(), n.ports[h.ifc].ifc, true
 }
 
 // crashNow loses the node's state at once. Nothing is sent: the peers find out as TCP does.
 func (n *Node) crashNow() {
-	if n.stack == nil {
+	if !n.Up() {
 		return
 	}
 	n.record(KindCrashed)
+	if n.learner != nil {
+		n.learner = nil
+		return
+	}
 	for _, a := range n.services {
 		if r, ok := a.(app.Receiver); ok {
 			r.Crashed(n.plan.Name)
@@ -170,7 +181,7 @@ func (n *Node) crashNow() {
 		}
 	}
 	n.stack.Shutdown()
-	n.stack, n.services, n.work = nil, nil, nil
+	n.stack, n.services, n.serving, n.work = nil, nil, nil, nil
 }
 
 // bootAgain is boot for a node whose settings have been accepted before.
@@ -240,7 +251,7 @@ func (p *Port) send(f *sim.Frame) {
 // receive takes a frame from the port's link.
 func (p *Port) receive(f *sim.Frame) {
 	n := p.Node
-	if n.stack == nil {
+	if !n.Up() {
 		f.Release()
 		return
 	}
@@ -249,6 +260,10 @@ func (p *Port) receive(f *sim.Frame) {
 	if tap := n.net.cfg.Tap; tap != nil {
 		tcpstack.FillChecksums(f)
 		tap.Frame(p, n.loop.Now(), false, f)
+	}
+	if n.learner != nil {
+		n.learner.receive(p, f)
+		return
 	}
 	n.stack.Receive(p.ifc, f)
 }

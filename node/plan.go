@@ -5,6 +5,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,11 +20,13 @@ type Plan struct {
 	Nodes      []NodePlan // in the order of ids
 	Links      []LinkPlan // in name order
 	Directions []DirectionPlan
+	Segments   []SegmentPlan // in the order of the first of their links
 
 	nextID  sim.Origin
 	nextMAC uint64
 	nextNet uint32 // the next /30 of 10.0.0.0/8 to be tried
 	byName  map[string]int
+	gone    map[string]sim.Origin // ids of nodes and directions that were, by name: who comes back is the same
 }
 
 // NodePlan is a node's place in the lab.
@@ -40,21 +43,22 @@ type NodePlan struct {
 type InterfacePlan struct {
 	Name   string
 	MAC    wire.MAC
-	Prefix netip.Prefix // own address and length of the link's network
+	Prefix netip.Prefix // own address and length of the segment's network; none at a switch
 	Link   int          // in Plan.Links
 	Out    int          // the direction it sends on, in Plan.Directions
 	Peer   int          // the node at the other end, in Plan.Nodes
 	PeerIf int          // its interface there
+
+	Segment int // in Plan.Segments
 }
 
 // LinkPlan is a link: Forward leads from the spec's end a to b.
 type LinkPlan struct {
 	Name             string
 	Forward, Reverse int // in Plan.Directions
-	Subnet           netip.Prefix
 
-	spec *labv1.LinkSpec
-	a, b end
+	forward, reverse *labv1.DirectionSpec
+	a, b             end
 }
 
 // DirectionPlan is one direction of a link.
@@ -101,8 +105,9 @@ func Assign(spec *labv1.LabSpec, previous *Plan) (*Plan, error) {
 	a := &assignment{spec: spec, prev: previous, plan: &Plan{nextID: 1, nextMAC: 1, byName: map[string]int{}}}
 	if previous != nil {
 		a.plan.nextID, a.plan.nextMAC, a.plan.nextNet = previous.nextID, previous.nextMAC, previous.nextNet
+		a.remember()
 	}
-	for _, step := range []func(){a.nodes, a.links, a.directions, a.interfaces, a.macs, a.addresses} {
+	for _, step := range []func(){a.nodes, a.links, a.directions, a.interfaces, a.macs, a.segments, a.addresses} {
 		step()
 		if len(a.errs) > 0 {
 			return nil, a.errs
@@ -118,8 +123,12 @@ func (p *Plan) Node(name string) (int, bool) {
 }
 
 // Link finds a link by its name, with the ends in either order ("r1--r2"), or one direction of it by its own name
-// ("r1->r2"): the directions meant, indexes into Directions.
+// ("r1->r2"): the directions meant, indexes into Directions. A link is found by its interfaces too ("r1:eth1--r2:eth0"),
+// whether or not they are in its name.
 func (p *Plan) Link(name string) ([]int, bool) {
+	if strings.Contains(name, ":") {
+		return p.linkByEnds(name)
+	}
 	if x, y, ok := strings.Cut(name, "--"); ok {
 		for _, n := range []string{name, y + "--" + x} {
 			i, found := slices.BinarySearchFunc(p.Links, n, func(l LinkPlan, n string) int { return strings.Compare(l.Name, n) })
@@ -137,12 +146,33 @@ func (p *Plan) Link(name string) ([]int, bool) {
 	return nil, false
 }
 
+func (p *Plan) linkByEnds(name string) ([]int, bool) {
+	x, y, oneWay := strings.Cut(name, "->")
+	if !oneWay {
+		x, y, _ = strings.Cut(name, "--")
+	}
+	for i := range p.Directions {
+		if d := &p.Directions[i]; d.fromEnd.String() == x && d.toEnd.String() == y {
+			if oneWay {
+				return []int{i}, true
+			}
+			l := &p.Links[d.Link]
+			return []int{l.Forward, l.Reverse}, true
+		}
+	}
+	return nil, false
+}
+
+func (e end) String() string { return e.node + ":" + e.ifc }
+
 // assignment is Assign at work.
 type assignment struct {
 	spec *labv1.LabSpec
 	prev *Plan
 	plan *Plan
 	errs FieldErrors
+
+	prevLinks map[[2]end]int // by ends, the previous plan's links
 }
 
 func (a *assignment) takeID(field string) sim.Origin {
@@ -152,6 +182,33 @@ func (a *assignment) takeID(field string) sim.Origin {
 	}
 	a.plan.nextID++
 	return id
+}
+
+// idOf is the id of a node or direction that was there before under that name, or else a new one.
+func (a *assignment) idOf(name, field string) sim.Origin {
+	if id, ok := a.plan.gone[name]; ok {
+		delete(a.plan.gone, name)
+		return id
+	}
+	return a.takeID(field)
+}
+
+// remember starts with everything that was; what comes now is taken out.
+func (a *assignment) remember() {
+	a.prevLinks = make(map[[2]end]int, len(a.prev.Links))
+	for i := range a.prev.Links {
+		a.prevLinks[[2]end{a.prev.Links[i].a, a.prev.Links[i].b}] = i
+	}
+	a.plan.gone = maps.Clone(a.prev.gone)
+	if a.plan.gone == nil {
+		a.plan.gone = map[string]sim.Origin{}
+	}
+	for i := range a.prev.Nodes {
+		a.plan.gone[a.prev.Nodes[i].Name] = a.prev.Nodes[i].ID
+	}
+	for i := range a.prev.Directions {
+		a.plan.gone[a.prev.Directions[i].Name] = a.prev.Directions[i].ID
+	}
 }
 
 // nodes gives ids in name order.
@@ -175,8 +232,9 @@ func (a *assignment) nodes() {
 		np := NodePlan{Name: n.Name, Spec: n, index: i}
 		if j, ok := a.prevNode(n.Name); ok {
 			np.ID = a.prev.Nodes[j].ID
+			delete(a.plan.gone, n.Name)
 		} else {
-			np.ID = a.takeID(field)
+			np.ID = a.idOf(n.Name, field)
 		}
 		a.plan.Nodes = append(a.plan.Nodes, np)
 	}
@@ -223,8 +281,8 @@ func (a *assignment) links() {
 		return
 	}
 	for _, l := range a.spec.Links {
-		lp := LinkPlan{spec: l, a: a.claim(l.A, taken), b: a.claim(l.B, taken)}
-		lp.Name = a.linkName(&lp, pairs[pairOf(l)] > 1)
+		lp := LinkPlan{forward: l.GetForward(), reverse: l.GetReverse(), a: a.claim(l.A, taken), b: a.claim(l.B, taken)}
+		a.nameLink(&lp, pairs[pairOf(l)] > 1)
 		a.plan.Links = append(a.plan.Links, lp)
 	}
 	slices.SortFunc(a.plan.Links, func(x, y LinkPlan) int { return strings.Compare(x.Name, y.Name) })
@@ -246,19 +304,22 @@ func (a *assignment) claim(ep *labv1.Endpoint, taken map[end]bool) end {
 	return e
 }
 
-// linkName is "r1--r2", with interfaces where the nodes share another link. A link keeps the name it has.
-func (a *assignment) linkName(l *LinkPlan, parallel bool) string {
-	if a.prev != nil {
-		for i := range a.prev.Links {
-			if p := &a.prev.Links[i]; p.a == l.a && p.b == l.b {
-				return p.Name
-			}
-		}
+// nameLink calls a link "r1--r2", with interfaces where the nodes share another link. A link keeps the name that it has,
+// and its ends their order.
+func (a *assignment) nameLink(l *LinkPlan, parallel bool) {
+	if i, ok := a.prevLinks[[2]end{l.b, l.a}]; ok {
+		l.a, l.b, l.forward, l.reverse = l.b, l.a, l.reverse, l.forward
+		l.Name = a.prev.Links[i].Name
+		return
 	}
+	if i, ok := a.prevLinks[[2]end{l.a, l.b}]; ok {
+		l.Name = a.prev.Links[i].Name
+		return
+	}
+	l.Name = l.a.node + "--" + l.b.node
 	if parallel {
-		return l.a.node + ":" + l.a.ifc + "--" + l.b.node + ":" + l.b.ifc
+		l.Name = l.a.String() + "--" + l.b.String()
 	}
-	return l.a.node + "--" + l.b.node
 }
 
 // directions gives ids in the name order of directions.
@@ -268,8 +329,8 @@ func (a *assignment) directions() {
 		l := &p.Links[i]
 		x, y, _ := strings.Cut(l.Name, "--")
 		p.Directions = append(p.Directions,
-			DirectionPlan{Name: x + "->" + y, Link: i, Spec: l.spec.GetForward(), fromEnd: l.a, toEnd: l.b},
-			DirectionPlan{Name: y + "->" + x, Link: i, Spec: l.spec.GetReverse(), fromEnd: l.b, toEnd: l.a})
+			DirectionPlan{Name: x + "->" + y, Link: i, Spec: l.forward, fromEnd: l.a, toEnd: l.b},
+			DirectionPlan{Name: y + "->" + x, Link: i, Spec: l.reverse, fromEnd: l.b, toEnd: l.a})
 	}
 	slices.SortFunc(p.Directions, func(x, y DirectionPlan) int { return strings.Compare(x.Name, y.Name) })
 	for i := range p.Directions {
@@ -277,8 +338,9 @@ func (a *assignment) directions() {
 		d.From, d.To = p.byName[d.fromEnd.node], p.byName[d.toEnd.node]
 		if id, ok := a.prevDirection(d); ok {
 			d.ID = id
+			delete(a.plan.gone, d.Name)
 		} else {
-			d.ID = a.takeID("links")
+			d.ID = a.idOf(d.Name, "links")
 		}
 	}
 	slices.SortFunc(p.Directions, func(x, y DirectionPlan) int { return cmp.Compare(x.ID, y.ID) })
@@ -292,13 +354,13 @@ func (a *assignment) directions() {
 	}
 }
 
+// prevDirection is the id of a direction that was there between the same ends. Its link has kept their order.
 func (a *assignment) prevDirection(d *DirectionPlan) (sim.Origin, bool) {
-	if a.prev != nil {
-		for i := range a.prev.Directions {
-			if p := &a.prev.Directions[i]; p.fromEnd == d.fromEnd && p.toEnd == d.toEnd {
-				return p.ID, true
-			}
-		}
+	if i, ok := a.prevLinks[[2]end{d.fromEnd, d.toEnd}]; ok {
+		return a.prev.Directions[a.prev.Links[i].Forward].ID, true
+	}
+	if i, ok := a.prevLinks[[2]end{d.toEnd, d.fromEnd}]; ok {
+		return a.prev.Directions[a.prev.Links[i].Reverse].ID, true
 	}
 	return 0, false
 }

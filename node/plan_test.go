@@ -203,13 +203,13 @@ func TestShortestPaths(t *testing.T) {
 	hops := func(from, to string) string {
 		i, _ := p.Node(from)
 		j, _ := p.Node(to)
-		l, ok := g.link(p.Nodes[j].Interfaces[0].Prefix.Addr())
+		l, ok := g.segment(p.Nodes[j].Interfaces[0].Prefix.Addr())
 		if !ok {
 			t.Fatalf("no link for %s", to)
 		}
 		var peers []string
 		for _, h := range rs.hops(nil, i, l) {
-			peers = append(peers, p.Nodes[p.Nodes[i].Interfaces[h].Peer].Name)
+			peers = append(peers, p.Nodes[h.via.Node].Name)
 		}
 		return strings.Join(peers, " ")
 	}
@@ -222,7 +222,7 @@ func TestShortestPaths(t *testing.T) {
 			t.Errorf("from %s to %s by %q, want %q", c[0], c[1], got, c[2])
 		}
 	}
-	if _, ok := g.link(netip.MustParseAddr("192.0.2.1")); ok {
+	if _, ok := g.segment(netip.MustParseAddr("192.0.2.1")); ok {
 		t.Error("an address outside the lab has a link")
 	}
 }

@@ -15,6 +15,10 @@ const (
 	KindBooted
 	// KindCrashed: the node has lost all its state; W[0] is its boot count.
 	KindCrashed
+	// KindLinkSet: settings of a direction change. W[0] is the journal index of the input, W[1] the direction's origin.
+	KindLinkSet
+	// KindLinkReverted: as set; the time of those settings is over.
+	KindLinkReverted
 )
 
 // Event is what a record of this package says.
@@ -39,6 +43,10 @@ func DecodeRecord(r *sim.Record) (e Event, ok bool) {
 		return Event{Name: "lab:node_booted", Boots: r.W[0]}, true
 	case KindCrashed:
 		return Event{Name: "lab:node_crashed", Boots: r.W[0]}, true
+	case KindLinkSet:
+		return Event{Name: "lab:link_set", Index: r.W[0], Direction: sim.Origin(r.W[1])}, true
+	case KindLinkReverted:
+		return Event{Name: "lab:link_reverted", Index: r.W[0], Direction: sim.Origin(r.W[1])}, true
 	}
 	return Event{}, false
 }

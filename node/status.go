@@ -26,10 +26,16 @@ func (n *Node) Status() *labv1.NodeStatus {
 	if n.forwards() {
 		s.Kind = labv1.NodeKind_NODE_KIND_ROUTER
 	}
+	if n.plan.switches() {
+		s.Kind = labv1.NodeKind_NODE_KIND_SWITCH
+	}
 	for _, p := range n.ports {
 		s.Interfaces = append(s.Interfaces, p.status())
 	}
 	s.Routes = n.routeStatus()
+	if n.learner != nil {
+		s.Counters = n.learner.counters()
+	}
 	for _, a := range n.services {
 		s.Apps = append(s.Apps, a.Name())
 	}
@@ -48,10 +54,26 @@ func (n *Node) Status() *labv1.NodeStatus {
 
 func (p *Port) status() *labv1.InterfaceStatus {
 	return &labv1.InterfaceStatus{
-		Name: p.Plan.Name, Mac: p.Plan.MAC.String(), Address: p.Plan.Prefix.String(),
+		Name: p.Plan.Name, Mac: p.Plan.MAC.String(), Address: p.address(),
 		Link: p.Node.net.cfg.Plan.Links[p.Plan.Link].Name, MtuBytes: uint32(p.out.base.MTU),
 		Up:        p.Node.Up() && !p.out.link.Config().Down,
 		RxPackets: p.rxPackets, RxBytes: p.rxBytes, TxPackets: p.txPackets, TxBytes: p.txBytes,
+	}
+}
+
+// address is the port's own; a switch's has none.
+func (p *Port) address() string {
+	if !p.Plan.Prefix.IsValid() {
+		return ""
+	}
+	return p.Plan.Prefix.String()
+}
+
+// counters are what a switch has counted.
+func (l *learner) counters() []*labv1.Counter {
+	return []*labv1.Counter{
+		{Name: "switch.filtered", Value: l.filtered}, {Name: "switch.flooded", Value: l.flooded},
+		{Name: "switch.forwarded", Value: l.forwarded}, {Name: "switch.learned", Value: uint64(len(l.table))},
 	}
 }
 
@@ -59,9 +81,12 @@ func (p *Port) status() *labv1.InterfaceStatus {
 // networks, each of several of equal cost.
 func (n *Node) routeStatus() []*labv1.RouteStatus {
 	var out []*labv1.RouteStatus
-	own := map[int32]bool{}
+	if n.plan.switches() {
+		return nil
+	}
+	own := map[int]bool{}
 	for _, p := range n.ports {
-		own[int32(p.Plan.Link)] = true
+		own[p.Plan.Segment] = true
 		out = append(out, &labv1.RouteStatus{Destination: p.Plan.Prefix.Masked().String(), Interface: p.Plan.Name, Origin: "connected"})
 	}
 	for _, r := range n.plan.Spec.GetRoutes() {
@@ -72,18 +97,18 @@ func (n *Node) routeStatus() []*labv1.RouteStatus {
 	}
 	bound := max(min(maxStatusRoutes, maxLabRoutes/len(n.net.nodes)), minStatusRoutes)
 	rs := n.net.routes[n.net.loopOf(n.index)]
-	for i := range n.net.cfg.Plan.Links {
+	for i := range n.net.cfg.Plan.Segments {
 		if len(out) >= bound {
 			break
 		}
-		if own[int32(i)] {
+		if own[i] || !n.net.cfg.Plan.Segments[i].Subnet.IsValid() {
 			continue
 		}
 		n.hops = rs.hops(n.hops[:0], n.index, int32(i))
 		for _, h := range n.hops {
-			p := n.ports[h]
+			p := n.ports[h.ifc]
 			out = append(out, &labv1.RouteStatus{
-				Destination: n.net.cfg.Plan.Links[i].Subnet.String(), Via: n.net.peer(p.Plan).Prefix.Addr().String(),
+				Destination: n.net.cfg.Plan.Segments[i].Subnet.String(), Via: n.net.cfg.Plan.station(h.via).Prefix.Addr().String(),
 				Interface: p.Plan.Name, Origin: "automatic",
 			})
 		}
@@ -139,7 +164,13 @@ func (n *Node) Conns() []*labv1.ConnStatus {
 // ConnName prints a connection's id: "client/3"; empty for none.
 func (w *Network) ConnName(id sim.ConnID) string {
 	i, ok := slices.BinarySearchFunc(w.cfg.Plan.Nodes, sim.Origin(id.Node()), func(n NodePlan, o sim.Origin) int { return int(n.ID) - int(o) })
-	if id == 0 || !ok {
+	if id == 0 {
+		return ""
+	}
+	if was := w.former.nodes[sim.Origin(id.Node())]; !ok && was != nil {
+		return was.Name + "/" + strconv.FormatUint(id.Counter(), 10)
+	}
+	if !ok {
 		return ""
 	}
 	return w.cfg.Plan.Nodes[i].Name + "/" + strconv.FormatUint(id.Counter(), 10)

@@ -59,8 +59,9 @@ func (s *Stack) AddInterface(ic InterfaceConfig, tx func(*sim.Frame)) *Interface
 	if !ic.Prefix.IsValid() || !ic.Prefix.Addr().Is4() || ic.MTU < MinMTU || ic.MTU > MaxMTU {
 		panic(fmt.Sprintf("tcpstack: interface %s of %s: prefix %v, MTU %d", ic.Name, s.cfg.Name, ic.Prefix, ic.MTU))
 	}
-	i := &Interface{stack: s, cfg: ic, index: len(s.ifcs), addr: num4(ic.Prefix.Addr()), mask: prefixMask(ic.Prefix.Bits()),
+	i := &Interface{stack: s, cfg: ic, index: s.made, addr: num4(ic.Prefix.Addr()), mask: prefixMask(ic.Prefix.Bits()),
 		mtu: ic.MTU, tx: tx, neighbours: make(map[uint32]*neighbour)}
+	s.made++
 	s.ifcs = append(s.ifcs, i)
 	s.addrs = append(s.addrs, i.addr)
 	s.gen++

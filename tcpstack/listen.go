@@ -9,7 +9,9 @@ import (
 // Listener takes connections on a port.
 type Listener struct {
 	stack  *Stack
-	set    *settings
+	cfg    TCPConfig // as asked for
+	set    *settings // that with the stack's as they were when it was last resolved
+	of     uint32    // Stack.tcp.changes then
 	local  netip.AddrPort
 	accept func(*Conn) ConnHandler
 	half   int // connections in SYN-RECEIVED
@@ -42,7 +44,7 @@ func (s *Stack) Listen(local netip.AddrPort, cfg TCPConfig, accept func(*Conn) C
 			return nil, ErrAddrInUse
 		}
 	}
-	l := &Listener{stack: s, set: set, local: local, accept: accept}
+	l := &Listener{stack: s, cfg: cfg, set: set, of: s.tcp.changes, local: local, accept: accept}
 	s.tcp.listeners[port] = append(s.tcp.listeners[port], l)
 	s.recordListen(StateClosed, StateListen, AppOpen)
 	return l, nil
@@ -60,6 +62,17 @@ func (s *Stack) freeListenPort() uint16 {
 
 // Addr is where the listener listens; its address is zero if it does on all.
 func (l *Listener) Addr() netip.AddrPort { return l.local }
+
+// settings brings the listener's settings up to date with the stack's.
+func (l *Listener) settings() {
+	if l.of == l.stack.tcp.changes {
+		return
+	}
+	l.of = l.stack.tcp.changes
+	if set, err := l.cfg.Merge(l.stack.cfg.TCP).resolve(); err == nil {
+		l.set = set
+	}
+}
 
 // Close stops listening. Connections half open are reset; those that were accepted stay.
 func (l *Listener) Close() {
@@ -125,7 +138,7 @@ func (l *Listener) arrives(g *segment, t *tuple, w *timeWait) {
 		return
 	}
 	// Linux drops a SYN that the backlog has no room for (LINUX_MIB_LISTENDROPS); the peer tries again.
-	if l.half >= l.set.backlog {
+	if l.settings(); l.half >= l.set.backlog {
 		s.tcp.count.listenDrops++
 		s.dropSegment(g, DropBacklog)
 		return

@@ -78,6 +78,7 @@ type Stack struct {
 	name string // "node NAME boot N", what the streams' names begin with
 
 	ifcs    []*Interface // in order of AddInterface
+	made    int          // interfaces so far
 	lo      loopback
 	addrs   []uint32     // own addresses, without 127.0.0.0/8
 	routes  []tableEntry // longest prefix first

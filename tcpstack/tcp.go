@@ -24,6 +24,8 @@ type tcpState struct {
 	cause    uint32 // ESeq of the event being worked on; 0: none
 	count    tcpCounts
 
+	changes uint32 // of defaults
+
 	freeSnd *sendBuffer
 	freeRcv *recvBuffer
 	freeRtx *txQueue

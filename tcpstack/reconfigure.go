@@ -1,0 +1,64 @@
+package tcpstack
+
+import "slices"
+
+// Reconfigure changes the settings of a running stack: what it sends from now on has the new TTL, neighbours and
+// fragments that come have the new timeouts, new connections the new TCP settings, those to listeners that are open
+// included. Name, seed, forwarding and the way of checksums stay as they are.
+func (s *Stack) Reconfigure(cfg Config) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	set, err := cfg.TCP.resolve()
+	if err != nil {
+		return err
+	}
+	c := &s.cfg
+	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
+	s.tcp.defaults = set
+	s.tcp.changes++
+	s.gen++
+	return nil
+}
+
+// RemoveInterface takes an interface and its address away. Datagrams that wait for a neighbour on it are lost, and
+// connections from its address find no way out any more.
+func (s *Stack) RemoveInterface(i *Interface) {
+	i.forget()
+	s.ifcs = slices.DeleteFunc(s.ifcs, func(o *Interface) bool { return o == i })
+	s.listAddrs()
+}
+
+// Readdress gives an interface another hardware address, address and MTU; what it knew of its neighbours is forgotten
+// with its own address.
+func (i *Interface) Readdress(ic InterfaceConfig) {
+	if ic.MTU == 0 {
+		ic.MTU = DefaultMTU
+	}
+	if ic.MAC != i.cfg.MAC || ic.Prefix != i.cfg.Prefix {
+		i.forget()
+	}
+	i.cfg, i.addr, i.mask, i.mtu = ic, num4(ic.Prefix.Addr()), prefixMask(ic.Prefix.Bits()), ic.MTU
+	i.stack.listAddrs()
+}
+
+func (s *Stack) listAddrs() {
+	s.addrs = s.addrs[:0]
+	for _, i := range s.ifcs {
+		s.addrs = append(s.addrs, i.addr)
+	}
+	s.gen++
+}
+
+// forget drops all neighbours of the interface.
+func (i *Interface) forget() {
+	s := i.stack
+	s.neighbours = slices.DeleteFunc(s.neighbours, func(n *neighbour) bool {
+		if n.ifc == i {
+			n.release()
+			delete(i.neighbours, n.addr)
+		}
+		return n.ifc == i
+	})
+}
