@@ -53,6 +53,9 @@ func DecodeRecords(b []byte) ([]sim.Record, error) {
 	return recs, nil
 }
 
+// Before reports whether a precedes b in the total order of a lab's records.
+func Before(a, b *sim.Record) bool { return before(a, b) }
+
 // before is the total order of a lab's records: (t, node, eseq). ESeq is the low half of a longer counter, so two of one
 // instant are compared by their distance.
 func before(a, b *sim.Record) bool {

@@ -19,6 +19,7 @@ var (
 	errMissingBlob = errors.New("missing content")
 	errStaleEpoch  = errors.New("stale epoch")
 	errFull        = errors.New("limit reached")
+	errTooOld      = errors.New("too old")
 )
 
 // grpcError gives an error its code.
@@ -36,7 +37,7 @@ func grpcError(err error) error {
 	}{
 		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
 		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
-		{errFull, codes.ResourceExhausted}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
+		{errFull, codes.ResourceExhausted}, {errTooOld, codes.OutOfRange}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
 	} {
 		if errors.Is(err, c.is) {
 			code = c.code

@@ -1,6 +1,11 @@
 package worker
 
-import "labd.dev/sim"
+import (
+	"sort"
+
+	"labd.dev/sim"
+	"labd.dev/trace"
+)
 
 // defaultRetention is how many records a standing lab keeps if its file does not say: 64 MB.
 const defaultRetention = 1_000_000
@@ -10,6 +15,7 @@ const defaultRetention = 1_000_000
 type retention struct {
 	limit int
 	recs  []sim.Record
+	lost  sim.Record // the last, in their order, of those that were dropped; its kind is none while none was
 }
 
 func newRetention(limit uint64) *retention {
@@ -72,9 +78,22 @@ func (r *retention) thin() {
 			if age[i] == oldest {
 				excess--
 			}
+			if r.lost.Kind == sim.KindNone || trace.Before(&r.lost, &rec) {
+				r.lost = rec
+			}
 			continue
 		}
 		keep = append(keep, rec)
 	}
 	r.recs = keep
+}
+
+// lostBehind reports whether a record behind a position has been dropped.
+func (r *retention) lostBehind(after *sim.Record) bool {
+	return r.lost.Kind != sim.KindNone && trace.Before(after, &r.lost)
+}
+
+// behind is the index of the first record behind a position.
+func (r *retention) behind(after *sim.Record) int {
+	return sort.Search(len(r.recs), func(i int) bool { return trace.Before(after, &r.recs[i]) })
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -39,6 +40,7 @@ type runFiles struct {
 	writer    *trace.Writer // a run's
 	retained  *retention    // a standing lab's
 	records   uint64        // made so far
+	through   atomic.Int64  // lab time before which all records have been taken; any goroutine may read it
 
 	version string
 	started time.Time
@@ -137,6 +139,7 @@ func (f *runFiles) advance(t sim.Time) error {
 	if err := f.merger.Advance(t); err != nil {
 		return err
 	}
+	f.through.Store(int64(t))
 	if err := f.taps.failed(); err != nil {
 		return err
 	}
