@@ -149,6 +149,8 @@ func toStarlark(v any) starlark.Value {
 	switch v := v.(type) {
 	case string:
 		return starlark.String(v)
+	case trace.JSON:
+		return starlark.String(v)
 	case bool:
 		return starlark.Bool(v)
 	case int64:

@@ -78,6 +78,8 @@ func csvValue(v any) string {
 		return ""
 	case string:
 		return v
+	case JSON:
+		return string(v)
 	case []string:
 		return strings.Join(v, " ")
 	case []Field:

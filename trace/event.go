@@ -28,7 +28,7 @@ type Event struct {
 // Field is one named value of an event's data, in the order of the event's definition.
 type Field struct {
 	Name  string
-	Value any // string, bool, int64, uint64, float64, []string or []Field
+	Value any // string, bool, int64, uint64, float64, []string, JSON or []Field
 }
 
 // Get finds a field of the data; nested ones by "cc.w_max".
@@ -111,6 +111,8 @@ func appendValue(b []byte, v any) []byte {
 		return append(b, ']')
 	case string:
 		return appendString(b, v)
+	case JSON:
+		return append(b, v...)
 	}
 	return append(b, scalar(v)...)
 }
@@ -215,16 +217,7 @@ func readValue(d *json.Decoder) (any, error) {
 		if t == '{' {
 			return readFields(d)
 		}
-		list := []string{}
-		for d.More() {
-			var s string
-			if err := d.Decode(&s); err != nil {
-				return nil, err
-			}
-			list = append(list, s)
-		}
-		_, err := d.Token()
-		return list, err
+		return readList(d)
 	case json.Number:
 		if i, err := t.Int64(); err == nil {
 			return i, nil
@@ -236,6 +229,31 @@ func readValue(d *json.Decoder) (any, error) {
 	default:
 		return t, nil
 	}
+}
+
+// readList reads a list of strings; one that holds anything else stays JSON.
+func readList(d *json.Decoder) (any, error) {
+	list, raw, strings := []string{}, []byte{'['}, true
+	for d.More() {
+		var item json.RawMessage
+		if err := d.Decode(&item); err != nil {
+			return nil, err
+		}
+		var s string
+		strings = strings && json.Unmarshal(item, &s) == nil
+		list = append(list, s)
+		if len(raw) > 1 {
+			raw = append(raw, ',')
+		}
+		raw = append(raw, item...)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	if strings {
+		return list, nil
+	}
+	return JSON(append(raw, ']')), nil
 }
 
 // WriteJSONL writes an event a line.

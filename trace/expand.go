@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"labd.dev/link"
-	"labd.dev/node"
 	"labd.dev/node/app"
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
@@ -177,6 +176,7 @@ func (x *expander) hop(r *sim.Record, base Event) {
 			e.Data = append(e.Data, Field{"cause", h.Drop.String()})
 			if h.FaultID != 0 {
 				e.Data = append(e.Data, Field{"fault_input", uint64(h.FaultID)})
+				e.Data = append(e.Data, x.faultID(uint32(h.FaultID))...)
 			}
 		}
 		if h.Copy {
@@ -198,28 +198,5 @@ func appEvent(r *sim.Record, e *Event) {
 	e.Data = []Field{{"bytes", a.Bytes}, {"blocked_us", a.BlockedUs}}
 	if a.Abort {
 		e.Data = append(e.Data, Field{"abort", true})
-	}
-}
-
-// labEvent expands what a lab says of itself: inputs, faults, boots. Those of the lab as a whole have no node.
-func (x *expander) labEvent(r *sim.Record, e *Event) {
-	l, ok := node.DecodeRecord(r)
-	if !ok {
-		return
-	}
-	e.Name = l.Name
-	switch {
-	case r.Kind == node.KindInput:
-		e.Data = []Field{{"index", num(l.Index)}}
-	case l.Index != 0:
-		e.Data = []Field{{"input", num(l.Index)}}
-		if l.Direction != 0 {
-			e.Data = append(e.Data, Field{"link", x.names.Link(uint32(l.Direction))}, Field{"dir", x.names.Direction(uint32(l.Direction))})
-		}
-		if r.Kind == node.KindFaultEnded {
-			e.Data = append(e.Data, Field{"cleared", l.Cleared})
-		}
-	default:
-		e.Data = []Field{{"boots", num(l.Boots)}}
 	}
 }

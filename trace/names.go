@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 )
 
@@ -13,6 +14,9 @@ type Names struct {
 	Nodes      []string // by id: "client"
 	Directions []string // by id: "client->r1"
 	Links      []string // by the id of a direction, the link it belongs to: "client--r1"; may be left out
+
+	// Inputs are the journal's by index, of which records hold only that; without it events say no more of them.
+	Inputs map[uint32]*labv1.Input
 }
 
 // Node is the name of the node with an id: "#7" where the table has none, empty for id 0, the lab itself.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"labd.dev/journal"
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
@@ -106,6 +107,12 @@ func (r *Run) read(conn string) (*Trace, error) {
 	t, err := ReadTrace(f, conn)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	// A journal that is torn or not there takes nothing from the events but what inputs were.
+	entries, _ := journal.ReadFile(filepath.Join(r.Path, JournalFile))
+	t.Names.Inputs = make(map[uint32]*labv1.Input, len(entries))
+	for _, e := range entries {
+		t.Names.Inputs[uint32(e.Index)] = e.Input
 	}
 	return t, nil
 }
