@@ -29,7 +29,7 @@ type Config struct {
 	TTL        uint8  // of what the stack originates; 0: 64 (net.ipv4.ip_default_ttl)
 	Checksums  ChecksumMode
 
-	ARPTimeout        sim.Time // how long a neighbour is believed without a new answer; 0: 60 s (RFC 1122 2.3.2.1: "on the order of a minute")
+	ARPTimeout        sim.Time // how long a neighbour is believed without a new answer; 0: 30 s (Linux: base_reachable_time_ms)
 	ARPRetry          sim.Time // between two requests; 0: 1 s (net.ipv4.neigh.default.retrans_time_ms)
 	ReassemblyTimeout sim.Time // for the fragments of a datagram; 0: 30 s (net.ipv4.ipfrag_time)
 
@@ -43,7 +43,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.TTL = 64
 	}
 	if c.ARPTimeout == 0 {
-		c.ARPTimeout = 60 * sim.Second
+		c.ARPTimeout = 30 * sim.Second
 	}
 	if c.ARPRetry == 0 {
 		c.ARPRetry = sim.Second
