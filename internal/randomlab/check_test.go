@@ -1,0 +1,118 @@
+package randomlab
+
+import (
+	"strings"
+	"testing"
+
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/trace"
+)
+
+// script makes events of h1's end of the connection h1/1 out of lines: a time in ms, a name, fields.
+func script(lines []string) (events []*trace.Event) {
+	for i, l := range lines {
+		f := strings.Fields(l)
+		e := &trace.Event{Node: "h1", Conn: "h1/1", TNs: number(f[0]) * ms, ESeq: uint64(i + 1), Name: f[1]}
+		for _, kv := range f[2:] {
+			k, v, _ := strings.Cut(kv, "=")
+			if n := number(v); n >= 0 {
+				e.Data = append(e.Data, trace.Field{Name: k, Value: uint64(n)})
+			} else {
+				e.Data = append(e.Data, trace.Field{Name: k, Value: v})
+			}
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// number reads digits; -1: something else.
+func number(s string) (n int64) {
+	for _, r := range s {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		n = 10*n + int64(r-'0')
+	}
+	return n
+}
+
+// A rule that never complains proves nothing: each of these breaks one.
+func TestRulesComplain(t *testing.T) {
+	open := []string{
+		"0 tcp:segment_sent seq=100 ack=0 len=0 flags=S win=1000 win_scaled=1000 reason=syn pkt=h1:1",
+		"1 tcp:segment_received seq=500 ack=101 len=0 flags=SA win=1000 win_scaled=1000 verdict=in_order pkt=h2:1",
+		"1 app:write bytes=5000",
+	}
+	data := "2 tcp:segment_sent seq=101 ack=501 len=100 flags=A win=1000 win_scaled=1000 reason=data tx_count=1 pkt=h1:2"
+	for _, c := range []struct {
+		want  string
+		lines []string
+	}{
+		{"", []string{data}},
+		{"comes after an event", []string{data, "1 tcp:ack_processed acked=0"}},
+		{"no way from ESTABLISHED to LAST_ACK", []string{"2 tcp:state_updated old=ESTABLISHED new=LAST_ACK"}},
+		{"but was in SYN_SENT", []string{"2 tcp:state_updated old=CLOSED new=SYN_SENT", "3 tcp:state_updated old=ESTABLISHED new=CLOSE_WAIT"}},
+		{"the window ends at 1001", []string{data, "3 tcp:segment_sent seq=201 ack=501 len=1000 flags=A win=1000 win_scaled=1000 reason=data tx_count=1"}},
+		{"takes its window back", []string{data, "3 tcp:segment_sent seq=201 ack=501 len=0 flags=A win=900 win_scaled=900 reason=ack"}},
+		{"acknowledges offset 2, has all only up to 1", []string{"3 tcp:segment_sent seq=101 ack=502 len=0 flags=A win=1000 win_scaled=1000 reason=ack"}},
+		{"is sent again for the reason", []string{data, data}},
+		{"which has not been sent", []string{strings.Replace(data, "reason=data", "reason=rto_rtx", 1)}},
+		{"skips from offset", []string{strings.Replace(data, "seq=101", "seq=151", 1)}},
+		{"which had waited", []string{data, "200 tcp:timer_fired timer=rto", "600 tcp:timer_fired timer=rto", "1000 tcp:timer_fired timer=rto"}},
+		{"set at", []string{data, "2 tcp:timer_set timer=rto in_us=200000", "100 tcp:timer_fired timer=rto"}},
+		{"segments after a timeout", []string{data, "200 tcp:recovery_entered kind=rto cwnd_before=10 cwnd_after=2 ssthresh=5"}},
+		{"ssthresh 1", []string{data, "200 tcp:recovery_entered kind=fast cwnd_before=10 cwnd_after=2 ssthresh=1"}},
+		{"is not acknowledged yet", []string{"3 tcp:segment_received seq=501 ack=101 len=10 flags=A win=1000 win_scaled=1000 verdict=in_order pkt=h2:2",
+			"3 tcp:timer_set timer=delack in_us=600000", "600 tcp:timer_fired timer=delack"}},
+		{"of TIME-WAIT instead of", []string{"2 tcp:state_updated old=FIN_WAIT_2 new=TIME_WAIT", "2 tcp:timer_set timer=time_wait in_us=1",
+			"900 tcp:state_updated old=TIME_WAIT new=CLOSED trigger=timer"}},
+		{"on a connection that is closed", []string{"2 tcp:state_updated old=ESTABLISHED new=CLOSED", "3 tcp:timer_fired timer=rto"}},
+		{"only 0 have come in order", []string{"3 app:read bytes=1"}},
+		{"nothing asks", []string{"2 tcp:segment_sent seq=101 ack=501 len=1000 flags=A win=1000 win_scaled=1000 reason=data tx_count=1",
+			"3 tcp:segment_received seq=501 ack=1101 len=0 flags=A win=0 win_scaled=0 verdict=in_order pkt=h2:2", "4 tcp:ack_processed acked=1000",
+			"9000 tcp:ack_processed acked=0"}},
+		{"still said to be closed", []string{"3 tcp:segment_received seq=501 ack=101 len=1000 flags=A win=1000 win_scaled=1000 verdict=in_order pkt=h2:2",
+			"3 tcp:segment_sent seq=101 ack=1501 len=0 flags=A win=0 win_scaled=0 reason=ack", "4 app:read bytes=1000", "5 tcp:ack_processed acked=0"}},
+		{"no bit of h2:2 was flipped", []string{"3 tcp:segment_dropped reason=checksum pkt=h2:2"}},
+		{"nobody has sent the packet h2:7", []string{"3 tcp:segment_received seq=501 ack=101 len=0 flags=A win=1 win_scaled=1 verdict=in_order pkt=h2:7"}},
+		{"there is no direction", []string{"3 link:enqueued dir=h1->h9 pkt=h1:2 bytes=100"}},
+		{"the MTU is 1500", []string{"3 link:enqueued dir=h1->h2 pkt=h1:2 bytes=1515"}},
+		{"not on the wire", []string{"3 link:delivered dir=h1->h2 pkt=h1:2 bytes=100"}},
+		{"it is to lose nothing", []string{"3 link:dropped dir=h1->h2 pkt=h1:2 bytes=100 cause=loss_model"}},
+		{"the queue is not full", []string{"3 link:dropped dir=h1->h2 pkt=h1:2 bytes=100 cause=queue_full qpkts=2"}},
+		{"not the first", []string{"3 link:dequeued dir=h1->h2 pkt=h1:2 bytes=100"}},
+		{"is not to corrupt", []string{"3 link:corrupted dir=h1->h2 pkt=h1:2 bytes=100"}},
+	} {
+		check := NewChecker(&Lab{EndNs: duration, Spec: pair()})
+		for _, e := range script(append(append([]string{}, open...), c.lines...)) {
+			check.event(e)
+		}
+		for _, r := range check.rules {
+			r.finish(check)
+		}
+		// The script delivers nothing: that packets come out of nowhere is not what it is about.
+		found, others := false, 0
+		for _, p := range check.Problems {
+			switch {
+			case c.want != "" && strings.Contains(p, c.want):
+				found = true
+			case !strings.Contains(p, "than links have delivered") && !strings.Contains(p, "nobody has sent"):
+				others++
+			}
+		}
+		if found != (c.want != "") || c.want == "" && others > 0 {
+			t.Errorf("%q: %q", c.want, check.Problems)
+		}
+	}
+}
+
+func pair() *labv1.LabSpec {
+	d := &labv1.DirectionSpec{DelayNs: ms, MtuBytes: 1500}
+	wait := 500 * ms
+	node := func(name string) *labv1.NodeSpec {
+		return &labv1.NodeSpec{Name: name, Tcp: &labv1.TcpSettings{TimeWaitNs: &wait}}
+	}
+	return &labv1.LabSpec{Nodes: []*labv1.NodeSpec{node("h1"), node("h2")},
+		Links: []*labv1.LinkSpec{{A: &labv1.Endpoint{Node: "h1"}, B: &labv1.Endpoint{Node: "h2"}, Forward: d, Reverse: d}}}
+}
