@@ -109,18 +109,18 @@ func (p *pair) close() {
 	p.server.Destroy()
 }
 
-func (p *pair) listen() (*gonet.TCPListener, error) {
+func (p *pair) listen(port uint16) (*gonet.TCPListener, error) {
 	return gonet.ListenTCP(p.server, tcpip.FullAddress{NIC: nic, Addr: serverAddr, Port: port}, ipv4.ProtocolNumber)
 }
 
-func (p *pair) dial(ctx context.Context) (*gonet.TCPConn, error) {
+func (p *pair) dial(ctx context.Context, port uint16) (*gonet.TCPConn, error) {
 	return gonet.DialContextTCP(ctx, p.client, tcpip.FullAddress{NIC: nic, Addr: serverAddr, Port: port}, ipv4.ProtocolNumber)
 }
 
 // serve accepts until the listener closes and runs handle for each connection in a goroutine of its own; the returned
 // function closes the listener and waits for them all.
 func (p *pair) serve(handle func(net.Conn)) (stop func(), err error) {
-	l, err := p.listen()
+	l, err := p.listen(port)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	var senders sync.WaitGroup
 	var open []*gonet.TCPConn
 	for range conns {
-		c, err := p.dial(context.Background())
+		c, err := p.dial(context.Background(), port)
 		if err != nil {
 			return measure.Flow{}, err
 		}
@@ -246,7 +246,7 @@ func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {
 }
 
 func (p *pair) exchange(ctx context.Context) error {
-	c, err := p.dial(ctx)
+	c, err := p.dial(ctx, port)
 	if err != nil {
 		return err
 	}
@@ -268,19 +268,23 @@ func (Side) IdlePairs(n int) (float64, error) {
 		return 0, err
 	}
 	defer p.close()
-	l, err := p.listen()
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	before := measure.Heap()
-	ends := make([]net.Conn, 0, 2*n)
-	for range n {
-		c, err := p.dial(context.Background())
+	var listeners []*gonet.TCPListener
+	for i := 0; i < n; i += measure.PerPort {
+		l, err := p.listen(port + uint16(i/measure.PerPort))
 		if err != nil {
 			return 0, err
 		}
-		s, err := l.Accept()
+		defer l.Close()
+		listeners = append(listeners, l)
+	}
+	before := measure.Heap()
+	ends := make([]net.Conn, 0, 2*n)
+	for i := range n {
+		c, err := p.dial(context.Background(), port+uint16(i/measure.PerPort))
+		if err != nil {
+			return 0, err
+		}
+		s, err := listeners[i/measure.PerPort].Accept()
 		if err != nil {
 			return 0, err
 		}

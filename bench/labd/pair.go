@@ -18,7 +18,6 @@ const port = 5001
 var (
 	clientPrefix = netip.MustParsePrefix("10.0.0.1/24")
 	serverPrefix = netip.MustParsePrefix("10.0.0.2/24")
-	serverAddr   = netip.AddrPortFrom(serverPrefix.Addr(), port)
 )
 
 // pair is two stacks in one loop, driven by the wall clock as the peer's are. A frame that one sends is handed to the

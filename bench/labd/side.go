@@ -23,13 +23,13 @@ var _ measure.Side = Side{}
 // Name is the side's name in the output.
 func (Side) Name() string { return "labd" }
 
-func (p *pair) listen(accept func(*tcpstack.Conn) tcpstack.ConnHandler) error {
-	_, err := p.server.stack.Listen(serverAddr, tcpstack.TCPConfig{}, accept)
+func (p *pair) listen(port uint16, accept func(*tcpstack.Conn) tcpstack.ConnHandler) error {
+	_, err := p.server.stack.Listen(netip.AddrPortFrom(serverPrefix.Addr(), port), tcpstack.TCPConfig{}, accept)
 	return err
 }
 
-func (p *pair) dial(h tcpstack.ConnHandler) (*tcpstack.Conn, error) {
-	return p.client.stack.Dial(netip.AddrPort{}, serverAddr, tcpstack.TCPConfig{}, h)
+func (p *pair) dial(port uint16, h tcpstack.ConnHandler) (*tcpstack.Conn, error) {
+	return p.client.stack.Dial(netip.AddrPort{}, netip.AddrPortFrom(serverPrefix.Addr(), port), tcpstack.TCPConfig{}, h)
 }
 
 // sender writes block after block, as long as its connection takes them.
@@ -56,12 +56,12 @@ func (Side) Goodput(conns int, dur time.Duration) (measure.Flow, error) {
 	}
 	var read uint64
 	in := make([]byte, measure.Block)
-	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return &Reader{Block: in, Read: &read} }); err != nil {
+	if err := p.listen(port, func(*tcpstack.Conn) tcpstack.ConnHandler { return &Reader{Block: in, Read: &read} }); err != nil {
 		return measure.Flow{}, err
 	}
 	out := make([]byte, measure.Block)
 	for range conns {
-		if _, err := p.dial(&sender{block: out}); err != nil {
+		if _, err := p.dial(port, &sender{block: out}); err != nil {
 			return measure.Flow{}, err
 		}
 	}
@@ -87,7 +87,7 @@ type client struct {
 }
 
 func (k *client) open() {
-	if _, err := k.pair.dial(k); err != nil {
+	if _, err := k.pair.dial(port, k); err != nil {
 		*k.err = err
 	}
 }
@@ -126,7 +126,7 @@ func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {
 	if err != nil {
 		return measure.Flow{}, err
 	}
-	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { return closer{} }); err != nil {
+	if err := p.listen(port, func(*tcpstack.Conn) tcpstack.ConnHandler { return closer{} }); err != nil {
 		return measure.Flow{}, err
 	}
 	var made uint64
@@ -152,12 +152,15 @@ func (Side) IdlePairs(n int) (float64, error) {
 		return 0, err
 	}
 	accepted := 0
-	if err := p.listen(func(*tcpstack.Conn) tcpstack.ConnHandler { accepted++; return Quiet{} }); err != nil {
-		return 0, err
+	for i := 0; i < n; i += measure.PerPort {
+		accept := func(*tcpstack.Conn) tcpstack.ConnHandler { accepted++; return Quiet{} }
+		if err := p.listen(port+uint16(i/measure.PerPort), accept); err != nil {
+			return 0, err
+		}
 	}
 	before := measure.Heap()
 	for i := range n {
-		if _, err := p.dial(Quiet{}); err != nil {
+		if _, err := p.dial(port+uint16(i/measure.PerPort), Quiet{}); err != nil {
 			return 0, err
 		}
 		if err := p.run(time.Now().Add(patience), func() bool { return accepted == i+1 }); err != nil {

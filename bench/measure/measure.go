@@ -13,7 +13,8 @@ const (
 	MTU      = 1500                  // bytes of an IP packet; no segmentation or receive offload joins packets
 	Buffer   = 4 << 20               // bytes of each send and each receive buffer
 	Block    = 64 << 10              // bytes that the applications write and read at a time
-	Pairs    = 10000                 // idle connections whose memory is measured
+	Pairs    = 10000                 // idle connections whose memory is measured, unless others are asked for
+	PerPort  = 10000                 // of these, so many go to each port of the server: a client has only 28,000 ports
 	TimeWait = 10 * time.Millisecond // short, or the client would run out of ports
 )
 

@@ -51,9 +51,13 @@ func link(a, aIf, b, bIf string, rate uint64, delay time.Duration) *labv1.LinkSp
 	}
 }
 
-// run simulates dur of the dumbbell with every flow sending all the time, and measures that; building the lab is not
-// counted.
-func run(flows int, rate uint64, dur time.Duration) (result, error) {
+// recorderBlock is how many records a loop collects before it hands them on, as in a worker.
+const recorderBlock = 4096
+
+// run simulates dur of the dumbbell with every flow sending all the time, and measures that: handshakes, address
+// resolution and the search for routes included, building the lab not. With record all that happens is recorded, as far
+// as the loop does that: the blocks are counted, not written.
+func run(flows int, rate uint64, dur time.Duration, record bool) (result, error) {
 	s := spec(flows, rate)
 	plan, err := node.Assign(s, nil)
 	if err != nil {
@@ -78,13 +82,17 @@ func run(flows int, rate uint64, dur time.Duration) (result, error) {
 			return result{}, err
 		}
 	}
+	records := uint64(0)
+	if record {
+		loop.Rec = sim.NewRecorder(recorderBlock, func(b []sim.Record) { records += uint64(len(b)) })
+	}
 	runtime.GC() // what building the lab has left is not the run's to collect
 	start := measure.Start()
 	if err := loop.RunBefore(sim.Time(dur)); err != nil {
 		return result{}, err
 	}
 	cpu := start.Elapsed().Seconds()
-	r := result{Flows: flows, SimulatedS: dur.Seconds(), CPUS: cpu, Events: loop.Events()}
+	r := result{Flows: flows, SimulatedS: dur.Seconds(), CPUS: cpu, Events: loop.Events(), Records: records}
 	for _, n := range net.Nodes() {
 		for _, i := range n.Status().GetInterfaces() {
 			r.PacketHops += i.GetRxPackets()

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"labd.dev/bench/measure"
 )
 
 // The dumbbell's shape beside its bottleneck's rate.
@@ -34,6 +36,9 @@ type result struct {
 	PacketHopsPerS float64 `json:"packet_hops_per_s"`
 	GoodputBps     float64 `json:"goodput_bps"` // of all flows together
 	Events         uint64  `json:"events"`
+
+	Records     uint64  `json:"records,omitempty"`      // of the trace
+	RecordRatio float64 `json:"record_ratio,omitempty"` // processor time with records over that without
 }
 
 // document is the output: the run asked for, and the others.
@@ -48,15 +53,16 @@ func main() {
 	rate := flag.String("rate", "100mbit", "rate of the bottleneck")
 	dur := flag.Duration("dur", 30*time.Second, "simulated time")
 	format := flag.String("o", "table", "table or json")
+	record := flag.String("record", "none", "trace records: none, or all (of connections and links; what that costs is printed)")
 	profile := flag.String("profile", "", "write a CPU profile to this file, and run only the flows asked for")
 	flag.Parse()
 	bps, err := parseRate(*rate)
-	if err != nil || *flows < 1 || *dur <= 0 || *format != "table" && *format != "json" || flag.NArg() > 0 {
+	if err != nil || *flows < 1 || *dur <= 0 || *record != "none" && *record != "all" || *format != "table" && *format != "json" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	runtime.GOMAXPROCS(1)
-	if err := report(*flows, bps, *dur, *format, *profile); err != nil {
+	if err := report(*flows, bps, *dur, *record == "all", *format, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "dumbbell:", err)
 		os.Exit(1)
 	}
@@ -79,7 +85,33 @@ func parseRate(s string) (uint64, error) {
 	return 0, fmt.Errorf("%s has no unit: kbit, mbit or gbit", s)
 }
 
-func report(flows int, rate uint64, dur time.Duration, format, profile string) error {
+// rounds is how often a run with records and one without alternate; the medians are compared.
+const rounds = 5
+
+// measured is one run; with record the median of several, beside as many that record nothing.
+func measured(flows int, rate uint64, dur time.Duration, record bool) (result, error) {
+	if !record {
+		return run(flows, rate, dur, false)
+	}
+	var with, without []float64
+	var r result
+	for range rounds {
+		plain, err := run(flows, rate, dur, false)
+		if err != nil {
+			return r, err
+		}
+		if r, err = run(flows, rate, dur, true); err != nil {
+			return r, err
+		}
+		with, without = append(with, r.CPUS), append(without, plain.CPUS)
+	}
+	r.CPUS = measure.Median(with)
+	r.PacketHopsPerS = float64(r.PacketHops) / r.CPUS
+	r.RecordRatio = r.CPUS / measure.Median(without)
+	return r, nil
+}
+
+func report(flows int, rate uint64, dur time.Duration, record bool, format, profile string) error {
 	others := further
 	if profile != "" {
 		f, err := os.Create(profile)
@@ -93,13 +125,13 @@ func report(flows int, rate uint64, dur time.Duration, format, profile string) e
 		defer pprof.StopCPUProfile()
 		others = nil
 	}
-	first, err := run(flows, rate, dur)
+	first, err := measured(flows, rate, dur, record)
 	if err != nil {
 		return err
 	}
 	d := document{result: first, RateBps: rate}
 	for _, n := range others {
-		r, err := run(n, rate, dur)
+		r, err := measured(n, rate, dur, record)
 		if err != nil {
 			return err
 		}
@@ -113,8 +145,12 @@ func report(flows int, rate uint64, dur time.Duration, format, profile string) e
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "flows\tsimulated\tprocessor\tpacket hops\thops/s\tgoodput, Mbit/s\tevents\t")
 	for _, r := range append([]result{d.result}, d.More...) {
-		fmt.Fprintf(w, "%d\t%.1fs\t%.3fs\t%d\t%.0f\t%.1f\t%d\t\n",
-			r.Flows, r.SimulatedS, r.CPUS, r.PacketHops, r.PacketHopsPerS, r.GoodputBps/1e6, r.Events)
+		fmt.Fprintf(w, "%d\t%.1fs\t%.3fs\t%d\t%.0f\t%.1f\t%d\t", r.Flows, r.SimulatedS, r.CPUS, r.PacketHops,
+			r.PacketHopsPerS, r.GoodputBps/1e6, r.Events)
+		if r.Records > 0 {
+			fmt.Fprintf(w, "%d records, %.2f times the time\t", r.Records, r.RecordRatio)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }

@@ -21,6 +21,9 @@ import (
 // rounds is how often each measurement is made; the median counts.
 const rounds = 5
 
+// maxPairs is as many as the ports of the servers above the first take.
+const maxPairs = 500_000
+
 // numbers are one side's medians under one load.
 type numbers struct {
 	GoodputBps  float64 `json:"goodput_bps"`
@@ -58,20 +61,21 @@ type result struct {
 func main() {
 	dur := flag.Duration("dur", 2*time.Second, "length of each measurement")
 	format := flag.String("o", "table", "table or json")
+	pairs := flag.Int("pairs", measure.Pairs, "idle connections whose memory is measured")
 	profile := flag.String("profile", "", "write a CPU profile of our side to this file, and measure only our side")
 	flag.Parse()
-	if *format != "table" && *format != "json" || flag.NArg() > 0 || *dur <= 0 {
+	if *format != "table" && *format != "json" || flag.NArg() > 0 || *dur <= 0 || *pairs < 1 || *pairs > maxPairs {
 		flag.Usage()
 		os.Exit(2)
 	}
 	runtime.GOMAXPROCS(1)
-	if err := run(*dur, *format, *profile); err != nil {
+	if err := run(*dur, *pairs, *format, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "versus:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dur time.Duration, format, profile string) error {
+func run(dur time.Duration, pairs int, format, profile string) error {
 	sides := []measure.Side{labd.Side{}, gvisor.Side{}}
 	if profile != "" {
 		stop, err := startProfile(profile)
@@ -81,7 +85,7 @@ func run(dur time.Duration, format, profile string) error {
 		defer stop()
 		sides = sides[:1]
 	}
-	r := result{Dur: dur.String(), Rounds: rounds, IdlePairs: measure.Pairs}
+	r := result{Dur: dur.String(), Rounds: rounds, IdlePairs: pairs}
 	for _, conns := range []int{1, 1000} {
 		l := load{Connections: conns}
 		out := []*numbers{&l.Labd, &l.Gvisor}
@@ -91,7 +95,7 @@ func run(dur time.Duration, format, profile string) error {
 		l.Ratio = ratio{Goodput: over(l.Labd.GoodputBps, l.Gvisor.GoodputBps), Connections: over(l.Labd.Connections, l.Gvisor.Connections)}
 		r.Loads = append(r.Loads, l)
 	}
-	if err := memory(sides, []*float64{&r.LabdPair, &r.PeerPair}); err != nil {
+	if err := memory(sides, pairs, []*float64{&r.LabdPair, &r.PeerPair}); err != nil {
 		return err
 	}
 	r.Ratio.ratio = r.Loads[0].Ratio
@@ -147,11 +151,11 @@ func compare(sides []measure.Side, out []*numbers, conns int, dur time.Duration)
 	return nil
 }
 
-func memory(sides []measure.Side, out []*float64) error {
+func memory(sides []measure.Side, pairs int, out []*float64) error {
 	all := make([][]float64, len(sides))
 	for range rounds {
 		for i, s := range sides {
-			each, err := s.IdlePairs(measure.Pairs)
+			each, err := s.IdlePairs(pairs)
 			if err != nil {
 				return fmt.Errorf("%s, idle connections: %w", s.Name(), err)
 			}
