@@ -17,35 +17,51 @@ func (x *expander) labEvent(r *sim.Record, e *Event) {
 		return
 	}
 	e.Name = l.Name
-	switch {
-	case r.Kind == node.KindInput:
-		e.Data = append([]Field{{"index", num(l.Index)}}, inputFields(x.names.Inputs[l.Index])...)
-	case l.Index != 0:
-		e.Data = append([]Field{{"input", num(l.Index)}}, x.faultID(l.Index)...)
-		if l.Direction != 0 {
-			e.Data = append(e.Data, Field{"link", x.names.Link(uint32(l.Direction))}, Field{"dir", x.names.Direction(uint32(l.Direction))})
+	in := x.names.Inputs[l.Index]
+	switch r.Kind {
+	case node.KindInput:
+		e.Data = []Field{{"index", num(l.Index)}}
+		if kind := kindOf(in); kind != "" {
+			e.Data = append(e.Data, Field{"kind", kind})
 		}
-		if r.Kind == node.KindFaultEnded {
-			e.Data = append(e.Data, Field{"cleared", l.Cleared})
-		} else if f := x.names.Inputs[l.Index].GetFault(); f != nil {
-			e.Data = append(e.Data, Field{"spec", JSON(journal.EncodeInput(&labv1.Input{Kind: &labv1.Input_Fault{Fault: f}}))})
-		}
+		e.Data = append(e.Data, spec(in)...)
+	case node.KindFaultStarted:
+		e.Data = append(x.changed(&l), spec(in)...)
+	case node.KindFaultEnded:
+		e.Data = append(x.changed(&l), Field{"cleared", l.Cleared})
+	case node.KindLinkSet:
+		e.Data = append(x.changed(&l), spec(in)...)
+	case node.KindLinkReverted:
+		e.Data = x.changed(&l)
 	default:
 		e.Data = []Field{{"boots", num(l.Boots)}}
 	}
 }
 
-// inputFields say of an input what the journal holds: which kind it is, and all of it.
-func inputFields(in *labv1.Input) []Field {
+// changed names the input that changed something and what it changed; a node's fault is of the event's node.
+func (x *expander) changed(l *node.Event) []Field {
+	f := append([]Field{{"input", num(l.Index)}}, x.faultID(l.Index)...)
+	if l.Direction != 0 {
+		f = append(f, Field{"link", x.names.Link(uint32(l.Direction))}, Field{"dir", x.names.Direction(uint32(l.Direction))})
+	}
+	return f
+}
+
+// kindOf is the name of the API's field that an input is in; empty where the journal is not at hand.
+func kindOf(in *labv1.Input) string {
+	if in.GetKind() == nil {
+		return ""
+	}
 	m := in.ProtoReflect()
-	if in == nil {
+	return string(m.WhichOneof(m.Descriptor().Oneofs().ByName("kind")).Name())
+}
+
+// spec is all of an input, as the journal has it.
+func spec(in *labv1.Input) []Field {
+	if in.GetKind() == nil {
 		return nil
 	}
-	kind := m.WhichOneof(m.Descriptor().Oneofs().ByName("kind"))
-	if kind == nil {
-		return nil
-	}
-	return []Field{{"kind", string(kind.Name())}, {"spec", JSON(journal.EncodeInput(in))}}
+	return []Field{{"spec", JSON(journal.EncodeInput(in))}}
 }
 
 // faultID is the name of the fault that an input began.

@@ -1,0 +1,88 @@
+package trace
+
+// The kinds of TCP event that tell of a sender's variables. Congestion windows count segments, as Linux has them.
+var tcpSenderKinds = []EventKind{
+	{"tcp:ack_processed", "An ACK was taken in.", []FieldKind{
+		{"una", "integer", "bytes", "offset of the first byte not acknowledged", "", nil},
+		{"acked", "integer", "bytes", "newly acknowledged", "", nil},
+		{"sacked", "integer", "bytes", "newly acknowledged by SACK, in whole segments", "", nil},
+		{"dupacks", "integer", "ACKs", "duplicate ACKs in a row, this one included; saturates at 255", "", nil},
+		{"rtt_us", "integer", "us", "round-trip time measured by it", "it gave a sample", nil},
+		{"snd_wnd", "integer", "bytes", "the peer's window", "", nil},
+	}},
+	{"tcp:segment_lost", "The sender takes a segment for lost.", []FieldKind{
+		{"off", "integer", "bytes", "offset of its first byte", "", nil},
+		{"len", "integer", "bytes", "its data", "", nil},
+		{"trigger", "string", "", "what says so", "", []ValueKind{
+			{"dupack", "duplicate ACKs (RFC 5681 3.2), or a partial ACK (RFC 6582)"},
+			{"sack", "enough was selectively acknowledged beyond it (RFC 6675)"},
+			{"rto", "the retransmission timer (RFC 6298)"},
+		}},
+	}},
+	{"tcp:recovery_entered", "Loss recovery began.", recoveryFields},
+	{"tcp:recovery_exited", "Loss recovery is over.", recoveryFields},
+	{"tcp:cc_state_updated", "What governs the congestion window changed.", []FieldKind{
+		{"old", "string", "", "before", "", ccStateValues},
+		{"new", "string", "", "after", "", ccStateValues},
+		{"trigger", "string", "", "what changed it", "", []ValueKind{
+			{"ssthresh_reached", "the window grew to ssthresh"},
+			{"dupack", "fast recovery began"},
+			{"rto", "the retransmission timer ran out"},
+			{"recovered", "all that was out when the loss was met is acknowledged"},
+			{"app_limited", "the application gives less than the window holds"},
+			{"cwnd_limited", "the application gives more than the window holds again"},
+		}},
+	}},
+	{"tcp:metrics_updated", "Figures of the sender, after an ACK that changed some.", []FieldKind{
+		{"cwnd", "integer", "segments", "congestion window", "", nil},
+		{"ssthresh", "integer", "segments", "slow-start threshold; 2147483647: not set", "", nil},
+		{"inflight", "integer", "segments", "out and not taken for lost", "", nil},
+		{"srtt_us", "integer", "us", "smoothed round-trip time (RFC 6298)", "", nil},
+		{"rttvar_us", "integer", "us", "its variation", "", nil},
+		{"min_rtt_us", "integer", "us", "the least measured", "", nil},
+		{"rto_us", "integer", "us", "retransmission timeout, without backoff", "", nil},
+		{"snd_wnd", "integer", "bytes", "the peer's window", "", nil},
+		{"rcv_wnd", "integer", "bytes", "own window", "", nil},
+		{"notsent", "integer", "bytes", "written by the application and never sent", "", nil},
+		{"limited", "string", "", "what holds the sender back", "", []ValueKind{
+			{"cwnd", "the congestion window"},
+			{"rwnd", "the peer's window, or Nagle's algorithm"},
+			{"app", "nothing: the application has no more to send"},
+			{"sndbuf", "the send buffer: all in it is out, and the application waits to write"},
+		}},
+		{"cc", "object", "", "the congestion control's own figure, by its name", "the algorithm has one", nil},
+	}},
+	{"tcp:timer_set", "A timer that was not running was started.", append(timerFields[:1:1],
+		FieldKind{"in_us", "integer", "us", "when it will fire", "", nil}, backoffField)},
+	{"tcp:timer_fired", "A timer ran out.", append(timerFields[:1:1], backoffField)},
+	{"tcp:timer_cancelled", "A running timer was stopped.", timerFields},
+}
+
+var recoveryFields = []FieldKind{
+	{"kind", "string", "", "which", "", []ValueKind{
+		{"fast", "fast recovery, after ACKs that tell of a loss"},
+		{"rto", "after the retransmission timer ran out"},
+	}},
+	{"cwnd_before", "integer", "segments", "congestion window before", "", nil},
+	{"cwnd_after", "integer", "segments", "congestion window after", "", nil},
+	{"ssthresh", "integer", "segments", "slow-start threshold", "", nil},
+}
+
+var ccStateValues = []ValueKind{
+	{"slow_start", "a segment more for each acknowledged"},
+	{"congestion_avoidance", "about a segment more for each round trip, as the algorithm has it"},
+	{"fast_recovery", "held while what ACKs call lost is sent again"},
+	{"rto_recovery", "starting over after a timeout"},
+	{"app_limited", "not used up, so not grown"},
+}
+
+var timerFields = []FieldKind{
+	{"timer", "string", "", "which", "", []ValueKind{
+		{"rto", "retransmission"},
+		{"delack", "delayed acknowledgement"},
+		{"persist", "probe of a window of zero"},
+		{"time_wait", "end of TIME-WAIT"},
+	}},
+}
+
+var backoffField = FieldKind{"backoff", "integer", "times", "how often the timeout has been doubled", "", nil}
