@@ -37,7 +37,7 @@ const maxProblems = 20
 func NewChecker(lab *Lab) *Checker {
 	return &Checker{lab: lab, ends: map[endName]*end{}, Seen: newSeen(), rules: []rule{
 		newTimes(), newPackets(), newLinks(lab),
-		transitions{}, windows{}, acks{}, retransmissions{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
+		transitions{}, windows{}, acks{}, retransmissions{}, resets{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
 	}}
 }
 

@@ -35,6 +35,7 @@ type end struct {
 	openAt   int64        // when its application had read all while it said that its window was closed; -1: not so
 	shut     bool         // the last window that it offered was zero
 	una      int64        // what its peer has acknowledged
+	resetAt  int64        // when a reset came that ends it; -1: none has
 	silentAt int64        // since when data waits for nothing but a closed window; -1: it does not
 	probed   bool         // it has sent something since
 	rto      int64        // as it says itself
@@ -60,7 +61,7 @@ func (c *Checker) endOf(e *trace.Event) *end {
 	fresh := n == nil || n.closed && (e.Name == "tcp:segment_received" && text(e, "state") == "LISTEN" ||
 		e.Name == "tcp:state_updated" && text(e, "new") != "CLOSED")
 	if fresh {
-		n = &end{name: name, owedAt: -1, rtoFired: -1, openAt: -1, silentAt: -1, waitSince: -1}
+		n = &end{name: name, owedAt: -1, rtoFired: -1, openAt: -1, silentAt: -1, resetAt: -1, waitSince: -1}
 		c.ends[name] = n
 	}
 	return n
@@ -132,7 +133,13 @@ func (n *end) takeSent(e *trace.Event) {
 
 func (n *end) takeReceived(e *trace.Event) {
 	verdict := text(e, "verdict")
-	if verdict == "out_of_window" || hasFlag(e, "R") {
+	if verdict == "out_of_window" {
+		return
+	}
+	if hasFlag(e, "R") {
+		if n.irsKnown && n.state == "ESTABLISHED" && n.offset(e, "seq", n.irs) == n.contiguous() {
+			n.resetAt = e.TNs
+		}
 		return
 	}
 	if hasFlag(e, "S") && !n.irsKnown {

@@ -22,6 +22,7 @@ type Lab struct {
 	Spec    *labv1.LabSpec
 	Journal []*labv1.JournalEntry
 	EndNs   int64 // the run's exact end
+	Cut     bool  // it ends in the middle of things, which then leak nothing
 }
 
 // duration of every run: long enough for the last transfer to repair its losses or to give up.
@@ -47,6 +48,9 @@ func Generate(seed uint64) *Lab {
 	g.workload()
 	g.faults()
 	g.order()
+	if g.chance(0.15) {
+		g.lab.EndNs, g.lab.Cut = g.between(500*ms, lastInput), true
+	}
 	return g.lab
 }
 

@@ -128,7 +128,7 @@ func runOne(ctx context.Context, w *worker.Worker, root string, seed uint64) (*o
 	if d, err := compare(o.dir, other, capture); d != "" || err != nil {
 		problems = append(problems, fmt.Sprintf("one loop and two, captures there %v: %s %v", capture, d, err))
 	}
-	o.cut, o.faulted = o.lab.Cut(o.check.Seen.Frames)
+	o.cut, o.faulted = o.lab.Crossing(o.check.Seen.Frames)
 	if err := os.RemoveAll(other); err != nil {
 		problems = append(problems, err.Error())
 	}

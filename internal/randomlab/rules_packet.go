@@ -12,6 +12,7 @@ import (
 type packets struct {
 	sent    map[string]string // what each packet said when it was sent
 	flips   map[string]int
+	left    map[string]leaving    // sent, and not seen on a link yet
 	balance map[arrivedPacket]int // delivered, less taken in
 	pending []pendingPacket       // taken in at this instant: who delivered it may still follow
 	at      int64
@@ -19,13 +20,22 @@ type packets struct {
 
 type arrivedPacket struct{ node, pkt string }
 
+// leaving is who sent a packet, and when.
+type leaving struct {
+	node string
+	t    int64
+}
+
+// maxLeaving is how long a packet may wait for its neighbour's address: three requests, a second apart.
+const maxLeaving = 4 * sec
+
 type pendingPacket struct {
 	arrivedPacket
 	event *trace.Event
 }
 
 func newPackets() *packets {
-	return &packets{sent: map[string]string{}, flips: map[string]int{}, balance: map[arrivedPacket]int{}}
+	return &packets{sent: map[string]string{}, flips: map[string]int{}, left: map[string]leaving{}, balance: map[arrivedPacket]int{}}
 }
 
 func (r *packets) event(c *Checker, e *trace.Event, _ *end) {
@@ -36,13 +46,25 @@ func (r *packets) event(c *Checker, e *trace.Event, _ *end) {
 	switch e.Name {
 	case "tcp:segment_sent":
 		r.sent[text(e, "pkt")] = segmentWords(e)
+		r.left[text(e, "pkt")] = leaving{e.Node, e.TNs}
+	case "link:enqueued":
+		delete(r.left, text(e, "pkt"))
+	case "lab:node_crashed":
+		for pkt, l := range r.left {
+			if l.node == e.Node {
+				delete(r.left, pkt)
+			}
+		}
 	case "udp:sent":
 		r.sent[text(e, "pkt")] = datagramWords(e)
 	case "link:corrupted":
 		r.flips[text(e, "pkt")]++
 	case "link:delivered":
 		r.balance[arrivedPacket{farEnd(text(e, "dir")), text(e, "pkt")}]++
+	case "link:dropped":
+		delete(r.left, text(e, "pkt"))
 	case "tcp:segment_dropped", "ip:dropped":
+		delete(r.left, text(e, "pkt"))
 		if why := text(e, "reason"); (why == "checksum" || why == "transport_checksum") && r.flips[text(e, "pkt")] == 0 {
 			c.problem(e, "no bit of %s was flipped", text(e, "pkt"))
 		}
@@ -79,7 +101,14 @@ func (r *packets) settle(c *Checker) {
 	r.pending = r.pending[:0]
 }
 
-func (r *packets) finish(c *Checker) { r.settle(c) }
+func (r *packets) finish(c *Checker) {
+	r.settle(c)
+	for pkt, l := range r.left {
+		if l.t+maxLeaving < c.lab.EndNs {
+			c.complain(fmt.Sprintf("%s was sent at %d ns and never left its node, nor was it dropped", pkt, l.t))
+		}
+	}
+}
 
 func segmentWords(e *trace.Event) string {
 	return fmt.Sprintf("seq %d ack %d len %d flags %s win %d", num(e, "seq"), num(e, "ack"), num(e, "len"), text(e, "flags"), num(e, "win"))

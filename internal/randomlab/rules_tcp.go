@@ -108,6 +108,18 @@ func (retransmissions) event(c *Checker, e *trace.Event, n *end) {
 
 func (retransmissions) finish(*Checker) {}
 
+// resets: RFC 9293 3.10.7.4, second: a reset with just the next sequence number ends the connection at once.
+type resets struct{}
+
+func (resets) event(c *Checker, e *trace.Event, n *end) {
+	if n != nil && !n.closed && n.resetAt >= 0 && e.TNs > n.resetAt {
+		c.problem(e, "goes on after the reset of %d ns", n.resetAt)
+		n.resetAt = -1
+	}
+}
+
+func (resets) finish(*Checker) {}
+
 // afterClose: a connection that is over sends nothing but resets, and no timer of it fires.
 type afterClose struct{}
 

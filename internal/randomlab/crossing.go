@@ -6,9 +6,9 @@ import (
 	"labd.dev/node"
 )
 
-// Cut tells how many of the delivered frames, by direction, crossed from one loop to the other where the lab runs on two,
+// Crossing tells how many of the delivered frames, by direction, crossed from one loop to the other where the lab runs on two,
 // and whether a fault met a link between them.
-func (l *Lab) Cut(frames map[string]uint64) (crossed uint64, faulted bool) {
+func (l *Lab) Crossing(frames map[string]uint64) (crossed uint64, faulted bool) {
 	plan, err := node.Assign(l.Spec, nil)
 	if err != nil {
 		return 0, false
