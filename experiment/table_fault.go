@@ -74,7 +74,7 @@ var fault = &schema.Object[labv1.TimedInput]{
 			f.Effect = &labv1.Fault_Crash{Crash: &labv1.Crash{}}
 			return f
 		}),
-		schema.Nested("reboot", inFault+"reboot", "Node: crash and boot in one.", bare("reboot"), func(i *labv1.TimedInput) *labv1.Fault {
+		schema.Nested("reboot", inFault+"reboot", "Node: crash and boot in one; a node that is down boots.", bare("reboot"), func(i *labv1.TimedInput) *labv1.Fault {
 			f := onNode(i)
 			f.Effect = &labv1.Fault_Reboot{Reboot: &labv1.Reboot{}}
 			return f

@@ -124,10 +124,13 @@ func (n *Node) strike(f *fault) {
 	f.record(n.loop, n.id, KindFaultStarted, 0, false)
 	if _, reboot := f.spec.GetEffect().(*labv1.Fault_Reboot); reboot {
 		f.end = f.start
-		if n.Up() {
-			n.crashNow()
-			n.bootAgain()
+		n.crashNow()
+		for _, c := range n.crashes { // who reboots a node that is down wants it up: what kept it down is over
+			c.end = f.start
+			c.record(n.loop, n.id, KindFaultEnded, 0, true)
 		}
+		n.endCrashes()
+		n.bootAgain()
 		f.record(n.loop, n.id, KindFaultEnded, 0, false)
 		return
 	}

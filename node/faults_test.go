@@ -124,7 +124,7 @@ func TestFaultsComposeAndRevert(t *testing.T) {
 	}
 }
 
-// A crashed node is down until every crash on it is over; what was started on it has failed.
+// A crashed node is down until every crash on it is over, or it is rebooted; what was started on it has failed.
 func TestCrashAndReboot(t *testing.T) {
 	s := newScene(t, line3())
 	const ms = sim.Millisecond
@@ -163,7 +163,7 @@ func TestCrashAndReboot(t *testing.T) {
 	up(true, 3)
 	crash("f4", 0)
 	s.fault(&labv1.Fault{Id: "f5", Node: "a", Effect: &labv1.Fault_Reboot{Reboot: &labv1.Reboot{}}})
-	up(false, 3)
+	up(true, 4)
 	s.input(&labv1.Input{Kind: &labv1.Input_ClearFault{ClearFault: &labv1.ClearFault{Id: "f4"}}})
 	up(true, 4)
 	found := map[string]bool{}

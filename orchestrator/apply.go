@@ -231,7 +231,7 @@ func (a *applier) endRun(c *controlv1.EndRun) (*controlv1.RequestOutcome, *Refus
 func (a *applier) deleteRun(c *controlv1.DeleteRun) (*controlv1.RequestOutcome, *Refusal) {
 	run := a.view.run(c.GetRunId())
 	if run == nil {
-		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "the run is gone")
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "there is no run %q", c.GetRunId())
 	}
 	a.deleteInputs(run.GetId())
 	a.remove(tableRuns, run)

@@ -91,7 +91,7 @@ var faultKinds = []faultKind{
 			f.Effect = &labv1.Fault_Crash{Crash: &labv1.Crash{}}
 			return nil
 		}},
-	{name: "reboot", node: true, short: "Crash a node and boot it at the same instant", example: "labctl fault reboot server",
+	{name: "reboot", node: true, short: "Crash a node and boot it at the same instant; one that is down boots", example: "labctl fault reboot server",
 		set: func(_ *faultOptions, f *labv1.Fault, _ string) error {
 			f.Effect = &labv1.Fault_Reboot{Reboot: &labv1.Reboot{}}
 			return nil
