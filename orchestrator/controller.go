@@ -68,6 +68,19 @@ func Open(conf Config) (*Controller, error) {
 	if err := conf.check(); err != nil {
 		return nil, err
 	}
+	st, err := openStorage(conf.RaftDir, raftLogger(conf.Logger))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openOn(st, conf)
+	if err != nil {
+		return nil, errors.Join(err, st.closer.Close())
+	}
+	return c, nil
+}
+
+// openOn starts a server on a storage, which the server closes in the end.
+func openOn(st *storage, conf Config) (*Controller, error) {
 	store, err := newStore()
 	if err != nil {
 		return nil, err
@@ -76,15 +89,6 @@ func Open(conf Config) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStorage(conf.RaftDir, raftLogger(conf.Logger))
-	if err != nil {
-		return nil, err
-	}
-	return openOn(st, conf, store, files)
-}
-
-// openOn starts a server on a storage, which is the server's from then on.
-func openOn(st *storage, conf Config, store *Store, files *blobs) (*Controller, error) {
 	node, err := openRaft(st, conf.ServerID, newFSM(store), conf.Logger)
 	if err != nil {
 		return nil, err

@@ -42,11 +42,17 @@ type server struct {
 // startServer opens a controller on a directory; in memory if it is empty.
 func startServer(t *testing.T, worker *fakeWorker, dir string) *server {
 	t.Helper()
+	return serve(t, worker, Open, dir)
+}
+
+// serve opens a controller and puts its services before it.
+func serve(t *testing.T, worker *fakeWorker, open func(Config) (*Controller, error), dir string) *server {
+	t.Helper()
 	conf := Config{FilesDir: t.TempDir(), ServerID: "s1", Worker: worker.connect(t), WorkerName: "w"}
 	if dir != "" {
 		conf.RaftDir, conf.FilesDir = filepath.Join(dir, "raft"), filepath.Join(dir, "files")
 	}
-	c, err := Open(conf)
+	c, err := open(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type raftNode struct {
 	stores   io.Closer
 }
 
-// openRaft starts a one-server Raft on what st holds, which it closes in the end.
+// openRaft starts a one-server Raft on what st holds, which the node closes in the end.
 func openRaft(st *storage, serverID string, f *fsm, logger *slog.Logger) (*raftNode, error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(serverID)
@@ -50,18 +50,18 @@ func openRaft(st *storage, serverID string, f *fsm, logger *slog.Logger) (*raftN
 	address, transport := raft.NewInmemTransport(raft.ServerAddress(serverID))
 	known, err := raft.HasExistingState(logs, stable, st.snaps)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("raft: %w", err), st.closer.Close())
+		return nil, fmt.Errorf("raft: %w", err)
 	}
 	if !known {
 		servers := []raft.Server{{ID: conf.LocalID, Address: address}}
 		err := raft.BootstrapCluster(conf, logs, stable, st.snaps, transport, raft.Configuration{Servers: servers})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("raft: bootstrap: %w", err), st.closer.Close())
+			return nil, fmt.Errorf("raft: bootstrap: %w", err)
 		}
 	}
 	r, err := raft.NewRaft(conf, f, logs, stable, st.snaps, transport)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("raft: %w", err), st.closer.Close())
+		return nil, fmt.Errorf("raft: %w", err)
 	}
 	return &raftNode{raft: r, fsm: f, leaderCh: leaderCh, health: health, stores: st.closer}, nil
 }

@@ -1,0 +1,185 @@
+package orchestrator
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/codes"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// disk is a storage that can be full.
+type disk struct {
+	raft.LogStore
+	raft.StableStore
+
+	mu   sync.Mutex // guards full
+	full bool
+}
+
+func (d *disk) set(full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = full
+}
+
+func (d *disk) room() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full {
+		return &os.PathError{Op: "write", Path: "log", Err: syscall.ENOSPC}
+	}
+	return nil
+}
+
+func (d *disk) StoreLogs(ls []*raft.Log) error {
+	if err := d.room(); err != nil {
+		return err
+	}
+	return d.LogStore.StoreLogs(ls)
+}
+
+func (d *disk) Set(key, value []byte) error {
+	if err := d.room(); err != nil {
+		return err
+	}
+	return d.StableStore.Set(key, value)
+}
+
+func (d *disk) SetUint64(key []byte, value uint64) error {
+	if err := d.room(); err != nil {
+		return err
+	}
+	return d.StableStore.SetUint64(key, value)
+}
+
+// A full disk: nothing is changed, and said to be because of the disk; what was there stays, and when there is room again
+// the server goes on. The input that the disk did not take has no effect, and its request can be repeated.
+func TestFullDisk(t *testing.T) {
+	mem := raft.NewInmemStore()
+	d := &disk{LogStore: mem, StableStore: mem}
+	w := newFakeWorker()
+	s := serve(t, w, func(conf Config) (*Controller, error) {
+		conf.Logger = slog.New(slog.DiscardHandler)
+		return openOn(&storage{logs: d, stable: d, snaps: raft.NewInmemSnapshotStore(), closer: io.NopCloser(nil)}, conf)
+	}, "")
+	s.create("x")
+	if _, err := s.transfer("r1"); err != nil {
+		t.Fatal(err)
+	}
+	d.set(true)
+	for range 3 {
+		_, err := s.transfer("r2")
+		wantReason(t, err, codes.ResourceExhausted, "STORAGE")
+		if !strings.Contains(err.Error(), "no space left on device") {
+			t.Errorf("it does not say why: %v", err)
+		}
+	}
+	d.set(false)
+	var second *labv1.CreateTransferResponse
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var err error
+		if second, err = s.transfer("r2"); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("there is room again: %v", err)
+		}
+	}
+	if second.GetStamp().GetIndex() != 2 {
+		t.Errorf("the repeated request: %v", second)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, lab := range w.labs {
+		if len(lab.applied) != 2 {
+			t.Errorf("%d inputs took effect, want 2", len(lab.applied))
+		}
+	}
+}
+
+// A server whose disk is full can be stopped.
+func TestStopOnAFullDisk(t *testing.T) {
+	mem := raft.NewInmemStore()
+	d := &disk{LogStore: mem, StableStore: mem}
+	health := &diskHealth{log: slog.New(slog.DiscardHandler), closing: make(chan struct{})}
+	d.set(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = (&patientStable{d, health}).SetUint64([]byte("CurrentTerm"), 2)
+		t.Error("it goes on without its term")
+	}()
+	close(health.closing)
+	<-done
+}
+
+// A record that was cut off when the machine died was never acknowledged: the log ends before it, and nothing else is
+// lost.
+func TestTornLog(t *testing.T) {
+	dir := t.TempDir()
+	st, err := openStorage(dir, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(10) {
+		if err := st.logs.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: []byte(strings.Repeat("x", 100))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.closer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("segments %v, %v", names, err)
+	}
+	whole, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(strings.TrimRight(string(whole), "\x00"))
+	for _, cut := range []int{1, 7, 60, 110} {
+		torn := append([]byte(nil), whole...)
+		clear(torn[end-cut:])
+		if err := os.WriteFile(names[0], torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st, err := openStorage(dir, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatalf("%d bytes cut off: %v", cut, err)
+		}
+		if last, err := st.logs.LastIndex(); err != nil || last != 9 {
+			t.Errorf("%d bytes cut off: the log ends at %d, %v", cut, last, err)
+		}
+		if err := st.closer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A state that a newer version has left is named, not guessed at.
+func TestSnapshotOfANewerVersion(t *testing.T) {
+	var b strings.Builder
+	w := &snapshotWriter{w: bufio.NewWriter(&b)}
+	w.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Header{Header: &controlv1.SnapshotHeader{Version: snapshotVersion + 1}}})
+	if err := errors.Join(w.err, w.w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readSnapshot(strings.NewReader(b.String())); err == nil || !strings.Contains(err.Error(), "newer than this labd reads") {
+		t.Fatalf("%v", err)
+	}
+}
