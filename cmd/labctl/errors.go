@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,6 +26,15 @@ const (
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
+
+// flagText is what is wrong with a flag, without the name of the function that found it.
+func flagText(err error) string {
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		return strings.Replace(err.Error(), number.Error(), number.Err.Error(), 1)
+	}
+	return err.Error()
+}
 
 // failedError says that everything was carried out and the outcome is not the one wanted. What is to be said has been
 // printed.

@@ -110,7 +110,7 @@ func parseDestination(f *pflag.FlagSet, words []string) (string, error) {
 	f.Usage = func() {}
 	f.SetOutput(io.Discard)
 	if err := f.Parse(words); err != nil {
-		return "", &usageError{fmt.Sprintf("%s: %v", f.Name(), err)}
+		return "", &usageError{f.Name() + ": " + flagText(err)}
 	}
 	if f.NArg() != 1 {
 		return "", &usageError{f.Name() + ": one destination is wanted: a node or an address"}

@@ -81,7 +81,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Sprintf("%v; see %s --help", err, cmd.CommandPath())}
+		return &usageError{fmt.Sprintf("%s; see %s --help", flagText(err), cmd.CommandPath())}
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else "+client.DefaultAddress+")")

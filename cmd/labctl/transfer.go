@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -67,6 +68,11 @@ func (o *transferOptions) request() (*labv1.CreateTransferRequest, *client.Local
 		}
 		t.Content = &labv1.Transfer_GeneratedBytes{GeneratedBytes: n}
 	}
+	if o.save != "" {
+		if err := checkPlace(o.save); err != nil {
+			return nil, nil, err
+		}
+	}
 	if o.rate != "" {
 		if t.RateBps, err = schema.ParseRate(o.rate); err != nil {
 			return nil, nil, &usageError{"--rate: " + err.Error()}
@@ -83,6 +89,17 @@ func (o *transferOptions) request() (*labv1.CreateTransferRequest, *client.Local
 		t.Tcp = &labv1.TcpSettings{Congestion: &o.congestion}
 	}
 	return &labv1.CreateTransferRequest{RequestId: client.RequestID(), Lab: o.labName(), Kind: &labv1.CreateTransferRequest_Transfer{Transfer: t}}, local, nil
+}
+
+// checkPlace refuses a path that no file can be made at, before anything is sent.
+func checkPlace(path string) error {
+	if i, err := os.Stat(path); err == nil && i.IsDir() {
+		return &usageError{"--save: " + path + " is a directory"}
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return &usageError{"--save: " + err.Error()}
+	}
+	return nil
 }
 
 func (o *transferOptions) run(ctx context.Context) error {
