@@ -161,6 +161,23 @@ func (n *Node) Conns() []*labv1.ConnStatus {
 	return out
 }
 
+// Listeners tells of the sockets that listen, by port, as ss does: what waits in RecvQ is half open, SendQ is the backlog.
+func (n *Node) Listeners() []*labv1.ConnStatus {
+	if n.stack == nil {
+		return nil
+	}
+	var out []*labv1.ConnStatus
+	for _, l := range n.stack.Listeners() {
+		local := l.Addr()
+		if !local.Addr().IsValid() {
+			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
+		}
+		out = append(out, &labv1.ConnStatus{Node: n.plan.Name, Local: local.String(), Remote: "0.0.0.0:0",
+			State: tcpstack.StateListen.String(), RecvQ: uint64(l.HalfOpen()), SendQ: uint64(l.Backlog())})
+	}
+	return out
+}
+
 // ConnName prints a connection's id: "client/3"; empty for none.
 func (w *Network) ConnName(id sim.ConnID) string {
 	i, ok := slices.BinarySearchFunc(w.cfg.Plan.Nodes, sim.Origin(id.Node()), func(n NodePlan, o sim.Origin) int { return int(n.ID) - int(o) })

@@ -41,7 +41,7 @@ func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest
 	if req.GetNode() != "" && !hasNode(lab.GetSpec(), req.GetNode()) {
 		return nil, noNode(lab.GetSpec(), req.GetNode())
 	}
-	conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode()})
+	conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 	if err != nil {
 		return nil, err
 	}

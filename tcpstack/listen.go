@@ -63,6 +63,27 @@ func (s *Stack) freeListenPort() uint16 {
 // Addr is where the listener listens; its address is zero if it does on all.
 func (l *Listener) Addr() netip.AddrPort { return l.local }
 
+// HalfOpen is how many connections are in SYN-RECEIVED; Backlog bounds it.
+func (l *Listener) HalfOpen() int { return l.half }
+
+// Backlog is how many connections may be half open.
+func (l *Listener) Backlog() int {
+	l.settings()
+	return l.set.backlog
+}
+
+// Listeners lists the sockets that listen, by port, and on one port in the order they were opened.
+func (s *Stack) Listeners() []*Listener {
+	var list []*Listener
+	for port, found := 1, 0; found < len(s.tcp.listeners); port++ {
+		if here := s.tcp.listeners[uint16(port)]; len(here) > 0 {
+			list = append(list, here...)
+			found++
+		}
+	}
+	return list
+}
+
 // settings brings the listener's settings up to date with the stack's.
 func (l *Listener) settings() {
 	if l.of == l.stack.tcp.changes {

@@ -207,9 +207,10 @@ func (x *GetNodeResponse) GetNode() *NodeStatus {
 
 type ListConnsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`   // name; empty: the only one
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"` // only this node's ends; empty: all
-	Conn          string                 `protobuf:"bytes,3,opt,name=conn,proto3" json:"conn,omitempty"` // only this connection's ends, "client/3"; empty: all
+	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`              // name; empty: the only one
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`            // only this node's ends; empty: all
+	Conn          string                 `protobuf:"bytes,3,opt,name=conn,proto3" json:"conn,omitempty"`            // only this connection's ends, "client/3"; empty: all
+	Listening     bool                   `protobuf:"varint,4,opt,name=listening,proto3" json:"listening,omitempty"` // the sockets that listen, too, before the connections of their node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +264,13 @@ func (x *ListConnsRequest) GetConn() string {
 		return x.Conn
 	}
 	return ""
+}
+
+func (x *ListConnsRequest) GetListening() bool {
+	if x != nil {
+		return x.Listening
+	}
+	return false
 }
 
 type ListConnsResponse struct {
@@ -322,11 +330,12 @@ const file_lab_v1_node_service_proto_rawDesc = "" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\"9\n" +
 	"\x0fGetNodeResponse\x12&\n" +
-	"\x04node\x18\x01 \x01(\v2\x12.lab.v1.NodeStatusR\x04node\"L\n" +
+	"\x04node\x18\x01 \x01(\v2\x12.lab.v1.NodeStatusR\x04node\"j\n" +
 	"\x10ListConnsRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
-	"\x04conn\x18\x03 \x01(\tR\x04conn\"=\n" +
+	"\x04conn\x18\x03 \x01(\tR\x04conn\x12\x1c\n" +
+	"\tlistening\x18\x04 \x01(\bR\tlistening\"=\n" +
 	"\x11ListConnsResponse\x12(\n" +
 	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns2\xcd\x01\n" +
 	"\vNodeService\x12@\n" +

@@ -973,13 +973,13 @@ func (x *LinkStatus) GetReverse() *DirectionStatus {
 // ConnStatus is one end of a TCP connection; the fields of tcp_info have Linux's names and units.
 type ConnStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Conn          string                 `protobuf:"bytes,1,opt,name=conn,proto3" json:"conn,omitempty"`                 // "client/3"
+	Conn          string                 `protobuf:"bytes,1,opt,name=conn,proto3" json:"conn,omitempty"`                 // "client/3"; empty: a socket that listens
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`                 // whose end this is
-	Local         string                 `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`               // address:port
+	Local         string                 `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`               // address:port; 0.0.0.0 listens on all of the node's
 	Remote        string                 `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`             // address:port
 	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`               // RFC 9293's name: ESTABLISHED
-	RecvQ         uint64                 `protobuf:"varint,6,opt,name=recv_q,json=recvQ,proto3" json:"recv_q,omitempty"` // bytes not yet read by the application
-	SendQ         uint64                 `protobuf:"varint,7,opt,name=send_q,json=sendQ,proto3" json:"send_q,omitempty"` // bytes written and not yet acknowledged
+	RecvQ         uint64                 `protobuf:"varint,6,opt,name=recv_q,json=recvQ,proto3" json:"recv_q,omitempty"` // bytes not yet read by the application; of one that listens: connections half open
+	SendQ         uint64                 `protobuf:"varint,7,opt,name=send_q,json=sendQ,proto3" json:"send_q,omitempty"` // bytes written and not yet acknowledged; of one that listens: its backlog
 	Initiator     bool                   `protobuf:"varint,8,opt,name=initiator,proto3" json:"initiator,omitempty"`      // this end opened the connection
 	Info          *TcpInfo               `protobuf:"bytes,9,opt,name=info,proto3" json:"info,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -1211,6 +1211,7 @@ type ListConnsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`                // empty: all
+	Listening     bool                   `protobuf:"varint,3,opt,name=listening,proto3" json:"listening,omitempty"`     // the sockets that listen, too, before the connections of their node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1257,6 +1258,13 @@ func (x *ListConnsRequest) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *ListConnsRequest) GetListening() bool {
+	if x != nil {
+		return x.Listening
+	}
+	return false
 }
 
 type ListConnsResponse struct {
@@ -2502,10 +2510,11 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x10WatchLabResponse\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x124\n" +
 	"\ttransfers\x18\x02 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
-	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\"=\n" +
+	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\"[\n" +
 	"\x10ListConnsRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\tR\x04node\"=\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
+	"\tlistening\x18\x03 \x01(\bR\tlistening\"=\n" +
 	"\x11ListConnsResponse\x12(\n" +
 	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns\"=\n" +
 	"\x10ReadTraceRequest\x12\x15\n" +
