@@ -15,8 +15,8 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 )
 
-// MaxLine bounds one entry's line, bytes: a fault that names 100,000 frames fits.
-const MaxLine = 1 << 20
+// MaxLine bounds one entry's line, bytes: an apply of a lab of 10,000 nodes and links fits.
+const MaxLine = 16 << 20
 
 // Encode is the entry's line without its newline: fields in the order of their numbers under their proto names, those
 // that are not set left out, no white space, 64-bit integers as strings (JSON's numbers are doubles).

@@ -109,13 +109,10 @@ func specInterface(n *NodePlan, name string) int {
 	return -1
 }
 
+// prevInterface is what an interface was, or had been when its node last had it.
 func (a *assignment) prevInterface(node, ifc string) *InterfacePlan {
-	i, ok := a.prevNode(node)
-	if !ok {
-		return nil
-	}
-	if j := a.prev.Nodes[i].ifc(ifc); j >= 0 {
-		return &a.prev.Nodes[i].Interfaces[j]
+	if i, ok := a.plan.goneIfcs[end{node, ifc}]; ok {
+		return &i
 	}
 	return nil
 }
@@ -206,16 +203,20 @@ func (a *assignment) keptAddresses() {
 	if a.prev == nil {
 		return
 	}
-	claimed := map[netip.Prefix]bool{}
+	var fixed []netip.Prefix
 	for i := range a.plan.Segments {
 		for _, st := range a.plan.Segments[i].Stations {
-			claimed[a.plan.station(st).Prefix.Masked()] = true // fixed
+			if p := a.plan.station(st).Prefix; p.IsValid() {
+				fixed = append(fixed, p.Masked())
+			}
 		}
 	}
+	claimed := map[netip.Prefix]bool{}
+	free := func(net netip.Prefix) bool { return !claimed[net] && !slices.ContainsFunc(fixed, net.Overlaps) }
 	for _, whole := range []bool{true, false} {
 		for i := range a.plan.Segments {
 			s := &a.plan.Segments[i]
-			if net, all := a.keptNet(s); net.IsValid() && all == whole && !claimed[net] && a.fits(s, net) {
+			if net, all := a.keptNet(s); net.IsValid() && all == whole && free(net) && a.fits(s, net) {
 				claimed[net] = true
 				a.keepOn(s, net)
 			}

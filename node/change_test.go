@@ -179,3 +179,25 @@ func TestLinkSetUnderFaults(t *testing.T) {
 		t.Errorf("recorded: %v", kinds)
 	}
 }
+
+// A link that is taken out and put back a moment later costs a connection no more than an outage does.
+func TestConnectionSurvivesALinkTakenOutAndPutBack(t *testing.T) {
+	s := newScene(t, line3())
+	whole := s.net.cfg.Spec
+	s.input(transferInput("t1", "a", "b", 20e6))
+	s.advance(100 * sim.Millisecond)
+	s.apply(func(spec *labv1.LabSpec) { spec.Links = spec.Links[:1] })
+	s.advance(150 * sim.Millisecond)
+	s.apply(func(spec *labv1.LabSpec) { spec.Links = whole.Links })
+	s.advance(60 * sim.Second)
+	for _, l := range s.report.lines {
+		if l != "t1 " {
+			t.Errorf("report: %s", l)
+		}
+	}
+	if s.net.Busy() || s.net.Connected() {
+		for _, n := range s.net.Nodes() {
+			t.Errorf("%s: %v", n.Name(), n.Conns())
+		}
+	}
+}

@@ -152,9 +152,12 @@ func (n *Node) env() app.Env {
 }
 
 // Resolve finds the address of a node, that of its first interface, or reads a literal one.
-func (w *Network) Resolve(name string) (netip.Addr, bool) {
-	if i, ok := w.cfg.Plan.Node(name); ok {
-		if ifcs := w.cfg.Plan.Nodes[i].Interfaces; len(ifcs) > 0 && ifcs[0].Prefix.IsValid() {
+func (w *Network) Resolve(name string) (netip.Addr, bool) { return w.cfg.Plan.Resolve(name) }
+
+// Resolve finds the address of a node, that of its first interface, or reads a literal one.
+func (p *Plan) Resolve(name string) (netip.Addr, bool) {
+	if i, ok := p.Node(name); ok {
+		if ifcs := p.Nodes[i].Interfaces; len(ifcs) > 0 && ifcs[0].Prefix.IsValid() {
 			return ifcs[0].Prefix.Addr(), true
 		}
 		return netip.Addr{}, false

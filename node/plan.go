@@ -26,7 +26,9 @@ type Plan struct {
 	nextMAC uint64
 	nextNet uint32 // the next /30 of 10.0.0.0/8 to be tried
 	byName  map[string]int
-	gone    map[string]sim.Origin // ids of nodes and directions that were, by name: who comes back is the same
+	// Of what was, so that who comes back is the same: ids of nodes and directions by name, interfaces by theirs.
+	gone     map[string]sim.Origin
+	goneIfcs map[end]InterfacePlan
 }
 
 // NodePlan is a node's place in the lab.
@@ -203,8 +205,16 @@ func (a *assignment) remember() {
 	if a.plan.gone == nil {
 		a.plan.gone = map[string]sim.Origin{}
 	}
+	a.plan.goneIfcs = maps.Clone(a.prev.goneIfcs)
+	if a.plan.goneIfcs == nil {
+		a.plan.goneIfcs = map[end]InterfacePlan{}
+	}
 	for i := range a.prev.Nodes {
-		a.plan.gone[a.prev.Nodes[i].Name] = a.prev.Nodes[i].ID
+		n := &a.prev.Nodes[i]
+		a.plan.gone[n.Name] = n.ID
+		for _, ifc := range n.Interfaces {
+			a.plan.goneIfcs[end{n.Name, ifc.Name}] = ifc
+		}
 	}
 	for i := range a.prev.Directions {
 		a.plan.gone[a.prev.Directions[i].Name] = a.prev.Directions[i].ID

@@ -117,3 +117,12 @@ func (m *meter) look(l *Loop, t *Timer) error {
 	}
 	return e
 }
+
+// SetBudget gives the loop another budget. What it has run so far counts for the whole lab, not for the second under way.
+func (l *Loop) SetBudget(b Budget) {
+	l.cfg.Budget = b
+	m := &l.budget
+	m.start(l)
+	m.base, m.second = l.ran, l.now-l.now%Second+Second
+	m.setWatch(l)
+}

@@ -43,7 +43,9 @@ func (s *scene) fault(path string, f *labv1.Fault) {
 		return
 	}
 	if onNode {
-		s.node(path+".node", f.GetNode(), false)
+		if s.kinds[f.GetNode()] != labv1.NodeKind_NODE_KIND_SWITCH {
+			s.node(path+".node", f.GetNode(), false)
+		}
 		if f.GetLink() != "" {
 			s.add(path+".link", "crash and reboot are for nodes, not for links")
 		}

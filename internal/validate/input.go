@@ -48,6 +48,10 @@ func Input(spec *labv1.LabSpec, in *labv1.Input) []Violation {
 		if k.ClearFault.GetId() == "" {
 			s.add("clear_fault.id", "which fault is missing")
 		}
+	case *labv1.Input_Apply:
+		s.list = append(s.list, Change(spec, k.Apply.GetSpec())...)
+	case *labv1.Input_LinkSet:
+		s.linkSet("link_set", k.LinkSet)
 	case *labv1.Input_Interrupt:
 	default:
 		s.add("", "an input needs a kind")
@@ -92,6 +96,8 @@ func (s *scene) node(path, name string, host bool) {
 		s.add(path, "which node is missing")
 	case !ok:
 		s.suggest(path, Nearest(name, s.names), "no node %q", clip(name))
+	case kind == labv1.NodeKind_NODE_KIND_SWITCH:
+		s.add(path, "%q is a switch: it has no address and runs nothing", name)
 	case host && kind == labv1.NodeKind_NODE_KIND_ROUTER:
 		s.add(path, "%q is a router; only hosts run applications", name)
 	}

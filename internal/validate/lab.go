@@ -166,6 +166,10 @@ func (f *found) node(path string, n *labv1.NodeSpec) {
 	if unknown(n.GetKind(), labv1.NodeKind_name) {
 		f.add(path+".kind", "unknown value %d", n.GetKind())
 	}
+	if n.GetKind() == labv1.NodeKind_NODE_KIND_SWITCH {
+		f.switchNode(path, n)
+		return
+	}
 	f.tcp(path+".tcp", n.GetTcp())
 	f.ip(path+".ip", n.GetIp())
 	for _, c := range []struct {
@@ -186,6 +190,27 @@ func (f *found) node(path string, n *labv1.NodeSpec) {
 		}
 	}
 	f.apps(path, n)
+}
+
+// switchNode refuses what only a node with a TCP/IP stack can have.
+func (f *found) switchNode(path string, n *labv1.NodeSpec) {
+	for _, c := range []struct {
+		field string
+		has   bool
+	}{{"tcp", n.GetTcp() != nil}, {"ip", n.GetIp() != nil}, {"routes", len(n.GetRoutes()) > 0}, {"apps", len(n.GetApps()) > 0}} {
+		if c.has {
+			f.add(sub(path, c.field), "a switch forwards frames by their MAC addresses: it has no TCP/IP stack and no %s", c.field)
+		}
+	}
+	if len(n.GetInterfaces()) > maxPerNode {
+		f.add(path+".interfaces", "%d are more than %d", len(n.GetInterfaces()), maxPerNode)
+		return
+	}
+	for i, ifc := range n.GetInterfaces() {
+		if ifc.GetAddress() != "" {
+			f.add(at(path, "interfaces", i)+".address", "a switch has no address")
+		}
+	}
 }
 
 func (f *found) ip(path string, s *labv1.IpSettings) {

@@ -11,65 +11,122 @@ import (
 )
 
 // taps watch all interfaces of a lab: they remember headers, and capture where that was asked for. Each interface's
-// part is used in its node's loop only.
+// part is used in its node's loop only; the lists change only while all loops are at rest.
 type taps struct {
-	names *trace.Names
-	ports [][]portTap // by node, then interface
-	conns []connStates
-	plan  *node.Plan
-	err   atomic.Pointer[error] // the first of any capture
+	names  *trace.Names
+	ports  []*portTap          // by node.Port.Number
+	byName map[string]*portTap // "r1:eth0", of all that there ever were: one that comes back goes on
+	nodes  map[string]*connStates
+	dir    *trace.Dir            // where captures go; nil: nowhere
+	err    atomic.Pointer[error] // the first of any capture
 }
 
 type portTap struct {
-	ring    hopRing
-	capture *trace.CaptureWriter
-	file    *os.File
-	comment []byte
+	node, ifc string
+	ring      hopRing
+	conns     *connStates
+	capture   *trace.CaptureWriter
+	file      *os.File
+	comment   []byte
 }
 
 func newTaps(plan *node.Plan, names *trace.Names) *taps {
-	t := &taps{names: names, plan: plan, conns: make([]connStates, len(plan.Nodes))}
+	t := &taps{names: names, byName: map[string]*portTap{}, nodes: map[string]*connStates{}}
 	for i := range plan.Nodes {
-		t.ports = append(t.ports, make([]portTap, len(plan.Nodes[i].Interfaces)))
-		for j := range t.ports[i] {
-			t.ports[i][j].ring = newHopRing(len(plan.Directions))
+		for j := range plan.Nodes[i].Interfaces {
+			t.ports = append(t.ports, t.port(plan, &plan.Nodes[i], &plan.Nodes[i].Interfaces[j]))
 		}
 	}
 	return t
 }
 
-// capture opens a capture file for every interface.
-func (t *taps) capture(dir *trace.Dir) error {
-	var hosts []trace.HostName
-	t.each(func(n *node.NodePlan, i *node.InterfacePlan, _ *portTap) error {
-		hosts = append(hosts, trace.HostName{Addr: i.Prefix.Addr(), Name: n.Name})
-		return nil
-	})
-	if len(hosts) > maxCaptureNames {
-		hosts = nil
-	}
-	return t.each(func(n *node.NodePlan, i *node.InterfacePlan, p *portTap) (err error) {
-		if p.file, err = dir.File(trace.CaptureName(n.Name, i.Name)); err != nil {
-			return err
+// port is the part of an interface.
+func (t *taps) port(plan *node.Plan, n *node.NodePlan, i *node.InterfacePlan) *portTap {
+	name := n.Name + ":" + i.Name
+	p := t.byName[name]
+	if p == nil {
+		if t.nodes[n.Name] == nil {
+			t.nodes[n.Name] = &connStates{}
 		}
-		p.capture, err = trace.NewCaptureWriter(p.file, trace.CaptureInterface{
-			Node: n.Name, Name: i.Name, MAC: i.MAC, Prefix: i.Prefix, Hosts: hosts,
-		})
+		p = &portTap{node: n.Name, ifc: i.Name, ring: newHopRing(len(plan.Directions)), conns: t.nodes[n.Name]}
+		t.byName[name] = p
+	}
+	return p
+}
+
+// follow takes in the interfaces that a change of the lab has added.
+func (t *taps) follow(plan *node.Plan, nodes []*node.Node, names *trace.Names) error {
+	t.names = names
+	hosts := captureHosts(plan)
+	for _, n := range nodes {
+		for _, port := range n.Ports() {
+			for len(t.ports) <= port.Number {
+				t.ports = append(t.ports, nil)
+			}
+			np := &plan.Nodes[n.Index()]
+			p := t.port(plan, np, port.Plan)
+			t.ports[port.Number] = p
+			if t.dir != nil && p.capture == nil {
+				if err := p.open(t.dir, np, port.Plan, hosts); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// capture opens a capture file for every interface, and for each that comes later.
+func (t *taps) capture(dir *trace.Dir, plan *node.Plan) error {
+	t.dir = dir
+	hosts := captureHosts(plan)
+	at := 0
+	for i := range plan.Nodes {
+		for j := range plan.Nodes[i].Interfaces {
+			if err := t.ports[at].open(dir, &plan.Nodes[i], &plan.Nodes[i].Interfaces[j], hosts); err != nil {
+				return err
+			}
+			at++
+		}
+	}
+	return nil
+}
+
+func (p *portTap) open(dir *trace.Dir, n *node.NodePlan, i *node.InterfacePlan, hosts []trace.HostName) (err error) {
+	if p.file, err = dir.File(trace.CaptureName(n.Name, i.Name)); err != nil {
 		return err
+	}
+	p.capture, err = trace.NewCaptureWriter(p.file, trace.CaptureInterface{
+		Node: n.Name, Name: i.Name, MAC: i.MAC, Prefix: i.Prefix, Hosts: hosts,
 	})
+	return err
+}
+
+// captureHosts is the table of names in each capture; none in a lab that is too large for it.
+func captureHosts(plan *node.Plan) []trace.HostName {
+	var hosts []trace.HostName
+	for i := range plan.Nodes {
+		for j := range plan.Nodes[i].Interfaces {
+			if a := plan.Nodes[i].Interfaces[j].Prefix.Addr(); a.IsValid() {
+				hosts = append(hosts, trace.HostName{Addr: a, Name: plan.Nodes[i].Name})
+			}
+		}
+	}
+	if len(hosts) > maxCaptureNames {
+		return nil
+	}
+	return hosts
 }
 
 // maxCaptureNames bounds the table of names in each of a lab's captures: in a larger lab the tables would outweigh the
 // packets.
 const maxCaptureNames = 1000
 
-func (t *taps) each(visit func(*node.NodePlan, *node.InterfacePlan, *portTap) error) error {
-	for i := range t.ports {
-		n := &t.plan.Nodes[i]
-		for j := range t.ports[i] {
-			if err := visit(n, &n.Interfaces[j], &t.ports[i][j]); err != nil {
-				return err
-			}
+// each visits all interfaces, those that are gone included, in an order of no meaning.
+func (t *taps) each(visit func(*portTap) error) error {
+	for _, p := range t.byName {
+		if err := visit(p); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -77,9 +134,8 @@ func (t *taps) each(visit func(*node.NodePlan, *node.InterfacePlan, *portTap) er
 
 // Frame implements node.Tap.
 func (t *taps) Frame(p *node.Port, now sim.Time, out bool, f *sim.Frame) {
-	n := p.Node.Index()
-	state := t.conns[n].state(p.Node.Stack(), f.Conn)
-	pt := &t.ports[n][p.Index]
+	pt := t.ports[p.Number]
+	state := pt.conns.state(p.Node.Stack(), f.Conn)
 	pt.ring.add(now, out, f, state)
 	if pt.capture != nil {
 		pt.comment = trace.AppendComment(pt.comment[:0], t.names, f.Pkt, f.Conn, state)
@@ -99,7 +155,7 @@ func (t *taps) failed() error {
 
 // flush writes out what the captures hold; the first error of any of them.
 func (t *taps) flush() error {
-	return t.each(func(_ *node.NodePlan, _ *node.InterfacePlan, p *portTap) error {
+	return t.each(func(p *portTap) error {
 		if p.capture == nil {
 			return nil
 		}
@@ -109,7 +165,7 @@ func (t *taps) flush() error {
 
 func (t *taps) close() error {
 	err := t.flush()
-	return errors.Join(err, t.each(func(_ *node.NodePlan, _ *node.InterfacePlan, p *portTap) error {
+	return errors.Join(err, t.each(func(p *portTap) error {
 		if p.file == nil {
 			return nil
 		}

@@ -75,7 +75,7 @@ func (l *lab) check(in *labv1.Input) error {
 	if err := l.checkNames(in); err != nil {
 		return err
 	}
-	return violations(validate.Input(l.req.GetSpec(), in))
+	return violations(validate.Input(l.spec, in))
 }
 
 func (l *lab) checkNames(in *labv1.Input) error {
@@ -97,6 +97,10 @@ func (l *lab) checkNames(in *labv1.Input) error {
 		return l.checkTarget("traceroute", k.Traceroute.GetFrom(), k.Traceroute.GetTo())
 	case *labv1.Input_Fault:
 		return l.checkFault(k.Fault)
+	case *labv1.Input_Apply:
+		return l.checkApply(k.Apply)
+	case *labv1.Input_LinkSet:
+		return l.checkLinkSet(k.LinkSet)
 	case *labv1.Input_ClearFault:
 		if !l.activeFault(k.ClearFault.GetId()) {
 			return fmt.Errorf("%w: no fault %q is in force", errNotFound, k.ClearFault.GetId())
@@ -118,7 +122,7 @@ func (l *lab) checkTarget(what, from, to string) error {
 	if err := l.checkNodes(what, from); err != nil {
 		return err
 	}
-	if _, ok := l.net.Resolve(to); !ok {
+	if _, ok := l.plan.Resolve(to); !ok {
 		return fmt.Errorf("%w: %s.to: %q is neither a node with a link nor an IPv4 address", errNotFound, what, to)
 	}
 	return nil

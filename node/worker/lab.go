@@ -28,7 +28,8 @@ type lab struct {
 	id    string
 	epoch uint64
 	req   *workerv1.StartLabRequest
-	plan  *node.Plan
+	plan  *node.Plan     // once all inputs so far have taken effect
+	spec  *labv1.LabSpec // so too
 	net   *node.Network
 	x     *executor
 	clock *clock
@@ -74,7 +75,8 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
 	var err error
-	if l.plan, err = node.Assign(req.GetSpec(), nil); err != nil {
+	l.spec = req.GetSpec()
+	if l.plan, err = node.Assign(l.spec, nil); err != nil {
 		return nil, err
 	}
 	loops := l.makeLoops()
@@ -112,12 +114,11 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 
 func (l *lab) makeLoops() []*sim.Loop {
 	n := max(1, min(int(l.req.GetSpec().GetPlacement().GetLoops()), maxLoops, len(l.plan.Nodes)))
-	b := l.req.GetSpec().GetBudget()
 	loops := make([]*sim.Loop, n)
 	for i := range loops {
 		loops[i] = sim.NewLoop(sim.LoopConfig{
 			Name:   fmt.Sprintf("%s loop %d", l.req.GetSpec().GetName(), i),
-			Budget: sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond(), Memory: b.GetMemoryBytes()},
+			Budget: l.eventBudget(l.plan),
 		})
 	}
 	return loops
@@ -125,13 +126,9 @@ func (l *lab) makeLoops() []*sim.Loop {
 
 // loadServiceBlobs reads what the nodes' web servers serve.
 func (l *lab) loadServiceBlobs(w *Worker) error {
-	for _, n := range l.req.GetSpec().GetNodes() {
-		for _, a := range n.GetApps() {
-			for _, f := range a.GetHttp().GetFiles() {
-				if err := l.load(w, f.GetSha256()); err != nil {
-					return err
-				}
-			}
+	for _, f := range specFiles(l.req.GetSpec()) {
+		if err := l.load(w, f.GetSha256()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -173,10 +170,8 @@ func (l *lab) replayed(w *Worker, e *labv1.JournalEntry) error {
 	if e.GetTNs() < 0 || e.GetTNs() >= int64(sim.Never) {
 		return fmt.Errorf("%w: no lab time %d", errBadRequest, e.GetTNs())
 	}
-	if f := e.GetInput().GetTransfer().GetFile(); f != nil {
-		if err := l.load(w, f.GetSha256()); err != nil {
-			return err
-		}
+	if err := l.loadInput(w, e.GetInput()); err != nil {
+		return err
 	}
 	// What a clear names may start later in the journal's time; the rest must be there.
 	if e.GetInput().GetClearFault() == nil {
@@ -196,6 +191,7 @@ func (l *lab) accept(e *labv1.JournalEntry) error {
 		return err
 	}
 	l.journal = append(l.journal, e)
+	l.foresee(e)
 	l.report.expect(e.Input, e.GetTNs())
 	i, _ := slices.BinarySearchFunc(l.waiting, e, compareEntries)
 	l.waiting = slices.Insert(l.waiting, i, e)
@@ -247,7 +243,7 @@ func (l *lab) stop() {
 // fail ends the lab; what it has recorded is kept.
 func (l *lab) fail(err error) {
 	if l.err == nil {
-		l.err = err
+		l.err = l.explain(err)
 	}
 	l.partial = true
 	l.end(l.x.now())

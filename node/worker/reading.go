@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,8 +95,10 @@ func (h held) openTrace(ctx context.Context) (*labTrace, error) {
 		return nil, err
 	}
 	if h.lab != nil && h.lab.files.retained != nil {
-		t.names = h.lab.files.names
-		return t, h.lab.do(ctx, func() error { t.kept = slices.Clone(h.lab.files.retained.recs); return nil })
+		return t, h.lab.do(ctx, func() error {
+			t.names, t.kept = h.lab.files.names, slices.Clone(h.lab.files.retained.recs)
+			return nil
+		})
 	}
 	var err error
 	if t.file, err = os.Open(filepath.Join(h.dir, trace.EventsFile)); err != nil {
@@ -172,11 +175,15 @@ func (w *Worker) ReadPacket(ctx context.Context, req *workerv1.ReadPacketRequest
 
 // findPacket tells of a packet on every interface that it has lately crossed.
 func (l *lab) findPacket(ctx context.Context, packet string) (hops []*labv1.PacketHop, err error) {
-	pkt, err := l.files.names.ParsePacket(packet)
+	err = l.do(ctx, func() error {
+		pkt, err := l.files.names.ParsePacket(packet)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errNotFound, err)
+		}
+		hops = l.files.taps.find(pkt)
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotFound, err)
-	}
-	if err := l.do(ctx, func() error { hops = l.files.taps.find(pkt); return nil }); err != nil {
 		return nil, err
 	}
 	if len(hops) == 0 {
@@ -188,21 +195,22 @@ func (l *lab) findPacket(ctx context.Context, packet string) (hops []*labv1.Pack
 // find tells of a packet on every interface that it has lately crossed, in the order of its way.
 func (t *taps) find(pkt sim.PacketID) []*labv1.PacketHop {
 	var out []*labv1.PacketHop
-	for i := range t.ports {
-		for j := range t.ports[i] {
-			r := &t.ports[i][j].ring
-			for k := range r.n {
-				h := r.at(k)
-				if h.pkt != pkt {
-					continue
-				}
-				out = append(out, &labv1.PacketHop{
-					TNs: int64(h.t), Node: t.plan.Nodes[i].Name, Interface: t.plan.Nodes[i].Interfaces[j].Name, Out: h.out,
-					Data: slices.Clone(h.header[:h.n]), Length: h.length, State: h.state,
-				})
+	t.each(func(p *portTap) error {
+		for k := range p.ring.n {
+			h := p.ring.at(k)
+			if h.pkt != pkt {
+				continue
 			}
+			out = append(out, &labv1.PacketHop{
+				TNs: int64(h.t), Node: p.node, Interface: p.ifc, Out: h.out,
+				Data: slices.Clone(h.header[:h.n]), Length: h.length, State: h.state,
+			})
 		}
-	}
+		return nil
+	})
+	slices.SortStableFunc(out, func(a, b *labv1.PacketHop) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Interface, b.Interface))
+	})
 	trace.SortHops(out)
 	return out
 }

@@ -204,6 +204,11 @@ func (l *lab) applyAt(t sim.Time) error {
 		if err := guard(func() error { l.net.Apply(e); return nil }); err != nil {
 			return err
 		}
+		if e.GetInput().GetApply() != nil {
+			if err := l.changed(); err != nil {
+				return err
+			}
+		}
 		if _, interrupt := e.GetInput().GetKind().(*labv1.Input_Interrupt); interrupt {
 			l.partial = true
 			l.end(t)

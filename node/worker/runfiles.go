@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"labd.dev/journal"
-	"labd.dev/node"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
@@ -49,7 +48,7 @@ type runFiles struct {
 
 // newRunFiles makes the directory and gives each loop its recorder.
 func newRunFiles(path, version string, l *lab, loops []*sim.Loop) (_ *runFiles, err error) {
-	f := &runFiles{names: traceNames(l.plan), version: version, started: time.Now()}
+	f := &runFiles{names: allNames(l.plan, l.req.GetJournal()), version: version, started: time.Now()}
 	if f.dir, err = trace.Create(path); err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func (f *runFiles) open(l *lab) (err error) {
 		return err
 	}
 	if l.req.GetCapture() {
-		if err := f.taps.capture(f.dir); err != nil {
+		if err := f.taps.capture(f.dir, l.plan); err != nil {
 			return err
 		}
 	}
@@ -102,24 +101,6 @@ func (f *runFiles) openEvents() (err error) {
 	}
 	f.writer, err = trace.NewWriter(f.events, *f.names)
 	return err
-}
-
-// traceNames is the plan's table of names: by id, nodes and directions in one space.
-func traceNames(p *node.Plan) *trace.Names {
-	var n trace.Names
-	put := func(table *[]string, id sim.Origin, name string) {
-		for len(*table) <= int(id) {
-			*table = append(*table, "")
-		}
-		(*table)[id] = name
-	}
-	for i := range p.Nodes {
-		put(&n.Nodes, p.Nodes[i].ID, p.Nodes[i].Name)
-	}
-	for i := range p.Directions {
-		put(&n.Directions, p.Directions[i].ID, p.Directions[i].Name)
-	}
-	return &n
 }
 
 // record takes the lab's records in their total order.

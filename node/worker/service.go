@@ -174,13 +174,16 @@ func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) 
 	if err != nil {
 		return nil, grpcError(err)
 	}
-	if _, ok := l.plan.Node(req.GetNode()); !ok && req.GetNode() != "" {
-		return nil, grpcError(fmt.Errorf("%w: there is no node %q", errNotFound, req.GetNode()))
-	}
 	resp := &workerv1.ListConnsResponse{}
 	err = l.do(ctx, func() error {
+		if _, ok := l.net.Plan().Node(req.GetNode()); !ok && req.GetNode() != "" {
+			return fmt.Errorf("%w: there is no node %q", errNotFound, req.GetNode())
+		}
 		for _, n := range l.net.Nodes() {
 			if req.GetNode() == "" || req.GetNode() == n.Name() {
+				if req.GetListening() {
+					resp.Conns = append(resp.Conns, n.Listeners()...)
+				}
 				resp.Conns = append(resp.Conns, n.Conns()...)
 			}
 		}

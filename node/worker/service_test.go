@@ -16,7 +16,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"google.golang.org/protobuf/proto"
 	"labd.dev/journal"
+
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/trace"
@@ -95,6 +97,8 @@ func inputOfEachKind() map[string]*labv1.Input {
 		"ping":       ping(""),
 		"traceroute": {Kind: &labv1.Input_Traceroute{Traceroute: &labv1.Traceroute{From: "client", To: "server"}}},
 		"fault":      fault(&labv1.Fault{Id: "fx", Link: "r1--r2", Effect: &labv1.Fault_RateBps{RateBps: 5e6}}),
+		"link_set":   linkSet("r1->r2", 0, &labv1.DirectionPatch{Corrupt: proto.Float64(0.001)}),
+		"apply":      apply(changed(path(), func(s *labv1.LabSpec) { s.Nodes = append(s.Nodes, host("late")) })),
 		// last, for it ends the one before
 		"clear_fault": {Kind: &labv1.Input_ClearFault{ClearFault: &labv1.ClearFault{Id: "fx"}}},
 	}

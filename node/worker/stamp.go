@@ -119,10 +119,8 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 	case l.rebuilding:
 		return nil, fmt.Errorf("%w: the lab is being rebuilt", errRefused)
 	}
-	if f := in.GetTransfer().GetFile(); f != nil {
-		if err := l.load(w, f.GetSha256()); err != nil {
-			return nil, err
-		}
+	if err := l.loadInput(w, in); err != nil {
+		return nil, err
 	}
 	if err := l.check(in); err != nil {
 		return nil, err
@@ -131,7 +129,11 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 		return nil, err
 	}
 	t := l.x.windows.InputTime(l.wallTime())
-	return &labv1.JournalEntry{Index: uint64(len(l.journal)) + 1, TNs: int64(t), Input: in}, nil
+	e := &labv1.JournalEntry{Index: uint64(len(l.journal)) + 1, TNs: int64(t), Input: in}
+	if n := len(journal.Encode(e)); n > journal.MaxLine {
+		return nil, fmt.Errorf("%w: an input of %d bytes is more than %d", errFull, n, journal.MaxLine)
+	}
+	return e, nil
 }
 
 // commit lets the stamped input take effect. A repeated commit does nothing.
