@@ -123,6 +123,10 @@ func (s *Stack) tupleFree(t *tuple) bool {
 	return s.tcp.conns.find(t, h) == nil && s.tcp.timeWaits.find(t, h) == nil
 }
 
+// connBytes is what an idle connection takes with its congestion state and its place in the tables, counted in its
+// loop's memory. What it holds in its buffers are chunks, which count by themselves.
+const connBytes = 1024
+
 // newConn makes a connection and enters it; its state is CLOSED.
 func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn {
 	c := &Conn{stack: s, set: set, h: h, rt: rt, tuple: t, timerAt: sim.Never, delackAt: sim.Never}
@@ -135,11 +139,13 @@ func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn 
 		s.tcp.first = c
 	}
 	s.tcp.last = c
+	s.loop.Charge(connBytes)
 	return c
 }
 
 // unlist takes the connection off the list; the demultiplexer has forgotten it before.
 func (s *Stack) unlist(c *Conn) {
+	s.loop.Charge(-connBytes)
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

@@ -85,8 +85,11 @@ func (o *getOptions) labs(ctx context.Context, c *client.Client) (*output.List, 
 	return l, err
 }
 
-// labStateText says also that a running lab's clock is stopped.
+// labStateText says also that a running lab's clock is stopped, and how far one is that recovers.
 func labStateText(lab *labv1.Lab) string {
+	if p := lab.GetProgress(); lab.State == labv1.LabState_LAB_STATE_RECOVERING && p.GetRecoverToNs() > 0 {
+		return fmt.Sprintf("recovering %.0f%% at %.0fx", 100*float64(p.GetNowNs())/float64(p.GetRecoverToNs()), p.GetRecoverSpeed())
+	}
 	if lab.State == labv1.LabState_LAB_STATE_RUNNING && lab.GetProgress().GetPaused() {
 		return "paused"
 	}

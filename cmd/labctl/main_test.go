@@ -13,6 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"labd.dev/internal/daemon"
+
+	labv1 "labd.dev/proto/lab/v1"
 )
 
 func TestMain(m *testing.M) {
@@ -103,5 +105,14 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s did not appear", args[0])
 		}
+	}
+}
+
+// A lab that replays its journal says how far it is and how fast.
+func TestRecoveringLab(t *testing.T) {
+	lab := &labv1.Lab{State: labv1.LabState_LAB_STATE_RECOVERING,
+		Progress: &labv1.LabProgress{Recovering: true, NowNs: 6_200_000_000, RecoverToNs: 10_000_000_000, RecoverSpeed: 41.2}}
+	if got := labStateText(lab); got != "recovering 62% at 41x" {
+		t.Errorf("%q", got)
 	}
 }
