@@ -54,7 +54,7 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 // workerText is a worker's message without the class of error that it begins with, which the code tells as well.
 func workerText(err error) string {
 	text := status.Convert(err).Message()
-	for _, class := range []string{"bad request: ", "refused: ", "not found: ", "limit reached: "} {
+	for _, class := range []string{"bad request: ", "refused: ", "not found: ", "limit reached: ", "too old: "} {
 		text = strings.TrimPrefix(text, class)
 	}
 	return text

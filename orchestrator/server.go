@@ -23,6 +23,7 @@ func (c *Controller) Register(s grpc.ServiceRegistrar) {
 	labv1.RegisterRunServiceServer(s, &runService{c: c})
 	labv1.RegisterTraceServiceServer(s, &traceService{c: c})
 	labv1.RegisterReplayServiceServer(s, &replayService{c: c})
+	labv1.RegisterWatchServiceServer(s, &watchService{c: c})
 	labv1.RegisterClockServiceServer(s, &clockService{c: c})
 }
 

@@ -100,3 +100,15 @@ func appendRow(b []byte, cells []string) []byte {
 	}
 	return append(b, '\n')
 }
+
+// DataText is an event's data in words, "name=value ..." in the order of its definition.
+func DataText(e *Event) string {
+	var b strings.Builder
+	flatten("", e.Data, func(name string, v any) {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(name + "=" + csvValue(v))
+	})
+	return b.String()
+}

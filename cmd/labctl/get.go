@@ -16,6 +16,7 @@ import (
 type getOptions struct {
 	*app
 	runDir string
+	watch  bool
 }
 
 // kinds of things that get lists.
@@ -40,6 +41,7 @@ func newGetCommand(a *app) *cobra.Command {
 		Use:   "get labs|nodes|links|conns|transfers|faults|inputs|execs|runs",
 		Short: "List things of a kind",
 		Example: `  labctl get links
+  labctl get transfers --watch
   labctl get conns --run labd-runs/download-1 -o csv`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -50,6 +52,9 @@ func newGetCommand(a *app) *cobra.Command {
 			Use: k.name, Aliases: []string{k.name[:len(k.name)-1]}, Short: k.short, Example: "  labctl get " + k.name,
 			Args: arguments(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
+				if o.watch {
+					return o.watchList(cmd.Context(), k.name)
+				}
 				if o.runDir != "" {
 					return o.runConns()
 				}
@@ -65,6 +70,9 @@ func newGetCommand(a *app) *cobra.Command {
 				return o.format.Write(o.out, l)
 			},
 		}
+		if watched(k.name) {
+			sub.Flags().BoolVarP(&o.watch, "watch", "w", false, "print what changes from now on, until Ctrl-C")
+		}
 		if k.name == "conns" {
 			sub.Flags().StringVar(&o.runDir, "run", "", "read this run directory instead of a lab")
 		}
@@ -75,14 +83,18 @@ func newGetCommand(a *app) *cobra.Command {
 
 func (o *getOptions) labs(ctx context.Context, c *client.Client) (*output.List, error) {
 	r, err := c.Labs.ListLabs(ctx, &labv1.ListLabsRequest{})
+	return labList(r.GetLabs()), err
+}
+
+func labList(labs []*labv1.Lab) *output.List {
 	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "ERROR"}}
-	for _, lab := range r.GetLabs() {
+	for _, lab := range labs {
 		p := lab.GetProgress()
 		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
 			fmt.Sprint(p.GetJournalEntries()), p.GetError())
 	}
-	return l, err
+	return l
 }
 
 // labStateText says also that a running lab's clock is stopped, and how far one is that recovers.
@@ -98,8 +110,12 @@ func labStateText(lab *labv1.Lab) string {
 
 func (o *getOptions) nodes(ctx context.Context, c *client.Client) (*output.List, error) {
 	r, err := c.Nodes.ListNodes(ctx, &labv1.ListNodesRequest{Lab: o.labName()})
+	return nodeList(r.GetNodes()), err
+}
+
+func nodeList(nodes []*labv1.NodeStatus) *output.List {
 	l := &output.List{Columns: []string{"NAME", "KIND", "UP", "BOOTS", "INTERFACES", "APPS"}}
-	for _, n := range r.GetNodes() {
+	for _, n := range nodes {
 		var ifcs, apps string
 		for _, i := range n.Interfaces {
 			ifcs = listed(ifcs, i.Name+" "+i.Address)
@@ -109,7 +125,7 @@ func (o *getOptions) nodes(ctx context.Context, c *client.Client) (*output.List,
 		}
 		l.Add(n, n.Name, output.EnumText(n.Kind), yes(n.Up), fmt.Sprint(n.Boots), ifcs, apps)
 	}
-	return l, err
+	return l
 }
 
 func listed(list, word string) string {
@@ -128,15 +144,19 @@ func yes(b bool) string {
 
 func (o *getOptions) links(ctx context.Context, c *client.Client) (*output.List, error) {
 	r, err := c.Links.ListLinks(ctx, &labv1.ListLinksRequest{Lab: o.labName()})
+	return linkList(r.GetLinks()), err
+}
+
+func linkList(links []*labv1.LinkStatus) *output.List {
 	l := &output.List{Columns: []string{"LINK", "DIRECTION", "RATE", "DELAY", "RTT", "BDP", "LOSS", "QUEUE", "QUEUED", "SENT", "DROPPED", "UP"}}
-	for _, k := range r.GetLinks() {
+	for _, k := range links {
 		for _, d := range []*labv1.DirectionStatus{k.Forward, k.Reverse} {
 			l.Add(d, k.Name, d.GetName(), output.Rate(d.GetSpec().GetRateBps()), output.Duration(d.GetSpec().GetDelayNs()), output.Duration(linkRTT(k)),
 				bandwidthDelay(k, d), lossText(d.GetSpec().GetLoss()), queueText(d.GetSpec().GetQueue()), fmt.Sprintf("%dp", d.GetQueuePackets()),
 				fmt.Sprint(d.GetSentPackets()), fmt.Sprint(d.GetDroppedPackets()), yes(!d.GetSpec().GetDown()))
 		}
 	}
-	return l, err
+	return l
 }
 
 // linkRTT is the propagation delay there and back.

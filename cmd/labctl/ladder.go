@@ -14,13 +14,18 @@ import (
 func newLadderCommand(a *app) *cobra.Command {
 	var dir string
 	var opts trace.LadderOptions
+	var follow bool
 	cmd := &cobra.Command{
 		Use:   "ladder CONN",
 		Short: "Draw a connection: every segment, both ends' states, what was lost",
 		Example: `  labctl ladder client/3
+  labctl ladder client/4 --follow
   labctl ladder client/1 --run labd-runs/download-1 --absolute`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if follow {
+				return a.followLadder(cmd.Context(), dir, args[0], opts)
+			}
 			events, err := a.events(cmd.Context(), dir, args[0])
 			if err != nil {
 				return err
@@ -37,6 +42,7 @@ func newLadderCommand(a *app) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "draw what comes, until the connection is closed")
 	cmd.Flags().StringVar(&dir, "run", "", "read this run directory instead of a lab")
 	cmd.Flags().BoolVar(&opts.Absolute, "absolute", false, "sequence numbers as on the wire")
 	cmd.Flags().BoolVar(&opts.Condensed, "condensed", false, "only the handshake, the first data and the close")

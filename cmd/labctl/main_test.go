@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"bigfile": bigFile,
 			"nested":  nested,
 			"waitfor": waitFor,
+			"until":   untilOutput,
 		},
 		Condition: func(cond string) (bool, error) {
 			path, ok := strings.CutPrefix(cond, "exists:")

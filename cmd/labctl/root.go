@@ -92,7 +92,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 	}
 	root.AddCommand(
 		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newSSCommand(a), newExecCommand(a),
-		newLadderCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
+		newLadderCommand(a), newEventsCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
 		newDeleteCommand(a), newVersionCommand(a),
 	)

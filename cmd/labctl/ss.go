@@ -12,12 +12,13 @@ import (
 )
 
 func newSSCommand(a *app) *cobra.Command {
-	var info bool
+	var info, watch bool
 	cmd := &cobra.Command{
 		Use:   "ss [-i] [NODE]",
 		Short: "Show the TCP connections that nodes hold, as ss -tan does",
 		Example: `  labctl ss client
-  labctl ss -i client            # with what ss -tin shows`,
+  labctl ss -i client            # with what ss -tin shows
+  labctl ss -i client --watch`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
@@ -25,6 +26,9 @@ func newSSCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			if watch {
+				return a.watchSockets(cmd.Context(), c, strings.Join(args, ""), info)
+			}
 			r, err := c.Nodes.ListConns(cmd.Context(), &labv1.ListConnsRequest{Lab: a.labName(), Node: strings.Join(args, "")})
 			if err != nil {
 				return err
@@ -36,6 +40,7 @@ func newSSCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&info, "info", "i", false, "show the internals of each connection")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them again whenever they have changed, until Ctrl-C")
 	return cmd
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -138,28 +137,4 @@ func indented(w io.Writer, v any) error {
 }
 
 // table prints columns as wide as what they hold; nothing follows the last.
-func table(w io.Writer, l *List) error {
-	widths := make([]int, len(l.Columns))
-	rows := append([][]string{l.Columns}, l.Rows...)
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			if cell == "" {
-				cell = "-"
-			}
-			line.WriteString(cell)
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-			}
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
+func table(w io.Writer, l *List) error { return l.WriteAligned(w, l.Widths(nil), true) }

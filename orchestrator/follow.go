@@ -1,0 +1,37 @@
+package orchestrator
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// WatchRecords hands the worker's stream on. It takes a message from the worker only when the caller has taken the one
+// before, so that nothing is heaped up here.
+func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.ServerStreamingServer[labv1.WatchRecordsResponse]) error {
+	lab, _, err := s.c.runningLab(out.Context(), req.GetLab())
+	if err != nil {
+		return err
+	}
+	stream, err := s.c.conf.Worker.FollowTrace(out.Context(), &workerv1.FollowTraceRequest{
+		LabId: lab.GetId(), Conn: req.GetConn(), After: req.GetAfter()})
+	if err != nil {
+		return err
+	}
+	err = relay(stream, func(m *workerv1.FollowTraceResponse) error {
+		return out.Send(&labv1.WatchRecordsResponse{
+			Records: m.GetRecords(), NodeNames: m.GetNodeNames(), DirectionNames: m.GetDirectionNames(),
+			Position: m.GetPosition(), NowNs: m.GetNowNs(),
+		})
+	})
+	switch status.Code(err) {
+	case codes.OutOfRange:
+		return refuse(labv1.ErrorReason_ERROR_REASON_TOO_OLD, "%s", workerText(err))
+	case codes.NotFound:
+		return refuse(labv1.ErrorReason_ERROR_REASON_CONN_NOT_FOUND, "%s", workerText(err))
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// How often a watch looks: often enough for a person, seldom enough that a hundred watchers cost nothing.
+const (
+	defaultWatchEvery = 500 * time.Millisecond
+	leastWatchEvery   = 50 * time.Millisecond
+)
+
+type watchService struct {
+	labv1.UnimplementedWatchServiceServer
+	c *Controller
+}
+
+// watch sends what look tells, at once and whenever it has changed. It looks only when the last message has been taken:
+// who reads slowly misses what was in between.
+func watch[M proto.Message](ctx context.Context, intervalMs int64, look func() (M, error), send func(M) error) error {
+	every := defaultWatchEvery
+	if intervalMs > 0 {
+		every = max(time.Duration(min(intervalMs, 3_600_000))*time.Millisecond, leastWatchEvery)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for told, last := false, *new(M); ; {
+		m, err := look()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !told || !proto.Equal(m, last) {
+			if err := send(m); err != nil {
+				return err
+			}
+			told, last = true, m
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *watchService) WatchLabs(req *labv1.WatchLabsRequest, out grpc.ServerStreamingServer[labv1.WatchLabsResponse]) error {
+	labs := &labService{c: s.c}
+	return watch(out.Context(), req.GetIntervalMs(), func() (*labv1.WatchLabsResponse, error) {
+		r, err := labs.ListLabs(out.Context(), &labv1.ListLabsRequest{})
+		return &labv1.WatchLabsResponse{Labs: r.GetLabs()}, err
+	}, out.Send)
+}
+
+func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.ServerStreamingServer[labv1.WatchStatusResponse]) error {
+	ctx := out.Context()
+	lab, _, err := s.c.runningLab(ctx, req.GetLab())
+	if err != nil {
+		return err
+	}
+	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
+		return noNode(presentSpec(lab), req.GetNode())
+	}
+	if _, known := labv1.StatusKind_name[int32(req.GetKind())]; !known || req.GetKind() == labv1.StatusKind_STATUS_KIND_UNSPECIFIED {
+		return invalid("kind", "say what is to be watched")
+	}
+	ended := false
+	return watch(ctx, req.GetIntervalMs(), func() (*labv1.WatchStatusResponse, error) {
+		if ended {
+			return nil, io.EOF
+		}
+		m, over, err := s.status(ctx, lab, req)
+		ended = over
+		if status.Code(err) == codes.NotFound {
+			return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
+		}
+		return m, err
+	}, out.Send)
+}
+
+// status is how the things of a kind stand, and whether that is final.
+func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req *labv1.WatchStatusRequest) (*labv1.WatchStatusResponse, bool, error) {
+	st, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	if err != nil {
+		return nil, false, err
+	}
+	m := &labv1.WatchStatusResponse{NowNs: st.GetProgress().GetNowNs()}
+	switch req.GetKind() {
+	case labv1.StatusKind_STATUS_KIND_NODES:
+		m.Nodes = st.GetNodes()
+	case labv1.StatusKind_STATUS_KIND_LINKS:
+		m.Links = st.GetLinks()
+	case labv1.StatusKind_STATUS_KIND_TRANSFERS:
+		m.Transfers = st.GetTransfers()
+	case labv1.StatusKind_STATUS_KIND_FAULTS:
+		m.Faults = st.GetFaults()
+	case labv1.StatusKind_STATUS_KIND_CONNS:
+		conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode()})
+		if err != nil {
+			return nil, false, err
+		}
+		m.Conns = conns.GetConns()
+	}
+	return m, st.GetProgress().GetEnded(), nil
+}
