@@ -60,7 +60,11 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 	if err != nil {
 		return err
 	}
-	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " "), Done: true}
+	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " "), Done: true, Stamp: r.Stamp}
+	if a.format == output.Table {
+		// On standard error, so that standard output is just what ping prints.
+		fmt.Fprintf(a.err, "exec %s: %s\n", r.Id, stampText(r.Stamp))
+	}
 	code, err := c.FollowExec(ctx, r.Lab, r.Id, func(lines []string) {
 		if a.format == output.Table {
 			for _, line := range lines {
@@ -74,8 +78,8 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 	}
 	status.ExitCode = int32(code)
 	if a.format != output.Table {
-		l := &output.List{Columns: []string{"id", "node", "command", "exit_code"}}
-		l.Add(status, status.Id, node, status.Command, fmt.Sprint(status.ExitCode))
+		l := &output.List{Columns: []string{"id", "input", "t_ns", "node", "command", "exit_code"}}
+		l.Add(status, status.Id, fmt.Sprint(r.Stamp.GetIndex()), fmt.Sprint(r.Stamp.GetTNs()), node, status.Command, fmt.Sprint(status.ExitCode))
 		if err := a.format.WriteOne(a.out, l); err != nil {
 			return err
 		}

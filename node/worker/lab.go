@@ -192,7 +192,7 @@ func (l *lab) accept(e *labv1.JournalEntry) error {
 	}
 	l.journal = append(l.journal, e)
 	l.foresee(e)
-	l.report.expect(e.Input, e.GetTNs())
+	l.report.expect(e)
 	i, _ := slices.BinarySearchFunc(l.waiting, e, compareEntries)
 	l.waiting = slices.Insert(l.waiting, i, e)
 	return nil

@@ -26,9 +26,10 @@ func newReport() *report {
 }
 
 // expect notes an input before its time has come.
-func (r *report) expect(in *labv1.Input, at int64) {
+func (r *report) expect(e *labv1.JournalEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	in, at := e.GetInput(), e.GetTNs()
 	id := inputID(in)
 	pending := func(from, to, what string) {
 		r.transfers[id] = &labv1.TransferStatus{
@@ -37,7 +38,7 @@ func (r *report) expect(in *labv1.Input, at int64) {
 		r.order = append(r.order, id)
 	}
 	command := func(node, cmd string) {
-		r.execs[id] = &labv1.ExecStatus{Id: id, Node: node, Command: cmd}
+		r.execs[id] = &labv1.ExecStatus{Id: id, Node: node, Command: cmd, Stamp: &labv1.Stamp{Index: e.GetIndex(), TNs: at}}
 		r.order = append(r.order, id)
 	}
 	switch k := in.GetKind().(type) {

@@ -291,6 +291,7 @@ type ExecStatus struct {
 	Lines         []string               `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`                        // what it has printed so far
 	Done          bool                   `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`                         // it has ended
 	ExitCode      int32                  `protobuf:"varint,6,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"` // 0: reached; 1: no answer
+	Stamp         *Stamp                 `protobuf:"bytes,7,opt,name=stamp,proto3" json:"stamp,omitempty"`                        // of its input
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +366,13 @@ func (x *ExecStatus) GetExitCode() int32 {
 		return x.ExitCode
 	}
 	return 0
+}
+
+func (x *ExecStatus) GetStamp() *Stamp {
+	if x != nil {
+		return x.Stamp
+	}
+	return nil
 }
 
 // FaultStatus is a fault that is or was in force.
@@ -1723,7 +1731,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x12datagrams_received\x18\x12 \x01(\x04R\x11datagramsReceived\x12%\n" +
 	"\x0edatagrams_lost\x18\x13 \x01(\x04R\rdatagramsLost\x12/\n" +
 	"\x13datagrams_reordered\x18\x14 \x01(\x04R\x12datagramsReordered\x121\n" +
-	"\x14datagrams_duplicated\x18\x15 \x01(\x04R\x13datagramsDuplicated\"\x91\x01\n" +
+	"\x14datagrams_duplicated\x18\x15 \x01(\x04R\x13datagramsDuplicated\"\xb6\x01\n" +
 	"\n" +
 	"ExecStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -1731,7 +1739,8 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\acommand\x18\x03 \x01(\tR\acommand\x12\x14\n" +
 	"\x05lines\x18\x04 \x03(\tR\x05lines\x12\x12\n" +
 	"\x04done\x18\x05 \x01(\bR\x04done\x12\x1b\n" +
-	"\texit_code\x18\x06 \x01(\x05R\bexitCode\"\x8c\x01\n" +
+	"\texit_code\x18\x06 \x01(\x05R\bexitCode\x12#\n" +
+	"\x05stamp\x18\a \x01(\v2\r.lab.v1.StampR\x05stamp\"\x8c\x01\n" +
 	"\vFaultStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x05fault\x18\x02 \x01(\v2\r.lab.v1.FaultR\x05fault\x12\x19\n" +
@@ -1915,26 +1924,28 @@ var file_lab_v1_status_proto_goTypes = []any{
 	(*TcpInfo)(nil),         // 11: lab.v1.TcpInfo
 	(*LabProgress)(nil),     // 12: lab.v1.LabProgress
 	(*PacketHop)(nil),       // 13: lab.v1.PacketHop
-	(*Fault)(nil),           // 14: lab.v1.Fault
-	(NodeKind)(0),           // 15: lab.v1.NodeKind
-	(*DirectionSpec)(nil),   // 16: lab.v1.DirectionSpec
+	(*Stamp)(nil),           // 14: lab.v1.Stamp
+	(*Fault)(nil),           // 15: lab.v1.Fault
+	(NodeKind)(0),           // 16: lab.v1.NodeKind
+	(*DirectionSpec)(nil),   // 17: lab.v1.DirectionSpec
 }
 var file_lab_v1_status_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.TransferStatus.state:type_name -> lab.v1.TransferState
-	14, // 1: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
-	15, // 2: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
-	4,  // 3: lab.v1.NodeStatus.interfaces:type_name -> lab.v1.InterfaceStatus
-	6,  // 4: lab.v1.NodeStatus.routes:type_name -> lab.v1.RouteStatus
-	7,  // 5: lab.v1.NodeStatus.counters:type_name -> lab.v1.Counter
-	16, // 6: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
-	8,  // 7: lab.v1.LinkStatus.forward:type_name -> lab.v1.DirectionStatus
-	8,  // 8: lab.v1.LinkStatus.reverse:type_name -> lab.v1.DirectionStatus
-	11, // 9: lab.v1.ConnStatus.info:type_name -> lab.v1.TcpInfo
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	14, // 1: lab.v1.ExecStatus.stamp:type_name -> lab.v1.Stamp
+	15, // 2: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
+	16, // 3: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
+	4,  // 4: lab.v1.NodeStatus.interfaces:type_name -> lab.v1.InterfaceStatus
+	6,  // 5: lab.v1.NodeStatus.routes:type_name -> lab.v1.RouteStatus
+	7,  // 6: lab.v1.NodeStatus.counters:type_name -> lab.v1.Counter
+	17, // 7: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
+	8,  // 8: lab.v1.LinkStatus.forward:type_name -> lab.v1.DirectionStatus
+	8,  // 9: lab.v1.LinkStatus.reverse:type_name -> lab.v1.DirectionStatus
+	11, // 10: lab.v1.ConnStatus.info:type_name -> lab.v1.TcpInfo
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_status_proto_init() }
