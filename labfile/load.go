@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"labd.dev/internal/validate"
 	"labd.dev/labfile/schema"
 	labv1 "labd.dev/proto/lab/v1"
@@ -49,6 +51,7 @@ func (f *File) Position(path string) schema.Position {
 
 // Finish completes a draft that was decoded at path at, and notes all that is wrong with the lab as a whole.
 func (d *Draft) Finish(dec *schema.Decoder, at string) {
+	d.clearSwitches()
 	assignInterfaces(d.Spec)
 	if dec.Err() != nil {
 		// A value that could not be read is left zero, so a rule about it would only be noise; names still count.
@@ -56,6 +59,21 @@ func (d *Draft) Finish(dec *schema.Decoder, at string) {
 		return
 	}
 	d.note(dec, at, validate.Lab(d.Spec))
+}
+
+// clearSwitches takes the nodes' defaults back where they have nothing to set: a switch has no TCP/IP stack.
+func (d *Draft) clearSwitches() {
+	for _, n := range d.Spec.Nodes {
+		if n.GetKind() != labv1.NodeKind_NODE_KIND_SWITCH {
+			continue
+		}
+		if proto.Equal(n.Tcp, d.node.GetTcp()) {
+			n.Tcp = nil
+		}
+		if proto.Equal(n.Ip, d.node.GetIp()) {
+			n.Ip = nil
+		}
+	}
 }
 
 func (d *Draft) note(dec *schema.Decoder, at string, violations []validate.Violation) {

@@ -55,8 +55,8 @@ var budget = &schema.Object[labv1.EventBudget]{
 	Name: "budget",
 	Doc:  "What ends a storm of events, and a lab that takes too much memory.",
 	Keys: []schema.Key[labv1.EventBudget]{
-		schema.Whole("perLab", "per_lab", "Events in all; absent: unlimited.", 64, func(b *labv1.EventBudget, n uint64) { b.PerLab = n }),
-		schema.Whole("perSecond", "per_second", "Events in one simulated second; absent: 200000000.", 64, func(b *labv1.EventBudget, n uint64) { b.PerSecond = n }),
+		schema.Whole("perLab", "per_lab", "Events in all; absent: unlimited, or 20000000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerLab = n }),
+		schema.Whole("perSecond", "per_second", "Events in one simulated second; absent: 200000000, or 500000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerSecond = n }),
 		schema.Size("memory", "memory_bytes", "What frames, payload, connections and files may take; absent: `1GiB`.", func(b *labv1.EventBudget, n uint64) { b.MemoryBytes = n }),
 	},
 }

@@ -182,7 +182,8 @@ var nodeDefaults = &schema.Object[labv1.NodeSpec]{
 var node = &schema.Object[labv1.NodeSpec]{
 	Name: "node",
 	Keys: []schema.Key[labv1.NodeSpec]{
-		schema.Enum("kind", "kind", "Absent: `host`.", []string{"host", "router"}, []labv1.NodeKind{labv1.NodeKind_NODE_KIND_HOST, labv1.NodeKind_NODE_KIND_ROUTER},
+		schema.Enum("kind", "kind", "Absent: `host`.", []string{"host", "router", "switch"},
+			[]labv1.NodeKind{labv1.NodeKind_NODE_KIND_HOST, labv1.NodeKind_NODE_KIND_ROUTER, labv1.NodeKind_NODE_KIND_SWITCH},
 			func(n *labv1.NodeSpec, k labv1.NodeKind) { n.Kind = k }),
 		schema.Nested("tcp", "tcp", "TCP settings of its connections.", TCP, nodeTCP),
 		schema.Nested("ip", "ip", "IP settings.", ip, nodeIP),

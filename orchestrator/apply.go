@@ -172,7 +172,12 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 	}
 	a.insert(tableInputs, &controlv1.InputState{LabId: c.GetLabId(), Entry: c.GetEntry()})
 	if lab != nil {
-		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.Inputs = index }))
+		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
+			l.Inputs = index
+			if spec, changes := specAfter(lab, c.GetEntry().GetInput()); changes {
+				l.ChangedSpec = spec
+			}
+		}))
 	} else {
 		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Inputs = index }))
 	}

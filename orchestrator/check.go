@@ -53,17 +53,14 @@ func checkNames(spec *labv1.LabSpec, in *labv1.Input) error {
 			return noNode(spec, name)
 		}
 	}
-	link := in.GetFault().GetLink()
+	link := in.GetFault().GetLink() + in.GetLinkSet().GetLink()
 	if link == "" {
 		return nil
 	}
-	names := validate.LinkNames(spec)
-	whole := strings.Replace(link, "->", "--", 1)
-	a, b, _ := strings.Cut(whole, "--")
-	if slices.Contains(names, whole) || slices.Contains(names, b+"--"+a) {
+	if forward, reverse := findLink(spec, link); forward != nil || reverse != nil {
 		return nil
 	}
-	return noLink(spec.GetName(), link, names)
+	return noLink(spec.GetName(), link, validate.LinkNames(spec))
 }
 
 // inputNodes lists the nodes that an input names.

@@ -34,6 +34,7 @@ type server struct {
 	nodes   labv1.NodeServiceClient
 	moves   labv1.TransferServiceClient
 	faults  labv1.FaultServiceClient
+	links   labv1.LinkServiceClient
 	files   labv1.FileServiceClient
 	runs    labv1.RunServiceClient
 	stop    func()
@@ -64,7 +65,7 @@ func serve(t *testing.T, worker *fakeWorker, open func(Config) (*Controller, err
 	conn := dialTest(t, pipe)
 	s := &server{t: t, worker: worker, control: c,
 		labs: labv1.NewLabServiceClient(conn), nodes: labv1.NewNodeServiceClient(conn), moves: labv1.NewTransferServiceClient(conn),
-		faults: labv1.NewFaultServiceClient(conn), files: labv1.NewFileServiceClient(conn), runs: labv1.NewRunServiceClient(conn)}
+		faults: labv1.NewFaultServiceClient(conn), links: labv1.NewLinkServiceClient(conn), files: labv1.NewFileServiceClient(conn), runs: labv1.NewRunServiceClient(conn)}
 	stopped := false
 	s.stop = func() {
 		if stopped {

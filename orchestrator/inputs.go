@@ -26,7 +26,7 @@ func inputFiles(in *labv1.Input) []*labv1.FileRef {
 	if f := in.GetTransfer().GetFile(); f != nil {
 		return []*labv1.FileRef{f}
 	}
-	return nil
+	return specFiles(in.GetApply().GetSpec())
 }
 
 // specFiles lists the content that a lab's nodes serve.

@@ -92,18 +92,24 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if state == nil {
 		return s.applyNew(ctx, l, req)
 	}
+	if past, err := s.c.pastRequest(req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
+		return &labv1.ApplyLabResponse{
+			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, state)}, nil
+	}
 	resp := &labv1.ApplyLabResponse{
 		Outcome:     labv1.ApplyLabResponse_OUTCOME_UNCHANGED,
-		Differences: differences(state.GetSpec(), req.GetSpec()),
+		Differences: differences(presentSpec(state), req.GetSpec()),
 		Lab:         s.describe(ctx, l, state),
 	}
 	if len(resp.GetDifferences()) > 0 {
 		resp.Outcome = labv1.ApplyLabResponse_OUTCOME_CHANGED
 		if !req.GetDryRun() {
-			return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_DIFFERS,
-				"lab %q runs and differs from the file in %s; a running lab is not changed: delete it and apply again "+
-					"(labctl delete lab %s), or see what differs with --dry-run",
-				state.GetSpec().GetName(), firstPaths(resp.GetDifferences()), state.GetSpec().GetName())
+			if err := s.change(ctx, req, resp); err != nil {
+				return nil, err
+			}
+			if state = s.c.store.view().lab(state.GetId()); state != nil {
+				resp.Lab = s.describe(ctx, l, state)
+			}
 		}
 	}
 	return resp, nil
@@ -183,7 +189,7 @@ func (s *labService) describe(ctx context.Context, l *leadership, state *control
 // describeLab joins what a lab shall be with how far it is; nil: the worker does not run it.
 func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabProgress) *labv1.Lab {
 	lab := &labv1.Lab{
-		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: state.GetSpec(), State: labv1.LabState_LAB_STATE_STARTING,
+		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: presentSpec(state), State: labv1.LabState_LAB_STATE_STARTING,
 		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: state.GetWorker(),
 		Progress: progress,
 	}

@@ -30,7 +30,7 @@ func (s *nodeService) GetNode(ctx context.Context, req *labv1.GetNodeRequest) (*
 			return &labv1.GetNodeResponse{Node: n}, nil
 		}
 	}
-	return nil, noNode(lab.GetSpec(), req.GetNode())
+	return nil, noNode(presentSpec(lab), req.GetNode())
 }
 
 func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest) (*labv1.ListConnsResponse, error) {
@@ -38,8 +38,8 @@ func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest
 	if err != nil {
 		return nil, err
 	}
-	if req.GetNode() != "" && !hasNode(lab.GetSpec(), req.GetNode()) {
-		return nil, noNode(lab.GetSpec(), req.GetNode())
+	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
+		return nil, noNode(presentSpec(lab), req.GetNode())
 	}
 	conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 	if err != nil {

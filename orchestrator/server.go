@@ -74,10 +74,10 @@ func (c *Controller) labInput(ctx context.Context, requestID, name string, in *l
 	if past, err := c.pastRequest(requestID, "append_input"); past != nil || err != nil {
 		return lab, past, err
 	}
-	if err := checkNames(lab.GetSpec(), in); err != nil {
+	if err := checkNames(presentSpec(lab), in); err != nil {
 		return nil, nil, err
 	}
-	if err := checkInput("", lab.GetSpec(), in); err != nil {
+	if err := checkInput("", presentSpec(lab), in); err != nil {
 		return nil, nil, err
 	}
 	outcome, err := l.giveInput(ctx, requestID, target{labID: lab.GetId(), epoch: lab.GetEpoch()}, in)

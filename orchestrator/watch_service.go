@@ -72,8 +72,8 @@ func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.Serve
 	if err != nil {
 		return err
 	}
-	if req.GetNode() != "" && !hasNode(lab.GetSpec(), req.GetNode()) {
-		return noNode(lab.GetSpec(), req.GetNode())
+	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
+		return noNode(presentSpec(lab), req.GetNode())
 	}
 	if _, known := labv1.StatusKind_name[int32(req.GetKind())]; !known || req.GetKind() == labv1.StatusKind_STATUS_KIND_UNSPECIFIED {
 		return invalid("kind", "say what is to be watched")

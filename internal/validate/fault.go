@@ -75,6 +75,12 @@ func (s *scene) link(path, name string) {
 			if a == x && b == y || a == y && b == x {
 				return
 			}
+			// A link keeps its name without interfaces when another comes beside it.
+			x, _, _ = strings.Cut(x, ":")
+			y, _, _ = strings.Cut(y, ":")
+			if a == x && b == y || a == y && b == x {
+				return
+			}
 		}
 	}
 	near := Nearest(strings.Replace(name, "->", "--", 1), s.links)

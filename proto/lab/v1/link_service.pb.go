@@ -267,7 +267,8 @@ func (x *SetLinkRequest) GetSet() *LinkSet {
 
 type SetLinkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stamp         *Stamp                 `protobuf:"bytes,1,opt,name=stamp,proto3" json:"stamp,omitempty"` // of the input that it became
+	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`     // name
+	Stamp         *Stamp                 `protobuf:"bytes,2,opt,name=stamp,proto3" json:"stamp,omitempty"` // of the input that it became
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -302,6 +303,13 @@ func (*SetLinkResponse) Descriptor() ([]byte, []int) {
 	return file_lab_v1_link_service_proto_rawDescGZIP(), []int{5}
 }
 
+func (x *SetLinkResponse) GetLab() string {
+	if x != nil {
+		return x.Lab
+	}
+	return ""
+}
+
 func (x *SetLinkResponse) GetStamp() *Stamp {
 	if x != nil {
 		return x.Stamp
@@ -327,9 +335,10 @@ const file_lab_v1_link_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
 	"\x03lab\x18\x02 \x01(\tR\x03lab\x12!\n" +
-	"\x03set\x18\x03 \x01(\v2\x0f.lab.v1.LinkSetR\x03set\"6\n" +
-	"\x0fSetLinkResponse\x12#\n" +
-	"\x05stamp\x18\x01 \x01(\v2\r.lab.v1.StampR\x05stamp2\xc7\x01\n" +
+	"\x03set\x18\x03 \x01(\v2\x0f.lab.v1.LinkSetR\x03set\"H\n" +
+	"\x0fSetLinkResponse\x12\x10\n" +
+	"\x03lab\x18\x01 \x01(\tR\x03lab\x12#\n" +
+	"\x05stamp\x18\x02 \x01(\v2\r.lab.v1.StampR\x05stamp2\xc7\x01\n" +
 	"\vLinkService\x12@\n" +
 	"\tListLinks\x12\x18.lab.v1.ListLinksRequest\x1a\x19.lab.v1.ListLinksResponse\x12:\n" +
 	"\aGetLink\x12\x16.lab.v1.GetLinkRequest\x1a\x17.lab.v1.GetLinkResponse\x12:\n" +
