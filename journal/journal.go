@@ -125,6 +125,19 @@ func (w *Writer) Append(e *labv1.JournalEntry) error {
 	return nil
 }
 
+// Reserve makes room on the disk for the next entry, so that Append does not fail for want of it. A full disk is then
+// known before the entry is promised to anybody.
+func (w *Writer) Reserve(e *labv1.JournalEntry) error {
+	end, err := w.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if err := allocate(w.f, end, int64(len(Encode(e)))+1); err != nil {
+		return fmt.Errorf("no room for entry %d in %s: %w", e.Index, w.f.Name(), err)
+	}
+	return nil
+}
+
 // Close closes the file.
 func (w *Writer) Close() error { return w.f.Close() }
 

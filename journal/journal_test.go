@@ -152,3 +152,28 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Room for an entry is asked for before it is promised; asking leaves the journal as it is, and a disk that has none says
+// so.
+func TestReserve(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "journal.jsonl")
+	w, _, err := Open(name, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries() {
+		if err := errors.Join(w.Reserve(e), w.Reserve(e), w.Append(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadFile(name)
+	if d := Compare(got, entries()); err != nil || d != nil {
+		t.Errorf("%v, %v", d, err)
+	}
+	if err := w.Reserve(entries()[0]); err == nil {
+		t.Error("room in a closed file")
+	}
+}

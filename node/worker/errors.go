@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -37,7 +38,8 @@ func grpcError(err error) error {
 	}{
 		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
 		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
-		{errFull, codes.ResourceExhausted}, {errTooOld, codes.OutOfRange}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
+		{errFull, codes.ResourceExhausted}, {syscall.ENOSPC, codes.ResourceExhausted}, {syscall.EDQUOT, codes.ResourceExhausted},
+		{errTooOld, codes.OutOfRange}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
 	} {
 		if errors.Is(err, c.is) {
 			code = c.code

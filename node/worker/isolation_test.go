@@ -42,7 +42,6 @@ func TestOneLabEndsAlone(t *testing.T) {
 				l.Forward.Queue = &labv1.Queue{LimitPackets: c.queue}
 			}
 			bad := b.start(req)
-			b.input("bad", c.input)
 			if c.bomb {
 				err := bad.do(t.Context(), func() error {
 					var src sim.Source
@@ -53,6 +52,7 @@ func TestOneLabEndsAlone(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			b.input("bad", c.input)
 			b.wait(bad)
 			if p := b.get("bad").Progress; !p.Ended || !strings.Contains(p.Error, c.want) {
 				t.Errorf("it ended with %q", p.Error)

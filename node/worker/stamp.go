@@ -133,6 +133,11 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 	if n := len(journal.Encode(e)); n > journal.MaxLine {
 		return nil, fmt.Errorf("%w: an input of %d bytes is more than %d", errFull, n, journal.MaxLine)
 	}
+	// A full disk is told of now, before the input is promised: a committed one takes effect.
+	if err := l.files.journal.Reserve(e); err != nil {
+		delete(l.names.used, inputID(in))
+		return nil, err
+	}
 	return e, nil
 }
 
