@@ -18,7 +18,7 @@ func newDeleteCommand(a *app) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		&cobra.Command{
+		a.completes(&cobra.Command{
 			Use: "lab NAME", Short: "End a lab", Example: "  labctl delete lab download", Args: arguments(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				c, err := a.connect()
@@ -32,8 +32,8 @@ func newDeleteCommand(a *app) *cobra.Command {
 				_, err = fmt.Fprintf(a.out, "lab %s is deleted\n", args[0])
 				return err
 			},
-		},
-		&cobra.Command{
+		}, labNames),
+		a.completes(&cobra.Command{
 			Use: "run ID", Short: "Remove a run from labd", Example: "  labctl delete run download-1", Args: arguments(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				c, err := a.connect()
@@ -47,7 +47,7 @@ func newDeleteCommand(a *app) *cobra.Command {
 				_, err = fmt.Fprintf(a.out, "run %s is deleted\n", args[0])
 				return err
 			},
-		},
+		}, runNames),
 	)
 	return cmd
 }

@@ -15,33 +15,34 @@ import (
 
 // describeKinds are what describe shows one of.
 var describeKinds = []struct {
-	name string
-	get  func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error)
+	name  string
+	names nameLister
+	get   func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error)
 }{
-	{"lab", func(_ *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"lab", labNames, func(_ *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Labs.GetLab(ctx, &labv1.GetLabRequest{Lab: name})
 		return r.GetLab(), err
 	}},
-	{"node", func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"node", nodeNames, func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Nodes.GetNode(ctx, &labv1.GetNodeRequest{Lab: a.labName(), Node: name})
 		return r.GetNode(), err
 	}},
-	{"link", func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"link", linkNames, func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Links.GetLink(ctx, &labv1.GetLinkRequest{Lab: a.labName(), Link: name})
 		return r.GetLink(), err
 	}},
-	{"conn", func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"conn", connNames, func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Nodes.ListConns(ctx, &labv1.ListConnsRequest{Lab: a.labName(), Conn: name})
 		if err == nil && len(r.GetConns()) == 0 {
 			err = &client.Error{Code: client.CodeNotFound, Message: fmt.Sprintf("no node holds connection %q; labctl get conns lists those there are", name)}
 		}
 		return r, err
 	}},
-	{"transfer", func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"transfer", transferNames, func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Transfers.GetTransfer(ctx, &labv1.GetTransferRequest{Lab: a.labName(), Transfer: name})
 		return r.GetTransfer(), err
 	}},
-	{"fault", func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"fault", faultNames, func(a *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Faults.ListFaults(ctx, &labv1.ListFaultsRequest{Lab: a.labName()})
 		for _, f := range r.GetFaults() {
 			if f.Id == name {
@@ -53,7 +54,7 @@ var describeKinds = []struct {
 		}
 		return nil, err
 	}},
-	{"run", func(_ *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
+	{"run", runNames, func(_ *app, ctx context.Context, c *client.Client, name string) (proto.Message, error) {
 		r, err := c.Runs.GetRun(ctx, &labv1.GetRunRequest{Run: name})
 		return r.GetRun(), err
 	}},
@@ -68,7 +69,7 @@ func newDescribeCommand(a *app) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, k := range describeKinds {
-		cmd.AddCommand(&cobra.Command{
+		cmd.AddCommand(a.completes(&cobra.Command{
 			Use: k.name + " NAME", Short: "Show a " + k.name, Example: "  labctl describe " + k.name + " NAME", Args: arguments(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				c, err := a.connect()
@@ -82,7 +83,7 @@ func newDescribeCommand(a *app) *cobra.Command {
 				}
 				return a.describe(m)
 			},
-		})
+		}, k.names))
 	}
 	return cmd
 }

@@ -135,7 +135,10 @@ func newFaultKindCommand(a *app, k faultKind) *cobra.Command {
 	if k.name == "duplicate" {
 		cmd.Flags().StringVar(&o.copyLate, "copy-delay", "", "how much later the copy arrives: 5ms")
 	}
-	return cmd
+	if k.node {
+		return a.completes(cmd, nodeNames)
+	}
+	return a.completes(cmd, linkNames)
 }
 
 func (o *faultOptions) run(ctx context.Context, k faultKind, args []string) error {
@@ -180,7 +183,7 @@ func (a *app) stamped(what, id string, s *labv1.Stamp, response any) error {
 }
 
 func newClearCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "clear FAULT", Short: "End a fault before its time", Example: "  labctl fault clear f1", Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
@@ -195,4 +198,5 @@ func newClearCommand(a *app) *cobra.Command {
 			return a.stamped("cleared", args[0], r.Stamp, r)
 		},
 	}
+	return a.completes(cmd, faultNames)
 }

@@ -48,7 +48,7 @@ func newLadderCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&opts.Condensed, "condensed", false, "only the handshake, the first data and the close")
 	cmd.Flags().BoolVar(&opts.ASCII, "ascii", false, "no box-drawing characters")
 	cmd.Flags().IntVar(&opts.Width, "width", 0, "columns (default 80)")
-	return cmd
+	return a.completes(cmd, connNames)
 }
 
 // writeEvents prints events for programs.

@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"nested":  nested,
 			"waitfor": waitFor,
 			"until":   untilOutput,
+			"expand":  expandFile,
 		},
 		Condition: func(cond string) (bool, error) {
 			path, ok := strings.CutPrefix(cond, "exists:")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,21 +14,15 @@ import (
 // app is what all verbs share: where input and output are, and the flags that every verb has.
 type app struct {
 	out, err io.Writer
-	server   string
+	server   string // the flag
+	address  string // of the labd that is meant
 	lab      string
 	format   output.Format
 }
 
-// connect makes a client of the labd that the flags, the environment or the default name.
+// connect makes a client of the labd that is meant.
 func (a *app) connect() (*client.Client, error) {
-	address := a.server
-	if address == "" {
-		address = os.Getenv("LABD_SERVER")
-	}
-	if address == "" {
-		address = client.DefaultAddress
-	}
-	c, err := client.Dial(address)
+	c, err := client.Dial(a.address)
 	if err != nil {
 		return nil, err
 	}
@@ -41,13 +34,8 @@ func (a *app) connect() (*client.Client, error) {
 	return c, nil
 }
 
-// labName is the lab that the flag or the environment names; empty: the only one.
-func (a *app) labName() string {
-	if a.lab != "" {
-		return a.lab
-	}
-	return os.Getenv("LABD_LAB")
-}
+// labName is the lab that is meant; empty: the only one.
+func (a *app) labName() string { return a.lab }
 
 // execute runs one command line and returns its exit code.
 func execute(args []string, in io.Reader, out, errOut io.Writer) int {
@@ -79,19 +67,22 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.settle() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Sprintf("%s; see %s --help", flagText(err), cmd.CommandPath())}
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else "+client.DefaultAddress+")")
-	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the only one)")
+	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else the context file's, else "+client.DefaultAddress+")")
+	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the context file's, else the only one)")
 	flags.VarP(&a.format, "output", "o", "how to print: table, json, jsonl or csv")
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic("labctl: " + err.Error())
 	}
+	a.completesFlag(root, "lab", labNames)
 	root.AddCommand(
-		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newSSCommand(a), newExecCommand(a),
+		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newLinkCommand(a), newSSCommand(a), newExecCommand(a),
 		newLadderCommand(a), newEventsCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
 		newDeleteCommand(a), newVersionCommand(a),

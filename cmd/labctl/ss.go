@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,12 +13,13 @@ import (
 )
 
 func newSSCommand(a *app) *cobra.Command {
-	var info, watch bool
+	var info, watch, listening bool
 	cmd := &cobra.Command{
-		Use:   "ss [-i] [NODE]",
-		Short: "Show the TCP connections that nodes hold, as ss -tan does",
+		Use:   "ss [-il] [NODE]",
+		Short: "Show the TCP sockets of nodes, as ss -tan does",
 		Example: `  labctl ss client
-  labctl ss -i client            # with what ss -tin shows
+  labctl ss -tin client          # with what ss -i shows
+  labctl ss -ltn                 # who listens: half open connections, and the backlog
   labctl ss -i client --watch`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,9 +31,12 @@ func newSSCommand(a *app) *cobra.Command {
 			if watch {
 				return a.watchSockets(cmd.Context(), c, strings.Join(args, ""), info)
 			}
-			r, err := c.Nodes.ListConns(cmd.Context(), &labv1.ListConnsRequest{Lab: a.labName(), Node: strings.Join(args, "")})
+			r, err := c.Nodes.ListConns(cmd.Context(), &labv1.ListConnsRequest{Lab: a.labName(), Node: strings.Join(args, ""), Listening: true})
 			if err != nil {
 				return err
+			}
+			if listening {
+				r.Conns = slices.DeleteFunc(r.Conns, func(c *labv1.ConnStatus) bool { return c.Conn != "" })
 			}
 			if a.format != output.Table {
 				return a.format.Write(a.out, connList(r.Conns))
@@ -40,8 +45,15 @@ func newSSCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&info, "info", "i", false, "show the internals of each connection")
+	cmd.Flags().BoolVarP(&listening, "listening", "l", false, "show only the sockets that listen")
+	// What ss's users type out of habit and what holds here anyway.
+	for _, f := range []struct{ name, short, what string }{
+		{"tcp", "t", "TCP, as always"}, {"all", "a", "listening sockets too, as always"}, {"numeric", "n", "no names for ports, as always"},
+	} {
+		cmd.Flags().BoolP(f.name, f.short, false, f.what)
+	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show them again whenever they have changed, until Ctrl-C")
-	return cmd
+	return a.completes(cmd, nodeNames)
 }
 
 // ssStates are the states in ss's words.
@@ -57,6 +69,14 @@ func ssState(s string) string {
 	return s
 }
 
+// ssName is which end of which connection it is, or just whose socket listens.
+func ssName(c *labv1.ConnStatus) string {
+	if c.Conn == "" {
+		return c.Node
+	}
+	return c.Conn + "@" + c.Node
+}
+
 func connList(conns []*labv1.ConnStatus) *output.List {
 	l := &output.List{Columns: []string{"CONN", "NODE", "STATE", "LOCAL", "REMOTE", "RECV-Q", "SEND-Q"}}
 	for _, c := range conns {
@@ -69,7 +89,7 @@ func printSockets(w io.Writer, conns []*labv1.ConnStatus, info bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-11s %-6s %-6s %21s %21s  %s\n", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Connection")
 	for _, c := range conns {
-		fmt.Fprintf(&b, "%-11s %-6d %-6d %21s %21s  %s@%s\n", ssState(c.State), c.RecvQ, c.SendQ, c.Local, c.Remote, c.Conn, c.Node)
+		fmt.Fprintf(&b, "%-11s %-6d %-6d %21s %21s  %s\n", ssState(c.State), c.RecvQ, c.SendQ, c.Local, c.Remote, ssName(c))
 		if info && c.Info != nil {
 			fmt.Fprintf(&b, "\t %s\n", socketInfo(c.Info))
 		}

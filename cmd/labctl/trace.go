@@ -40,5 +40,5 @@ func newTraceExportCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "run", "", "read this run directory instead of a lab")
-	return cmd
+	return a.completes(cmd, connNames)
 }

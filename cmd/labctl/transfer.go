@@ -44,6 +44,8 @@ func newTransferCommand(a *app) *cobra.Command {
 	f.StringVar(&o.rate, "rate", "", "write at most this fast: 1mbit")
 	f.Uint16Var(&o.port, "port", 0, "port of the receiver (default: its transfer server's)")
 	f.BoolVar(&o.detach, "detach", false, "do not wait for its end")
+	o.completesFlag(cmd, "from", nodeNames)
+	o.completesFlag(cmd, "to", nodeNames)
 	return cmd
 }
 
