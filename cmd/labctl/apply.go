@@ -26,7 +26,7 @@ func newApplyCommand(a *app) *cobra.Command {
 	o := &applyOptions{app: a}
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
-		Short: "Make a lab be as its file says",
+		Short: "Make a lab be as its file says, also while it runs",
 		Example: `  labctl apply -f examples/download/lab.yaml
   labctl apply -f examples/download/lab.yaml --dry-run`,
 		Args: arguments(cobra.NoArgs),
@@ -93,7 +93,11 @@ func (o *applyOptions) print(name string, r *labv1.ApplyLabResponse) error {
 	if o.dryRun {
 		would = "would be "
 	}
-	_, err := fmt.Fprintf(o.out, "lab %s: %s%s\n", name, would, output.EnumText(r.Outcome))
+	at := ""
+	if r.Stamp != nil {
+		at = ", " + stampText(r.Stamp)
+	}
+	_, err := fmt.Fprintf(o.out, "lab %s: %s%s%s\n", name, would, output.EnumText(r.Outcome), at)
 	return err
 }
 

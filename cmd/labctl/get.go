@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -118,7 +119,7 @@ func nodeList(nodes []*labv1.NodeStatus) *output.List {
 	for _, n := range nodes {
 		var ifcs, apps string
 		for _, i := range n.Interfaces {
-			ifcs = listed(ifcs, i.Name+" "+i.Address)
+			ifcs = listed(ifcs, strings.TrimSpace(i.Name+" "+i.Address))
 		}
 		for _, app := range n.Apps {
 			apps = listed(apps, app)
