@@ -81,6 +81,16 @@ func patched(d *labv1.DirectionSpec, p *labv1.DirectionPatch) *labv1.DirectionSp
 			to.Set(to.Descriptor().Fields().ByName(fd.Name()), from.Get(fd))
 		}
 	}
+	// A setting of none is written by leaving it out.
+	if l, ok := out.GetLoss().GetModel().(*labv1.Loss_Random); ok && l.Random == 0 {
+		out.Loss = nil
+	}
+	if out.GetJitter().GetAmountNs() == 0 {
+		out.Jitter = nil
+	}
+	if out.GetDuplicate().GetChance() == 0 {
+		out.Duplicate = nil
+	}
 	return out
 }
 

@@ -316,6 +316,10 @@ func inputText(in *labv1.Input) (kind, what string) {
 		return "fault", fmt.Sprintf("%s %s%s %s", k.Fault.Id, k.Fault.Link, k.Fault.Node, effectText(k.Fault))
 	case *labv1.Input_ClearFault:
 		return "clear", k.ClearFault.Id
+	case *labv1.Input_Apply:
+		return "apply", fmt.Sprintf("%d nodes, %d links, SHA-256 %.12s", len(k.Apply.Spec.GetNodes()), len(k.Apply.Spec.GetLinks()), k.Apply.Sha256)
+	case *labv1.Input_LinkSet:
+		return "link_set", linkSetText(k.LinkSet)
 	case *labv1.Input_Interrupt:
 		return "interrupt", ""
 	}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"labd.dev/client"
+	"labd.dev/internal/output"
 	"labd.dev/labfile/schema"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -161,4 +162,34 @@ func setLink(ctx context.Context, a *app, link string, settings []string, durati
 		return err
 	}
 	return a.stamped("link", link, r.Stamp, r)
+}
+
+// linkSetText names the settings that an input changes: "r1--r2 delay=20ms loss=1% for 30s".
+func linkSetText(s *labv1.LinkSet) string {
+	p, text := s.GetPatch(), s.GetLink()
+	if p == nil {
+		return text
+	}
+	for _, c := range []struct {
+		has        bool
+		key, value string
+	}{
+		{p.DelayNs != nil, "delay", output.Duration(p.GetDelayNs())},
+		{p.GetLoss() != nil, "loss", lossText(p.GetLoss())},
+		{p.RateBps != nil, "rate", output.Rate(p.GetRateBps())},
+		{p.GetJitter() != nil, "jitter", output.Duration(p.GetJitter().GetAmountNs())},
+		{p.GetDuplicate() != nil, "duplicate", output.Chance(p.GetDuplicate().GetChance())},
+		{p.Corrupt != nil, "corrupt", output.Chance(p.GetCorrupt())},
+		{p.MtuBytes != nil, "mtu", output.Size(uint64(p.GetMtuBytes()))},
+		{p.GetQueue() != nil, "queue", queueText(p.GetQueue())},
+		{p.Down != nil, "down", map[bool]string{true: "on", false: "off"}[p.GetDown()]},
+	} {
+		if c.has {
+			text += " " + c.key + "=" + c.value
+		}
+	}
+	if s.GetDurationNs() > 0 {
+		text += " for " + output.Duration(s.GetDurationNs())
+	}
+	return text
 }
