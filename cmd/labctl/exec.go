@@ -19,7 +19,7 @@ import (
 )
 
 func newExecCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "exec NODE -- ping|traceroute ...",
 		Short: "Run ping or traceroute on a node",
 		Long: `Run ping or traceroute on a node. They take the flags that people know:
@@ -31,6 +31,7 @@ Times without a unit are seconds, as they are in the originals.`,
 		Args: arguments(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), args[0], args[1:]) },
 	}
+	return a.completes(cmd, nodeNames)
 }
 
 func (a *app) exec(ctx context.Context, node string, words []string) error {
