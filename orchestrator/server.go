@@ -24,6 +24,7 @@ func (c *Controller) Register(s grpc.ServiceRegistrar) {
 	labv1.RegisterTraceServiceServer(s, &traceService{c: c})
 	labv1.RegisterReplayServiceServer(s, &replayService{c: c})
 	labv1.RegisterWatchServiceServer(s, &watchService{c: c})
+	labv1.RegisterCaptureServiceServer(s, &captureService{c: c})
 	labv1.RegisterClockServiceServer(s, &clockService{c: c})
 }
 

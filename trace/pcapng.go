@@ -50,7 +50,9 @@ type CaptureInterface struct {
 	Name   string // eth0
 	MAC    [6]byte
 	Prefix netip.Prefix
-	Hosts  []HostName // what a reader of the capture may print instead of addresses
+	// SnapLen is how many bytes of a packet are written at most; 0: all.
+	SnapLen uint32
+	Hosts   []HostName // what a reader of the capture may print instead of addresses
 }
 
 // HostName names an address.
@@ -61,17 +63,21 @@ type HostName struct {
 
 // CaptureWriter writes the packets of one interface.
 type CaptureWriter struct {
-	w   *bufio.Writer
-	buf []byte
-	err error
+	w    *bufio.Writer
+	snap int // bytes of a packet that are written at most; 0: all
+	buf  []byte
+	err  error
 }
+
+// maxSnapLen is more than any packet has: what is asked beyond it is all of the packet.
+const maxSnapLen = 1 << 20
 
 // captureBuffer is small because a lab may capture thousands of interfaces at once.
 const captureBuffer = 16 << 10
 
 // NewCaptureWriter begins a capture: section header, interface, names.
 func NewCaptureWriter(w io.Writer, ifc CaptureInterface) (*CaptureWriter, error) {
-	c := &CaptureWriter{w: bufio.NewWriterSize(w, captureBuffer)}
+	c := &CaptureWriter{w: bufio.NewWriterSize(w, captureBuffer), snap: int(min(ifc.SnapLen, maxSnapLen))}
 	c.section()
 	c.iface(&ifc)
 	c.names(ifc.Hosts)
@@ -94,7 +100,7 @@ func (c *CaptureWriter) iface(ifc *CaptureInterface) {
 	c.begin(blockInterface)
 	c.u16(linkTypeEther)
 	c.u16(0)
-	c.u32(0) // no snap length
+	c.u32(min(ifc.SnapLen, maxSnapLen)) // 0: no limit
 	c.tlv(optInterfaceName, ifc.Name)
 	c.tlv(optInterfaceDesc, ifc.Node+" "+ifc.Name)
 	if ifc.Prefix.Addr().Is4() {
@@ -135,11 +141,17 @@ func (c *CaptureWriter) Packet(t sim.Time, pkt sim.PacketID, out bool, comment [
 	c.u32(0) // the section's only interface
 	c.u32(uint32(ts >> 32))
 	c.u32(uint32(ts))
+	kept := n
+	if c.snap > 0 {
+		kept = min(n, c.snap)
+	}
+	c.u32(uint32(kept))
 	c.u32(uint32(n))
-	c.u32(uint32(n))
+	start := len(c.buf)
 	for _, p := range parts {
 		c.buf = append(c.buf, p...)
 	}
+	c.buf = c.buf[:start+kept]
 	c.pad()
 	if len(comment) > 0 {
 		c.tlv(optComment, string(comment[:min(len(comment), maxBlockComment)]))

@@ -28,6 +28,7 @@ type portTap struct {
 	capture   *trace.CaptureWriter
 	file      *os.File
 	comment   []byte
+	live      []*liveCapture
 }
 
 func newTaps(plan *node.Plan, names *trace.Names) *taps {
@@ -142,6 +143,9 @@ func (t *taps) Frame(p *node.Port, now sim.Time, out bool, f *sim.Frame) {
 		if err := pt.capture.Packet(now, f.Pkt, out, pt.comment, f.Header(), f.Payload); err != nil {
 			t.err.CompareAndSwap(nil, &err)
 		}
+	}
+	for _, c := range pt.live {
+		c.frame(t.names, now, out, f, state)
 	}
 }
 

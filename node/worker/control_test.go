@@ -87,6 +87,7 @@ func TestClockControlChangesNothing(t *testing.T) {
 		b.mustControl(paceClock("disturbed", 1e6))
 		b.mustControl(resumeClock("disturbed"))
 		b.wait(l)
+		b.get("disturbed") // answered once the run directory is complete
 		b.identical(undisturbed, labDir(b.root, "disturbed"))
 	}
 }

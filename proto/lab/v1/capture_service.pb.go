@@ -107,7 +107,7 @@ func (x *WatchCaptureRequest) GetCount() uint64 {
 
 type WatchCaptureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`        // the next bytes of a pcapng file; whole blocks
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`        // the next bytes of a pcapng file
 	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"` // so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2074,7 +2074,7 @@ func (x *CaptureRequest) GetCount() uint64 {
 
 type CaptureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`        // whole pcapng blocks
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`        // the next bytes of a pcapng file
 	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"` // so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
