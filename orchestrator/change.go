@@ -102,15 +102,15 @@ func fixed(diffs []*labv1.Difference) []*labv1.Difference {
 }
 
 // change gives a running lab another specification, as one input.
-func (s *labService) change(ctx context.Context, req *labv1.ApplyLabRequest, resp *labv1.ApplyLabResponse) error {
-	name := req.GetSpec().GetName()
+func (s *labService) change(ctx context.Context, requestID string, spec *labv1.LabSpec, resp *labv1.ApplyLabResponse) error {
+	name := spec.GetName()
 	if f := fixed(resp.GetDifferences()); len(f) > 0 {
 		return refuse(labv1.ErrorReason_ERROR_REASON_LAB_DIFFERS,
 			"lab %q runs and differs from the file in %s, which does not change while a lab runs; delete it and apply again "+
 				"(labctl delete lab %s), or see what differs with --dry-run", name, firstPaths(f), name)
 	}
-	in := &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: req.GetSpec()}}}
-	_, outcome, err := s.c.labInput(ctx, req.GetRequestId(), name, in)
+	in := &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
+	_, outcome, err := s.c.labInput(ctx, requestID, name, in)
 	if err != nil {
 		return err
 	}

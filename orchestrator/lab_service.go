@@ -96,15 +96,16 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, state)}, nil
 	}
+	spec := keepInterfaces(presentSpec(state), req.GetSpec())
 	resp := &labv1.ApplyLabResponse{
 		Outcome:     labv1.ApplyLabResponse_OUTCOME_UNCHANGED,
-		Differences: differences(presentSpec(state), req.GetSpec()),
+		Differences: differences(presentSpec(state), spec),
 		Lab:         s.describe(ctx, l, state),
 	}
 	if len(resp.GetDifferences()) > 0 {
 		resp.Outcome = labv1.ApplyLabResponse_OUTCOME_CHANGED
 		if !req.GetDryRun() {
-			if err := s.change(ctx, req, resp); err != nil {
+			if err := s.change(ctx, req.GetRequestId(), spec, resp); err != nil {
 				return nil, err
 			}
 			if state = s.c.store.view().lab(state.GetId()); state != nil {
