@@ -168,6 +168,7 @@ func (n *Node) crashNow() {
 		n.learner = nil
 		return
 	}
+	n.stack.Shutdown() // before its services let go of their connections: those are not to be reset
 	for _, a := range n.services {
 		if r, ok := a.(app.Receiver); ok {
 			r.Crashed(n.plan.Name)
@@ -180,7 +181,6 @@ func (n *Node) crashNow() {
 			n.net.failTask(t.in, n.plan.Name+" crashed")
 		}
 	}
-	n.stack.Shutdown()
 	n.stack, n.services, n.serving, n.work = nil, nil, nil, nil
 }
 

@@ -35,6 +35,7 @@ func (c *Checker) Books(got *workerv1.GetLabResponse, conns []*labv1.ConnStatus)
 		if !x.Done && !c.lab.Cut {
 			c.complain(fmt.Sprintf("%s: %s has not ended", x.Id, x.Command))
 		}
+		c.hops(x)
 	}
 	c.connections(conns)
 }

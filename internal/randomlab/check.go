@@ -21,6 +21,8 @@ type Checker struct {
 	lab   *Lab
 	ends  map[endName]*end
 	rules []rule
+	names []string // of the rules
+	by    string   // the one at work
 }
 
 // rule is told of each event, in the order of (t, node, eseq). c is what the event's end of a connection was before it;
@@ -35,22 +37,42 @@ const maxProblems = 20
 
 // NewChecker makes a checker with every rule.
 func NewChecker(lab *Lab) *Checker {
-	return &Checker{lab: lab, ends: map[endName]*end{}, Seen: newSeen(), rules: []rule{
+	c := &Checker{lab: lab, ends: map[endName]*end{}, Seen: newSeen(), rules: []rule{
 		newTimes(), newPackets(), newLinks(lab),
 		transitions{}, windows{}, acks{}, retransmissions{}, resets{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
+		samples{}, retreats{}, sacks{}, endings{}, reaches{}, newArrivals(lab), newCrashes(), newEffects(),
 	}}
+	for _, r := range c.rules {
+		c.names = append(c.names, nameOf(r))
+	}
+	return c
+}
+
+// Each problem begins with the name of the rule that found it; what compares a run's end with its records is the books'.
+const (
+	byNumbering = "numbering"
+	byBooks     = "books"
+)
+
+// nameOf is a rule's name: its type's.
+func nameOf(r rule) string {
+	name := fmt.Sprintf("%T", r)
+	return name[strings.LastIndexByte(name, '.')+1:]
 }
 
 // Check reads a whole run.
 func (c *Checker) Check(t *trace.Trace) {
+	c.by = byNumbering
 	c.numbering(t.Records, &t.Names)
 	events := t.Events()
 	for i := range events {
 		c.event(&events[i])
 	}
-	for _, r := range c.rules {
+	for i, r := range c.rules {
+		c.by = c.names[i]
 		r.finish(c)
 	}
+	c.by = byBooks
 }
 
 func (c *Checker) event(e *trace.Event) {
@@ -62,7 +84,8 @@ func (c *Checker) event(e *trace.Event) {
 		n = c.endOf(e)
 		n.judge(e)
 	}
-	for _, r := range c.rules {
+	for i, r := range c.rules {
+		c.by = c.names[i]
 		r.event(c, e, n)
 	}
 	if n != nil {
@@ -77,7 +100,7 @@ func (c *Checker) problem(e *trace.Event, format string, args ...any) {
 
 func (c *Checker) complain(what string) {
 	if len(c.Problems) < maxProblems {
-		c.Problems = append(c.Problems, what)
+		c.Problems = append(c.Problems, c.by+": "+what)
 	}
 }
 

@@ -1,0 +1,126 @@
+package randomlab
+
+import (
+	"labd.dev/trace"
+)
+
+// dupThresh: RFC 5681 3.2: "The fast retransmit algorithm uses the arrival of 3 duplicate ACKs ... as an indication that a
+// segment has been lost". RFC 6675's DupThresh.
+const dupThresh = 3
+
+// samples: RFC 6298 3, Karn's algorithm: "RTT samples MUST NOT be made using segments that were retransmitted (and thus
+// for which it is ambiguous whether the reply was for the first instance of the packet or a later instance)", unless
+// timestamps tell. So each sample is the age of a segment in flight that was sent once.
+type samples map[*end]*inFlight
+
+// inFlight is what an end has sent and not yet seen acknowledged.
+type inFlight struct {
+	stamped bool // the connection has timestamps
+	segs    []sentSegment
+}
+
+type sentSegment struct {
+	to, at int64
+	again  bool
+}
+
+func (r samples) event(c *Checker, e *trace.Event, n *end) {
+	if n == nil {
+		return
+	}
+	f := r[n]
+	if f == nil {
+		f = &inFlight{}
+		r[n] = f
+	}
+	switch e.Name {
+	case "tcp:connection_started":
+		f.stamped = truth(e, "ts")
+	case "tcp:segment_sent":
+		if num(e, "len") > 0 || hasFlag(e, "F") {
+			f.send(n.sentUpTo(e), e.TNs)
+		}
+	case "tcp:ack_processed":
+		if rtt, sampled := e.Get("rtt_us"); sampled && !f.stamped && !f.fits(e.TNs, num(e, "rtt_us")) {
+			c.problem(e, "no segment that was sent once is %v us old", rtt)
+		}
+		for len(f.segs) > 0 && f.segs[0].to <= num(e, "una")+1 {
+			f.segs = f.segs[1:]
+		}
+	}
+}
+
+func (f *inFlight) send(to, at int64) {
+	for i := range f.segs {
+		if f.segs[i].to == to {
+			f.segs[i].again = true
+			return
+		}
+	}
+	f.segs = append(f.segs, sentSegment{to: to, at: at})
+}
+
+func (f *inFlight) fits(now, rttUs int64) bool {
+	for _, s := range f.segs {
+		if !s.again && (now-s.at)/1000 == rttUs {
+			return true
+		}
+	}
+	return false
+}
+
+func (samples) finish(*Checker) {}
+
+// retreats: a fast retransmit has its reasons, and makes the sender slower. RFC 6675 5: recovery begins with DupThresh
+// duplicate ACKs, or when "at least (DupThresh - 1) * SMSS bytes" or DupThresh separate ranges above a segment have been
+// reported; then "cwnd = ssthresh" (RFC 6582 3.2 adds the three segments that have left the network).
+type retreats map[*end]*reports
+
+// reports is what an end's peer has reported of what is in flight.
+type reports struct {
+	mss    int64
+	una    int64
+	dups   int
+	sacked spans
+}
+
+func (r retreats) event(c *Checker, e *trace.Event, n *end) {
+	if n == nil {
+		return
+	}
+	p := r[n]
+	if p == nil {
+		p = &reports{}
+		r[n] = p
+	}
+	switch {
+	case e.Name == "tcp:connection_started":
+		p.mss = num(e, "mss")
+	case e.Name == "tcp:segment_received" && hasFlag(e, "A") && n.issKnown && text(e, "verdict") != "out_of_window":
+		p.take(e, n)
+	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
+		p.sacked.cut(p.una)
+		if p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
+			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
+		}
+		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
+		if after > ssthresh+dupThresh || ssthresh >= max(before, dupThresh) {
+			c.problem(e, "a window of %d segments becomes %d, ssthresh %d", before, after, ssthresh)
+		}
+	}
+}
+
+func (p *reports) take(e *trace.Event, n *end) {
+	blocks := sackBlocks(e, n.iss)
+	switch ack := n.offset(e, "ack", n.iss); {
+	case ack > p.una:
+		p.una, p.dups = ack, 0
+	case ack == p.una && (num(e, "len") == 0 || len(blocks) > 0):
+		p.dups++
+	}
+	for _, b := range blocks {
+		p.sacked.add(b)
+	}
+}
+
+func (retreats) finish(*Checker) {}
