@@ -94,7 +94,7 @@ func TestReassemblyOverlap(t *testing.T) {
 // RFC 1122 3.3.2: "If this timeout expires, the partially-reassembled datagram MUST be discarded and an ICMP Time
 // Exceeded message sent to the source host (if fragment zero has been received)."
 func TestReassemblyTimeout(t *testing.T) {
-	x := newIPBench(t, Config{}, 0, "10.0.0.1/24")
+	x := newIPBench(t, Config{ARPTimeout: sim.Second * 60}, 0, "10.0.0.1/24")
 	x.know(0, "10.0.0.2")
 	with, _ := fragmentsOf(1, 100, 64)
 	without, _ := fragmentsOf(2, 100, 64)
