@@ -6,12 +6,16 @@ import (
 
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
+	"labd.dev/tcpstack"
 )
 
-// watcher looks at every frame and keeps nothing.
+// watcher looks at every frame, as a capture does, and keeps nothing.
 type watcher struct{ frames int }
 
-func (w *watcher) Frame(*Port, sim.Time, bool, *sim.Frame) { w.frames++ }
+func (w *watcher) Frame(_ *Port, _ sim.Time, _ bool, f *sim.Frame) {
+	tcpstack.FillChecksums(f)
+	w.frames++
+}
 
 // "Observers change nothing": a stack leaves checksums open until somebody looks, so a frame that is queued when
 // corruption is switched on must have them made before its bit flips; otherwise a bit in a checksum's place would be

@@ -11,8 +11,8 @@ import (
 	"labd.dev/tcpstack"
 )
 
-// Tap sees every frame that an interface sends or receives, its checksums filled in. It changes nothing and keeps
-// nothing of the frame. It is called in the node's loop.
+// Tap sees every frame that an interface sends or receives. It keeps nothing of the frame and changes nothing but that it
+// may fill in checksums which the stack has left open (tcpstack.FillChecksums). It is called in the node's loop.
 type Tap interface {
 	Frame(p *Port, t sim.Time, out bool, f *sim.Frame)
 }

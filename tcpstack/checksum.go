@@ -18,8 +18,10 @@ func (s *Stack) trusted(f *sim.Frame) bool { return f.Verified && s.cfg.Checksum
 // FillChecksums makes the checksums of a frame true that a stack left to whoever looks at its bytes: captures, links that
 // are about to flip a bit, ICMP errors that quote it. f.Header() begins with the Ethernet header. A frame whose bytes may
 // be false on purpose (flipped, or made by hand) is left as it is.
-func FillChecksums(f *sim.Frame) {
-	h := f.Header()
+func FillChecksums(f *sim.Frame) { FillChecksumsIn(f.Header(), f) }
+
+// FillChecksumsIn does FillChecksums' work on h, a copy of the frame's header region, and leaves the frame's own as it is.
+func FillChecksumsIn(h []byte, f *sim.Frame) {
 	if len(h) < wire.EthernetLen || wire.EtherType(be16(h[12:])) != wire.EtherTypeIPv4 {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 
 	"labd.dev/node"
 	"labd.dev/sim"
+	"labd.dev/tcpstack"
 	"labd.dev/trace"
 )
 
@@ -14,6 +15,9 @@ import (
 // part is used in its node's loop only; the lists change only while all loops are at rest.
 type taps struct {
 	names  *trace.Names
+	// remember: headers are kept of every frame, so that a packet can be shown. A run whose frames nobody captures does
+	// without: it ends by itself, and nothing of what it remembered would be left.
+	remember bool
 	ports  []*portTap          // by node.Port.Number
 	byName map[string]*portTap // "r1:eth0", of all that there ever were: one that comes back goes on
 	nodes  map[string]*connStates
@@ -31,8 +35,8 @@ type portTap struct {
 	live      []*liveCapture
 }
 
-func newTaps(plan *node.Plan, names *trace.Names) *taps {
-	t := &taps{names: names, byName: map[string]*portTap{}, nodes: map[string]*connStates{}}
+func newTaps(plan *node.Plan, names *trace.Names, remember bool) *taps {
+	t := &taps{names: names, remember: remember, byName: map[string]*portTap{}, nodes: map[string]*connStates{}}
 	for i := range plan.Nodes {
 		for j := range plan.Nodes[i].Interfaces {
 			t.ports = append(t.ports, t.port(plan, &plan.Nodes[i], &plan.Nodes[i].Interfaces[j]))
@@ -136,8 +140,17 @@ func (t *taps) each(visit func(*portTap) error) error {
 // Frame implements node.Tap.
 func (t *taps) Frame(p *node.Port, now sim.Time, out bool, f *sim.Frame) {
 	pt := t.ports[p.Number]
+	captured := pt.capture != nil || len(pt.live) > 0
+	if !captured && !t.remember {
+		return
+	}
+	if captured {
+		tcpstack.FillChecksums(f) // what somebody sees has true checksums
+	}
 	state := pt.conns.state(p.Node.Stack(), f.Conn)
-	pt.ring.add(now, out, f, state)
+	if t.remember {
+		pt.ring.add(now, out, f, state)
+	}
 	if pt.capture != nil {
 		pt.comment = trace.AppendComment(pt.comment[:0], t.names, f.Pkt, f.Conn, state)
 		if err := pt.capture.Packet(now, f.Pkt, out, pt.comment, f.Header(), f.Payload); err != nil {

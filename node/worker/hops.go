@@ -63,6 +63,7 @@ func (r *hopRing) set(i int, t sim.Time, out bool, f *sim.Frame, state string) {
 	h := &r.blocks[i/hopBlock][i%hopBlock]
 	h.t, h.pkt, h.length, h.state, h.out = t, f.Pkt, uint32(f.Len()), state, out
 	h.n = uint8(copy(h.header[:], f.Header()))
+	tcpstack.FillChecksumsIn(h.header[:h.n], f)
 }
 
 // connStates tells the state of the connection that a frame belongs to, at one node. It remembers which connection has

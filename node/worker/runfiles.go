@@ -53,7 +53,7 @@ func newRunFiles(path, version string, l *lab, loops []*sim.Loop) (_ *runFiles, 
 		return nil, err
 	}
 	f.saved = newSaved(filepath.Join(path, savedDir))
-	f.taps = newTaps(l.plan, f.names)
+	f.taps = newTaps(l.plan, f.names, l.standing() || l.req.GetCapture())
 	f.merger = trace.NewMerger(len(loops), f.record)
 	for i, loop := range loops {
 		loop.Rec = sim.NewRecorder(recorderBlock, f.merger.Source(i).Add)
