@@ -83,7 +83,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 	a.completesFlag(root, "lab", labNames)
 	root.AddCommand(
 		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newLinkCommand(a), newSSCommand(a), newExecCommand(a),
-		newLadderCommand(a), newEventsCommand(a), newCaptureCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
+		newLadderCommand(a), newEventsCommand(a), newCaptureCommand(a), newBuffersCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
 		newDeleteCommand(a), newVersionCommand(a),
 	)
