@@ -42,8 +42,12 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 			"until":   untilOutput,
 			"expand":  expandFile,
+			"tmpfs":   mountSmall,
 		},
 		Condition: func(cond string) (bool, error) {
+			if cond == "tmpfs" {
+				return canMount(), nil
+			}
 			path, ok := strings.CutPrefix(cond, "exists:")
 			if !ok {
 				return false, fmt.Errorf("unknown condition %q", cond)
