@@ -85,6 +85,16 @@ func TestRulesComplain(t *testing.T) {
 		{"it is to lose nothing", []string{"3 link:dropped dir=h1->h2 pkt=h1:2 bytes=100 cause=loss_model"}},
 		{"the queue is not full", []string{"3 link:dropped dir=h1->h2 pkt=h1:2 bytes=100 cause=queue_full qpkts=2"}},
 		{"not the first", []string{"3 link:dequeued dir=h1->h2 pkt=h1:2 bytes=100"}},
+		{"no segment that was sent once is 7000 us old", []string{data, "3 tcp:ack_processed acked=100 una=100 rtt_us=7000"}},
+		{"after 0 duplicate ACKs", []string{data, "3 tcp:connection_started mss=100", "4 tcp:recovery_entered kind=fast cwnd_before=10 cwnd_after=5 ssthresh=5"}},
+		{"a window of 10 segments becomes 10", []string{data, "4 tcp:recovery_entered kind=fast cwnd_before=10 cwnd_after=10 ssthresh=5"}},
+		{"from FIN_WAIT_2 without TIME-WAIT", []string{"2 tcp:state_updated old=FIN_WAIT_2 new=CLOSED trigger=rx_fin"}},
+		{"by a reset at offset 51, the next is 1", []string{"2 tcp:segment_received seq=551 ack=101 len=0 flags=RA win=0 win_scaled=0 verdict=in_order pkt=h2:2",
+			"2 tcp:state_updated old=ESTABLISHED new=CLOSED trigger=rx_rst"}},
+		{"takes 500 bytes for acknowledged", []string{data, "3 tcp:ack_processed acked=500 una=500"}},
+		{"h1 is down", []string{"2 lab:node_crashed", "3 tcp:timer_fired timer=rto"}},
+		{"has crashed since", []string{"2 lab:node_crashed", "2 lab:node_booted", "3 tcp:timer_fired timer=rto"}},
+		{"input 1 takes effect, 1 is next of 0", []string{"2 lab:input index=1"}},
 		{"is not to corrupt", []string{"3 link:corrupted dir=h1->h2 pkt=h1:2 bytes=100"}},
 	} {
 		check := NewChecker(&Lab{EndNs: duration, Spec: pair()})
@@ -118,4 +128,41 @@ func pair() *labv1.LabSpec {
 	}
 	return &labv1.LabSpec{Nodes: []*labv1.NodeSpec{node("h1"), node("h2")},
 		Links: []*labv1.LinkSpec{{A: &labv1.Endpoint{Node: "h1"}, B: &labv1.Endpoint{Node: "h2"}, Forward: d, Reverse: d}}}
+}
+
+// A block of a SACK option has to lie in what has come.
+func TestSACKRuleComplains(t *testing.T) {
+	check := NewChecker(&Lab{EndNs: duration, Spec: pair()})
+	events := script([]string{
+		"1 tcp:segment_received seq=500 ack=101 len=0 flags=SA win=1000 win_scaled=1000 verdict=in_order pkt=h2:1",
+		"2 tcp:segment_received seq=601 ack=101 len=100 flags=A win=1000 win_scaled=1000 verdict=ooo pkt=h2:2",
+		"2 tcp:segment_sent seq=101 ack=501 len=0 flags=A win=1000 win_scaled=1000 reason=dupack tx_count=1 pkt=h1:2",
+	})
+	last := events[len(events)-1]
+	last.Data = append(last.Data, trace.Field{Name: "opts", Value: []trace.Field{{Name: "sack", Value: []string{"601-701", "601-801"}}}})
+	for _, e := range events {
+		check.event(e)
+	}
+	found := 0
+	for _, p := range check.Problems {
+		if strings.HasPrefix(p, "sacks: ") {
+			found++
+		}
+	}
+	if found != 1 {
+		t.Errorf("want one complaint of the rule: %q", check.Problems)
+	}
+}
+
+// What comes back to a ping tells how many routers it has passed.
+func TestHopsAreCounted(t *testing.T) {
+	for ttl, want := range map[string]int{"64": 0, "63": 1} {
+		lab := &Lab{EndNs: duration, Spec: pair(), Journal: []*labv1.JournalEntry{{Input: &labv1.Input{Kind: &labv1.Input_Ping{
+			Ping: &labv1.Ping{Id: "p", From: "h1", To: "h2"}}}}}}
+		check := NewChecker(lab)
+		check.hops(&labv1.ExecStatus{Id: "p", Lines: []string{"56 bytes from 10.0.0.2: icmp_seq=1 ttl=" + ttl + " time=2.000 ms"}})
+		if len(check.Problems) != want {
+			t.Errorf("ttl %s: %q", ttl, check.Problems)
+		}
+	}
 }

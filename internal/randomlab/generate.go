@@ -47,6 +47,9 @@ func Generate(seed uint64) *Lab {
 	g.topology()
 	g.workload()
 	g.faults()
+	if seed%alikeEvery == 0 {
+		g.alike()
+	}
 	g.order()
 	if g.chance(0.15) {
 		g.lab.EndNs, g.lab.Cut = g.between(500*ms, lastInput), true
