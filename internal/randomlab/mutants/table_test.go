@@ -110,6 +110,12 @@ var table = []mutant{
 		rule: "endings", seed: 1,
 	},
 	{
+		name: "reset-anywhere", breaks: "RFC 9293 3.10.7.4, RFC 5961 3.2: a reset counts at RCV.NXT only",
+		file: "tcpstack/segment_arrives.go",
+		old:  "	if !c.checkSequence(g) {\n", fault: "	if g.has(wire.FlagRST) {\n\t\tc.terminate(ErrReset, ClosedReset, RxRST)\n\t\treturn\n\t}\n\tif !c.checkSequence(g) {\n",
+		rule: "endings", seed: 202,
+	},
+	{
 		name: "stale-timer", breaks: "RFC 9293 3.10.7.4: CLOSED means that nothing is left, no timer either",
 		file: "tcpstack/timewait.go",
 		old:  "	s.loop.Stop(&w.timer)\n\ts.tcp.timeWaits.remove", fault: "	s.tcp.timeWaits.remove",
@@ -198,6 +204,12 @@ var table = []mutant{
 		file: "sim/window.go",
 		old:  "end = m + max(lookahead, 1)", fault: "end = m + 4*max(lookahead, 1)",
 		rule: "split", seed: 16,
+	},
+	{
+		name: "lookahead-without-jitter", breaks: "the lookahead is the least delay: jitter may make a frame early",
+		file: "link/config.go",
+		old:  "return max(c.Delay-c.JitterEarly(), 1)", fault: "return max(c.Delay, 1)",
+		rule: "split", seed: 196,
 	},
 	{
 		name: "shipped-late", breaks: "what an input makes cross is handed over before the next window",
