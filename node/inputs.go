@@ -94,18 +94,3 @@ func (w *Network) Connected() bool {
 	}
 	return false
 }
-
-// FaultTimed reports whether a fault, or a change of a link's settings, is in force whose end is set.
-func (w *Network) FaultTimed(now sim.Time) bool {
-	for _, d := range w.directions {
-		if len(d.sets) > 0 { // one for good lies over one that ends
-			return true
-		}
-	}
-	for _, f := range w.faults {
-		if f.end != sim.Never && f.end >= now && f.end > f.start {
-			return true
-		}
-	}
-	return false
-}

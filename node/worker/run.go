@@ -240,5 +240,5 @@ func (l *lab) limit(at, upTo sim.Time) sim.Time {
 // asleep says that a standing lab on the virtual clock has nothing to pass time for.
 func (l *lab) asleep() bool {
 	return l.standing() && l.clock.virtual() && !l.rebuilding && len(l.waiting) == 0 &&
-		!l.net.Busy() && !l.net.FaultTimed(l.x.now())
+		!l.net.Busy()
 }

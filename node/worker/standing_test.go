@@ -77,10 +77,15 @@ func TestStandingVirtualLabSleeps(t *testing.T) {
 	if now := b.get("l").Progress.NowNs; now != then {
 		t.Errorf("the clock went on from %d to %d", then, now)
 	}
+	// A fault waits for something to meet it: no time passes for it alone.
 	e := b.input("l", fault(down("r1--r2", 500*ms)))
-	r = b.until("l", "the fault's end", settled)
-	if inputID(e.Input) != "f1" || r.Progress.NowNs < e.TNs+500*ms {
-		t.Errorf("fault %v, now %d", e, r.Progress.NowNs)
+	if r = b.get("l"); inputID(e.Input) != "f1" || r.Progress.NowNs != e.TNs || !r.Faults[0].Active {
+		t.Errorf("fault %v, now %d: %v", e, r.Progress.NowNs, r.Faults[0])
+	}
+	b.input("l", transfer("", 100_000))
+	r = b.until("l", "the end of a transfer that met the fault", settled)
+	if tr := r.Transfers[1]; !tr.Match || tr.DurationNs < 500*ms || r.Faults[0].Active {
+		t.Errorf("%v, %v", tr, r.Faults[0])
 	}
 }
 
