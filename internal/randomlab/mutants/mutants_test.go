@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-var maxSeed = flag.Uint64("seeds", 40, "how many random labs to try on a mutant, after the one that is known to catch it")
+var maxSeed = flag.Uint64("seeds", 300, "how many random labs to try on a mutant, after the one that is known to catch it")
 
 // oneRun is the longest that one lab may take: one that takes longer hangs, and no rule says so.
 const oneRun = time.Minute
