@@ -84,6 +84,8 @@ var Table = &schema.Object[Draft]{
 		schema.Real("pace", "pace", "Lab seconds a second of wall time when the clock is real; 0.1 is slow motion. Absent: 1.", func(d *Draft, f float64) { d.Spec.Pace = f }),
 		schema.Enum("checksums", "checksums", "Whether checksums are computed where nothing can see them. Absent: `lazy`.", []string{"lazy", "always"},
 			[]labv1.Checksums{labv1.Checksums_CHECKSUMS_LAZY, labv1.Checksums_CHECKSUMS_ALWAYS}, func(d *Draft, c labv1.Checksums) { d.Spec.Checksums = c }),
+		schema.Enum("record", "record", "What the trace holds: all, not what links do (`conns`), or nothing. It changes nothing else. Absent: `all`.", []string{"all", "conns", "none"},
+			[]labv1.Record{labv1.Record_RECORD_ALL, labv1.Record_RECORD_CONNS, labv1.Record_RECORD_NONE}, func(d *Draft, r labv1.Record) { d.Spec.Record = r }),
 		schema.Whole("retention", "retention_records", "Trace records that a standing lab keeps, whole connections; absent: 1000000.", 64, func(d *Draft, n uint64) { d.Spec.RetentionRecords = n }),
 		schema.Nested("budget", "budget", "Bounds of its events.", budget, func(d *Draft) *labv1.EventBudget { d.Spec.Budget = &labv1.EventBudget{}; return d.Spec.Budget }),
 		schema.Nested("placement", "placement", "How it is split over loops.", placement, func(d *Draft) *labv1.Placement { d.Spec.Placement = &labv1.Placement{}; return d.Spec.Placement }),

@@ -19,6 +19,7 @@ type Direction struct {
 	maxFrame  int
 	delay     sim.Time
 	impaired  bool // loss, jitter, corruption or duplication
+	mute      bool // it records nothing
 
 	bad         bool     // state of the Gilbert-Elliott chain
 	lastArrival sim.Time // of all frames so far
@@ -81,6 +82,9 @@ func (d *Direction) Connect(deliver func(*sim.Frame)) { d.flight.deliver = deliv
 // BeforeFlip says what is to be done with a frame just before one of its bits is inverted: whoever leaves checksums
 // open until somebody looks fills them in then. Not at Send: corruption may be switched on while frames are queued.
 func (d *Direction) BeforeFlip(prepare func(*sim.Frame)) { d.dice.beforeFlip = prepare }
+
+// Mute keeps the direction's frames out of the trace. They fare as they would.
+func (d *Direction) Mute() { d.mute = true }
 
 // Send passes a complete Ethernet frame to the direction, which owns it from then on.
 func (d *Direction) Send(f *sim.Frame) {

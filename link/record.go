@@ -70,6 +70,9 @@ func unpack(low, high uint32) (span sim.Time, small int) {
 
 // hop starts a record with what all have in common; nil where nothing is recorded.
 func (d *Direction) hop(f *sim.Frame, size int) *sim.Record {
+	if d.mute {
+		return nil
+	}
 	r := d.from.Record(d.loop.Rec, d.loop.Now(), KindHop)
 	if r == nil {
 		return nil

@@ -122,6 +122,9 @@ func (w *Network) addDirection(p *DirectionPlan) {
 		loop: from.loop, from: from, port: from.ports[p.FromIf]}
 	d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
 	d.link.BeforeFlip(tcpstack.FillChecksums)
+	if w.cfg.Spec.GetRecord() == labv1.Record_RECORD_CONNS {
+		d.link.Mute()
+	}
 	deliver := to.ports[p.ToIf].receive
 	if from.loop == to.loop {
 		d.link.Connect(deliver)

@@ -59,6 +59,9 @@ func (f *found) settings(s *labv1.LabSpec) {
 	if unknown(s.Checksums, labv1.Checksums_name) {
 		f.add("checksums", "unknown value %d", s.Checksums)
 	}
+	if unknown(s.Record, labv1.Record_name) {
+		f.add("record", "unknown value %d", s.Record)
+	}
 	if n := s.GetPlacement().GetLoops(); n > maxLoops {
 		f.add("placement.loops", "must be at most %d", maxLoops)
 	}

@@ -33,7 +33,8 @@ type runFiles struct {
 	taps    *taps
 	saved   *saved
 
-	recorders []*sim.Recorder
+	loops     int
+	recorders []*sim.Recorder // one a loop; none if the lab records nothing
 	merger    *trace.Merger
 	events    *os.File      // a run's
 	writer    *trace.Writer // a run's
@@ -48,16 +49,18 @@ type runFiles struct {
 
 // newRunFiles makes the directory and gives each loop its recorder.
 func newRunFiles(path, version string, l *lab, loops []*sim.Loop) (_ *runFiles, err error) {
-	f := &runFiles{names: allNames(l.plan, l.req.GetJournal()), version: version, started: time.Now()}
+	f := &runFiles{loops: len(loops), names: allNames(l.plan, l.req.GetJournal()), version: version, started: time.Now()}
 	if f.dir, err = trace.Create(path); err != nil {
 		return nil, err
 	}
 	f.saved = newSaved(filepath.Join(path, savedDir))
 	f.taps = newTaps(l.plan, f.names, l.standing() || l.req.GetCapture())
 	f.merger = trace.NewMerger(len(loops), f.record)
-	for i, loop := range loops {
-		loop.Rec = sim.NewRecorder(recorderBlock, f.merger.Source(i).Add)
-		f.recorders = append(f.recorders, loop.Rec)
+	if l.req.GetSpec().GetRecord() != labv1.Record_RECORD_NONE {
+		for i, loop := range loops {
+			loop.Rec = sim.NewRecorder(recorderBlock, f.merger.Source(i).Add)
+			f.recorders = append(f.recorders, loop.Rec)
+		}
 	}
 	if err := f.open(l); err != nil {
 		return nil, errors.Join(err, f.close())
@@ -186,7 +189,7 @@ func (f *runFiles) close() error {
 func (f *runFiles) manifest(l *lab) error {
 	m := trace.Manifest{
 		Version: f.version, Lab: l.req.GetSpec().GetName(), Seed: l.req.GetSpec().GetSeed(), Clock: clockName(l.req.GetSpec()),
-		Loops: len(f.recorders), StartedAt: f.started.UTC().Format(time.RFC3339), Partial: l.partial,
+		Loops: f.loops, StartedAt: f.started.UTC().Format(time.RFC3339), Partial: l.partial,
 	}
 	if l.ended {
 		lag, slip := l.clock.lag()

@@ -22,8 +22,8 @@ const (
 )
 
 // spec is the lab: s1..sN and d1..dN at routers r1 and r2.
-func spec(flows int, rate uint64) *labv1.LabSpec {
-	s := &labv1.LabSpec{Name: "dumbbell", Seed: 1, Clock: labv1.Clock_CLOCK_VIRTUAL}
+func spec(flows int, rate uint64, record labv1.Record) *labv1.LabSpec {
+	s := &labv1.LabSpec{Name: "dumbbell", Seed: 1, Record: record, Clock: labv1.Clock_CLOCK_VIRTUAL}
 	buffer := uint64(hostBuffer)
 	host := func(name, router string, n int) {
 		s.Nodes = append(s.Nodes, &labv1.NodeSpec{
@@ -55,10 +55,10 @@ func link(a, aIf, b, bIf string, rate uint64, delay time.Duration) *labv1.LinkSp
 const recorderBlock = 4096
 
 // run simulates dur of the dumbbell with every flow sending all the time, and measures that: handshakes, address
-// resolution and the search for routes included, building the lab not. With record all that happens is recorded, as far
-// as the loop does that: the blocks are counted, not written.
-func run(flows int, rate uint64, dur time.Duration, record bool) (result, error) {
-	s := spec(flows, rate)
+// resolution and the search for routes included, building the lab not. What record says is
+// recorded, as far as the loop does that: the blocks are counted, not written.
+func run(flows int, rate uint64, dur time.Duration, record labv1.Record) (result, error) {
+	s := spec(flows, rate, record)
 	plan, err := node.Assign(s, nil)
 	if err != nil {
 		return result{}, err
@@ -83,7 +83,7 @@ func run(flows int, rate uint64, dur time.Duration, record bool) (result, error)
 		}
 	}
 	records := uint64(0)
-	if record {
+	if record != labv1.Record_RECORD_NONE {
 		loop.Rec = sim.NewRecorder(recorderBlock, func(b []sim.Record) { records += uint64(len(b)) })
 	}
 	runtime.GC() // what building the lab has left is not the run's to collect

@@ -14,6 +14,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	labv1 "labd.dev/proto/lab/v1"
+
 	"labd.dev/bench/measure"
 )
 
@@ -26,6 +28,11 @@ const (
 
 // further are the numbers of flows that are printed besides the one asked for.
 var further = []int{10, 100, 1000}
+
+// recordKinds are what -record may say.
+var recordKinds = map[string]labv1.Record{
+	"none": labv1.Record_RECORD_NONE, "conns": labv1.Record_RECORD_CONNS, "all": labv1.Record_RECORD_ALL,
+}
 
 // result of one run.
 type result struct {
@@ -53,16 +60,17 @@ func main() {
 	rate := flag.String("rate", "100mbit", "rate of the bottleneck")
 	dur := flag.Duration("dur", 30*time.Second, "simulated time")
 	format := flag.String("o", "table", "table or json")
-	record := flag.String("record", "none", "trace records: none, or all (of connections and links; what that costs is printed)")
+	record := flag.String("record", "none", "trace records: none, conns or all, as in a lab file; what they cost is printed")
 	profile := flag.String("profile", "", "write a CPU profile to this file, and run only the flows asked for")
 	flag.Parse()
 	bps, err := parseRate(*rate)
-	if err != nil || *flows < 1 || *dur <= 0 || *record != "none" && *record != "all" || *format != "table" && *format != "json" || flag.NArg() > 0 {
+	kind, known := recordKinds[*record]
+	if err != nil || *flows < 1 || *dur <= 0 || !known || *format != "table" && *format != "json" || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	runtime.GOMAXPROCS(1)
-	if err := report(*flows, bps, *dur, *record == "all", *format, *profile); err != nil {
+	if err := report(*flows, bps, *dur, kind, *format, *profile); err != nil {
 		fmt.Fprintln(os.Stderr, "dumbbell:", err)
 		os.Exit(1)
 	}
@@ -89,18 +97,18 @@ func parseRate(s string) (uint64, error) {
 const rounds = 5
 
 // measured is one run; with record the median of several, beside as many that record nothing.
-func measured(flows int, rate uint64, dur time.Duration, record bool) (result, error) {
-	if !record {
-		return run(flows, rate, dur, false)
+func measured(flows int, rate uint64, dur time.Duration, record labv1.Record) (result, error) {
+	if record == labv1.Record_RECORD_NONE {
+		return run(flows, rate, dur, record)
 	}
 	var with, without []float64
 	var r result
 	for range rounds {
-		plain, err := run(flows, rate, dur, false)
+		plain, err := run(flows, rate, dur, labv1.Record_RECORD_NONE)
 		if err != nil {
 			return r, err
 		}
-		if r, err = run(flows, rate, dur, true); err != nil {
+		if r, err = run(flows, rate, dur, record); err != nil {
 			return r, err
 		}
 		with, without = append(with, r.CPUS), append(without, plain.CPUS)
@@ -111,7 +119,7 @@ func measured(flows int, rate uint64, dur time.Duration, record bool) (result, e
 	return r, nil
 }
 
-func report(flows int, rate uint64, dur time.Duration, record bool, format, profile string) error {
+func report(flows int, rate uint64, dur time.Duration, record labv1.Record, format, profile string) error {
 	others := further
 	if profile != "" {
 		f, err := os.Create(profile)

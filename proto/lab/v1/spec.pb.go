@@ -124,6 +124,60 @@ func (Checksums) EnumDescriptor() ([]byte, []int) {
 	return file_lab_v1_spec_proto_rawDescGZIP(), []int{1}
 }
 
+// Record says what goes into a lab's trace. Time, deliveries, draws, captures and ids of packets and connections are the
+// same under each; the numbers of events (eseq, and the causes that name them) count what is recorded.
+type Record int32
+
+const (
+	Record_RECORD_UNSPECIFIED Record = 0 // all
+	Record_RECORD_ALL         Record = 1 // connections, nodes and every frame's hops over links
+	Record_RECORD_CONNS       Record = 2 // what nodes, connections and applications do; links record nothing
+	Record_RECORD_NONE        Record = 3 // nothing
+)
+
+// Enum value maps for Record.
+var (
+	Record_name = map[int32]string{
+		0: "RECORD_UNSPECIFIED",
+		1: "RECORD_ALL",
+		2: "RECORD_CONNS",
+		3: "RECORD_NONE",
+	}
+	Record_value = map[string]int32{
+		"RECORD_UNSPECIFIED": 0,
+		"RECORD_ALL":         1,
+		"RECORD_CONNS":       2,
+		"RECORD_NONE":        3,
+	}
+)
+
+func (x Record) Enum() *Record {
+	p := new(Record)
+	*p = x
+	return p
+}
+
+func (x Record) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Record) Descriptor() protoreflect.EnumDescriptor {
+	return file_lab_v1_spec_proto_enumTypes[2].Descriptor()
+}
+
+func (Record) Type() protoreflect.EnumType {
+	return &file_lab_v1_spec_proto_enumTypes[2]
+}
+
+func (x Record) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Record.Descriptor instead.
+func (Record) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{2}
+}
+
 // NodeKind is what a node does with packets that are not its own.
 type NodeKind int32
 
@@ -161,11 +215,11 @@ func (x NodeKind) String() string {
 }
 
 func (NodeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[2].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[3].Descriptor()
 }
 
 func (NodeKind) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[2]
+	return &file_lab_v1_spec_proto_enumTypes[3]
 }
 
 func (x NodeKind) Number() protoreflect.EnumNumber {
@@ -174,7 +228,7 @@ func (x NodeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NodeKind.Descriptor instead.
 func (NodeKind) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{2}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{3}
 }
 
 // Distribution of a jitter.
@@ -214,11 +268,11 @@ func (x Distribution) String() string {
 }
 
 func (Distribution) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[3].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[4].Descriptor()
 }
 
 func (Distribution) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[3]
+	return &file_lab_v1_spec_proto_enumTypes[4]
 }
 
 func (x Distribution) Number() protoreflect.EnumNumber {
@@ -227,7 +281,7 @@ func (x Distribution) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Distribution.Descriptor instead.
 func (Distribution) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{3}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{4}
 }
 
 // QueueKind is the queue discipline.
@@ -261,11 +315,11 @@ func (x QueueKind) String() string {
 }
 
 func (QueueKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[4].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[5].Descriptor()
 }
 
 func (QueueKind) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[4]
+	return &file_lab_v1_spec_proto_enumTypes[5]
 }
 
 func (x QueueKind) Number() protoreflect.EnumNumber {
@@ -274,7 +328,7 @@ func (x QueueKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QueueKind.Descriptor instead.
 func (QueueKind) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{4}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{5}
 }
 
 // LossAt says where in the direction frames are lost and duplicated.
@@ -311,11 +365,11 @@ func (x LossAt) String() string {
 }
 
 func (LossAt) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[5].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[6].Descriptor()
 }
 
 func (LossAt) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[5]
+	return &file_lab_v1_spec_proto_enumTypes[6]
 }
 
 func (x LossAt) Number() protoreflect.EnumNumber {
@@ -324,7 +378,7 @@ func (x LossAt) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LossAt.Descriptor instead.
 func (LossAt) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{5}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{6}
 }
 
 // LabSpec is a lab as its file describes it: nodes, links and their settings, defaults already applied.
@@ -340,6 +394,7 @@ type LabSpec struct {
 	RetentionRecords uint64                 `protobuf:"varint,8,opt,name=retention_records,json=retentionRecords,proto3" json:"retention_records,omitempty"` // trace records a standing lab keeps, whole connections; 0 means 1,000,000
 	Budget           *EventBudget           `protobuf:"bytes,9,opt,name=budget,proto3" json:"budget,omitempty"`                                              // what ends an event storm
 	Placement        *Placement             `protobuf:"bytes,10,opt,name=placement,proto3" json:"placement,omitempty"`                                       // not part of the digest
+	Record           Record                 `protobuf:"varint,11,opt,name=record,proto3,enum=lab.v1.Record" json:"record,omitempty"`                         // what the trace holds; decides nothing else
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -442,6 +497,13 @@ func (x *LabSpec) GetPlacement() *Placement {
 		return x.Placement
 	}
 	return nil
+}
+
+func (x *LabSpec) GetRecord() Record {
+	if x != nil {
+		return x.Record
+	}
+	return Record_RECORD_UNSPECIFIED
 }
 
 // EventBudget bounds a lab's events, and the memory that they make it take.
@@ -2192,7 +2254,7 @@ var File_lab_v1_spec_proto protoreflect.FileDescriptor
 
 const file_lab_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x11lab/v1/spec.proto\x12\x06lab.v1\"\xf6\x02\n" +
+	"\x11lab/v1/spec.proto\x12\x06lab.v1\"\x9e\x03\n" +
 	"\aLabSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04seed\x18\x02 \x01(\x04R\x04seed\x12#\n" +
@@ -2204,7 +2266,8 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x11retention_records\x18\b \x01(\x04R\x10retentionRecords\x12+\n" +
 	"\x06budget\x18\t \x01(\v2\x13.lab.v1.EventBudgetR\x06budget\x12/\n" +
 	"\tplacement\x18\n" +
-	" \x01(\v2\x11.lab.v1.PlacementR\tplacement\"h\n" +
+	" \x01(\v2\x11.lab.v1.PlacementR\tplacement\x12&\n" +
+	"\x06record\x18\v \x01(\x0e2\x0e.lab.v1.RecordR\x06record\"h\n" +
 	"\vEventBudget\x12\x17\n" +
 	"\aper_lab\x18\x01 \x01(\x04R\x06perLab\x12\x1d\n" +
 	"\n" +
@@ -2375,7 +2438,13 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\tChecksums\x12\x19\n" +
 	"\x15CHECKSUMS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCHECKSUMS_LAZY\x10\x01\x12\x14\n" +
-	"\x10CHECKSUMS_ALWAYS\x10\x02*e\n" +
+	"\x10CHECKSUMS_ALWAYS\x10\x02*S\n" +
+	"\x06Record\x12\x16\n" +
+	"\x12RECORD_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"RECORD_ALL\x10\x01\x12\x10\n" +
+	"\fRECORD_CONNS\x10\x02\x12\x0f\n" +
+	"\vRECORD_NONE\x10\x03*e\n" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eNODE_KIND_HOST\x10\x01\x12\x14\n" +
@@ -2406,80 +2475,82 @@ func file_lab_v1_spec_proto_rawDescGZIP() []byte {
 	return file_lab_v1_spec_proto_rawDescData
 }
 
-var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_lab_v1_spec_proto_goTypes = []any{
 	(Clock)(0),                // 0: lab.v1.Clock
 	(Checksums)(0),            // 1: lab.v1.Checksums
-	(NodeKind)(0),             // 2: lab.v1.NodeKind
-	(Distribution)(0),         // 3: lab.v1.Distribution
-	(QueueKind)(0),            // 4: lab.v1.QueueKind
-	(LossAt)(0),               // 5: lab.v1.LossAt
-	(*LabSpec)(nil),           // 6: lab.v1.LabSpec
-	(*EventBudget)(nil),       // 7: lab.v1.EventBudget
-	(*Placement)(nil),         // 8: lab.v1.Placement
-	(*NodeSpec)(nil),          // 9: lab.v1.NodeSpec
-	(*InterfaceSpec)(nil),     // 10: lab.v1.InterfaceSpec
-	(*RouteSpec)(nil),         // 11: lab.v1.RouteSpec
-	(*IpSettings)(nil),        // 12: lab.v1.IpSettings
-	(*TcpSettings)(nil),       // 13: lab.v1.TcpSettings
-	(*AppSpec)(nil),           // 14: lab.v1.AppSpec
-	(*HttpServerApp)(nil),     // 15: lab.v1.HttpServerApp
-	(*FileRef)(nil),           // 16: lab.v1.FileRef
-	(*EchoApp)(nil),           // 17: lab.v1.EchoApp
-	(*SinkApp)(nil),           // 18: lab.v1.SinkApp
-	(*UdpSinkApp)(nil),        // 19: lab.v1.UdpSinkApp
-	(*TransferServerApp)(nil), // 20: lab.v1.TransferServerApp
-	(*Reader)(nil),            // 21: lab.v1.Reader
-	(*Endpoint)(nil),          // 22: lab.v1.Endpoint
-	(*LinkSpec)(nil),          // 23: lab.v1.LinkSpec
-	(*DirectionSpec)(nil),     // 24: lab.v1.DirectionSpec
-	(*Jitter)(nil),            // 25: lab.v1.Jitter
-	(*Loss)(nil),              // 26: lab.v1.Loss
-	(*FrameList)(nil),         // 27: lab.v1.FrameList
-	(*GilbertElliott)(nil),    // 28: lab.v1.GilbertElliott
-	(*Duplicate)(nil),         // 29: lab.v1.Duplicate
-	(*Queue)(nil),             // 30: lab.v1.Queue
+	(Record)(0),               // 2: lab.v1.Record
+	(NodeKind)(0),             // 3: lab.v1.NodeKind
+	(Distribution)(0),         // 4: lab.v1.Distribution
+	(QueueKind)(0),            // 5: lab.v1.QueueKind
+	(LossAt)(0),               // 6: lab.v1.LossAt
+	(*LabSpec)(nil),           // 7: lab.v1.LabSpec
+	(*EventBudget)(nil),       // 8: lab.v1.EventBudget
+	(*Placement)(nil),         // 9: lab.v1.Placement
+	(*NodeSpec)(nil),          // 10: lab.v1.NodeSpec
+	(*InterfaceSpec)(nil),     // 11: lab.v1.InterfaceSpec
+	(*RouteSpec)(nil),         // 12: lab.v1.RouteSpec
+	(*IpSettings)(nil),        // 13: lab.v1.IpSettings
+	(*TcpSettings)(nil),       // 14: lab.v1.TcpSettings
+	(*AppSpec)(nil),           // 15: lab.v1.AppSpec
+	(*HttpServerApp)(nil),     // 16: lab.v1.HttpServerApp
+	(*FileRef)(nil),           // 17: lab.v1.FileRef
+	(*EchoApp)(nil),           // 18: lab.v1.EchoApp
+	(*SinkApp)(nil),           // 19: lab.v1.SinkApp
+	(*UdpSinkApp)(nil),        // 20: lab.v1.UdpSinkApp
+	(*TransferServerApp)(nil), // 21: lab.v1.TransferServerApp
+	(*Reader)(nil),            // 22: lab.v1.Reader
+	(*Endpoint)(nil),          // 23: lab.v1.Endpoint
+	(*LinkSpec)(nil),          // 24: lab.v1.LinkSpec
+	(*DirectionSpec)(nil),     // 25: lab.v1.DirectionSpec
+	(*Jitter)(nil),            // 26: lab.v1.Jitter
+	(*Loss)(nil),              // 27: lab.v1.Loss
+	(*FrameList)(nil),         // 28: lab.v1.FrameList
+	(*GilbertElliott)(nil),    // 29: lab.v1.GilbertElliott
+	(*Duplicate)(nil),         // 30: lab.v1.Duplicate
+	(*Queue)(nil),             // 31: lab.v1.Queue
 }
 var file_lab_v1_spec_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.LabSpec.clock:type_name -> lab.v1.Clock
-	9,  // 1: lab.v1.LabSpec.nodes:type_name -> lab.v1.NodeSpec
-	23, // 2: lab.v1.LabSpec.links:type_name -> lab.v1.LinkSpec
+	10, // 1: lab.v1.LabSpec.nodes:type_name -> lab.v1.NodeSpec
+	24, // 2: lab.v1.LabSpec.links:type_name -> lab.v1.LinkSpec
 	1,  // 3: lab.v1.LabSpec.checksums:type_name -> lab.v1.Checksums
-	7,  // 4: lab.v1.LabSpec.budget:type_name -> lab.v1.EventBudget
-	8,  // 5: lab.v1.LabSpec.placement:type_name -> lab.v1.Placement
-	2,  // 6: lab.v1.NodeSpec.kind:type_name -> lab.v1.NodeKind
-	13, // 7: lab.v1.NodeSpec.tcp:type_name -> lab.v1.TcpSettings
-	12, // 8: lab.v1.NodeSpec.ip:type_name -> lab.v1.IpSettings
-	10, // 9: lab.v1.NodeSpec.interfaces:type_name -> lab.v1.InterfaceSpec
-	11, // 10: lab.v1.NodeSpec.routes:type_name -> lab.v1.RouteSpec
-	14, // 11: lab.v1.NodeSpec.apps:type_name -> lab.v1.AppSpec
-	15, // 12: lab.v1.AppSpec.http:type_name -> lab.v1.HttpServerApp
-	17, // 13: lab.v1.AppSpec.echo:type_name -> lab.v1.EchoApp
-	18, // 14: lab.v1.AppSpec.sink:type_name -> lab.v1.SinkApp
-	19, // 15: lab.v1.AppSpec.udp_sink:type_name -> lab.v1.UdpSinkApp
-	20, // 16: lab.v1.AppSpec.transfer:type_name -> lab.v1.TransferServerApp
-	16, // 17: lab.v1.HttpServerApp.files:type_name -> lab.v1.FileRef
-	21, // 18: lab.v1.SinkApp.reader:type_name -> lab.v1.Reader
-	21, // 19: lab.v1.TransferServerApp.reader:type_name -> lab.v1.Reader
-	22, // 20: lab.v1.LinkSpec.a:type_name -> lab.v1.Endpoint
-	22, // 21: lab.v1.LinkSpec.b:type_name -> lab.v1.Endpoint
-	24, // 22: lab.v1.LinkSpec.forward:type_name -> lab.v1.DirectionSpec
-	24, // 23: lab.v1.LinkSpec.reverse:type_name -> lab.v1.DirectionSpec
-	25, // 24: lab.v1.DirectionSpec.jitter:type_name -> lab.v1.Jitter
-	26, // 25: lab.v1.DirectionSpec.loss:type_name -> lab.v1.Loss
-	29, // 26: lab.v1.DirectionSpec.duplicate:type_name -> lab.v1.Duplicate
-	30, // 27: lab.v1.DirectionSpec.queue:type_name -> lab.v1.Queue
-	5,  // 28: lab.v1.DirectionSpec.loss_at:type_name -> lab.v1.LossAt
-	3,  // 29: lab.v1.Jitter.distribution:type_name -> lab.v1.Distribution
-	28, // 30: lab.v1.Loss.gilbert_elliott:type_name -> lab.v1.GilbertElliott
-	27, // 31: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
-	4,  // 32: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	8,  // 4: lab.v1.LabSpec.budget:type_name -> lab.v1.EventBudget
+	9,  // 5: lab.v1.LabSpec.placement:type_name -> lab.v1.Placement
+	2,  // 6: lab.v1.LabSpec.record:type_name -> lab.v1.Record
+	3,  // 7: lab.v1.NodeSpec.kind:type_name -> lab.v1.NodeKind
+	14, // 8: lab.v1.NodeSpec.tcp:type_name -> lab.v1.TcpSettings
+	13, // 9: lab.v1.NodeSpec.ip:type_name -> lab.v1.IpSettings
+	11, // 10: lab.v1.NodeSpec.interfaces:type_name -> lab.v1.InterfaceSpec
+	12, // 11: lab.v1.NodeSpec.routes:type_name -> lab.v1.RouteSpec
+	15, // 12: lab.v1.NodeSpec.apps:type_name -> lab.v1.AppSpec
+	16, // 13: lab.v1.AppSpec.http:type_name -> lab.v1.HttpServerApp
+	18, // 14: lab.v1.AppSpec.echo:type_name -> lab.v1.EchoApp
+	19, // 15: lab.v1.AppSpec.sink:type_name -> lab.v1.SinkApp
+	20, // 16: lab.v1.AppSpec.udp_sink:type_name -> lab.v1.UdpSinkApp
+	21, // 17: lab.v1.AppSpec.transfer:type_name -> lab.v1.TransferServerApp
+	17, // 18: lab.v1.HttpServerApp.files:type_name -> lab.v1.FileRef
+	22, // 19: lab.v1.SinkApp.reader:type_name -> lab.v1.Reader
+	22, // 20: lab.v1.TransferServerApp.reader:type_name -> lab.v1.Reader
+	23, // 21: lab.v1.LinkSpec.a:type_name -> lab.v1.Endpoint
+	23, // 22: lab.v1.LinkSpec.b:type_name -> lab.v1.Endpoint
+	25, // 23: lab.v1.LinkSpec.forward:type_name -> lab.v1.DirectionSpec
+	25, // 24: lab.v1.LinkSpec.reverse:type_name -> lab.v1.DirectionSpec
+	26, // 25: lab.v1.DirectionSpec.jitter:type_name -> lab.v1.Jitter
+	27, // 26: lab.v1.DirectionSpec.loss:type_name -> lab.v1.Loss
+	30, // 27: lab.v1.DirectionSpec.duplicate:type_name -> lab.v1.Duplicate
+	31, // 28: lab.v1.DirectionSpec.queue:type_name -> lab.v1.Queue
+	6,  // 29: lab.v1.DirectionSpec.loss_at:type_name -> lab.v1.LossAt
+	4,  // 30: lab.v1.Jitter.distribution:type_name -> lab.v1.Distribution
+	29, // 31: lab.v1.Loss.gilbert_elliott:type_name -> lab.v1.GilbertElliott
+	28, // 32: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
+	5,  // 33: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_spec_proto_init() }
@@ -2507,7 +2578,7 @@ func file_lab_v1_spec_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_spec_proto_rawDesc), len(file_lab_v1_spec_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
