@@ -94,7 +94,6 @@ func TestRulesComplain(t *testing.T) {
 		{"takes 500 bytes for acknowledged", []string{data, "3 tcp:ack_processed acked=500 una=500"}},
 		{"h1 is down", []string{"2 lab:node_crashed", "3 tcp:timer_fired timer=rto"}},
 		{"has crashed since", []string{"2 lab:node_crashed", "2 lab:node_booted", "3 tcp:timer_fired timer=rto"}},
-		{"input 1 takes effect, 1 is next of 0", []string{"2 lab:input index=1"}},
 		{"is not to corrupt", []string{"3 link:corrupted dir=h1->h2 pkt=h1:2 bytes=100"}},
 	} {
 		check := NewChecker(&Lab{EndNs: duration, Spec: pair()})
@@ -163,6 +162,20 @@ func TestHopsAreCounted(t *testing.T) {
 		check.hops(&labv1.ExecStatus{Id: "p", Lines: []string{"56 bytes from 10.0.0.2: icmp_seq=1 ttl=" + ttl + " time=2.000 ms"}})
 		if len(check.Problems) != want {
 			t.Errorf("ttl %s: %q", ttl, check.Problems)
+		}
+	}
+}
+
+// An input takes effect at the time that the journal gives it.
+func TestEffectsRuleComplains(t *testing.T) {
+	ping := &labv1.Input{Kind: &labv1.Input_Ping{Ping: &labv1.Ping{Id: "p", From: "h1", To: "h2"}}}
+	for line, want := range map[string]int{"5 lab:input index=1": 0, "2 lab:input index=1": 1} {
+		check := NewChecker(&Lab{EndNs: duration, Spec: pair(), Journal: []*labv1.JournalEntry{{Index: 1, TNs: 5 * ms, Input: ping}}})
+		for _, e := range script([]string{line}) {
+			check.event(e)
+		}
+		if len(check.Problems) != want {
+			t.Errorf("%s: %q", line, check.Problems)
 		}
 	}
 }
