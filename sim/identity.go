@@ -29,7 +29,8 @@ func (id *Identity) Record(rec *Recorder, now Time, kind Kind) *Record {
 		return nil
 	}
 	id.Events++
-	r := rec.Next()
+	r := rec.slot()
+	*r = Record{}
 	r.T, r.Node, r.ESeq, r.Kind = now, uint32(id.Src.ID), uint32(id.Events), kind
 	return r
 }

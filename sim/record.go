@@ -85,13 +85,18 @@ func NewRecorder(size int, flush func([]Record)) *Recorder {
 
 // Next returns the next slot, zeroed, to be filled in place before the next call.
 func (r *Recorder) Next() *Record {
+	p := r.slot()
+	*p = Record{}
+	return p
+}
+
+// slot returns the next slot, with what is left in it of a record of the block before.
+func (r *Recorder) slot() *Record {
 	if r.n == len(r.buf) {
 		r.Flush()
 	}
-	p := &r.buf[r.n]
-	*p = Record{}
 	r.n++
-	return p
+	return &r.buf[r.n-1]
 }
 
 // Flush hands on what has been collected.

@@ -8,7 +8,9 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// What connections put into the trace. Nothing here is worked out unless a recorder listens.
+// What connections put into the trace. Nothing here is worked out unless a recorder listens. What each segment makes is
+// written word by word: a literal of several words is built aside and copied in pieces wider than its words were written
+// in, and such a load waits for the stores before it.
 
 // side is the side bit of the connection's records.
 func sideOf(passive bool) uint8 {
@@ -35,14 +37,15 @@ func (s *Stack) recordFor(kind sim.Kind, reason uint8, id sim.ConnID, passive bo
 // moreWords is what a KindMore record holds: Cause, Conn and Pkt in two words each, high first, then W.
 type moreWords [11]uint32
 
-// recordMore continues the record before it; head is a copy of it, as its slot may be gone.
-func (s *Stack) recordMore(head sim.Record, w moreWords) {
+// recordMore continues the record head.
+func (s *Stack) recordMore(head *sim.Record, w *moreWords) {
+	t, eseq := head.T, head.ESeq // before Next, as head's slot may be gone with it
 	r := s.loop.Rec.Next()
-	r.T, r.Node, r.ESeq, r.Kind = head.T, head.Node, head.ESeq, sim.KindMore
+	r.T, r.Node, r.ESeq, r.Kind = t, uint32(s.id.Src.ID), eseq, sim.KindMore
 	r.Cause = w[0]
 	r.Conn = sim.ConnID(uint64(w[1])<<32 | uint64(w[2]))
 	r.Pkt = sim.PacketID(uint64(w[3])<<32 | uint64(w[4]))
-	copy(r.W[:], w[5:])
+	r.W[0], r.W[1], r.W[2], r.W[3], r.W[4], r.W[5] = w[5], w[6], w[7], w[8], w[9], w[10]
 }
 
 func words(r *sim.Record) moreWords {
@@ -79,8 +82,8 @@ func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ac
 	if h.Flags&wire.FlagSYN != 0 {
 		shift = 0
 	}
-	r.W = [6]uint32{h.Seq, h.Ack, uint32(n)<<16 | uint32(h.Window), opt.TSVal, opt.TSEcr,
-		uint32(off>>32&0xff)<<24 | uint32(ackOff>>32&0xff)<<16 | uint32(tx)<<8 | uint32(shift)<<4 | bits}
+	r.W[0], r.W[1], r.W[2], r.W[3], r.W[4] = h.Seq, h.Ack, uint32(n)<<16|uint32(h.Window), opt.TSVal, opt.TSEcr
+	r.W[5] = uint32(off>>32&0xff)<<24 | uint32(ackOff>>32&0xff)<<16 | uint32(tx)<<8 | uint32(shift)<<4 | bits
 	return more
 }
 
@@ -92,8 +95,8 @@ const (
 
 // optionWords is the More record of a segment: MSS<<16 | shift<<8 | number of SACK blocks<<4 | opt* bits, then the
 // blocks' edges.
-func optionWords(opt *wire.TCPOptions) moreWords {
-	var w moreWords
+func optionWords(opt *wire.TCPOptions) *moreWords {
+	w := new(moreWords)
 	w[0] = uint32(opt.MSS)<<16 | uint32(opt.WindowScale)<<8 | uint32(opt.NSACK)<<4
 	if opt.HasWindowScale {
 		w[0] |= optWscale
@@ -114,7 +117,7 @@ func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int
 	}
 	r.Pkt, r.Aux = f.Pkt, uint8(c.state)
 	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale, 0) {
-		c.stack.recordMore(*r, optionWords(opt))
+		c.stack.recordMore(r, optionWords(opt))
 	}
 }
 
@@ -127,7 +130,7 @@ func (c *Conn) recordReceived(g *segment, v Verdict) {
 	c.stack.tcp.cause = r.ESeq
 	h := g.header()
 	if putSegment(r, &h, &g.opt, int(g.length), c.rcvOffset(g.seq), c.offsetOf(g.ack), 0, c.sndWscale, g.ecn()) {
-		c.stack.recordMore(*r, optionWords(&g.opt))
+		c.stack.recordMore(r, optionWords(&g.opt))
 	}
 }
 
@@ -186,7 +189,7 @@ func (c *Conn) recordStarted() {
 	}
 	r.W = [6]uint32{uint32(c.iss), uint32(c.irs), uint32(c.localPort)<<16 | uint32(c.remotePort),
 		uint32(c.sndMSS)<<16 | uint32(c.sndWscale)<<8 | uint32(c.rcvWscale)}
-	c.stack.recordMore(*r, moreWords{
+	c.stack.recordMore(r, &moreWords{
 		uint32(c.local.hi >> 32), uint32(c.local.hi), uint32(c.local.lo >> 32), uint32(c.local.lo),
 		uint32(c.remote.hi >> 32), uint32(c.remote.hi), uint32(c.remote.lo >> 32), uint32(c.remote.lo)})
 }
@@ -256,12 +259,13 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt sim.Time) {
 		return
 	}
 	r := c.record(KindTCPMetricsUpdated, uint8(c.limitedBy()))
-	r.W = [6]uint32{c.win.Cwnd, c.win.SSThresh, uint32(c.rtx.inFlight()), uint32(micros(c.srtt)), uint32(micros(c.rto)), c.sndWnd}
+	r.W[0], r.W[1], r.W[2] = c.win.Cwnd, c.win.SSThresh, uint32(c.rtx.inFlight())
+	r.W[3], r.W[4], r.W[5] = uint32(micros(c.srtt)), uint32(micros(c.rto)), c.sndWnd
 	own := uint64(0)
 	if c.alg != nil {
 		own = math.Float64bits(c.alg.Variable())
 	}
-	c.stack.recordMore(*r, moreWords{uint32(micros(c.rttvar)), uint32(micros(c.minRTT)), c.rcvWnd(), uint32(c.unsent()),
+	c.stack.recordMore(r, &moreWords{uint32(micros(c.rttvar)), uint32(micros(c.minRTT)), c.rcvWnd(), uint32(c.unsent()),
 		uint32(own >> 32), uint32(own), uint32(c.set.cc)})
 }
 
@@ -294,7 +298,7 @@ func (c *Conn) recordClosed(why CloseReason) {
 	}
 	i := c.Info()
 	r.W = [6]uint32{i.TotalRetrans, i.SegsOut, i.SegsIn, uint32(i.RTTUs), uint32(i.MinRTTUs), i.SndCwnd}
-	c.stack.recordMore(*r, moreWords{uint32(i.BytesSent >> 32), uint32(i.BytesSent), uint32(i.BytesAcked >> 32),
+	c.stack.recordMore(r, &moreWords{uint32(i.BytesSent >> 32), uint32(i.BytesSent), uint32(i.BytesAcked >> 32),
 		uint32(i.BytesAcked), uint32(i.BytesReceived >> 32), uint32(i.BytesReceived), uint32(i.BytesRetrans >> 32),
 		uint32(i.BytesRetrans), i.SndSSThresh, uint32(i.RTOUs)})
 }
@@ -327,6 +331,6 @@ func (s *Stack) recordTimeWaitReceived(w *timeWait, g *segment) {
 	s.tcp.cause = r.ESeq
 	h := g.header()
 	if putSegment(r, &h, &g.opt, int(g.length), 0, 0, 0, 0, g.ecn()) {
-		s.recordMore(*r, optionWords(&g.opt))
+		s.recordMore(r, optionWords(&g.opt))
 	}
 }
