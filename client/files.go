@@ -44,11 +44,12 @@ func HashFile(path, name string) (*LocalFile, error) {
 	return &LocalFile{Path: path, Ref: &labv1.FileRef{Path: name, Sha256: hex.EncodeToString(h.Sum(nil)), SizeBytes: uint64(n)}}, nil
 }
 
-// Upload gives labd the files that it does not hold yet.
+// Upload gives labd the files that it does not hold yet, over restarts of labd: what it holds by then is not sent again.
 func (c *Client) Upload(ctx context.Context, files []*LocalFile) error {
 	for len(files) > 0 {
 		n := min(len(files), askFiles)
-		if err := c.uploadMissing(ctx, files[:n]); err != nil {
+		err := c.resume(ctx, func(got func()) error { return c.uploadMissing(ctx, files[:n], got) })
+		if err != nil {
 			return err
 		}
 		files = files[n:]
@@ -56,7 +57,7 @@ func (c *Client) Upload(ctx context.Context, files []*LocalFile) error {
 	return nil
 }
 
-func (c *Client) uploadMissing(ctx context.Context, files []*LocalFile) error {
+func (c *Client) uploadMissing(ctx context.Context, files []*LocalFile, got func()) error {
 	ask := &labv1.MissingFilesRequest{}
 	bySum := make(map[string]*LocalFile)
 	for _, f := range files {
@@ -69,11 +70,13 @@ func (c *Client) uploadMissing(ctx context.Context, files []*LocalFile) error {
 	if err != nil {
 		return err
 	}
+	got()
 	for _, sum := range missing.GetSha256() {
 		if f := bySum[sum]; f != nil {
 			if err := c.uploadOne(ctx, f); err != nil {
 				return fmt.Errorf("%s: %w", f.Path, err)
 			}
+			got()
 		}
 	}
 	return nil
@@ -94,31 +97,49 @@ func (c *Client) uploadOne(ctx context.Context, file *LocalFile) error {
 	err = stream.Send(&labv1.UploadFileRequest{Sha256: file.Ref.GetSha256(), SizeBytes: file.Ref.GetSizeBytes()})
 	buf := make([]byte, uploadBytes)
 	for err == nil {
-		var n int
-		if n, err = f.Read(buf); n > 0 {
-			if sent := stream.Send(&labv1.UploadFileRequest{Data: buf[:n]}); sent != nil {
-				err = sent
-			}
+		n, failed := f.Read(buf)
+		if failed != nil && !errors.Is(failed, io.EOF) {
+			return &Error{Code: CodeUsage, Message: failed.Error()}
+		}
+		if n > 0 {
+			err = stream.Send(&labv1.UploadFileRequest{Data: buf[:n]})
+		}
+		if err == nil {
+			err = failed
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		return &Error{Code: CodeUsage, Message: err.Error()}
+		return err
 	}
 	// io.EOF is the file's end, or labd's that has answered already: the answer tells which.
 	_, err = stream.CloseAndRecv()
 	return err
 }
 
-// SaveReceived writes what a finished transfer with `save` received into a file.
+// SaveReceived writes what a transfer with `save` received into a file, once the transfer has ended. After a restart of
+// labd it begins anew: a lab that is rebuilt may have to come to the transfer's end again.
 func (c *Client) SaveReceived(ctx context.Context, lab, transfer, path string) error {
-	stream, err := c.Transfers.ReadReceived(ctx, &labv1.ReadReceivedRequest{Lab: lab, Transfer: transfer})
-	if err != nil {
-		return err
-	}
-	return writeStream(path, func() ([]byte, error) {
-		m, err := stream.Recv()
-		return m.GetData(), err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends a stream that is left half-way
+	return c.resume(ctx, func(got func()) error {
+		if _, err := c.FollowTransfer(ctx, lab, transfer, nil); err != nil {
+			return err
+		}
+		stream, err := c.Transfers.ReadReceived(ctx, &labv1.ReadReceivedRequest{Lab: lab, Transfer: transfer})
+		if err != nil {
+			return err
+		}
+		return writeStream(path, func() ([]byte, error) { return block(stream, got) })
 	})
+}
+
+// block takes the next block of content from a stream and tells got of it.
+func block[M interface{ GetData() []byte }](stream interface{ Recv() (M, error) }, got func()) ([]byte, error) {
+	m, err := stream.Recv()
+	if err == nil {
+		got()
+	}
+	return m.GetData(), err
 }
 
 // writeStream writes blocks into a new file until next says io.EOF. A file that could not be written whole is removed.

@@ -29,10 +29,19 @@ func replayNeeds(path string) bool {
 }
 
 // ReplayRun has labd run the lab of a run directory again, on so many loops (0: as many as it had), and compare what
-// comes of it. The second run's directory is written to out, unless out is empty.
-func (c *Client) ReplayRun(ctx context.Context, dir string, loops uint32, out string) (*labv1.ReplayOutcome, error) {
+// comes of it. The second run's directory is written to out, unless out is empty. It leaves nothing behind at labd, so
+// that after a restart it begins anew.
+func (c *Client) ReplayRun(ctx context.Context, dir string, loops uint32, out string) (outcome *labv1.ReplayOutcome, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends a stream that is left half-way
+	err = c.resume(ctx, func(got func()) error {
+		outcome, err = c.replayOnce(ctx, dir, loops, out, got)
+		return err
+	})
+	return outcome, err
+}
+
+func (c *Client) replayOnce(ctx context.Context, dir string, loops uint32, out string, got func()) (*labv1.ReplayOutcome, error) {
 	stream, err := c.Replays.ReplayRun(ctx)
 	if err != nil {
 		return nil, err
@@ -53,6 +62,7 @@ func (c *Client) ReplayRun(ctx context.Context, dir string, loops uint32, out st
 	if err != nil {
 		return nil, err
 	}
+	got()
 	if m.GetOutcome() == nil {
 		return nil, &Error{Code: CodeFailed, Message: "labd sent no outcome of the replay"}
 	}

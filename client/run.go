@@ -9,7 +9,8 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 )
 
-// FetchRun copies a run's directory to dir, which it makes if it is not there.
+// FetchRun copies a run's directory to dir, which it makes if it is not there. After a restart of labd it begins the file
+// under way anew.
 func (c *Client) FetchRun(ctx context.Context, run, dir string) error {
 	files, err := c.Runs.ListRunFiles(ctx, &labv1.ListRunFilesRequest{Run: run})
 	if err != nil {
@@ -34,12 +35,11 @@ func (c *Client) fetchFile(ctx context.Context, run, dir, path string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends a stream that is left half-way
-	stream, err := c.Runs.ReadRunFile(ctx, &labv1.ReadRunFileRequest{Run: run, Path: path})
-	if err != nil {
-		return err
-	}
-	return writeStream(to, func() ([]byte, error) {
-		m, err := stream.Recv()
-		return m.GetData(), err
+	return c.resume(ctx, func(got func()) error {
+		stream, err := c.Runs.ReadRunFile(ctx, &labv1.ReadRunFileRequest{Run: run, Path: path})
+		if err != nil {
+			return err
+		}
+		return writeStream(to, func() ([]byte, error) { return block(stream, got) })
 	})
 }
