@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // dataVersion is the layout of a data directory that this labd writes, and the newest that it reads.
@@ -78,9 +77,9 @@ func (d *dataDir) take() (err error) {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if held, err := lockFile(f); err != nil {
 		defer f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if held {
 			return &InUseError{Dir: d.dir, PID: lockHolder(f)}
 		}
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
