@@ -32,6 +32,10 @@ var linkSettings = []linkSetting{
 		return err
 	}},
 	{"rate", func(p *labv1.DirectionPatch, v string) error {
+		if v == "unlimited" {
+			p.RateBps = proto.Uint64(0)
+			return nil
+		}
 		bps, err := schema.ParseRate(v)
 		p.RateBps = &bps
 		return err
@@ -125,7 +129,7 @@ func newLinkSetCommand(a *app) *cobra.Command {
 		Use:   "set LINK KEY=VALUE...",
 		Short: "Patch a link's settings, or those of one direction, for good or for a while",
 		Long: `Patch a link's settings, or those of one direction ('r1->r2'), for good or for a while; what is not named stays.
-Keys: ` + linkKeys() + `.
+Keys: ` + linkKeys() + `; rate=unlimited takes a limit off.
 Later settings lie over earlier ones, faults over all of them; an apply of the lab's file takes those for good back.`,
 		Example: `  labctl link set r1--r2 delay=20ms loss=1%
   labctl link set 'r1->r2' rate=1mbit queue=10p --for 30s`,

@@ -22,6 +22,9 @@ func (s *scene) fault(path string, f *labv1.Fault) {
 	case *labv1.Fault_Jitter:
 		s.jitter(path+".jitter", e.Jitter)
 	case *labv1.Fault_RateBps:
+		if e.RateBps == 0 {
+			s.add(path+".rate_bps", "must be at least 1 bit; a link that carries nothing is down")
+		}
 		s.rate(path+".rate_bps", e.RateBps)
 	case *labv1.Fault_Duplicate:
 		s.duplicate(path+".duplicate", e.Duplicate)
@@ -30,6 +33,9 @@ func (s *scene) fault(path string, f *labv1.Fault) {
 	case *labv1.Fault_MtuBytes:
 		s.within(path+".mtu_bytes", uint64(e.MtuBytes), minMTU, maxMTU, " B")
 	case *labv1.Fault_Queue:
+		if e.Queue.GetLimitPackets() == 0 && e.Queue.GetLimitBytes() == 0 {
+			s.add(path+".queue", "must hold at least 1 packet or 1 byte")
+		}
 		s.queue(path+".queue", e.Queue)
 	case *labv1.Fault_Crash:
 		onNode = true

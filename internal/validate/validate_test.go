@@ -101,6 +101,8 @@ func TestInput(t *testing.T) {
 		{"crash of a link", fault(&labv1.Fault{Link: "a--b", Effect: &labv1.Fault_Crash{}}), "fault.node: which node is missing"},
 		{"down of a node", fault(&labv1.Fault{Node: "a", Effect: &labv1.Fault_Down{}}), "fault.node: this fault is for links, not for nodes"},
 		{"reboot takes no time", fault(&labv1.Fault{Node: "a", DurationNs: 1, Effect: &labv1.Fault_Reboot{}}), "fault.duration_ns: a reboot takes no time"},
+		{"rate of nothing", fault(&labv1.Fault{Link: "a--b", Effect: &labv1.Fault_RateBps{}}), "fault.rate_bps: must be at least 1 bit"},
+		{"queue of nothing", fault(&labv1.Fault{Link: "a--b", Effect: &labv1.Fault_Queue{Queue: &labv1.Queue{}}}), "fault.queue: must hold at least 1 packet"},
 		{"no effect", fault(&labv1.Fault{Link: "a--b"}), "fault: what the fault does is missing"},
 		{"no kind", &labv1.Input{}, ": an input needs a kind"},
 	} {

@@ -91,9 +91,13 @@ func ParseDuration(s string) (int64, error) {
 	return parseQuantity(s, "duration", "10ms", durationUnits)
 }
 
-// ParseRate reads "10mbit" as bits a second.
+// ParseRate reads "10mbit" as bits a second. 0 is refused: to the API it means no limit, to a person nothing at all.
 func ParseRate(s string) (uint64, error) {
-	return unsigned(parseQuantity(s, "rate", "10mbit", rateUnits))
+	bps, err := unsigned(parseQuantity(s, "rate", "10mbit", rateUnits))
+	if err == nil && bps == 0 {
+		err = fmt.Errorf("%s is no rate; without one there is no limit, and what carries nothing is down", clip(s))
+	}
+	return bps, err
 }
 
 // ParseSize reads "64KiB" as bytes.

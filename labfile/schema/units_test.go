@@ -39,6 +39,16 @@ func TestQuantities(t *testing.T) {
 			t.Errorf("%s: %d, %v", text, got, err)
 		}
 	}
+	for _, text := range []string{"0bit", "0.0mbit"} {
+		if _, err := ParseRate(text); err == nil || !strings.Contains(err.Error(), "is no rate") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{"0p", "0B", "0KiB"} {
+		if _, _, err := ParseLimit(text); err == nil || !strings.Contains(err.Error(), "is no limit") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 	if _, err := ParseSize("-1B"); err == nil {
 		t.Error("a negative size is none")
 	}

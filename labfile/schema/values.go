@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -114,15 +115,19 @@ func Limit[T any](name, field, doc string, set func(v *T, packets, bytes uint64)
 	})
 }
 
-// ParseLimit reads "100p" as packets or "64KiB" as bytes; the other result is 0.
+// ParseLimit reads "100p" as packets or "64KiB" as bytes; the other result is 0. A limit of 0 is refused: to the API it
+// means the default, to a person no queue.
 func ParseLimit(s string) (packets, bytes uint64, err error) {
 	if strings.HasSuffix(s, "p") {
 		packets, err = ParsePackets(s)
-		return packets, 0, err
+	} else {
+		n, failed := parseQuantity(s, "limit", "100p or 64KiB", append(packetUnits[:1:1], sizeUnits...))
+		bytes, err = unsigned(n, failed)
 	}
-	n, err := parseQuantity(s, "limit", "100p or 64KiB", append(packetUnits[:1:1], sizeUnits...))
-	bytes, err = unsigned(n, err)
-	return 0, bytes, err
+	if err == nil && packets == 0 && bytes == 0 {
+		err = fmt.Errorf("%s is no limit; the least is 1p or 1B", clip(s))
+	}
+	return packets, bytes, err
 }
 
 type refusal string
