@@ -89,7 +89,13 @@ func impurities(fset *token.FileSet, info *types.Info, f *ast.File) []string {
 			report(imp, "imports %s", path)
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
+	inspectPurity(info, f, report)
+	return found
+}
+
+// inspectPurity reports what a piece of code does that code inside a lab may not.
+func inspectPurity(info *types.Info, code ast.Node, report func(n ast.Node, format string, args ...any)) {
+	ast.Inspect(code, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:
 			report(n, "starts a goroutine")
@@ -109,7 +115,6 @@ func impurities(fset *token.FileSet, info *types.Info, f *ast.File) []string {
 		}
 		return true
 	})
-	return found
 }
 
 // The checker itself must catch each kind of impurity.
