@@ -3,12 +3,13 @@ package trace
 import "slices"
 
 // BufferSample is where the bytes of a connection lie at one end, at the instant that any of it has changed. A byte's way
-// is: written, in the send buffer and from there in flight until it is acknowledged; at the other end in the reassembly
+// is: read from a file into the application's buffer, written, in the send buffer and from there in flight until it is acknowledged; at the other end in the reassembly
 // queue while a gap precedes it, in the receive buffer until the application reads it.
 type BufferSample struct {
 	TNs        int64  `json:"t_ns"`
 	Node       string `json:"node"`
 	Side       string `json:"side"`        // initiator | responder
+	AppBuffer  int64  `json:"app_buffer"`  // held by the application, which could not write it yet
 	Written    int64  `json:"written"`     // by the application, in all
 	SendBuffer int64  `json:"send_buffer"` // written and not yet acknowledged
 	InFlight   int64  `json:"in_flight"`   // of these, sent
@@ -70,8 +71,11 @@ func (b *bufferEnd) apply(e *Event) bool {
 		return 0
 	}
 	switch e.Name {
+	case "app:file_read":
+		b.sample.AppBuffer += field("bytes")
 	case "app:write":
 		b.sample.Written += field("bytes")
+		b.sample.AppBuffer = field("buffered")
 	case "app:read":
 		b.sample.Read += field("bytes")
 	case "tcp:segment_sent":

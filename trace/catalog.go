@@ -58,7 +58,9 @@ func EventNames() []string {
 }
 
 var appKinds = []EventKind{
-	{"app:write", "The application handed bytes to its connection.", appFields},
+	{"app:file_read", "The application read a block of the file that it sends, or made one, and holds it until it is written.", appFields[:1:1]},
+	{"app:write", "The application handed bytes to its connection.", append(appFields[:2:2],
+		FieldKind{"buffered", "integer", "bytes", "what the application still holds after it: read from its file, or from the connection, and not yet written", "", nil})},
 	{"app:read", "The application took bytes from its connection.", appFields},
 	{"app:shutdown", "The application said that it will write no more; `bytes` is what it has written in all.", appFields},
 	{"app:close", "The application closed its connection.", append(appFields[:2:2],

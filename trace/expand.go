@@ -195,7 +195,13 @@ func appEvent(r *sim.Record, e *Event) {
 		return
 	}
 	e.Name = a.Name
-	e.Data = []Field{{"bytes", a.Bytes}, {"blocked_us", a.BlockedUs}}
+	e.Data = []Field{{"bytes", a.Bytes}}
+	if r.Kind != app.KindFileRead {
+		e.Data = append(e.Data, Field{"blocked_us", a.BlockedUs})
+	}
+	if r.Kind == app.KindWrite {
+		e.Data = append(e.Data, Field{"buffered", a.Buffered})
+	}
 	if a.Abort {
 		e.Data = append(e.Data, Field{"abort", true})
 	}

@@ -90,6 +90,7 @@ type source struct {
 	pos   uint64     // handed over
 	chunk *sim.Chunk // holds the bytes from start on; nil before the first block
 	start uint64
+	end   uint64 // of the block that has been read
 }
 
 func newSource(loop *sim.Loop, c content) *source { return &source{loop: loop, content: c} }
@@ -97,16 +98,23 @@ func newSource(loop *sim.Loop, c content) *source { return &source{loop: loop, c
 // left is how much has not been handed over.
 func (s *source) left() uint64 { return s.size - s.pos }
 
-// peek shows at most n of the next bytes.
-func (s *source) peek(n int) (ch *sim.Chunk, off, size int) {
-	if s.left() == 0 {
-		return nil, 0, 0
+// read takes the next block, of at most n bytes, once the last one has been handed over, and says how long it is; 0 if
+// there was nothing to do or nothing is left.
+func (s *source) read(n int) int {
+	if s.pos < s.end || s.left() == 0 {
+		return 0
 	}
 	if s.chunk == nil || s.pos == s.start+uint64(len(s.chunk.Data)) {
 		s.fill()
 	}
-	off = int(s.pos - s.start)
-	return s.chunk, off, min(n, len(s.chunk.Data)-off)
+	n = min(n, len(s.chunk.Data)-int(s.pos-s.start))
+	s.end += uint64(n)
+	return n
+}
+
+// block shows what is left of the block that was read last.
+func (s *source) block() (ch *sim.Chunk, off, size int) {
+	return s.chunk, int(s.pos - s.start), int(s.end - s.pos)
 }
 
 func (s *source) fill() {

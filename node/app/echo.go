@@ -80,7 +80,7 @@ func (e *echoConn) run(c *tcpstack.Conn) {
 func (e *echoConn) write(c *tcpstack.Conn) bool {
 	for len(e.back) > 0 {
 		if n := min(len(e.back), c.Room()); n > 0 {
-			e.env.record(KindWrite, c, uint64(n), 0, 0)
+			e.env.recordWrite(c, n, len(e.back), 0)
 		}
 		n, err := c.Write(e.back)
 		if err != nil {

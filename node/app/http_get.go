@@ -101,7 +101,7 @@ func (a *httpGet) Established(c *tcpstack.Conn) {
 // ask writes what is left of the request.
 func (a *httpGet) ask() {
 	if n := min(len(a.request), a.conn.Room()); n > 0 {
-		a.env.record(KindWrite, a.conn, uint64(n), 0, 0)
+		a.env.recordWrite(a.conn, n, len(a.request), 0)
 	}
 	n, _ := a.conn.Write(a.request) // a short write goes on in Writable; a failure is told by Closed
 	a.request = a.request[n:]

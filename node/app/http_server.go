@@ -278,7 +278,7 @@ func (h *httpConn) head(status *httpError, length int, kind, more string) {
 // write goes on with the response; true once it is all with the connection.
 func (h *httpConn) write() bool {
 	for len(h.out) > 0 {
-		h.wrote(min(len(h.out), h.conn.Room()))
+		h.wrote(len(h.out))
 		n, err := h.conn.Write(h.out)
 		h.out = h.out[n:]
 		if err != nil {
@@ -286,8 +286,11 @@ func (h *httpConn) write() bool {
 		}
 	}
 	for h.body != nil && h.body.left() > 0 {
-		ch, off, n := h.body.peek(fileBlock)
-		h.wrote(min(n, h.conn.Room()))
+		if n := h.body.read(fileBlock); n > 0 {
+			h.env.record(KindFileRead, h.conn, uint64(n), 0, 0)
+		}
+		ch, off, n := h.body.block()
+		h.wrote(n)
 		k, err := h.conn.WriteChunk(ch, off, n)
 		if h.body == nil {
 			return false // the connection ended within the call
@@ -311,10 +314,11 @@ func (h *httpConn) write() bool {
 	return true
 }
 
-// wrote notes a write call of n bytes.
-func (h *httpConn) wrote(n int) {
+// wrote notes a write call with the bytes that are held.
+func (h *httpConn) wrote(held int) {
+	n := min(held, h.conn.Room())
 	if now := h.env.Loop.Now(); n > 0 {
-		h.env.record(KindWrite, h.conn, uint64(n), now-h.waited, 0)
+		h.env.recordWrite(h.conn, n, held, now-h.waited)
 		h.waited = now
 	}
 }

@@ -36,6 +36,43 @@ func TestHTTPDownload(t *testing.T) {
 	}
 }
 
+// A server reads its file 64 KiB at a time and reads no more before all of a block is written: after each write it holds
+// what is left of the block.
+func TestHTTPServerHoldsABlockUntilItIsWritten(t *testing.T) {
+	const size = 1_400_000
+	l := newLab(t, quick)
+	l.serveHTTP(l.blob("a.bin", size))
+	l.finish(l.client.start(getInput(&labv1.HttpGet{Id: "g1", From: "client", Url: "http://server/a.bin"})), 10*sim.Second)
+	l.loop.Rec.Flush()
+	var read, held, partial uint64
+	for i := range l.records {
+		e, ok := DecodeRecord(&l.records[i])
+		if !ok || l.records[i].Node != uint32(l.server.id.Src.ID) {
+			continue
+		}
+		switch e.Name {
+		case "app:file_read":
+			if want := min(fileBlock, size-read); held != 0 || e.Bytes != want {
+				t.Fatalf("%d bytes read after %d, while %d were held; want %d after all was written", e.Bytes, read, held, want)
+			}
+			read, held = read+e.Bytes, e.Bytes
+		case "app:write":
+			if read == 0 {
+				continue // the response's head
+			}
+			if held -= e.Bytes; e.Buffered != held {
+				t.Fatalf("%d bytes written, %d buffered, want %d", e.Bytes, e.Buffered, held)
+			}
+			if held > 0 {
+				partial++
+			}
+		}
+	}
+	if read != size || held != 0 || partial < 10 {
+		t.Errorf("%d of %d bytes read, %d held at the end, %d writes of a part of a block", read, size, held, partial)
+	}
+}
+
 func TestHTTPGetThatFails(t *testing.T) {
 	for _, c := range []struct{ url, why string }{
 		{"http://server/b.txt", "404 Not Found"},

@@ -50,7 +50,10 @@ func (w *writer) step() {
 	for !w.stopped && !w.finished && !w.timer.Armed() {
 		now := w.env.Loop.Now()
 		// First, because the end waits for no rate: all may be acknowledged before the rate would allow another call.
-		ch, off, n := w.src.peek(w.size)
+		if n := w.src.read(w.size); n > 0 {
+			w.env.record(KindFileRead, w.conn, uint64(n), 0, 0)
+		}
+		ch, off, n := w.src.block()
 		if n == 0 {
 			w.finished = true
 			w.src.release()
@@ -62,7 +65,7 @@ func (w *writer) step() {
 			return
 		}
 		if k := min(n, w.conn.Room()); k > 0 {
-			w.env.record(KindWrite, w.conn, uint64(k), now-w.idleSince, 0)
+			w.env.recordWrite(w.conn, k, n, now-w.idleSince)
 			w.idleSince = now
 			w.src.advance(k)
 		}
