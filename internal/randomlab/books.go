@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -44,6 +45,7 @@ func (c *Checker) Books(got *workerv1.GetLabResponse, conns []*labv1.ConnStatus)
 func (c *Checker) transfer(x *labv1.TransferStatus) {
 	switch x.State {
 	case labv1.TransferState_TRANSFER_STATE_DONE:
+		c.Seen.count("HTTP download", strings.HasPrefix(x.What, "http://") && x.Match)
 		// UDP loses, reorders and doubles what the links do.
 		spoilt := x.What == "udp" || x.DatagramsLost+x.DatagramsReordered+x.DatagramsDuplicated > 0 ||
 			c.lab.Cut && x.DatagramsReceived > 0 // some were still on their way
@@ -56,11 +58,18 @@ func (c *Checker) transfer(x *labv1.TransferStatus) {
 			c.complain(fmt.Sprintf("transfer %s failed without saying why", x.Id))
 		}
 	default:
-		if c.lab.Cut {
+		if c.lab.Cut || c.orphaned(x) {
 			return
 		}
 		c.complain(fmt.Sprintf("transfer %s (%s %s) has not ended: %s, %d of %d bytes", x.Id, x.What, x.Conn, x.State, x.Bytes, x.BytesExpected))
 	}
+}
+
+// orphaned reports whether a download waits for a server that has crashed: who has nothing to send does not find out.
+// RFC 9293 3.8.4: keep-alives "MUST default to off" (MUST-25).
+func (c *Checker) orphaned(x *labv1.TransferStatus) bool {
+	server, _, _ := strings.Cut(strings.TrimPrefix(x.What, "http://"), "/")
+	return c.crashed[server]
 }
 
 // connections: an end that is still there at the very end must have lost its peer (to a crash, a reset that got lost, a

@@ -18,11 +18,13 @@ type Checker struct {
 	Failed  int // transfers that reported an error
 	Seen    Seen
 
-	lab   *Lab
-	ends  map[endName]*end
-	rules []rule
-	names []string // of the rules
-	by    string   // the one at work
+	lab     *Lab
+	ends    map[endName]*end
+	crashed map[string]bool // nodes
+	rules   []rule
+	links   *links   // one of them
+	names   []string // of the rules
+	by      string   // the one at work
 }
 
 // rule is told of each event, in the order of (t, node, eseq). c is what the event's end of a connection was before it;
@@ -37,8 +39,9 @@ const maxProblems = 20
 
 // NewChecker makes a checker with every rule.
 func NewChecker(lab *Lab) *Checker {
-	c := &Checker{lab: lab, ends: map[endName]*end{}, Seen: newSeen(), rules: []rule{
-		newTimes(), newPackets(), newLinks(lab),
+	l := newLinks(lab)
+	c := &Checker{lab: lab, links: l, ends: map[endName]*end{}, crashed: map[string]bool{}, Seen: newSeen(lab), rules: []rule{
+		newTimes(), newPackets(), l,
 		transitions{}, windows{}, acks{}, retransmissions{}, resets{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
 		samples{}, retreats{}, sacks{}, endings{}, reaches{}, newArrivals(lab), newCrashes(), newEffects(),
 	}}
@@ -76,7 +79,11 @@ func (c *Checker) Check(t *trace.Trace) {
 }
 
 func (c *Checker) event(e *trace.Event) {
+	if c.links.ghost(e) {
+		return
+	}
 	if e.Name == "lab:node_crashed" {
+		c.crashed[e.Node] = true
 		c.forget(e.Node)
 	}
 	var n *end

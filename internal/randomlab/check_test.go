@@ -179,3 +179,39 @@ func TestEffectsRuleComplains(t *testing.T) {
 		}
 	}
 }
+
+// Nothing new comes from a link that an apply has taken out; what was on its way then is not held against it.
+func TestRuleOfRemovedLinksComplains(t *testing.T) {
+	bare := &labv1.LabSpec{Nodes: pair().Nodes}
+	check := NewChecker(&Lab{EndNs: duration, Spec: pair(), Journal: []*labv1.JournalEntry{
+		{Index: 1, TNs: 4 * ms, Input: &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: bare}}}}}})
+	events := script([]string{
+		"3 link:enqueued dir=h1->h2 pkt=h1:1 bytes=100 qpkts=0",
+		"4 lab:input index=1",
+		"5 link:delivered dir=h1->h2 pkt=h1:1 bytes=100",
+		"6 link:enqueued dir=h1->h2 pkt=h1:2 bytes=100 qpkts=0",
+	})
+	events[2].ESeq = events[0].ESeq
+	for _, e := range events {
+		check.event(e)
+	}
+	if len(check.Problems) != 1 || !strings.Contains(check.Problems[0], "6000000 ns, h1 event 4, link:enqueued h1/1: h1->h2 has been taken out") {
+		t.Errorf("%q", check.Problems)
+	}
+}
+
+// Settings for a while lie over those for good, faults over both; another specification replaces what was for good.
+func TestLayersOfSettings(t *testing.T) {
+	earlier, delay, later := 5*ms, 7*ms, 9*ms
+	d := &direction{base: &labv1.DirectionSpec{DelayNs: ms}}
+	d.sets = []layer{{set: &labv1.LinkSet{Patch: &labv1.DirectionPatch{DelayNs: &earlier}}}, {set: &labv1.LinkSet{Patch: &labv1.DirectionPatch{DelayNs: &delay}, DurationNs: 1}}}
+	d.turn(0)
+	if d.spec.DelayNs != delay {
+		t.Errorf("%d ns", d.spec.DelayNs)
+	}
+	d.faults = []layer{{fault: &labv1.Fault{Effect: &labv1.Fault_DelayNs{DelayNs: later}}}}
+	d.turn(1)
+	if d.spec.DelayNs != later {
+		t.Errorf("%d ns under a fault", d.spec.DelayNs)
+	}
+}

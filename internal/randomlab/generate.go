@@ -25,6 +25,25 @@ type Lab struct {
 	Cut     bool  // it ends in the middle of things, which then leak nothing
 }
 
+// specs are those that the lab has, one after the other.
+func (l *Lab) specs() []*labv1.LabSpec {
+	list := []*labv1.LabSpec{l.Spec}
+	for _, e := range l.Journal {
+		if a := e.Input.GetApply(); a != nil {
+			list = append(list, a.Spec)
+		}
+	}
+	return list
+}
+
+// input is that of an index in the journal; nil: there is none.
+func (l *Lab) input(index int64) *labv1.Input {
+	if index < 1 || index > int64(len(l.Journal)) {
+		return nil
+	}
+	return l.Journal[index-1].Input
+}
+
 // duration of every run: long enough for the last transfer to repair its losses or to give up.
 const duration = 400 * sec
 
@@ -33,6 +52,7 @@ type generator struct {
 	lab   *Lab
 	hosts []string
 	pairs []*labv1.LinkSpec
+	ring  []*labv1.LinkSpec // those of pairs that may be taken out: there is another way
 }
 
 // Generate makes the lab of a seed.
@@ -50,6 +70,9 @@ func Generate(seed uint64) *Lab {
 	if seed%alikeEvery == 0 {
 		g.alike()
 	}
+	if g.chance(0.4) {
+		g.live()
+	}
 	g.order()
 	if g.chance(0.15) {
 		g.lab.EndNs, g.lab.Cut = g.between(500*ms, lastInput), true
@@ -65,7 +88,7 @@ func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 
 // topology draws one of the shapes that give a frame something to meet: a single link, a chain, two routes, a star.
 func (g *generator) topology() {
-	shape := pick(g, "pair", "chain", "dumbbell", "ring", "star")
+	shape := pick(g, "pair", "chain", "dumbbell", "ring", "star", "lan", "office")
 	switch shape {
 	case "pair":
 		g.host("h1", "h2")
@@ -97,6 +120,23 @@ func (g *generator) topology() {
 		g.link("r3", "r4")
 		g.link("r4", "r1")
 		g.link("r3", "h2")
+		g.ring = g.pairs[1:5:5]
+	case "lan":
+		g.switches("sw")
+		for i := range g.IntN(2) + 3 {
+			h := fmt.Sprintf("h%d", i+1)
+			g.host(h)
+			g.link(h, "sw")
+		}
+	case "office":
+		g.host("h1", "h2", "h3")
+		g.switches("sw1", "sw2")
+		g.router("r1")
+		g.link("h1", "sw1")
+		g.link("h2", "sw1")
+		g.link("sw1", "sw2")
+		g.link("sw2", "r1")
+		g.link("r1", "h3")
 	case "star":
 		g.router("r1")
 		for i := range g.IntN(3) + 3 {
@@ -110,8 +150,20 @@ func (g *generator) topology() {
 func (g *generator) host(names ...string) {
 	for _, n := range names {
 		g.hosts = append(g.hosts, n)
-		g.lab.Spec.Nodes = append(g.lab.Spec.Nodes, &labv1.NodeSpec{Name: n, Kind: labv1.NodeKind_NODE_KIND_HOST, Tcp: g.tcp(),
-			Apps: []*labv1.AppSpec{{App: &labv1.AppSpec_UdpSink{UdpSink: &labv1.UdpSinkApp{}}}}})
+		g.lab.Spec.Nodes = append(g.lab.Spec.Nodes, g.newHost(n))
+	}
+}
+
+func (g *generator) newHost(name string) *labv1.NodeSpec {
+	return &labv1.NodeSpec{Name: name, Kind: labv1.NodeKind_NODE_KIND_HOST, Tcp: g.tcp(), Apps: []*labv1.AppSpec{
+		{App: &labv1.AppSpec_UdpSink{UdpSink: &labv1.UdpSinkApp{}}},
+		{App: &labv1.AppSpec_Http{Http: &labv1.HttpServerApp{Files: []*labv1.FileRef{Content()}}}},
+	}}
+}
+
+func (g *generator) switches(names ...string) {
+	for _, n := range names {
+		g.lab.Spec.Nodes = append(g.lab.Spec.Nodes, &labv1.NodeSpec{Name: n, Kind: labv1.NodeKind_NODE_KIND_SWITCH})
 	}
 }
 
@@ -154,6 +206,12 @@ func (g *generator) tcp() *labv1.TcpSettings {
 }
 
 func (g *generator) link(a, b string) {
+	l := g.newLink(a, b)
+	g.lab.Spec.Links = append(g.lab.Spec.Links, l)
+	g.pairs = append(g.pairs, l)
+}
+
+func (g *generator) newLink(a, b string) *labv1.LinkSpec {
 	n := map[string]int{}
 	for _, l := range g.lab.Spec.Links {
 		n[l.A.Node]++
@@ -168,9 +226,13 @@ func (g *generator) link(a, b string) {
 		rev = g.direction()
 		rev.MtuBytes = fwd.MtuBytes
 	}
-	l := &labv1.LinkSpec{A: end(a), B: end(b), Forward: fwd, Reverse: rev}
-	g.lab.Spec.Links = append(g.lab.Spec.Links, l)
-	g.pairs = append(g.pairs, l)
+	for _, n := range g.lab.Spec.Nodes {
+		if (n.Name == a || n.Name == b) && n.Kind == labv1.NodeKind_NODE_KIND_SWITCH {
+			// A switch does not tell who sends too long a frame: all that it joins take the same.
+			fwd.MtuBytes, rev.MtuBytes = 1500, 1500
+		}
+	}
+	return &labv1.LinkSpec{A: end(a), B: end(b), Forward: fwd, Reverse: rev}
 }
 
 func (g *generator) direction() *labv1.DirectionSpec {

@@ -54,6 +54,10 @@ func (g *generator) work(i int) *labv1.Input {
 	if g.chance(0.05) {
 		return &labv1.Input{Kind: &labv1.Input_Traceroute{Traceroute: &labv1.Traceroute{Id: fmt.Sprintf("r%d", i), From: from, To: to, MaxHops: 6, Probes: 1}}}
 	}
+	if g.chance(0.1) {
+		return &labv1.Input{Kind: &labv1.Input_HttpGet{HttpGet: &labv1.HttpGet{Id: fmt.Sprintf("w%d", i), From: from,
+			Url: "http://" + to + "/" + Content().Path, Save: g.chance(0.5)}}}
+	}
 	t := &labv1.Transfer{Id: fmt.Sprintf("t%d", i), From: from, To: to,
 		Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: uint64(pick(g, 0, 1, 1000, 20_000, 100_000, 300_000))}}
 	if g.chance(0.08) {

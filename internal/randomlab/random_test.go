@@ -28,10 +28,10 @@ var (
 )
 
 const (
-	fullLabs  = 200
+	fullLabs  = 1000
 	shortLabs = 20
-	// Of fullLabs so many meet each of randomlab.Meets at least.
-	leastMeeting = 10
+	// One in so many meets each of randomlab.Meets at least: 20 of a thousand.
+	oneMeetsIn = 50
 	// A lab is busy enough over the cut with so many frames across it; half of the labs have to be.
 	busyCut = 100
 )
@@ -51,6 +51,12 @@ type outcome struct {
 // at least 100 frames and one fault across the cut in half of them".
 func TestRandomLabs(t *testing.T) {
 	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "blobs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "blobs", randomlab.Content().Sha256), randomlab.Page(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	w, err := worker.New(worker.Config{Root: root, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
@@ -288,8 +294,8 @@ func summarise(t *testing.T, outcomes []*outcome) {
 		len(outcomes), frames, busy, busyCut, failed, excused)
 	for _, what := range randomlab.Meets {
 		t.Logf("%3d labs with %s", met[what], what)
-		if len(outcomes) >= fullLabs && met[what] < leastMeeting {
-			t.Errorf("%s in %d of %d labs, want at least %d", what, met[what], len(outcomes), leastMeeting)
+		if least := len(outcomes) / oneMeetsIn; len(outcomes) >= fullLabs && met[what] < least {
+			t.Errorf("%s in %d of %d labs, want at least %d", what, met[what], len(outcomes), least)
 		}
 	}
 	if 2*busy < len(outcomes) {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/trace"
 )
@@ -29,14 +27,16 @@ type links struct {
 // direction is what is known of one direction.
 type direction struct {
 	base   *labv1.DirectionSpec
-	faults []*labv1.Fault // in force, the later over the earlier
-	ids    []int64        // their inputs
+	sets   []layer // in force, the later over the earlier
+	faults []layer // over these
 	spec   *labv1.DirectionSpec
 	turns  []int64 // when settings changed
 	queue  []*hop  // waiting, first in front
 	flying map[uint64]*hop
-	last   *hop  // the last that went on the wire
-	latest int64 // of the arrivals so far
+	last   *hop            // the last that went on the wire
+	latest int64           // of the arrivals so far
+	gone   bool            // taken out of the lab
+	ghosts map[uint64]bool // frames that were under way then
 
 	end      int64 // of the run: what arrives later is recorded, but has not arrived
 	delivers int64
@@ -66,12 +66,20 @@ func newLinks(lab *Lab) *links {
 }
 
 func (r *links) add(a, b *labv1.Endpoint, spec *labv1.DirectionSpec) {
-	r.dirs[a.Node+"->"+b.Node] = &direction{base: spec, spec: spec, flying: map[uint64]*hop{}, end: r.lab.EndNs}
+	r.dirs[a.Node+"->"+b.Node] = &direction{base: spec, spec: spec, flying: map[uint64]*hop{}, ghosts: map[uint64]bool{}, end: r.lab.EndNs}
 }
 
 func (r *links) event(c *Checker, e *trace.Event, _ *end) {
-	if strings.HasPrefix(e.Name, "lab:fault_") && text(e, "dir") != "" {
-		r.dirs[text(e, "dir")].fault(r.lab, e)
+	switch e.Name {
+	case "lab:fault_started", "lab:fault_ended", "lab:link_set", "lab:link_reverted":
+		if d := r.dirs[text(e, "dir")]; d != nil {
+			d.strike(r.lab, e)
+		}
+		return
+	case "lab:input":
+		if a := r.lab.input(num(e, "index")).GetApply(); a != nil {
+			r.apply(a.Spec, e.TNs)
+		}
 		return
 	}
 	if !strings.HasPrefix(e.Name, "link:") {
@@ -80,6 +88,10 @@ func (r *links) event(c *Checker, e *trace.Event, _ *end) {
 	d := r.dirs[text(e, "dir")]
 	if d == nil {
 		c.problem(e, "there is no direction %s", text(e, "dir"))
+		return
+	}
+	if d.gone {
+		c.problem(e, "%s has been taken out", text(e, "dir"))
 		return
 	}
 	switch e.Name {
@@ -93,41 +105,6 @@ func (r *links) event(c *Checker, e *trace.Event, _ *end) {
 		d.dropped(c, e)
 	case "link:corrupted", "link:duplicated":
 		d.marked(c, e)
-	}
-}
-
-// fault brings the settings up to date.
-func (d *direction) fault(lab *Lab, e *trace.Event) {
-	id := num(e, "input")
-	if e.Name == "lab:fault_started" {
-		d.faults = append(d.faults, lab.Journal[id-1].Input.GetFault())
-		d.ids = append(d.ids, id)
-	} else if i := slices.Index(d.ids, id); i >= 0 {
-		d.faults, d.ids = slices.Delete(d.faults, i, i+1), slices.Delete(d.ids, i, i+1)
-	}
-	d.turns = append(d.turns, e.TNs)
-	d.spec = proto.Clone(d.base).(*labv1.DirectionSpec)
-	for _, f := range d.faults {
-		switch x := f.Effect.(type) {
-		case *labv1.Fault_Down:
-			d.spec.Down = true
-		case *labv1.Fault_Loss:
-			d.spec.Loss = x.Loss
-		case *labv1.Fault_DelayNs:
-			d.spec.DelayNs = x.DelayNs
-		case *labv1.Fault_Jitter:
-			d.spec.Jitter = x.Jitter
-		case *labv1.Fault_RateBps:
-			d.spec.RateBps = x.RateBps
-		case *labv1.Fault_Duplicate:
-			d.spec.Duplicate = x.Duplicate
-		case *labv1.Fault_Corrupt:
-			d.spec.Corrupt = x.Corrupt
-		case *labv1.Fault_MtuBytes:
-			d.spec.MtuBytes = x.MtuBytes
-		case *labv1.Fault_Queue:
-			d.spec.Queue = x.Queue
-		}
 	}
 }
 

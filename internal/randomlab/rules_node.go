@@ -57,6 +57,11 @@ func (r *arrivals) event(c *Checker, e *trace.Event, n *end) {
 		r.order = nil // of what came at this instant nothing is known
 	case "tcp:segment_sent":
 		r.sent[text(e, "pkt")] = sentPacket{e.Node, e.Conn, num(e, "len") + leastHeaders}
+	case "link:enqueued": // with its options, which its first link sees whole
+		if s := r.sent[text(e, "pkt")]; s.node == e.Node {
+			s.bytes = max(s.bytes, num(e, "bytes"))
+			r.sent[text(e, "pkt")] = s
+		}
 	case "link:corrupted":
 		r.flipped[text(e, "pkt")] = true
 	case "link:delivered":

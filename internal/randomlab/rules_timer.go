@@ -98,9 +98,11 @@ func (timeWaits) finish(*Checker) {}
 
 // timeWait is a node's setting.
 func (l *Lab) timeWait(node string) int64 {
-	for _, n := range l.Spec.Nodes {
-		if n.Name == node {
-			return n.GetTcp().GetTimeWaitNs()
+	for _, s := range l.specs() {
+		for _, n := range s.Nodes {
+			if n.Name == node {
+				return n.GetTcp().GetTimeWaitNs()
+			}
 		}
 	}
 	return 0

@@ -1,19 +1,30 @@
 package randomlab
 
-import "labd.dev/trace"
+import (
+	labv1 "labd.dev/proto/lab/v1"
+	"labd.dev/trace"
+)
 
 // Meets lists what the labs are to meet between them.
 var Meets = []string{"RTO", "fast retransmit", "zero window", "RST", "reboot", "IP fragments", "simultaneous open",
-	"simultaneous close", "reordering", "duplicates", "corruption dropped by a checksum"}
+	"simultaneous close", "reordering", "duplicates", "corruption dropped by a checksum",
+	"switch", "live change", "HTTP download"}
 
 // Seen counts what happened in a run, so that a test can ask whether the labs meet what they are meant to.
 type Seen struct {
 	Frames map[string]uint64 // delivered, by direction
 
-	met map[string]uint64
+	met      map[string]uint64
+	switches map[string]bool
 }
 
-func newSeen() Seen { return Seen{Frames: map[string]uint64{}, met: map[string]uint64{}} }
+func newSeen(lab *Lab) Seen {
+	s := Seen{Frames: map[string]uint64{}, met: map[string]uint64{}, switches: map[string]bool{}}
+	for _, n := range lab.Spec.Nodes {
+		s.switches[n.Name] = n.Kind == labv1.NodeKind_NODE_KIND_SWITCH
+	}
+	return s
+}
 
 // Met counts how often each of Meets happened.
 func (s *Seen) Met() map[string]uint64 { return s.met }
@@ -35,6 +46,11 @@ func (s *Seen) event(e *trace.Event) {
 		s.count("reboot", num(e, "boots") > 1)
 	case "link:delivered":
 		s.Frames[text(e, "dir")]++
+		s.count("switch", s.switches[farEnd(text(e, "dir"))])
+	case "lab:input":
+		s.count("live change", text(e, "kind") == "apply")
+	case "lab:link_set":
+		s.count("live change", true)
 	case "link:reordered":
 		s.count("reordering", true)
 	case "link:duplicated":
