@@ -277,13 +277,17 @@ func TestApplyIsDeterministic(t *testing.T) {
 	}
 }
 
+func linkSet(link string, delay int64) *labv1.Input {
+	return &labv1.Input{Kind: &labv1.Input_LinkSet{LinkSet: &labv1.LinkSet{Link: link, Patch: &labv1.DirectionPatch{DelayNs: &delay}}}}
+}
+
 func randomCommand(r *rand.Rand, i int) any {
 	lab := fmt.Sprintf("l%d", r.IntN(10))
 	id := lab + ".1"
 	if r.IntN(2) == 0 {
 		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
 	}
-	switch r.IntN(9) {
+	switch r.IntN(12) {
 	case 0:
 		return createLab(lab)
 	case 1:
@@ -298,6 +302,12 @@ func randomCommand(r *rand.Rand, i int) any {
 		return &controlv1.EndRun{RunId: id, Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: int64(i)}}}
 	case 7:
 		return &controlv1.DeleteRun{RunId: id}
+	case 8:
+		return &controlv1.MarkReached{LabId: id, TNs: r.Int64N(1_000)}
+	case 9, 10:
+		c := appendInput(id, uint64(1+r.IntN(3)), uint64(1+r.IntN(3)))
+		c.Entry.Input = linkSet("a--b", r.Int64N(1_000))
+		return c
 	}
 	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20))}
 }

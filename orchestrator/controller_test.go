@@ -92,7 +92,11 @@ func (s *server) create(name string) *labv1.Lab {
 }
 
 func (s *server) transfer(requestID string) (*labv1.CreateTransferResponse, error) {
-	return s.moves.CreateTransfer(s.t.Context(), &labv1.CreateTransferRequest{RequestId: requestID,
+	return s.transferIn("", requestID)
+}
+
+func (s *server) transferIn(lab, requestID string) (*labv1.CreateTransferResponse, error) {
+	return s.moves.CreateTransfer(s.t.Context(), &labv1.CreateTransferRequest{RequestId: requestID, Lab: lab,
 		Kind: &labv1.CreateTransferRequest_Transfer{Transfer: &labv1.Transfer{From: "a", To: "b", Content: &labv1.Transfer_GeneratedBytes{GeneratedBytes: 1}}}})
 }
 
@@ -549,6 +553,10 @@ func TestRestartFromSnapshot(t *testing.T) {
 	s = startServer(t, newFakeWorker(), dir)
 	s.untilRunning("x")
 	s.untilRunning("after")
+	again, err := s.transferIn("x", "r1") // there are two labs by now
+	if err != nil || !proto.Equal(again, first) {
+		t.Fatalf("a request of before the snapshot, repeated: %v %v, want %v", again, err, first)
+	}
 	list, err := s.labs.ListInputs(t.Context(), &labv1.ListInputsRequest{Lab: "x"})
 	if err != nil || len(list.GetEntries()) != 1 || list.GetEntries()[0].GetTNs() != first.GetStamp().GetTNs() {
 		t.Fatalf("journal: %v %v", list, err)

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
 	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
 )
 
 func filledMachine(t *testing.T) *machine {
@@ -50,6 +53,47 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	if !bytes.Equal(fresh.bytes(), m.bytes()) {
 		t.Fatal("a restored machine goes on otherwise")
 	}
+}
+
+// A snapshot holds every table, and of each object every field.
+func TestSnapshotHoldsEverything(t *testing.T) {
+	m := newMachine(t)
+	m.want("r1", createLab("x"))
+	input := appendInput("x.1", 1, 1)
+	input.Entry.Input = linkSet("a--b", 7)
+	first := m.want("r2", input)
+	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 99})
+	m.want("r3", &controlv1.CreateRun{Name: "x", Spec: testSpec("x"), Worker: "w", EndNs: 5, Capture: true, LabYaml: []byte("yaml"),
+		Manifest: []byte("manifest"), Journal: []*labv1.JournalEntry{{Index: 1, TNs: 2, Input: linkSet("a--b", 3)}}})
+	m.want("r4", &controlv1.AddFile{Sha256: "ab", SizeBytes: 3})
+	if lab := m.fsm.store.view().lab("x.1"); lab.GetChangedSpec() == nil || lab.GetReachedNs() != 99 {
+		t.Fatalf("the lab has not changed: %v", lab)
+	}
+	fresh := newMachine(t)
+	if err := fresh.fsm.Restore(io.NopCloser(bytes.NewReader(m.bytes()))); err != nil {
+		t.Fatal(err)
+	}
+	for name := range schema().Tables {
+		was, is := objects(m, name), objects(fresh, name)
+		if len(was) == 0 {
+			t.Errorf("the test puts nothing into table %s", name)
+		}
+		if !slices.EqualFunc(was, is, proto.Equal) {
+			t.Errorf("table %s: %v, restored %v", name, was, is)
+		}
+	}
+	fresh.index = m.index
+	if res, _ := fresh.apply("r2", input).(result); !res.repeated || !proto.Equal(res.outcome, first) {
+		t.Errorf("a request that was carried out before the snapshot: %+v", res)
+	}
+}
+
+func objects(m *machine, table string) (list []proto.Message) {
+	it := m.fsm.store.view().list(table, "id")
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		list = append(list, obj.(proto.Message))
+	}
+	return list
 }
 
 // A damaged snapshot is refused as a whole, and the state stays as it was.
