@@ -60,7 +60,9 @@ func (c *Conn) acknowledge(g *segment) {
 		c.snd.acked(c.dataUna())
 		c.releaseSnd()
 	}
-	c.recordAck(&r)
+	if r.acked > 0 || r.bytes > 0 || r.sacked > 0 || r.dup || c.sndWnd != oldWnd {
+		c.recordAck(&r) // what a segment with data repeats of the last ACK is no event
+	}
 	before := c.win
 	c.detectLoss(&r)
 	if r.acked > 0 || r.sacked > 0 {

@@ -2,7 +2,7 @@ package trace
 
 // The kinds of TCP event that tell of a sender's variables. Congestion windows count segments, as Linux has them.
 var tcpSenderKinds = []EventKind{
-	{"tcp:ack_processed", "An ACK was taken in.", []FieldKind{
+	{"tcp:ack_processed", "An ACK with news was taken in: it acknowledged or sacked something, moved the window or was a duplicate.", []FieldKind{
 		{"una", "integer", "bytes", "offset of the first byte not acknowledged", "", nil},
 		{"acked", "integer", "bytes", "newly acknowledged", "", nil},
 		{"sacked", "integer", "bytes", "newly acknowledged by SACK, in whole segments", "", nil},
