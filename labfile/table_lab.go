@@ -55,8 +55,8 @@ var budget = &schema.Object[labv1.EventBudget]{
 	Name: "budget",
 	Doc:  "What ends a storm of events, and a lab that takes too much memory.",
 	Keys: []schema.Key[labv1.EventBudget]{
-		schema.Whole("perLab", "per_lab", "Events in all; absent: unlimited, or 20000000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerLab = n }),
-		schema.Whole("perSecond", "per_second", "Events in one simulated second; absent: 200000000, or 500000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerSecond = n }),
+		schema.Whole("perLab", "per_lab", "Events of each event loop in all; absent: unlimited, or 20000000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerLab = n }),
+		schema.Whole("perSecond", "per_second", "Events of each event loop in one simulated second; absent: 200000000, or 500000 where switches form a loop.", 64, func(b *labv1.EventBudget, n uint64) { b.PerSecond = n }),
 		schema.Size("memory", "memory_bytes", "What frames, payload, connections and files may take; absent: `1GiB`.", func(b *labv1.EventBudget, n uint64) { b.MemoryBytes = n }),
 	},
 }
@@ -87,7 +87,7 @@ var Table = &schema.Object[Draft]{
 		schema.Enum("record", "record", "What the trace holds: all, not what links do (`conns`), or nothing. It changes nothing else. Absent: `all`.", []string{"all", "conns", "none"},
 			[]labv1.Record{labv1.Record_RECORD_ALL, labv1.Record_RECORD_CONNS, labv1.Record_RECORD_NONE}, func(d *Draft, r labv1.Record) { d.Spec.Record = r }),
 		schema.Whole("retention", "retention_records", "Trace records that a standing lab keeps, whole connections; absent: 1000000.", 64, func(d *Draft, n uint64) { d.Spec.RetentionRecords = n }),
-		schema.Nested("budget", "budget", "Bounds of its events.", budget, func(d *Draft) *labv1.EventBudget { d.Spec.Budget = &labv1.EventBudget{}; return d.Spec.Budget }),
+		schema.Nested("budget", "budget", "Bounds of its events, for each event loop by itself, and of its memory.", budget, func(d *Draft) *labv1.EventBudget { d.Spec.Budget = &labv1.EventBudget{}; return d.Spec.Budget }),
 		schema.Nested("placement", "placement", "How it is split over loops.", placement, func(d *Draft) *labv1.Placement { d.Spec.Placement = &labv1.Placement{}; return d.Spec.Placement }),
 		schema.Nested("topology", "", "Nodes and links.", topology, func(d *Draft) *Draft { return d }).Must(),
 	},

@@ -506,11 +506,11 @@ func (x *LabSpec) GetRecord() Record {
 	return Record_RECORD_UNSPECIFIED
 }
 
-// EventBudget bounds a lab's events, and the memory that they make it take.
+// EventBudget bounds a lab's events, for each event loop by itself, and the memory that all of it takes.
 type EventBudget struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	PerLab        uint64                 `protobuf:"varint,1,opt,name=per_lab,json=perLab,proto3" json:"per_lab,omitempty"`                // events in all; 0: unlimited
-	PerSecond     uint64                 `protobuf:"varint,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`       // events in one simulated second; 0: 200,000,000
+	PerLab        uint64                 `protobuf:"varint,1,opt,name=per_lab,json=perLab,proto3" json:"per_lab,omitempty"`                // events of each event loop in all; 0: unlimited
+	PerSecond     uint64                 `protobuf:"varint,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`       // events of each event loop in one simulated second; 0: 200,000,000
 	MemoryBytes   uint64                 `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // of frames, payload, connections and files; 0: 1 GiB
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
