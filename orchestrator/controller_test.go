@@ -37,6 +37,7 @@ type server struct {
 	links   labv1.LinkServiceClient
 	files   labv1.FileServiceClient
 	runs    labv1.RunServiceClient
+	watches labv1.WatchServiceClient
 	stop    func()
 }
 
@@ -65,7 +66,8 @@ func serve(t *testing.T, worker *fakeWorker, open func(Config) (*Controller, err
 	conn := dialTest(t, pipe)
 	s := &server{t: t, worker: worker, control: c,
 		labs: labv1.NewLabServiceClient(conn), nodes: labv1.NewNodeServiceClient(conn), moves: labv1.NewTransferServiceClient(conn),
-		faults: labv1.NewFaultServiceClient(conn), links: labv1.NewLinkServiceClient(conn), files: labv1.NewFileServiceClient(conn), runs: labv1.NewRunServiceClient(conn)}
+		faults: labv1.NewFaultServiceClient(conn), links: labv1.NewLinkServiceClient(conn), files: labv1.NewFileServiceClient(conn), runs: labv1.NewRunServiceClient(conn),
+		watches: labv1.NewWatchServiceClient(conn)}
 	stopped := false
 	s.stop = func() {
 		if stopped {

@@ -244,8 +244,39 @@ func (w *fakeWorker) GetLab(_ context.Context, req *workerv1.GetLabRequest) (*wo
 		return nil, err
 	}
 	resp := &workerv1.GetLabResponse{Progress: lab.progress(), Transfers: lab.transfers()}
-	for _, n := range lab.start.GetSpec().GetNodes() {
+	for _, n := range lab.spec().GetNodes() {
 		resp.Nodes = append(resp.Nodes, &labv1.NodeStatus{Name: n.GetName(), Up: true})
+	}
+	return resp, nil
+}
+
+// spec is the lab's specification as applies have changed it.
+func (l *fakeLab) spec() *labv1.LabSpec {
+	spec := l.start.GetSpec()
+	for _, e := range l.applied {
+		if a := e.GetInput().GetApply(); a != nil {
+			spec = a.GetSpec()
+		}
+	}
+	return spec
+}
+
+// ListConns: every node listens on a port, and none has a connection.
+func (w *fakeWorker) ListConns(_ context.Context, req *workerv1.ListConnsRequest) (*workerv1.ListConnsResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lab, err := w.find(req.GetLabId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetNode() != "" && !hasNode(lab.spec(), req.GetNode()) {
+		return nil, status.Errorf(codes.NotFound, "there is no node %q", req.GetNode())
+	}
+	resp := &workerv1.ListConnsResponse{}
+	for _, n := range lab.spec().GetNodes() {
+		if req.GetListening() && (req.GetNode() == "" || req.GetNode() == n.GetName()) {
+			resp.Conns = append(resp.Conns, &labv1.ConnStatus{Node: n.GetName(), State: "LISTEN"})
+		}
 	}
 	return resp, nil
 }

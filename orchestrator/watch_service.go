@@ -109,8 +109,10 @@ func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req 
 	case labv1.StatusKind_STATUS_KIND_FAULTS:
 		m.Faults = st.GetFaults()
 	case labv1.StatusKind_STATUS_KIND_CONNS:
-		conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode()})
-		if err != nil {
+		conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
+		// The lab is there, as it has just told its status. The node may not be: an apply that adds it has been accepted and
+		// has yet to take effect, or one has removed it, and another may bring it back.
+		if err != nil && !(req.GetNode() != "" && status.Code(err) == codes.NotFound) {
 			return nil, false, err
 		}
 		m.Conns = conns.GetConns()

@@ -174,6 +174,7 @@ type WatchStatusRequest struct {
 	Kind          StatusKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=lab.v1.StatusKind" json:"kind,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`                                // of connections: only this node's ends; empty: all
 	IntervalMs    int64                  `protobuf:"varint,4,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // wall time between messages at the least; 0: 500; at least 50
+	Listening     bool                   `protobuf:"varint,5,opt,name=listening,proto3" json:"listening,omitempty"`                     // of connections: the sockets that listen, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -234,6 +235,13 @@ func (x *WatchStatusRequest) GetIntervalMs() int64 {
 		return x.IntervalMs
 	}
 	return 0
+}
+
+func (x *WatchStatusRequest) GetListening() bool {
+	if x != nil {
+		return x.Listening
+	}
+	return false
 }
 
 type WatchStatusResponse struct {
@@ -329,13 +337,14 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\vinterval_ms\x18\x01 \x01(\x03R\n" +
 	"intervalMs\"4\n" +
 	"\x11WatchLabsResponse\x12\x1f\n" +
-	"\x04labs\x18\x01 \x03(\v2\v.lab.v1.LabR\x04labs\"\x83\x01\n" +
+	"\x04labs\x18\x01 \x03(\v2\v.lab.v1.LabR\x04labs\"\xa1\x01\n" +
 	"\x12WatchStatusRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12&\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x12.lab.v1.StatusKindR\x04kind\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1f\n" +
 	"\vinterval_ms\x18\x04 \x01(\x03R\n" +
-	"intervalMs\"\x8d\x02\n" +
+	"intervalMs\x12\x1c\n" +
+	"\tlistening\x18\x05 \x01(\bR\tlistening\"\x8d\x02\n" +
 	"\x13WatchStatusResponse\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12(\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x12.lab.v1.NodeStatusR\x05nodes\x12(\n" +
