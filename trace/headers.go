@@ -204,7 +204,7 @@ func tcpHeader(b []byte, off int, check string) header {
 	r := &fieldReader{header: &h, b: b}
 	r.field(16, "Source port", "", decimal(""))
 	r.field(16, "Destination port", "", decimal(""))
-	r.field(32, "Sequence number", "", decimal("of the first data byte, or of SYN"))
+	r.field(32, "Sequence number", "", decimal("of the first byte, or of SYN"))
 	ackNote := "the next byte expected"
 	if b[13]&flagACK == 0 {
 		ackNote = "no meaning: ACK is not set"

@@ -70,7 +70,7 @@ func (o *applyOptions) run(ctx context.Context) error {
 }
 
 func (o *applyOptions) print(name string, r *labv1.ApplyLabResponse) error {
-	if o.format != output.Table {
+	if !o.format.ForPeople() {
 		l := &output.List{Columns: []string{"lab", "outcome", "differences"}}
 		l.Add(r, name, output.EnumText(r.Outcome), fmt.Sprint(len(r.Differences)))
 		return o.format.WriteOne(o.out, l)

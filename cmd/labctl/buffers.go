@@ -24,9 +24,10 @@ func newBuffersCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "buffers CONN",
 		Short: "Show how a connection's buffers fill and empty over time, at both ends",
-		Long: `Show where a connection's bytes lie over time, at both ends: written by the application and not yet acknowledged (send
-buffer), of these sent (in flight), received behind a gap (reassembly), received in order and not yet read (receive
-buffer), read by the application, and the window announced to the other end.
+		Long: `Show where a connection's bytes lie over time, at both ends: read by the application from the file that it sends and not yet
+written (app buffer), written and not yet acknowledged (send buffer), of these sent (in flight), received behind a gap
+(reassembly), received in order and not yet read (receive buffer), read by the application, and the window announced to
+the other end. A receiving application is done with what it has read at once.
 
 For people it is a chart, 80 columns wide, and a table of a few instants; with -o csv, jsonl or json it is every instant
 at which anything changed.`,
@@ -51,28 +52,30 @@ at which anything changed.`,
 var bufferQuantities = []struct {
 	name   string
 	column string
+	short  string // the column's head in the table, which is to be 80 columns wide
 	of     func(*trace.BufferSample) int64
 }{
-	{"send buffer", "SEND BUF", func(s *trace.BufferSample) int64 { return s.SendBuffer }},
-	{"in flight", "IN FLIGHT", func(s *trace.BufferSample) int64 { return s.InFlight }},
-	{"reassembly", "REASM", func(s *trace.BufferSample) int64 { return s.Reassembly }},
-	{"recv buffer", "RECV BUF", func(s *trace.BufferSample) int64 { return s.RecvBuffer }},
-	{"window", "WINDOW", func(s *trace.BufferSample) int64 { return s.Window }},
-	{"written", "WRITTEN", func(s *trace.BufferSample) int64 { return s.Written }},
-	{"read", "READ", func(s *trace.BufferSample) int64 { return s.Read }},
+	{"app buffer", "APP BUF", "APP", func(s *trace.BufferSample) int64 { return s.AppBuffer }},
+	{"send buffer", "SEND BUF", "SEND", func(s *trace.BufferSample) int64 { return s.SendBuffer }},
+	{"in flight", "IN FLIGHT", "FLIGHT", func(s *trace.BufferSample) int64 { return s.InFlight }},
+	{"reassembly", "REASM", "REASM", func(s *trace.BufferSample) int64 { return s.Reassembly }},
+	{"recv buffer", "RECV BUF", "RECV", func(s *trace.BufferSample) int64 { return s.RecvBuffer }},
+	{"window", "WINDOW", "WINDOW", func(s *trace.BufferSample) int64 { return s.Window }},
+	{"written", "WRITTEN", "WRITTEN", func(s *trace.BufferSample) int64 { return s.Written }},
+	{"read", "READ", "READ", func(s *trace.BufferSample) int64 { return s.Read }},
 }
 
 func (o *buffersOptions) print(conn string, samples []trace.BufferSample) error {
 	if len(samples) == 0 {
 		return fmt.Errorf("connection %s has sent and received nothing", conn)
 	}
-	if o.format != output.Table {
+	if !o.format.ForPeople() {
 		return o.format.Write(o.out, bufferList(samples))
 	}
 	from, to := samples[0].TNs, samples[len(samples)-1].TNs
 	var b strings.Builder
-	fmt.Fprintf(&b, "connection %s, %s to %s; a column: the most in %s\n", conn, output.Seconds(from),
-		output.Seconds(to), output.Duration(max((to-from)/chartColumns, 1)))
+	b.WriteString(output.Hanging(fmt.Sprintf("connection %s, %s to %s; a column: the most in %s\n", conn, output.Seconds(from),
+		output.Seconds(to), output.Duration(max((to-from)/chartColumns, 1))), 4))
 	for _, side := range []string{"initiator", "responder"} {
 		end := sideOf(samples, side)
 		if len(end) == 0 {
@@ -119,11 +122,18 @@ func bufferList(samples []trace.BufferSample) *output.List {
 
 // instants is samples of one end, for people.
 func instants(samples []trace.BufferSample) *output.List {
-	l := &output.List{Columns: append([]string{"T"}, quantityColumns()...)}
+	l := &output.List{Columns: append([]string{"T"}, quantityHeads()...)}
 	for i := range samples {
 		l.Add(samples[i], append([]string{output.Seconds(samples[i].TNs)}, quantityCells(&samples[i])...)...)
 	}
 	return l
+}
+
+func quantityHeads() (out []string) {
+	for _, q := range bufferQuantities {
+		out = append(out, q.short)
+	}
+	return out
 }
 
 func quantityColumns() (out []string) {

@@ -117,7 +117,7 @@ func (a *app) controlClock(ctx context.Context, args []string, req *labv1.Contro
 	if err != nil {
 		return err
 	}
-	if a.format == output.Table {
+	if a.format.ForPeople() {
 		_, err := fmt.Fprintln(a.out, clockText(r, done))
 		return err
 	}

@@ -25,8 +25,8 @@ func newDecodeCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.format == output.Table {
-				_, err := io.WriteString(a.out, trace.Decode(args[0], hops, opts))
+			if a.format.ForPeople() {
+				_, err := io.WriteString(a.out, output.Hanging(trace.Decode(args[0], hops, opts), 4))
 				return err
 			}
 			l := &output.List{Columns: []string{"t_ns", "node", "interface", "out", "length", "state", "data"}}

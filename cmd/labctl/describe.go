@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func newDescribeCommand(a *app) *cobra.Command {
 }
 
 func (a *app) describe(m proto.Message) error {
-	if a.format != output.Table {
+	if !a.format.ForPeople() {
 		l := &output.List{Columns: []string{"json"}}
 		b, err := output.Marshal(m)
 		if err != nil {
@@ -98,6 +99,7 @@ func (a *app) describe(m proto.Message) error {
 		l.Add(m, string(b))
 		return a.format.WriteOne(a.out, l)
 	}
+	var b strings.Builder
 	if k, ok := m.(*labv1.LinkStatus); ok {
 		var bdp []string
 		for _, d := range []*labv1.DirectionStatus{k.Forward, k.Reverse} {
@@ -105,7 +107,17 @@ func (a *app) describe(m proto.Message) error {
 				bdp = append(bdp, d.GetName()+" "+size)
 			}
 		}
-		fmt.Fprintf(a.out, "round-trip time: %s\nbandwidth-delay product: %s\n", output.Duration(linkRTT(k)), strings.Join(bdp, ", "))
+		fmt.Fprintf(&b, "round-trip time: %s\n", output.Duration(linkRTT(k)))
+		if len(bdp) > 0 {
+			fmt.Fprintf(&b, "bandwidth-delay product: %s\n", strings.Join(bdp, ", "))
+		}
 	}
-	return output.Describe(a.out, m)
+	// A strings.Builder takes everything.
+	_ = output.Describe(&b, m)
+	text := b.String()
+	if a.format != output.Wide {
+		text = output.Hanging(text, 4)
+	}
+	_, err := io.WriteString(a.out, text)
+	return err
 }

@@ -55,7 +55,7 @@ func (o *eventsOptions) run(ctx context.Context, lab string) error {
 	switch {
 	case o.follow && o.dir != "":
 		return &usageError{"--follow and --run: a run directory holds what there was; nothing follows"}
-	case o.follow && o.format != output.Table && o.format != output.JSONL:
+	case o.follow && !o.format.ForPeople() && o.format != output.JSONL:
 		return &usageError{fmt.Sprintf("--follow has no end, and %s has one; use -o jsonl or table", string(o.format))}
 	case o.follow:
 		return o.followEvents(ctx, o.labName(), o.conn, func(events []trace.Event, _ int64) error {
@@ -87,20 +87,27 @@ func (o *eventsOptions) wanted(events []trace.Event) []trace.Event {
 }
 
 func (o *eventsOptions) print(events []trace.Event) error {
-	if o.format != output.Table {
+	if !o.format.ForPeople() {
 		return writeEvents(o.out, events, o.format)
 	}
 	for i := range events {
-		if _, err := io.WriteString(o.out, eventLine(&events[i])); err != nil {
+		line := eventLine(&events[i])
+		if o.format != output.Wide {
+			line = output.Hanging(line, eventIndent)
+		}
+		if _, err := io.WriteString(o.out, line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// eventIndent is where an event's data goes on that its line does not hold: under the node.
+const eventIndent = 15
+
 // eventLine is an event for people: when, where, of what connection, what, and its data as words.
 func eventLine(e *trace.Event) string {
-	line := fmt.Sprintf("%13s  %-10s %-10s %-24s %s", output.Seconds(e.TNs), orDash(e.Node), orDash(e.Conn), e.Name, trace.DataText(e))
+	line := fmt.Sprintf("%13s  %-8s %-9s %-22s %s", output.Seconds(e.TNs), orDash(e.Node), orDash(e.Conn), e.Name, trace.DataText(e))
 	return strings.TrimRight(line, " ") + "\n"
 }
 

@@ -62,12 +62,12 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 		return err
 	}
 	status := &labv1.ExecStatus{Id: r.Id, Node: node, Command: strings.Join(words, " "), Done: true, Stamp: r.Stamp}
-	if a.format == output.Table {
+	if a.format.ForPeople() {
 		// On standard error, so that standard output is just what ping prints.
 		fmt.Fprintf(a.err, "exec %s: %s\n", r.Id, stampText(r.Stamp))
 	}
 	code, err := c.FollowExec(ctx, r.Lab, r.Id, func(lines []string) {
-		if a.format == output.Table {
+		if a.format.ForPeople() {
 			for _, line := range lines {
 				fmt.Fprintln(a.out, line)
 			}
@@ -78,7 +78,7 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 		return err
 	}
 	status.ExitCode = int32(code)
-	if a.format != output.Table {
+	if !a.format.ForPeople() {
 		l := &output.List{Columns: []string{"id", "input", "t_ns", "node", "command", "exit_code"}}
 		l.Add(status, status.Id, fmt.Sprint(r.Stamp.GetIndex()), fmt.Sprint(r.Stamp.GetTNs()), node, status.Command, fmt.Sprint(status.ExitCode))
 		if err := a.format.WriteOne(a.out, l); err != nil {

@@ -173,7 +173,7 @@ func (o *faultOptions) run(ctx context.Context, k faultKind, args []string) erro
 
 // stamped tells which place an input got.
 func (a *app) stamped(what, id string, s *labv1.Stamp, response any) error {
-	if a.format == output.Table {
+	if a.format.ForPeople() {
 		_, err := fmt.Fprintf(a.out, "%s %s: %s\n", what, id, stampText(s))
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -88,12 +89,15 @@ func (o *getOptions) labs(ctx context.Context, c *client.Client) (*output.List, 
 }
 
 func labList(labs []*labv1.Lab) *output.List {
-	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "ERROR"}}
+	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "ERROR"},
+		Brief: &output.Brief{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "INPUTS"}}}
 	for _, lab := range labs {
 		p := lab.GetProgress()
 		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
 			fmt.Sprint(p.GetJournalEntries()), p.GetError())
+		l.Brief.Add(p.GetError(), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
+			output.EnumText(lab.Spec.GetClock()), output.ShortSeconds(p.GetNowNs()), output.ShortDuration(p.GetLagNs()), fmt.Sprint(p.GetJournalEntries()))
 	}
 	return l
 }
@@ -115,7 +119,8 @@ func (o *getOptions) nodes(ctx context.Context, c *client.Client) (*output.List,
 }
 
 func nodeList(nodes []*labv1.NodeStatus) *output.List {
-	l := &output.List{Columns: []string{"NAME", "KIND", "UP", "BOOTS", "INTERFACES", "APPS"}}
+	l := &output.List{Columns: []string{"NAME", "KIND", "UP", "BOOTS", "INTERFACES", "APPS"},
+		Brief: &output.Brief{Columns: []string{"NAME", "KIND", "UP", "INTERFACES", "APPS"}}}
 	for _, n := range nodes {
 		var ifcs, apps string
 		for _, i := range n.Interfaces {
@@ -125,6 +130,7 @@ func nodeList(nodes []*labv1.NodeStatus) *output.List {
 			apps = listed(apps, app)
 		}
 		l.Add(n, n.Name, output.EnumText(n.Kind), yes(n.Up), fmt.Sprint(n.Boots), ifcs, apps)
+		l.Brief.Add("", n.Name, output.EnumText(n.Kind), yes(n.Up), ifcs, apps)
 	}
 	return l
 }
@@ -149,12 +155,16 @@ func (o *getOptions) links(ctx context.Context, c *client.Client) (*output.List,
 }
 
 func linkList(links []*labv1.LinkStatus) *output.List {
-	l := &output.List{Columns: []string{"LINK", "DIRECTION", "RATE", "DELAY", "RTT", "BDP", "LOSS", "QUEUE", "QUEUED", "SENT", "DROPPED", "UP"}}
+	l := &output.List{Columns: []string{"LINK", "DIRECTION", "RATE", "DELAY", "RTT", "BDP", "LOSS", "QUEUE", "QUEUED", "SENT", "DROPPED", "UP"},
+		Brief: &output.Brief{Columns: []string{"DIRECTION", "RATE", "DELAY", "LOSS", "QUEUE", "SENT", "DROP", "UP"}}}
 	for _, k := range links {
 		for _, d := range []*labv1.DirectionStatus{k.Forward, k.Reverse} {
-			l.Add(d, k.Name, d.GetName(), output.Rate(d.GetSpec().GetRateBps()), output.Duration(d.GetSpec().GetDelayNs()), output.Duration(linkRTT(k)),
-				bandwidthDelay(k, d), lossText(d.GetSpec().GetLoss()), queueText(d.GetSpec().GetQueue()), fmt.Sprintf("%dp", d.GetQueuePackets()),
-				fmt.Sprint(d.GetSentPackets()), fmt.Sprint(d.GetDroppedPackets()), yes(!d.GetSpec().GetDown()))
+			spec, up := d.GetSpec(), yes(!d.GetSpec().GetDown())
+			l.Brief.Add("", d.GetName(), output.Rate(spec.GetRateBps()), output.ShortDuration(spec.GetDelayNs()), lossText(spec.GetLoss()),
+				fmt.Sprintf("%d/%s", d.GetQueuePackets(), queueText(spec.GetQueue())), fmt.Sprint(d.GetSentPackets()), fmt.Sprint(d.GetDroppedPackets()), up)
+			l.Add(d, k.Name, d.GetName(), output.Rate(spec.GetRateBps()), output.Duration(spec.GetDelayNs()), output.Duration(linkRTT(k)),
+				bandwidthDelay(k, d), lossText(spec.GetLoss()), queueText(spec.GetQueue()), fmt.Sprintf("%dp", d.GetQueuePackets()),
+				fmt.Sprint(d.GetSentPackets()), fmt.Sprint(d.GetDroppedPackets()), up)
 		}
 	}
 	return l
@@ -219,10 +229,13 @@ func (o *getOptions) runConns() error {
 	if err != nil {
 		return err
 	}
-	l := &output.List{Columns: []string{"CONN", "FROM", "TO", "LOCAL", "REMOTE", "START", "END", "STATE", "SENT", "RECEIVED", "SEGMENTS", "RETRANS", "LOST", "CLOSED"}}
+	l := &output.List{Columns: []string{"CONN", "FROM", "TO", "LOCAL", "REMOTE", "START", "END", "STATE", "SENT", "RECEIVED", "SEGMENTS", "RETRANS", "LOST", "CLOSED"},
+		Brief: &output.Brief{Columns: []string{"CONN", "TO", "START", "STATE", "SENT", "RECEIVED", "RTX", "LOST"}}}
 	for _, c := range trace.Conns(t.Events()) {
 		l.Add(c, c.Conn, c.Initiator, c.Responder, c.Local, c.Remote, output.Seconds(c.StartNs), output.Seconds(c.EndNs), c.State,
 			fmt.Sprint(c.BytesSent), fmt.Sprint(c.BytesReceived), fmt.Sprint(c.Segments), fmt.Sprint(c.Retransmits), fmt.Sprint(c.Lost), c.EndReason)
+		l.Brief.Add("", c.Conn, c.Responder, output.ShortSeconds(c.StartNs), cmp.Or(c.EndReason, c.State), fmt.Sprint(c.BytesSent),
+			fmt.Sprint(c.BytesReceived), fmt.Sprint(c.Retransmits), fmt.Sprint(c.Lost))
 	}
 	return o.format.Write(o.out, l)
 }
@@ -238,17 +251,19 @@ func (o *getOptions) faults(ctx context.Context, c *client.Client) (*output.List
 }
 
 func faultList(faults []*labv1.FaultStatus) *output.List {
-	l := &output.List{Columns: []string{"ID", "ON", "EFFECT", "START", "END", "ACTIVE"}}
+	l := &output.List{Columns: []string{"ID", "ON", "EFFECT", "START", "END", "ACTIVE"},
+		Brief: &output.Brief{Columns: []string{"ID", "ON", "EFFECT", "START", "END", "ACTIVE"}}}
 	for _, f := range faults {
-		end := ""
+		end, shortEnd := "", ""
 		if f.EndNs > 0 {
-			end = output.Seconds(f.EndNs)
+			end, shortEnd = output.Seconds(f.EndNs), output.ShortSeconds(f.EndNs)
 		}
 		on := f.Fault.GetLink()
 		if on == "" {
 			on = f.Fault.GetNode()
 		}
 		l.Add(f, f.Id, on, effectText(f.Fault), output.Seconds(f.StartNs), end, yes(f.Active))
+		l.Brief.Add("", f.Id, on, effectText(f.Fault), output.ShortSeconds(f.StartNs), shortEnd, yes(f.Active))
 	}
 	return l
 }
@@ -337,9 +352,11 @@ func (o *getOptions) execs(ctx context.Context, c *client.Client) (*output.List,
 
 func (o *getOptions) runs(ctx context.Context, c *client.Client) (*output.List, error) {
 	r, err := c.Runs.ListRuns(ctx, &labv1.ListRunsRequest{})
-	l := &output.List{Columns: []string{"ID", "NAME", "STATE", "TIME", "EVENTS", "ERROR"}}
+	l := &output.List{Columns: []string{"ID", "NAME", "STATE", "TIME", "EVENTS", "ERROR"},
+		Brief: &output.Brief{Columns: []string{"ID", "NAME", "STATE", "TIME", "EVENTS"}}}
 	for _, run := range r.GetRuns() {
 		l.Add(run, run.Id, run.Name, output.EnumText(run.State), output.Seconds(run.Progress.GetNowNs()), fmt.Sprint(run.Progress.GetEvents()), run.Progress.GetError())
+		l.Brief.Add(run.Progress.GetError(), run.Id, run.Name, output.EnumText(run.State), output.ShortSeconds(run.Progress.GetNowNs()), fmt.Sprint(run.Progress.GetEvents()))
 	}
 	return l, err
 }

@@ -30,7 +30,7 @@ func newLadderCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.format != output.Table {
+			if !a.format.ForPeople() {
 				return writeEvents(a.out, events, a.format)
 			}
 			opts.Color = colour(a.out)

@@ -20,7 +20,7 @@ func (a *app) followLadder(ctx context.Context, dir, conn string, opts trace.Lad
 	switch {
 	case dir != "":
 		return &usageError{"--follow and --run: a run directory holds what there was; nothing follows"}
-	case a.format != output.Table && a.format != output.JSONL:
+	case !a.format.ForPeople() && a.format != output.JSONL:
 		return &usageError{fmt.Sprintf("--follow has no end, and %s has one; use -o jsonl or table", string(a.format))}
 	}
 	opts.Color = colour(a.out)
@@ -48,7 +48,7 @@ func (l *liveLadder) add(events []trace.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if l.format != output.Table {
+	if !l.format.ForPeople() {
 		if err := writeEvents(l.out, events, l.format); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (l *liveLadder) print(lines []string) error {
 
 // finish prints what was not printed yet.
 func (l *liveLadder) finish() error {
-	if l.live || l.format != output.Table {
+	if l.live || !l.format.ForPeople() {
 		return nil
 	}
 	return l.print(l.drawn)

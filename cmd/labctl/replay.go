@@ -85,7 +85,7 @@ func replayable(dir string) error {
 
 func (o *replayOptions) print(dir string, r *labv1.ReplayOutcome) error {
 	switch {
-	case o.format != output.Table:
+	case !o.format.ForPeople():
 		l := &output.List{Columns: []string{"IDENTICAL", "FILE", "DIFFERENCE", "RECORDS", "END NS"}}
 		l.Add(r, fmt.Sprint(r.Identical), r.File, r.Difference, fmt.Sprint(r.Records), fmt.Sprint(r.EndNs))
 		if err := o.format.WriteOne(o.app.out, l); err != nil {

@@ -76,7 +76,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else the context file's, else "+client.DefaultAddress+")")
 	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the context file's, else the only one)")
-	flags.VarP(&a.format, "output", "o", "how to print: table, json, jsonl or csv")
+	flags.VarP(&a.format, "output", "o", "how to print: table (80 columns), wide (all columns), json, jsonl or csv")
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic("labctl: " + err.Error())
 	}

@@ -25,21 +25,21 @@ func (o *runOptions) print(run *labv1.Run, s *trace.Summary, events []trace.Even
 		return o.format.Write(o.app.out, transferList(run.GetTransfers()))
 	}
 	var b strings.Builder
-	reportTransfers(&b, run)
+	o.reportTransfers(&b, run)
 	reportExecs(&b, run)
 	o.reportLadders(&b, run, events)
-	reportChecks(&b, s)
+	o.reportChecks(&b, s)
 	reportPlace(&b, s)
 	_, err := io.WriteString(o.app.out, b.String())
 	return err
 }
 
-func reportTransfers(b *strings.Builder, run *labv1.Run) {
+func (o *runOptions) reportTransfers(b *strings.Builder, run *labv1.Run) {
 	if len(run.GetTransfers()) == 0 {
 		return
 	}
 	// A strings.Builder takes everything.
-	_ = output.Table.Write(b, transferList(run.GetTransfers()))
+	_ = o.format.Write(b, transferList(run.GetTransfers()))
 	for _, t := range run.GetTransfers() {
 		if t.DatagramsSent > 0 {
 			fmt.Fprintf(b, "%s: %d datagrams sent, %d received, %d lost, %d reordered, %d duplicated\n",
@@ -81,7 +81,7 @@ func (o *runOptions) reportLadders(b *strings.Builder, run *labv1.Run, events []
 	}
 }
 
-func reportChecks(b *strings.Builder, s *trace.Summary) {
+func (o *runOptions) reportChecks(b *strings.Builder, s *trace.Summary) {
 	if len(s.Checks) == 0 {
 		return
 	}
@@ -94,7 +94,7 @@ func reportChecks(b *strings.Builder, s *trace.Summary) {
 		l.Add(c, c.ID, result, fmt.Sprint(c.Points), c.Got)
 	}
 	b.WriteString("\n")
-	_ = output.Table.Write(b, l)
+	_ = o.format.Write(b, l)
 }
 
 func reportPlace(b *strings.Builder, s *trace.Summary) {
@@ -106,6 +106,7 @@ func reportPlace(b *strings.Builder, s *trace.Summary) {
 		b.WriteString(", interrupted: these results are partial")
 	}
 	fmt.Fprintf(b, "\nrun directory  %s\n", s.RunDir)
-	fmt.Fprintf(b, "trace          %s   labctl trace export --run %s -o jsonl\n", filepath.Join(s.RunDir, trace.EventsFile), s.RunDir)
+	fmt.Fprintf(b, "trace          %s\n", filepath.Join(s.RunDir, trace.EventsFile))
 	fmt.Fprintf(b, "captures       %s\n", filepath.Join(s.RunDir, trace.CaptureDir, "*.pcapng"))
+	fmt.Fprintf(b, "all events     labctl trace export --run %s -o jsonl\n", s.RunDir)
 }

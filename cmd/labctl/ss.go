@@ -29,19 +29,19 @@ func newSSCommand(a *app) *cobra.Command {
 			}
 			defer c.Close()
 			if watch {
-				return a.watchSockets(cmd.Context(), c, strings.Join(args, ""), info)
+				return a.watchSockets(cmd.Context(), c, strings.Join(args, ""), info, listening)
 			}
 			r, err := c.Nodes.ListConns(cmd.Context(), &labv1.ListConnsRequest{Lab: a.labName(), Node: strings.Join(args, ""), Listening: true})
 			if err != nil {
 				return err
 			}
 			if listening {
-				r.Conns = slices.DeleteFunc(r.Conns, func(c *labv1.ConnStatus) bool { return c.Conn != "" })
+				r.Conns = slices.DeleteFunc(r.Conns, connected)
 			}
-			if a.format != output.Table {
+			if !a.format.ForPeople() {
 				return a.format.Write(a.out, connList(r.Conns))
 			}
-			return printSockets(a.out, r.Conns, info)
+			return printSockets(a.out, r.Conns, info, a.format)
 		},
 	}
 	cmd.Flags().BoolVarP(&info, "info", "i", false, "show the internals of each connection")
@@ -69,6 +69,9 @@ func ssState(s string) string {
 	return s
 }
 
+// connected says that a socket is a connection's, and does not listen.
+func connected(c *labv1.ConnStatus) bool { return c.Conn != "" }
+
 // ssName is which end of which connection it is, or just whose socket listens.
 func ssName(c *labv1.ConnStatus) string {
 	if c.Conn == "" {
@@ -78,20 +81,45 @@ func ssName(c *labv1.ConnStatus) string {
 }
 
 func connList(conns []*labv1.ConnStatus) *output.List {
-	l := &output.List{Columns: []string{"CONN", "NODE", "STATE", "LOCAL", "REMOTE", "RECV-Q", "SEND-Q"}}
+	l := &output.List{Columns: []string{"CONN", "NODE", "STATE", "LOCAL", "REMOTE", "RECV-Q", "SEND-Q"},
+		Brief: &output.Brief{Columns: []string{"CONN", "NODE", "STATE", "REMOTE", "RECV-Q", "SEND-Q"}}}
 	for _, c := range conns {
 		l.Add(c, c.Conn, c.Node, c.State, c.Local, c.Remote, fmt.Sprint(c.RecvQ), fmt.Sprint(c.SendQ))
+		l.Brief.Add("", c.Conn, c.Node, c.State, c.Remote, fmt.Sprint(c.RecvQ), fmt.Sprint(c.SendQ))
 	}
 	return l
 }
 
-func printSockets(w io.Writer, conns []*labv1.ConnStatus, info bool) error {
+// printSockets prints what ss prints: in the wide format in its own columns, else in columns as narrow as can be, with
+// what a line does not hold on the next.
+func printSockets(w io.Writer, conns []*labv1.ConnStatus, info bool, format output.Format) error {
+	heads := []string{"State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port"}
+	widths := []int{11, 6, 6, 21, 21}
+	if format != output.Wide {
+		heads[3], heads[4] = "Local:Port", "Peer:Port"
+		widths = []int{len(heads[0]), len(heads[1]), len(heads[2]), len(heads[3]), len(heads[4])}
+		for _, c := range conns {
+			widths[0] = max(widths[0], len(ssState(c.State)))
+			widths[3], widths[4] = max(widths[3], len(c.Local)), max(widths[4], len(c.Remote))
+		}
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-11s %-6s %-6s %21s %21s  %s\n", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port", "Connection")
+	row := func(state string, recv, send any, local, remote, name string) {
+		line := fmt.Sprintf("%-*s %-*v %-*v %*s %*s  %s\n", widths[0], state, widths[1], recv, widths[2], send, widths[3], local, widths[4], remote, name)
+		if format != output.Wide {
+			line = output.Hanging(line, 4)
+		}
+		b.WriteString(line)
+	}
+	row(heads[0], heads[1], heads[2], heads[3], heads[4], "Connection")
 	for _, c := range conns {
-		fmt.Fprintf(&b, "%-11s %-6d %-6d %21s %21s  %s\n", ssState(c.State), c.RecvQ, c.SendQ, c.Local, c.Remote, ssName(c))
-		if info && c.Info != nil {
+		row(ssState(c.State), c.RecvQ, c.SendQ, c.Local, c.Remote, ssName(c))
+		switch {
+		case !info || c.Info == nil:
+		case format == output.Wide:
 			fmt.Fprintf(&b, "\t %s\n", socketInfo(c.Info))
+		default:
+			b.WriteString(output.Hanging("    "+socketInfo(c.Info)+"\n", 4))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"labd.dev/client"
 	"labd.dev/internal/output"
@@ -11,15 +12,18 @@ import (
 )
 
 // watchSockets shows a node's connections over and over: on a terminal in one place, else one table after another.
-func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, info bool) error {
+func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, info, listening bool) error {
 	if a.format == output.JSON {
 		return &usageError{"--watch has no end, and json has one; use -o jsonl"}
 	}
-	w := &rowWatch{app: a, key: 2, known: map[string]string{}}
-	req := &labv1.WatchStatusRequest{Lab: a.labName(), Kind: labv1.StatusKind_STATUS_KIND_CONNS, Node: node}
+	w := newRowWatch(a, socketName)
+	req := &labv1.WatchStatusRequest{Lab: a.labName(), Kind: labv1.StatusKind_STATUS_KIND_CONNS, Node: node, Listening: true}
 	first := true
 	return c.FollowStatus(ctx, req, func(m *labv1.WatchStatusResponse) error {
-		if a.format != output.Table {
+		if listening {
+			m.Conns = slices.DeleteFunc(m.Conns, connected)
+		}
+		if !a.format.ForPeople() {
 			return w.update(connList(m.Conns))
 		}
 		head := fmt.Sprintf("at %s\n", output.Seconds(m.NowNs))
@@ -33,8 +37,16 @@ func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, i
 		if _, err := io.WriteString(a.out, head); err != nil {
 			return err
 		}
-		return printSockets(a.out, m.Conns, info)
+		return printSockets(a.out, m.Conns, info, a.format)
 	})
+}
+
+// socketName names a row of connList: a connection's end, or where a node listens.
+func socketName(row []string) string {
+	if row[0] == "" {
+		return row[1] + " " + row[3]
+	}
+	return row[0] + " " + row[1]
 }
 
 // clearScreen moves a terminal's cursor home and clears what is there.

@@ -33,7 +33,7 @@ func newTraceExportCommand(a *app) *cobra.Command {
 				return err
 			}
 			format := a.format
-			if format == output.Table {
+			if format.ForPeople() {
 				format = output.JSONL
 			}
 			return writeEvents(a.out, events, format)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -123,11 +124,11 @@ func (o *transferOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.format == output.Table {
+	if o.format.ForPeople() {
 		fmt.Fprintf(o.out, "transfer %s: %s\n", r.Id, stampText(r.Stamp))
 	}
 	if o.detach {
-		if o.format == output.Table {
+		if o.format.ForPeople() {
 			return nil
 		}
 		l := &output.List{Columns: []string{"id", "input", "t_ns"}}
@@ -171,7 +172,8 @@ func stampText(s *labv1.Stamp) string {
 
 // transferList is the table of transfers that run, transfer and get print.
 func transferList(transfers []*labv1.TransferStatus) *output.List {
-	l := &output.List{Columns: []string{"ID", "CONN", "FROM", "TO", "WHAT", "BYTES", "SHA-256", "MATCH", "START", "DURATION", "GOODPUT", "RETRANS", "RTT", "STATE"}}
+	l := &output.List{Columns: []string{"ID", "CONN", "FROM", "TO", "WHAT", "BYTES", "SHA-256", "MATCH", "START", "DURATION", "GOODPUT", "RETRANS", "RTT", "STATE"},
+		Brief: &output.Brief{Columns: []string{"ID", "CONN -> TO", "BYTES", "SHA-256", "TIME", "GOODPUT", "RTX", "RTT"}}}
 	for _, t := range transfers {
 		match := "no"
 		switch {
@@ -184,14 +186,39 @@ func transferList(transfers []*labv1.TransferStatus) *output.List {
 		if t.Error != "" {
 			state += ": " + t.Error
 		}
-		rtt := ""
+		rtt, shortRTT := "", ""
 		if t.SrttUs > 0 {
-			rtt = output.Duration(t.SrttUs * 1000)
+			rtt, shortRTT = output.Duration(t.SrttUs*1000), output.ShortDuration(t.SrttUs*1000)
 		}
 		l.Add(t, t.Id, t.Conn, t.From, t.To, t.What, fmt.Sprint(t.Bytes), shortHash(t.Sha256), match, output.Duration(t.StartNs),
 			output.Duration(t.DurationNs), output.Goodput(t.GoodputBps), fmt.Sprint(t.Retransmits), rtt, state)
+		l.Brief.Add(t.Error, t.Id, wayText(t), fmt.Sprint(t.Bytes), contentText(t), output.ShortDuration(t.DurationNs),
+			output.ShortRate(t.GoodputBps), fmt.Sprint(t.Retransmits), shortRTT)
 	}
 	return l
+}
+
+// wayText is a transfer's connection, which has the name of the node that opened it, and where the bytes go.
+func wayText(t *labv1.TransferStatus) string {
+	from := t.From
+	switch {
+	case strings.HasPrefix(t.Conn, t.From+"/"):
+		from = t.Conn
+	case t.Conn != "":
+		from = t.Conn + " " + t.From
+	}
+	return from + " -> " + t.To
+}
+
+// contentText says whether what arrived is what was sent; while that is open, how far the transfer is.
+func contentText(t *labv1.TransferStatus) string {
+	switch {
+	case t.Match:
+		return "match"
+	case t.State == labv1.TransferState_TRANSFER_STATE_DONE:
+		return "DIFFERS"
+	}
+	return output.EnumText(t.State)
 }
 
 // shortHash is enough of a SHA-256 to compare by eye.

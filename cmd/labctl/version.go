@@ -18,7 +18,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
-			if a.format == output.Table {
+			if a.format.ForPeople() {
 				_, err := fmt.Fprintf(a.out, "labctl %s (%s, %s)\n", v.Version, v.Revision, v.Go)
 				return err
 			}

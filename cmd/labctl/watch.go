@@ -48,7 +48,7 @@ func (o *getOptions) watchList(ctx context.Context, name string) error {
 	}
 	defer c.Close()
 	k := watchKinds[name]
-	w := &rowWatch{app: o.app, key: k.key, known: map[string]string{}}
+	w := newRowWatch(o.app, func(row []string) string { return strings.Join(row[:k.key], " ") })
 	if name == "labs" {
 		return c.FollowLabs(ctx, func(m *labv1.WatchLabsResponse) error { return w.update(labList(m.Labs)) })
 	}
@@ -59,22 +59,34 @@ func (o *getOptions) watchList(ctx context.Context, name string) error {
 // rowWatch prints a list's rows as they change.
 type rowWatch struct {
 	*app
-	key    int               // cells that name a row
+	name   func(row []string) string
 	known  map[string]string // by name: the row as it was printed last
 	order  []string          // names, in the order of the list
 	begun  bool
 	widths []int
 }
 
+func newRowWatch(a *app, name func(row []string) string) *rowWatch {
+	return &rowWatch{app: a, name: name, known: map[string]string{}}
+}
+
 // update prints what has changed since the list before, and what is gone.
 func (w *rowWatch) update(l *output.List) error {
 	changed := &output.List{Columns: l.Columns}
+	grid := w.format.Grid(l)
+	var shown []int
 	var order []string
 	now := map[string]bool{}
 	for i, row := range l.Rows {
-		name := strings.Join(row[:w.key], " ")
+		name := w.name(row)
 		text := strings.Join(row, "\x00")
-		if w.format == output.JSONL {
+		switch w.format {
+		case output.Table:
+			text = strings.Join(grid.Rows[i], "\x00")
+			if grid.Notes != nil {
+				text += "\x00" + grid.Notes[i]
+			}
+		case output.JSONL:
 			b, err := output.Marshal(l.Objects[i])
 			if err != nil {
 				return err
@@ -83,6 +95,7 @@ func (w *rowWatch) update(l *output.List) error {
 		}
 		if old, known := w.known[name]; !known || old != text {
 			changed.Add(l.Objects[i], row...)
+			shown = append(shown, i)
 		}
 		w.known[name], now[name] = text, true
 		order = append(order, name)
@@ -95,13 +108,13 @@ func (w *rowWatch) update(l *output.List) error {
 		}
 	}
 	w.order = order
-	if err := w.print(changed); err != nil {
+	if err := w.print(changed, grid.Pick(shown)); err != nil {
 		return err
 	}
 	return w.printGone(gone)
 }
 
-func (w *rowWatch) print(l *output.List) error {
+func (w *rowWatch) print(l *output.List, g *output.Grid) error {
 	switch {
 	case w.format == output.JSONL:
 		return w.format.Write(w.out, l)
@@ -114,12 +127,10 @@ func (w *rowWatch) print(l *output.List) error {
 	if len(l.Rows) == 0 {
 		return nil // the columns are as wide as the first rows need
 	}
-	w.widths = l.Widths(w.widths)
-	if !w.begun {
-		w.begun = true
-		return l.WriteAligned(w.out, w.widths, true)
-	}
-	return l.WriteAligned(w.out, w.widths, false)
+	w.widths = g.Widths(w.widths)
+	header := !w.begun
+	w.begun = true
+	return g.Write(w.out, w.widths, header)
 }
 
 func (w *rowWatch) printGone(names []string) error {

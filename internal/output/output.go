@@ -18,14 +18,15 @@ type Format string
 
 // Formats.
 const (
-	Table Format = "table"
+	Table Format = "table" // what matters, in 80 columns
+	Wide  Format = "wide"  // every column, as wide as it comes
 	JSON  Format = "json"
 	JSONL Format = "jsonl"
 	CSV   Format = "csv"
 )
 
 // Formats are all of them, in the order of help texts.
-var Formats = []string{string(Table), string(JSON), string(JSONL), string(CSV)}
+var Formats = []string{string(Table), string(Wide), string(JSON), string(JSONL), string(CSV)}
 
 // Set makes a Format a flag's value.
 func (f *Format) Set(s string) error {
@@ -38,6 +39,9 @@ func (f *Format) Set(s string) error {
 	return fmt.Errorf("must be one of %s", strings.Join(Formats, ", "))
 }
 
+// ForPeople tells tables from what programs read.
+func (f Format) ForPeople() bool { return f == Table || f == Wide }
+
 // String is the format's name.
 func (f *Format) String() string { return string(*f) }
 
@@ -45,11 +49,26 @@ func (f *Format) String() string { return string(*f) }
 func (f *Format) Type() string { return "format" }
 
 // List is things of one kind: as rows for people and CSV, as objects for JSON. Objects are proto messages or what
-// encoding/json takes; there is one for each row.
+// encoding/json takes; there is one for each row. A list whose rows are too wide for a terminal has a brief view too, a
+// row for each row, which the table shows.
 type List struct {
 	Columns []string
 	Rows    [][]string
 	Objects []any
+	Brief   *Brief
+}
+
+// Brief is what of a list fits 80 columns.
+type Brief struct {
+	Columns []string
+	Rows    [][]string
+	Notes   []string // beneath a row: what it went wrong by, if it did
+}
+
+// Add appends a row with its note, which may be empty.
+func (b *Brief) Add(note string, cells ...string) {
+	b.Rows = append(b.Rows, cells)
+	b.Notes = append(b.Notes, note)
 }
 
 // Add appends a thing with its row.
@@ -84,7 +103,8 @@ func (f Format) Write(w io.Writer, l *List) error {
 		}
 		return c.WriteAll(l.Rows)
 	}
-	return table(w, l)
+	g := f.Grid(l)
+	return g.Write(w, g.Widths(nil), true)
 }
 
 func (f Format) lines(w io.Writer, l *List) error {
@@ -135,6 +155,3 @@ func indented(w io.Writer, v any) error {
 	}
 	return err
 }
-
-// table prints columns as wide as what they hold; nothing follows the last.
-func table(w io.Writer, l *List) error { return l.WriteAligned(w, l.Widths(nil), true) }

@@ -51,6 +51,42 @@ func Size(n uint64) string {
 // Chance prints a probability as percent.
 func Chance(p float64) string { return strconv.FormatFloat(p*100, 'g', 6, 64) + "%" }
 
+// What follows is for tables of 80 columns: three digits say enough there.
+
+// ShortRate prints bits a second in the units of lab files: "14.3mbit".
+func ShortRate(bps float64) string {
+	return short(bps, []string{"bit", "kbit", "mbit", "gbit", "tbit"})
+}
+
+// ShortSize prints bytes: "1.4MB".
+func ShortSize(n uint64) string { return short(float64(n), []string{"B", "kB", "MB", "GB", "TB"}) }
+
+// ShortDuration prints a duration: "56.4ms"; from a minute on as Duration does.
+func ShortDuration(ns int64) string {
+	switch {
+	case ns == 0:
+		return "0s"
+	case ns < 0 || ns >= int64(time.Minute):
+		return Duration(ns)
+	}
+	return short(float64(ns), []string{"ns", "us", "ms", "s"})
+}
+
+// ShortSeconds prints an instant of lab time: "12.346s".
+func ShortSeconds(ns int64) string { return fmt.Sprintf("%.3fs", float64(ns)/1e9) }
+
+func short(v float64, units []string) string {
+	i := 0
+	for v >= 999.5 /* three digits would round it up to 1000 */ && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if v >= 999.5 {
+		return strconv.FormatFloat(v, 'f', 0, 64) + units[i]
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64) + units[i]
+}
+
 // scaled prints v with three or four digits and the unit that suits it.
 func scaled(v, step float64, units []string) string {
 	i := 0
