@@ -207,6 +207,8 @@ func TestLossModels(t *testing.T) {
 		{"a list", Loss{Model: FrameLoss, Frames: []uint64{1, 7, 19_999, 30_000}}, 3, 3},
 		// In the bad state p/(p+r) = 1/31 of the time.
 		{"bursts", Loss{Model: GilbertElliott, P: 0.01, R: 0.3, Bad: 1}, n * 26 / 1000, n * 39 / 1000},
+		// 30/31 of the time a tenth is lost, 1/31 of it half.
+		{"bursts with a loss in both states", Loss{Model: GilbertElliott, P: 0.01, R: 0.3, Bad: 0.5, Good: 0.1}, n * 104 / 1000, n * 122 / 1000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWire(t, Config{Loss: c.loss})
