@@ -93,7 +93,7 @@ func (o *eventsOptions) print(events []trace.Event) error {
 	for i := range events {
 		line := eventLine(&events[i])
 		if o.format != output.Wide {
-			line = output.Hanging(line, eventIndent)
+			line = output.Elided(output.Hanging(line, eventIndent)) // a lab file in an input is one long word
 		}
 		if _, err := io.WriteString(o.out, line); err != nil {
 			return err

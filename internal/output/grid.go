@@ -67,7 +67,24 @@ func (g *Grid) Widths(least []int) []int {
 		}
 		widths[widest]--
 	}
+	for i := range widths {
+		widths[i] = g.needed(i, widths[i], least)
+	}
 	return widths
+}
+
+// needed is how much of a column's width its cells take once they are wrapped.
+func (g *Grid) needed(column, width int, least []int) int {
+	n := 1
+	if column < len(least) {
+		n = min(least[column], width) // where the rows before had it
+	}
+	for _, row := range append([][]string{g.Columns}, g.Rows...) {
+		for _, line := range wrap(row[column], width) {
+			n = max(n, utf8.RuneCountInString(line))
+		}
+	}
+	return n
 }
 
 // Write prints the grid with columns of these widths, with its header or without. Nothing follows the last column; what

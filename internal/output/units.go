@@ -58,9 +58,6 @@ func ShortRate(bps float64) string {
 	return short(bps, []string{"bit", "kbit", "mbit", "gbit", "tbit"})
 }
 
-// ShortSize prints bytes: "1.4MB".
-func ShortSize(n uint64) string { return short(float64(n), []string{"B", "kB", "MB", "GB", "TB"}) }
-
 // ShortDuration prints a duration: "56.4ms"; from a minute on as Duration does.
 func ShortDuration(ns int64) string {
 	switch {

@@ -63,6 +63,19 @@ func Hanging(text string, indent int) string {
 	return b.String()
 }
 
+// Elided cuts each line of a text to 80 columns.
+func Elided(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		runes := []rune(strings.TrimSuffix(line, "\n"))
+		if len(runes) > Columns {
+			runes = append(runes[:Columns-1], '…')
+		}
+		b.WriteString(string(runes) + "\n")
+	}
+	return b.String()
+}
+
 // spaceBefore is the last space in a line's first 81 columns; or the first after them, past a word that is longer.
 func spaceBefore(line string, from int) int {
 	last, column := 0, 0
