@@ -14,15 +14,15 @@ import (
 // taps watch all interfaces of a lab: they remember headers, and capture where that was asked for. Each interface's
 // part is used in its node's loop only; the lists change only while all loops are at rest.
 type taps struct {
-	names  *trace.Names
+	names *trace.Names
 	// remember: headers are kept of every frame, so that a packet can be shown. A run whose frames nobody captures does
 	// without: it ends by itself, and nothing of what it remembered would be left.
 	remember bool
-	ports  []*portTap          // by node.Port.Number
-	byName map[string]*portTap // "r1:eth0", of all that there ever were: one that comes back goes on
-	nodes  map[string]*connStates
-	dir    *trace.Dir            // where captures go; nil: nowhere
-	err    atomic.Pointer[error] // the first of any capture
+	ports    []*portTap          // by node.Port.Number
+	byName   map[string]*portTap // "r1:eth0", of all that there ever were: one that comes back goes on
+	nodes    map[string]*connStates
+	dir      *trace.Dir            // where captures go; nil: nowhere
+	err      atomic.Pointer[error] // the first of any capture
 }
 
 type portTap struct {
