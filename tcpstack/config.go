@@ -31,6 +31,82 @@ type TCPConfig struct {
 	Backlog        uint32    // connections a listener holds half open; default 128 (tcp_max_syn_backlog of a small host)
 	QuickACK       *bool     // ACK at once at a connection's start; default on (TCP_MAX_QUICKACKS)
 
+	// Loss recovery.
+	DSACK           *bool     // Reports duplicates by SACK blocks (RFC 2883); absent: on (tcp_dsack)
+	RACK            *bool     // Detects loss by time (RFC 8985); off: by duplicate ACKs and SACKed bytes (RFC 6675); absent: on (tcp_recovery bit 0)
+	RACKAdapt       *bool     // RACK's reordering window grows when a DSACK shows that it was too small (RFC 8985 3.3.2); absent: on (tcp_recovery bit 1 unset)
+	TLP             *bool     // Tail loss probes (RFC 8985 7); absent: on (tcp_early_retrans)
+	PRR             *bool     // Proportional rate reduction (RFC 9937); off: the window drops to ssthresh at once; absent: on
+	FRTO            *bool     // F-RTO finds spurious timeouts (RFC 5682); absent: on (tcp_frto)
+	Eifel           *bool     // Eifel: timestamps tell that a retransmission was spurious (RFC 3522), and the window is restored (RFC 4015); absent: on
+	DSACKUndo       *bool     // The window is restored once DSACKs show that all retransmissions were spurious; absent: on
+	LimitedTransmit *bool     // New data on the first two duplicate ACKs (RFC 3042); absent: on
+	Reordering      *uint32   // Segments that a path is first taken to reorder by; absent: 3 (tcp_reordering)
+	MaxReordering   *uint32   // The most that the reordering found may grow to; absent: 300 (tcp_max_reordering)
+	MaxRTO          *sim.Time // Largest retransmission timeout; absent: 120s (TCP_RTO_MAX)
+
+	// Congestion control.
+	HyStart            string  // How CUBIC leaves slow start before a loss: linux (ACK train and delay, as Linux's CUBIC), rfc9406 (HyStart++) or off; absent: linux
+	SlowStartAfterIdle *bool   // The window shrinks while a connection is idle (RFC 2861); absent: on (tcp_slow_start_after_idle)
+	CwndValidation     *bool   // A window that was not used does not grow (RFC 7661); absent: on
+	ABC                *bool   // Appropriate byte counting (RFC 3465): the window grows by what an ACK covers; off: by one segment an ACK; absent: on
+	Pacing             *bool   // Spreads segments over the round trip; absent: off, but BBR always paces (SO_MAX_PACING_RATE, fq)
+	PacingSSRatio      *uint32 // Pacing rate in slow start, percent of cwnd/srtt; absent: 200 (tcp_pacing_ss_ratio)
+	PacingCARatio      *uint32 // Pacing rate in congestion avoidance, percent of cwnd/srtt; absent: 120 (tcp_pacing_ca_ratio)
+	MaxPacingRate      *uint64 // Upper bound of the pacing rate; given, it switches pacing on; absent: none (SO_MAX_PACING_RATE)
+	ECN                string  // Explicit congestion notification (RFC 3168): on asks for it, passive only agrees to it; absent: passive (tcp_ecn)
+	ECNFallback        *bool   // A SYN for ECN that times out is sent again without (RFC 3168 6.1.1.1); absent: on (tcp_ecn_fallback)
+	ABE                *bool   // The window is reduced less on ECN's mark than on a loss (RFC 8511); absent: off
+
+	// Handshake and its defences.
+	FastOpen          string    // TCP Fast Open (RFC 7413): client, server, both or off; absent: client (tcp_fastopen)
+	FastOpenNoCookie  *bool     // Fast Open without a cookie, asked for or sent; absent: off (tcp_fastopen 0x4, 0x200)
+	FastOpenKey       string    // 32 hex digits, or two keys joined by a comma, that cookies are made with; absent: from the lab's seed (tcp_fastopen_key)
+	FastOpenBacklog   *uint32   // Fast Open connections that a listener holds before their handshake ends; absent: as backlog (TCP_FASTOPEN)
+	SYNCookies        string    // Answers with SYN cookies (RFC 4987 3.6) when the queue of half-open connections is full; always: to every SYN; absent: on (tcp_syncookies)
+	SYNACKRetries     *uint32   // Retransmissions of a SYN+ACK; absent: 5 (tcp_synack_retries)
+	SYNLinearTimeouts *uint32   // Retransmissions of a SYN before its timeout doubles; absent: 4 (tcp_syn_linear_timeouts)
+	AbortOnOverflow   *bool     // Resets what the full accept queue has no room for; off: the peer tries again; absent: off (tcp_abort_on_overflow)
+	PortRandomization *bool     // Ephemeral ports are hard to guess (RFC 6056); off: they count up; absent: on
+	ISNGenerator      string    // How initial sequence numbers are chosen: rfc6528 (keyed), or rfc793 (a clock that anyone can guess); absent: rfc6528
+	ChallengeACKs     *bool     // Blind resets, SYNs and data are met with challenge ACKs (RFC 5961); off: as RFC 793 had it; absent: on
+	ChallengeACKLimit *uint32   // Challenge ACKs a second, whole stack; absent: no limit (tcp_challenge_ack_limit)
+	InvalidRatelimit  *sim.Time // At most one ACK to invalid segments of a connection in this time; absent: 500ms (tcp_invalid_ratelimit)
+	ICMPHardening     *bool     // ICMP errors count only when they quote a sequence number in flight, and hard errors do not end a connection (RFC 5927); absent: on
+	DeferAccept       *sim.Time // A connection is accepted only once data has come, or after this long; absent: at once (TCP_DEFER_ACCEPT)
+
+	// Data, timers and memory.
+	KeepAlive         *bool     // Probes an idle peer (RFC 9293 3.8.4); absent: off (SO_KEEPALIVE)
+	KeepAliveTime     *sim.Time // Idle time before the first probe; absent: 2h (tcp_keepalive_time)
+	KeepAliveInterval *sim.Time // Between probes; absent: 75s (tcp_keepalive_intvl)
+	KeepAliveProbes   *uint32   // Probes without an answer that end the connection; absent: 9 (tcp_keepalive_probes)
+	UserTimeout       *sim.Time // Data unacknowledged this long ends the connection (RFC 9293 3.8.3); absent: by the retries (TCP_USER_TIMEOUT)
+	UserTimeoutOption *bool     // Tells the peer the user timeout and adopts the peer's (RFC 5482); absent: off
+	StdUrg            *bool     // The urgent pointer points at the urgent byte (RFC 1122) and not behind it (RFC 6093); absent: off (tcp_stdurg)
+	Minshall          *bool     // Nagle holds a small segment back only while another small one is in flight (Minshall); off: while any is; absent: on
+	Cork              *bool     // Sends full segments only, for 200 ms at most; absent: off (TCP_CORK)
+	SendAutotuning    *bool     // The send buffer grows with the window, unless sendBuffer fixes it; absent: on
+	RecvAutotuning    *bool     // The receive buffer grows with what the application reads a round trip, unless recvBuffer fixes it; absent: on (tcp_moderate_rcvbuf)
+	MaxSendBuffer     *uint64   // What autotuning may grow the send buffer to; absent: 4MiB (tcp_wmem)
+	MaxRecvBuffer     *uint64   // What autotuning may grow the receive buffer to; absent: 6MiB (tcp_rmem)
+	MemoryLimit       *uint64   // Bytes that all buffers of a node's stack may hold; beyond it buffers are pruned and segments dropped; absent: the lab's own limit (tcp_mem)
+	NotsentLowat      *uint64   // Unsent bytes above which a connection is not writable; absent: none (tcp_notsent_lowat)
+	WindowClamp       *uint64   // Upper bound of the window announced; absent: none (TCP_WINDOW_CLAMP)
+	FINTimeout        *sim.Time // How long a connection that nobody owns stays in FIN-WAIT-2; absent: 60s (tcp_fin_timeout)
+	OrphanRetries     *uint32   // Retransmissions before a connection that nobody owns fails; absent: 8 (tcp_orphan_retries)
+	RFC1337           *bool     // A reset does not end TIME-WAIT (RFC 1337); absent: off (tcp_rfc1337)
+	TimeWaitReuse     string    // A new connection may take over one in TIME-WAIT by timestamps (RFC 6191): on, off, loopback; absent: loopback (tcp_tw_reuse)
+	TOS               *uint32   // The IP header's type of service byte; absent: 0 (IP_TOS)
+
+	// Path MTU and personality.
+	PMTUDiscovery    *bool   // Path MTU discovery (RFC 1191, 8201); absent: on (ip_no_pmtu_disc)
+	MTUProbing       string  // Packetization layer path MTU discovery (RFC 4821): off, blackhole (once segments vanish) or always; absent: off (tcp_mtu_probing)
+	BaseMSS          *uint32 // MSS that probing starts from; absent: 1024 (tcp_base_mss)
+	MTUProbeFloor    *uint32 // Least MSS that a black hole leads to; absent: 48 (tcp_mtu_probe_floor)
+	MinPMTU          *uint32 // Least path MTU that an ICMP message may set; absent: 552 (min_pmtu)
+	BlackholeRetries *uint32 // Timeouts before the path is suspected; absent: 3 (tcp_retries1)
+	Personality      string  // Whose constants the absent settings are: linux or freebsd; absent: linux
+
 	// Tag is the journal index of the input that opens the connection; it rides on every frame as metadata.
 	Tag uint32
 }
@@ -56,6 +132,7 @@ func (c TCPConfig) Merge(outer TCPConfig) TCPConfig {
 	inherit(&c.FastRetransmit, outer.FastRetransmit)
 	inherit(&c.Backlog, outer.Backlog)
 	inherit(&c.QuickACK, outer.QuickACK)
+	c.mergeSwitches(&outer)
 	return c
 }
 
@@ -73,13 +150,15 @@ const (
 	minMSS    = 48      // Linux's TCP_MIN_MSS is 88 less options: room for at least some data beside 40 bytes of options
 	maxMSS    = 65495   // 65535 less the least headers
 	maxIW     = 1 << 16
-	maxTimer  = 3600 * sim.Second
-	maxRetry  = 255 // counted in a byte
+	maxTimer  = 24 * 3600 * sim.Second // keepalive counts in hours (RFC 9293 3.8.4)
+	maxRetry  = 255                    // counted in a byte
 	maxQueue  = 65535
 )
 
 // settings are a connection's configuration with nothing left open; connections share them.
 type settings struct {
+	from TCPConfig // what they were resolved from
+
 	cc                                congestion.ID
 	sack, timestamps, windowScaling   bool
 	fixedISN, nagle, fastRtx, quickAC bool
@@ -91,6 +170,73 @@ type settings struct {
 	minRTO, initialRTO, timeWait      sim.Time
 	synRetries, dataRetries           uint8
 	backlog                           int
+
+	dsack              bool
+	rack               bool
+	rackAdapt          bool
+	tlp                bool
+	prr                bool
+	frto               bool
+	eifel              bool
+	dsackUndo          bool
+	limitedTransmit    bool
+	reordering         uint32
+	maxReordering      uint32
+	maxRTO             sim.Time
+	hystart            HyStartMode
+	slowStartAfterIdle bool
+	cwndValidation     bool
+	abc                bool
+	pacing             bool
+	pacingSSRatio      uint32
+	pacingCARatio      uint32
+	maxPacingRate      uint64
+	ecn                ECNMode
+	ecnFallback        bool
+	abe                bool
+	fastOpen           FastOpenMode
+	fastOpenNoCookie   bool
+	fastOpenKey        string
+	fastOpenBacklog    uint32
+	synCookies         SYNCookiesMode
+	synAckRetries      uint8
+	synLinear          uint8
+	abortOnOverflow    bool
+	portRandomization  bool
+	isnGenerator       ISNGeneratorMode
+	challengeACKs      bool
+	challengeACKLimit  uint32
+	invalidRatelimit   sim.Time
+	icmpHardening      bool
+	deferAccept        sim.Time
+	keepAlive          bool
+	keepAliveTime      sim.Time
+	keepAliveInterval  sim.Time
+	keepAliveProbes    uint8
+	userTimeout        sim.Time
+	userTimeoutOption  bool
+	stdUrg             bool
+	minshall           bool
+	cork               bool
+	sendAutotuning     bool
+	recvAutotuning     bool
+	maxSendBuffer      uint32
+	maxRecvBuffer      uint32
+	memoryLimit        uint32
+	notsentLowat       uint32
+	windowClamp        uint32
+	finTimeout         sim.Time
+	orphanRetries      uint8
+	rfc1337            bool
+	timeWaitReuse      TimeWaitReuseMode
+	tos                uint8
+	pmtuDiscovery      bool
+	mtuProbing         MTUProbingMode
+	baseMSS            uint32
+	mtuProbeFloor      uint32
+	minPMTU            uint32
+	blackholeRetries   uint8
+	personality        Personality
 }
 
 // resolve fills in the defaults and checks the bounds.
@@ -100,7 +246,8 @@ func (c TCPConfig) resolve() (*settings, error) {
 		return nil, fmt.Errorf("tcpstack: no congestion control %q", c.Congestion)
 	}
 	s := &settings{
-		cc: cc, sack: or(c.SACK, true), timestamps: or(c.Timestamps, true), windowScaling: or(c.WindowScaling, true),
+		from: c,
+		cc:   cc, sack: or(c.SACK, true), timestamps: or(c.Timestamps, true), windowScaling: or(c.WindowScaling, true),
 		nagle: or(c.Nagle, true), fastRtx: or(c.FastRetransmit, true), quickAC: or(c.QuickACK, true),
 		fixedISN: c.ISN != nil, isn: or(c.ISN, 0), delAck: or(c.DelayedACK, 40*sim.Millisecond),
 		mss: c.MSS, minRTO: c.MinRTO, initialRTO: c.InitialRTO, timeWait: or(c.TimeWait, 60*sim.Second),
@@ -131,6 +278,9 @@ func (c TCPConfig) resolve() (*settings, error) {
 	}
 	s.sndBuf, s.rcvBuf, s.iw, s.backlog = uint32(c.SendBuffer), uint32(c.RecvBuffer), c.InitialWindow, int(c.Backlog)
 	s.synRetries, s.dataRetries = uint8(syn), uint8(data)
+	if err := c.resolveSwitches(s); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

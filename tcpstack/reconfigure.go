@@ -62,3 +62,31 @@ func (i *Interface) forget() {
 		return n.ifc == i
 	})
 }
+
+// Reconfigure changes the settings of a connection that is open, as setsockopt does: what cfg leaves out stays as it is.
+// What the handshake has settled (options, window scales, the initial window) is not undone.
+func (c *Conn) Reconfigure(cfg TCPConfig) error {
+	set, err := cfg.Merge(c.set.from).resolve()
+	if err != nil {
+		return err
+	}
+	if set.cc != c.set.cc {
+		c.alg = nil
+	}
+	c.set = set
+	if c.state.transmits() {
+		c.transmit()
+	}
+	return nil
+}
+
+// Reconfigure changes what a listener's connections will have, as setsockopt on a listening socket does.
+func (l *Listener) Reconfigure(cfg TCPConfig) error {
+	merged := cfg.Merge(l.cfg)
+	set, err := merged.Merge(l.stack.cfg.TCP).resolve()
+	if err != nil {
+		return err
+	}
+	l.cfg, l.set, l.of = merged, set, l.stack.tcp.changes
+	return nil
+}

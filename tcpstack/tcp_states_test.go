@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"reflect"
 	"testing"
 
 	"labd.dev/sim"
@@ -401,4 +402,24 @@ func TestBacklog(t *testing.T) {
 	l.Close()
 	x.want("RA seq=1001 ack=101")
 	x.want("RA seq=1001 ack=101")
+}
+
+// What a configuration leaves out is the outer one's, field by field.
+func TestMergeTakesEveryField(t *testing.T) {
+	var outer TCPConfig
+	v := reflect.ValueOf(&outer).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		case reflect.String:
+			f.SetString("word")
+		default:
+			f.Set(reflect.ValueOf(7).Convert(f.Type()))
+		}
+	}
+	outer.Tag = 0
+	if got := (TCPConfig{}).Merge(outer); got != outer {
+		t.Errorf("Merge left out a field:\n%+v\nof\n%+v", got, outer)
+	}
 }

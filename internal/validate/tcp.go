@@ -44,6 +44,72 @@ func (f *found) tcp(path string, t *labv1.TcpSettings) {
 	if t.GetDataRetries() > maxRetries {
 		f.add(path+".data_retries", "must be at most %d", maxRetries)
 	}
+	f.tcpSwitches(path, t)
+}
+
+// tcpSwitches checks the settings of mechanisms that need no more than a range or a list of words.
+func (f *found) tcpSwitches(path string, t *labv1.TcpSettings) {
+	for _, w := range []struct {
+		field, word string
+		set         bool
+		words       []string
+	}{
+		{"hystart", t.GetHystart(), t.Hystart != nil, []string{"linux", "rfc9406", "off"}},
+		{"ecn", t.GetEcn(), t.Ecn != nil, []string{"off", "on", "passive"}},
+		{"fast_open", t.GetFastOpen(), t.FastOpen != nil, []string{"off", "client", "server", "both"}},
+		{"syn_cookies", t.GetSynCookies(), t.SynCookies != nil, []string{"off", "on", "always"}},
+		{"isn_generator", t.GetIsnGenerator(), t.IsnGenerator != nil, []string{"rfc6528", "rfc793"}},
+		{"time_wait_reuse", t.GetTimeWaitReuse(), t.TimeWaitReuse != nil, []string{"off", "on", "loopback"}},
+		{"mtu_probing", t.GetMtuProbing(), t.MtuProbing != nil, []string{"off", "blackhole", "always"}},
+		{"personality", t.GetPersonality(), t.Personality != nil, []string{"linux", "freebsd"}},
+	} {
+		if w.set && !slices.Contains(w.words, w.word) {
+			f.suggest(sub(path, w.field), Nearest(w.word, w.words), "%q is none of %s", clip(w.word), strings.Join(w.words, ", "))
+		}
+	}
+	for _, d := range []struct {
+		field string
+		ns    int64
+	}{
+		{"max_rto_ns", t.GetMaxRtoNs()},
+		{"invalid_ratelimit_ns", t.GetInvalidRatelimitNs()},
+		{"defer_accept_ns", t.GetDeferAcceptNs()},
+		{"keep_alive_time_ns", t.GetKeepAliveTimeNs()},
+		{"keep_alive_interval_ns", t.GetKeepAliveIntervalNs()},
+		{"user_timeout_ns", t.GetUserTimeoutNs()},
+		{"fin_timeout_ns", t.GetFinTimeoutNs()},
+	} {
+		f.span(sub(path, d.field), d.ns, maxTimerNs)
+	}
+	for _, d := range []struct {
+		field string
+		n     uint32
+	}{
+		{"syn_ack_retries", t.GetSynAckRetries()},
+		{"syn_linear_timeouts", t.GetSynLinearTimeouts()},
+		{"keep_alive_probes", t.GetKeepAliveProbes()},
+		{"orphan_retries", t.GetOrphanRetries()},
+		{"tos", t.GetTos()},
+		{"blackhole_retries", t.GetBlackholeRetries()},
+	} {
+		if d.n > maxRetries {
+			f.add(sub(path, d.field), "must be at most %d", maxRetries)
+		}
+	}
+	for _, d := range []struct {
+		field string
+		n     uint64
+	}{
+		{"max_send_buffer_bytes", t.GetMaxSendBufferBytes()},
+		{"max_recv_buffer_bytes", t.GetMaxRecvBufferBytes()},
+		{"memory_limit_bytes", t.GetMemoryLimitBytes()},
+		{"notsent_lowat_bytes", t.GetNotsentLowatBytes()},
+		{"window_clamp_bytes", t.GetWindowClampBytes()},
+	} {
+		if d.n > maxBuffer {
+			f.add(sub(path, d.field), "must be at most %d B", maxBuffer)
+		}
+	}
 }
 
 func (f *found) reader(path string, r *labv1.Reader) {

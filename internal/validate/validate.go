@@ -45,7 +45,7 @@ const (
 	maxWindowSegs = 1 << 16
 	maxRetries    = 255
 	maxBacklog    = 65_535
-	maxTimerNs    = 3600e9 // an hour: past any timer that a lab can mean
+	maxTimerNs    = 24 * 3600e9 // a day: past any timer that a lab can mean, keepalive included
 	maxDelayNs    = 3600e9
 	maxLabNs      = 1000 * 24 * 3600e9 // lab times keep far from the end of int64
 	maxRateBps    = 8_000_000_000_000  // 1 ps a byte, the unit of serialisation

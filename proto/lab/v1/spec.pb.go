@@ -911,6 +911,72 @@ type TcpSettings struct {
 	FastRetransmit        *bool                  `protobuf:"varint,17,opt,name=fast_retransmit,json=fastRetransmit,proto3,oneof" json:"fast_retransmit,omitempty"`                        // RFC 5681 3.2 and RFC 6675; default on. Off: only the RTO repairs loss
 	Backlog               *uint32                `protobuf:"varint,18,opt,name=backlog,proto3,oneof" json:"backlog,omitempty"`                                                            // listen backlog; default 128
 	QuickAck              *bool                  `protobuf:"varint,19,opt,name=quick_ack,json=quickAck,proto3,oneof" json:"quick_ack,omitempty"`                                          // ACK at once at a connection's start, as Linux does; default on
+	Dsack                 *bool                  `protobuf:"varint,20,opt,name=dsack,proto3,oneof" json:"dsack,omitempty"`                                                                // Reports duplicates by SACK blocks (RFC 2883); absent: on (tcp_dsack).
+	Rack                  *bool                  `protobuf:"varint,21,opt,name=rack,proto3,oneof" json:"rack,omitempty"`                                                                  // Detects loss by time (RFC 8985); off: by duplicate ACKs and SACKed bytes (RFC 6675); absent: on (tcp_recovery bit 0).
+	RackAdapt             *bool                  `protobuf:"varint,22,opt,name=rack_adapt,json=rackAdapt,proto3,oneof" json:"rack_adapt,omitempty"`                                       // RACK's reordering window grows when a DSACK shows that it was too small (RFC 8985 3.3.2); absent: on (tcp_recovery bit 1 unset).
+	Tlp                   *bool                  `protobuf:"varint,23,opt,name=tlp,proto3,oneof" json:"tlp,omitempty"`                                                                    // Tail loss probes (RFC 8985 7); absent: on (tcp_early_retrans).
+	Prr                   *bool                  `protobuf:"varint,24,opt,name=prr,proto3,oneof" json:"prr,omitempty"`                                                                    // Proportional rate reduction (RFC 9937); off: the window drops to ssthresh at once; absent: on.
+	Frto                  *bool                  `protobuf:"varint,25,opt,name=frto,proto3,oneof" json:"frto,omitempty"`                                                                  // F-RTO finds spurious timeouts (RFC 5682); absent: on (tcp_frto).
+	Eifel                 *bool                  `protobuf:"varint,26,opt,name=eifel,proto3,oneof" json:"eifel,omitempty"`                                                                // Eifel: timestamps tell that a retransmission was spurious (RFC 3522), and the window is restored (RFC 4015); absent: on.
+	DsackUndo             *bool                  `protobuf:"varint,27,opt,name=dsack_undo,json=dsackUndo,proto3,oneof" json:"dsack_undo,omitempty"`                                       // The window is restored once DSACKs show that all retransmissions were spurious; absent: on.
+	LimitedTransmit       *bool                  `protobuf:"varint,28,opt,name=limited_transmit,json=limitedTransmit,proto3,oneof" json:"limited_transmit,omitempty"`                     // New data on the first two duplicate ACKs (RFC 3042); absent: on.
+	Reordering            *uint32                `protobuf:"varint,29,opt,name=reordering,proto3,oneof" json:"reordering,omitempty"`                                                      // Segments that a path is first taken to reorder by; absent: 3 (tcp_reordering).
+	MaxReordering         *uint32                `protobuf:"varint,30,opt,name=max_reordering,json=maxReordering,proto3,oneof" json:"max_reordering,omitempty"`                           // The most that the reordering found may grow to; absent: 300 (tcp_max_reordering).
+	MaxRtoNs              *int64                 `protobuf:"varint,31,opt,name=max_rto_ns,json=maxRtoNs,proto3,oneof" json:"max_rto_ns,omitempty"`                                        // Largest retransmission timeout; absent: 120s (TCP_RTO_MAX).
+	Hystart               *string                `protobuf:"bytes,32,opt,name=hystart,proto3,oneof" json:"hystart,omitempty"`                                                             // How CUBIC leaves slow start before a loss: linux (ACK train and delay, as Linux's CUBIC), rfc9406 (HyStart++) or off; absent: linux.
+	SlowStartAfterIdle    *bool                  `protobuf:"varint,33,opt,name=slow_start_after_idle,json=slowStartAfterIdle,proto3,oneof" json:"slow_start_after_idle,omitempty"`        // The window shrinks while a connection is idle (RFC 2861); absent: on (tcp_slow_start_after_idle).
+	CwndValidation        *bool                  `protobuf:"varint,34,opt,name=cwnd_validation,json=cwndValidation,proto3,oneof" json:"cwnd_validation,omitempty"`                        // A window that was not used does not grow (RFC 7661); absent: on.
+	Abc                   *bool                  `protobuf:"varint,35,opt,name=abc,proto3,oneof" json:"abc,omitempty"`                                                                    // Appropriate byte counting (RFC 3465): the window grows by what an ACK covers; off: by one segment an ACK; absent: on.
+	Pacing                *bool                  `protobuf:"varint,36,opt,name=pacing,proto3,oneof" json:"pacing,omitempty"`                                                              // Spreads segments over the round trip; absent: off, but BBR always paces (SO_MAX_PACING_RATE, fq).
+	PacingSsRatio         *uint32                `protobuf:"varint,37,opt,name=pacing_ss_ratio,json=pacingSsRatio,proto3,oneof" json:"pacing_ss_ratio,omitempty"`                         // Pacing rate in slow start, percent of cwnd/srtt; absent: 200 (tcp_pacing_ss_ratio).
+	PacingCaRatio         *uint32                `protobuf:"varint,38,opt,name=pacing_ca_ratio,json=pacingCaRatio,proto3,oneof" json:"pacing_ca_ratio,omitempty"`                         // Pacing rate in congestion avoidance, percent of cwnd/srtt; absent: 120 (tcp_pacing_ca_ratio).
+	MaxPacingRateBps      *uint64                `protobuf:"varint,39,opt,name=max_pacing_rate_bps,json=maxPacingRateBps,proto3,oneof" json:"max_pacing_rate_bps,omitempty"`              // Upper bound of the pacing rate; given, it switches pacing on; absent: none (SO_MAX_PACING_RATE).
+	Ecn                   *string                `protobuf:"bytes,40,opt,name=ecn,proto3,oneof" json:"ecn,omitempty"`                                                                     // Explicit congestion notification (RFC 3168): on asks for it, passive only agrees to it; absent: passive (tcp_ecn).
+	EcnFallback           *bool                  `protobuf:"varint,41,opt,name=ecn_fallback,json=ecnFallback,proto3,oneof" json:"ecn_fallback,omitempty"`                                 // A SYN for ECN that times out is sent again without (RFC 3168 6.1.1.1); absent: on (tcp_ecn_fallback).
+	Abe                   *bool                  `protobuf:"varint,42,opt,name=abe,proto3,oneof" json:"abe,omitempty"`                                                                    // The window is reduced less on ECN's mark than on a loss (RFC 8511); absent: off.
+	FastOpen              *string                `protobuf:"bytes,43,opt,name=fast_open,json=fastOpen,proto3,oneof" json:"fast_open,omitempty"`                                           // TCP Fast Open (RFC 7413): client, server, both or off; absent: client (tcp_fastopen).
+	FastOpenNoCookie      *bool                  `protobuf:"varint,44,opt,name=fast_open_no_cookie,json=fastOpenNoCookie,proto3,oneof" json:"fast_open_no_cookie,omitempty"`              // Fast Open without a cookie, asked for or sent; absent: off (tcp_fastopen 0x4, 0x200).
+	FastOpenKey           *string                `protobuf:"bytes,45,opt,name=fast_open_key,json=fastOpenKey,proto3,oneof" json:"fast_open_key,omitempty"`                                // 32 hex digits, or two keys joined by a comma, that cookies are made with; absent: from the lab's seed (tcp_fastopen_key).
+	FastOpenBacklog       *uint32                `protobuf:"varint,46,opt,name=fast_open_backlog,json=fastOpenBacklog,proto3,oneof" json:"fast_open_backlog,omitempty"`                   // Fast Open connections that a listener holds before their handshake ends; absent: as backlog (TCP_FASTOPEN).
+	SynCookies            *string                `protobuf:"bytes,47,opt,name=syn_cookies,json=synCookies,proto3,oneof" json:"syn_cookies,omitempty"`                                     // Answers with SYN cookies (RFC 4987 3.6) when the queue of half-open connections is full; always: to every SYN; absent: on (tcp_syncookies).
+	SynAckRetries         *uint32                `protobuf:"varint,48,opt,name=syn_ack_retries,json=synAckRetries,proto3,oneof" json:"syn_ack_retries,omitempty"`                         // Retransmissions of a SYN+ACK; absent: 5 (tcp_synack_retries).
+	SynLinearTimeouts     *uint32                `protobuf:"varint,49,opt,name=syn_linear_timeouts,json=synLinearTimeouts,proto3,oneof" json:"syn_linear_timeouts,omitempty"`             // Retransmissions of a SYN before its timeout doubles; absent: 4 (tcp_syn_linear_timeouts).
+	AbortOnOverflow       *bool                  `protobuf:"varint,50,opt,name=abort_on_overflow,json=abortOnOverflow,proto3,oneof" json:"abort_on_overflow,omitempty"`                   // Resets what the full accept queue has no room for; off: the peer tries again; absent: off (tcp_abort_on_overflow).
+	PortRandomization     *bool                  `protobuf:"varint,51,opt,name=port_randomization,json=portRandomization,proto3,oneof" json:"port_randomization,omitempty"`               // Ephemeral ports are hard to guess (RFC 6056); off: they count up; absent: on.
+	IsnGenerator          *string                `protobuf:"bytes,52,opt,name=isn_generator,json=isnGenerator,proto3,oneof" json:"isn_generator,omitempty"`                               // How initial sequence numbers are chosen: rfc6528 (keyed), or rfc793 (a clock that anyone can guess); absent: rfc6528.
+	ChallengeAcks         *bool                  `protobuf:"varint,53,opt,name=challenge_acks,json=challengeAcks,proto3,oneof" json:"challenge_acks,omitempty"`                           // Blind resets, SYNs and data are met with challenge ACKs (RFC 5961); off: as RFC 793 had it; absent: on.
+	ChallengeAckLimit     *uint32                `protobuf:"varint,54,opt,name=challenge_ack_limit,json=challengeAckLimit,proto3,oneof" json:"challenge_ack_limit,omitempty"`             // Challenge ACKs a second, whole stack; absent: no limit (tcp_challenge_ack_limit).
+	InvalidRatelimitNs    *int64                 `protobuf:"varint,55,opt,name=invalid_ratelimit_ns,json=invalidRatelimitNs,proto3,oneof" json:"invalid_ratelimit_ns,omitempty"`          // At most one ACK to invalid segments of a connection in this time; absent: 500ms (tcp_invalid_ratelimit).
+	IcmpHardening         *bool                  `protobuf:"varint,56,opt,name=icmp_hardening,json=icmpHardening,proto3,oneof" json:"icmp_hardening,omitempty"`                           // ICMP errors count only when they quote a sequence number in flight, and hard errors do not end a connection (RFC 5927); absent: on.
+	DeferAcceptNs         *int64                 `protobuf:"varint,57,opt,name=defer_accept_ns,json=deferAcceptNs,proto3,oneof" json:"defer_accept_ns,omitempty"`                         // A connection is accepted only once data has come, or after this long; absent: at once (TCP_DEFER_ACCEPT).
+	KeepAlive             *bool                  `protobuf:"varint,58,opt,name=keep_alive,json=keepAlive,proto3,oneof" json:"keep_alive,omitempty"`                                       // Probes an idle peer (RFC 9293 3.8.4); absent: off (SO_KEEPALIVE).
+	KeepAliveTimeNs       *int64                 `protobuf:"varint,59,opt,name=keep_alive_time_ns,json=keepAliveTimeNs,proto3,oneof" json:"keep_alive_time_ns,omitempty"`                 // Idle time before the first probe; absent: 2h (tcp_keepalive_time).
+	KeepAliveIntervalNs   *int64                 `protobuf:"varint,60,opt,name=keep_alive_interval_ns,json=keepAliveIntervalNs,proto3,oneof" json:"keep_alive_interval_ns,omitempty"`     // Between probes; absent: 75s (tcp_keepalive_intvl).
+	KeepAliveProbes       *uint32                `protobuf:"varint,61,opt,name=keep_alive_probes,json=keepAliveProbes,proto3,oneof" json:"keep_alive_probes,omitempty"`                   // Probes without an answer that end the connection; absent: 9 (tcp_keepalive_probes).
+	UserTimeoutNs         *int64                 `protobuf:"varint,62,opt,name=user_timeout_ns,json=userTimeoutNs,proto3,oneof" json:"user_timeout_ns,omitempty"`                         // Data unacknowledged this long ends the connection (RFC 9293 3.8.3); absent: by the retries (TCP_USER_TIMEOUT).
+	UserTimeoutOption     *bool                  `protobuf:"varint,63,opt,name=user_timeout_option,json=userTimeoutOption,proto3,oneof" json:"user_timeout_option,omitempty"`             // Tells the peer the user timeout and adopts the peer's (RFC 5482); absent: off.
+	StdUrg                *bool                  `protobuf:"varint,64,opt,name=std_urg,json=stdUrg,proto3,oneof" json:"std_urg,omitempty"`                                                // The urgent pointer points at the urgent byte (RFC 1122) and not behind it (RFC 6093); absent: off (tcp_stdurg).
+	Minshall              *bool                  `protobuf:"varint,65,opt,name=minshall,proto3,oneof" json:"minshall,omitempty"`                                                          // Nagle holds a small segment back only while another small one is in flight (Minshall); off: while any is; absent: on.
+	Cork                  *bool                  `protobuf:"varint,66,opt,name=cork,proto3,oneof" json:"cork,omitempty"`                                                                  // Sends full segments only, for 200 ms at most; absent: off (TCP_CORK).
+	SendAutotuning        *bool                  `protobuf:"varint,67,opt,name=send_autotuning,json=sendAutotuning,proto3,oneof" json:"send_autotuning,omitempty"`                        // The send buffer grows with the window, unless sendBuffer fixes it; absent: on.
+	RecvAutotuning        *bool                  `protobuf:"varint,68,opt,name=recv_autotuning,json=recvAutotuning,proto3,oneof" json:"recv_autotuning,omitempty"`                        // The receive buffer grows with what the application reads a round trip, unless recvBuffer fixes it; absent: on (tcp_moderate_rcvbuf).
+	MaxSendBufferBytes    *uint64                `protobuf:"varint,69,opt,name=max_send_buffer_bytes,json=maxSendBufferBytes,proto3,oneof" json:"max_send_buffer_bytes,omitempty"`        // What autotuning may grow the send buffer to; absent: 4MiB (tcp_wmem).
+	MaxRecvBufferBytes    *uint64                `protobuf:"varint,70,opt,name=max_recv_buffer_bytes,json=maxRecvBufferBytes,proto3,oneof" json:"max_recv_buffer_bytes,omitempty"`        // What autotuning may grow the receive buffer to; absent: 6MiB (tcp_rmem).
+	MemoryLimitBytes      *uint64                `protobuf:"varint,71,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3,oneof" json:"memory_limit_bytes,omitempty"`                // Bytes that all buffers of a node's stack may hold; beyond it buffers are pruned and segments dropped; absent: the lab's own limit (tcp_mem).
+	NotsentLowatBytes     *uint64                `protobuf:"varint,72,opt,name=notsent_lowat_bytes,json=notsentLowatBytes,proto3,oneof" json:"notsent_lowat_bytes,omitempty"`             // Unsent bytes above which a connection is not writable; absent: none (tcp_notsent_lowat).
+	WindowClampBytes      *uint64                `protobuf:"varint,73,opt,name=window_clamp_bytes,json=windowClampBytes,proto3,oneof" json:"window_clamp_bytes,omitempty"`                // Upper bound of the window announced; absent: none (TCP_WINDOW_CLAMP).
+	FinTimeoutNs          *int64                 `protobuf:"varint,74,opt,name=fin_timeout_ns,json=finTimeoutNs,proto3,oneof" json:"fin_timeout_ns,omitempty"`                            // How long a connection that nobody owns stays in FIN-WAIT-2; absent: 60s (tcp_fin_timeout).
+	OrphanRetries         *uint32                `protobuf:"varint,75,opt,name=orphan_retries,json=orphanRetries,proto3,oneof" json:"orphan_retries,omitempty"`                           // Retransmissions before a connection that nobody owns fails; absent: 8 (tcp_orphan_retries).
+	Rfc1337               *bool                  `protobuf:"varint,76,opt,name=rfc1337,proto3,oneof" json:"rfc1337,omitempty"`                                                            // A reset does not end TIME-WAIT (RFC 1337); absent: off (tcp_rfc1337).
+	TimeWaitReuse         *string                `protobuf:"bytes,77,opt,name=time_wait_reuse,json=timeWaitReuse,proto3,oneof" json:"time_wait_reuse,omitempty"`                          // A new connection may take over one in TIME-WAIT by timestamps (RFC 6191): on, off, loopback; absent: loopback (tcp_tw_reuse).
+	Tos                   *uint32                `protobuf:"varint,78,opt,name=tos,proto3,oneof" json:"tos,omitempty"`                                                                    // The IP header's type of service byte; absent: 0 (IP_TOS).
+	PmtuDiscovery         *bool                  `protobuf:"varint,79,opt,name=pmtu_discovery,json=pmtuDiscovery,proto3,oneof" json:"pmtu_discovery,omitempty"`                           // Path MTU discovery (RFC 1191, 8201); absent: on (ip_no_pmtu_disc).
+	MtuProbing            *string                `protobuf:"bytes,80,opt,name=mtu_probing,json=mtuProbing,proto3,oneof" json:"mtu_probing,omitempty"`                                     // Packetization layer path MTU discovery (RFC 4821): off, blackhole (once segments vanish) or always; absent: off (tcp_mtu_probing).
+	BaseMss               *uint32                `protobuf:"varint,81,opt,name=base_mss,json=baseMss,proto3,oneof" json:"base_mss,omitempty"`                                             // MSS that probing starts from; absent: 1024 (tcp_base_mss).
+	MtuProbeFloor         *uint32                `protobuf:"varint,82,opt,name=mtu_probe_floor,json=mtuProbeFloor,proto3,oneof" json:"mtu_probe_floor,omitempty"`                         // Least MSS that a black hole leads to; absent: 48 (tcp_mtu_probe_floor).
+	MinPmtu               *uint32                `protobuf:"varint,83,opt,name=min_pmtu,json=minPmtu,proto3,oneof" json:"min_pmtu,omitempty"`                                             // Least path MTU that an ICMP message may set; absent: 552 (min_pmtu).
+	BlackholeRetries      *uint32                `protobuf:"varint,84,opt,name=blackhole_retries,json=blackholeRetries,proto3,oneof" json:"blackhole_retries,omitempty"`                  // Timeouts before the path is suspected; absent: 3 (tcp_retries1).
+	Personality           *string                `protobuf:"bytes,85,opt,name=personality,proto3,oneof" json:"personality,omitempty"`                                                     // Whose constants the absent settings are: linux or freebsd; absent: linux.
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1076,6 +1142,468 @@ func (x *TcpSettings) GetQuickAck() bool {
 		return *x.QuickAck
 	}
 	return false
+}
+
+func (x *TcpSettings) GetDsack() bool {
+	if x != nil && x.Dsack != nil {
+		return *x.Dsack
+	}
+	return false
+}
+
+func (x *TcpSettings) GetRack() bool {
+	if x != nil && x.Rack != nil {
+		return *x.Rack
+	}
+	return false
+}
+
+func (x *TcpSettings) GetRackAdapt() bool {
+	if x != nil && x.RackAdapt != nil {
+		return *x.RackAdapt
+	}
+	return false
+}
+
+func (x *TcpSettings) GetTlp() bool {
+	if x != nil && x.Tlp != nil {
+		return *x.Tlp
+	}
+	return false
+}
+
+func (x *TcpSettings) GetPrr() bool {
+	if x != nil && x.Prr != nil {
+		return *x.Prr
+	}
+	return false
+}
+
+func (x *TcpSettings) GetFrto() bool {
+	if x != nil && x.Frto != nil {
+		return *x.Frto
+	}
+	return false
+}
+
+func (x *TcpSettings) GetEifel() bool {
+	if x != nil && x.Eifel != nil {
+		return *x.Eifel
+	}
+	return false
+}
+
+func (x *TcpSettings) GetDsackUndo() bool {
+	if x != nil && x.DsackUndo != nil {
+		return *x.DsackUndo
+	}
+	return false
+}
+
+func (x *TcpSettings) GetLimitedTransmit() bool {
+	if x != nil && x.LimitedTransmit != nil {
+		return *x.LimitedTransmit
+	}
+	return false
+}
+
+func (x *TcpSettings) GetReordering() uint32 {
+	if x != nil && x.Reordering != nil {
+		return *x.Reordering
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMaxReordering() uint32 {
+	if x != nil && x.MaxReordering != nil {
+		return *x.MaxReordering
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMaxRtoNs() int64 {
+	if x != nil && x.MaxRtoNs != nil {
+		return *x.MaxRtoNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetHystart() string {
+	if x != nil && x.Hystart != nil {
+		return *x.Hystart
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetSlowStartAfterIdle() bool {
+	if x != nil && x.SlowStartAfterIdle != nil {
+		return *x.SlowStartAfterIdle
+	}
+	return false
+}
+
+func (x *TcpSettings) GetCwndValidation() bool {
+	if x != nil && x.CwndValidation != nil {
+		return *x.CwndValidation
+	}
+	return false
+}
+
+func (x *TcpSettings) GetAbc() bool {
+	if x != nil && x.Abc != nil {
+		return *x.Abc
+	}
+	return false
+}
+
+func (x *TcpSettings) GetPacing() bool {
+	if x != nil && x.Pacing != nil {
+		return *x.Pacing
+	}
+	return false
+}
+
+func (x *TcpSettings) GetPacingSsRatio() uint32 {
+	if x != nil && x.PacingSsRatio != nil {
+		return *x.PacingSsRatio
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPacingCaRatio() uint32 {
+	if x != nil && x.PacingCaRatio != nil {
+		return *x.PacingCaRatio
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMaxPacingRateBps() uint64 {
+	if x != nil && x.MaxPacingRateBps != nil {
+		return *x.MaxPacingRateBps
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetEcn() string {
+	if x != nil && x.Ecn != nil {
+		return *x.Ecn
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetEcnFallback() bool {
+	if x != nil && x.EcnFallback != nil {
+		return *x.EcnFallback
+	}
+	return false
+}
+
+func (x *TcpSettings) GetAbe() bool {
+	if x != nil && x.Abe != nil {
+		return *x.Abe
+	}
+	return false
+}
+
+func (x *TcpSettings) GetFastOpen() string {
+	if x != nil && x.FastOpen != nil {
+		return *x.FastOpen
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetFastOpenNoCookie() bool {
+	if x != nil && x.FastOpenNoCookie != nil {
+		return *x.FastOpenNoCookie
+	}
+	return false
+}
+
+func (x *TcpSettings) GetFastOpenKey() string {
+	if x != nil && x.FastOpenKey != nil {
+		return *x.FastOpenKey
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetFastOpenBacklog() uint32 {
+	if x != nil && x.FastOpenBacklog != nil {
+		return *x.FastOpenBacklog
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetSynCookies() string {
+	if x != nil && x.SynCookies != nil {
+		return *x.SynCookies
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetSynAckRetries() uint32 {
+	if x != nil && x.SynAckRetries != nil {
+		return *x.SynAckRetries
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetSynLinearTimeouts() uint32 {
+	if x != nil && x.SynLinearTimeouts != nil {
+		return *x.SynLinearTimeouts
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetAbortOnOverflow() bool {
+	if x != nil && x.AbortOnOverflow != nil {
+		return *x.AbortOnOverflow
+	}
+	return false
+}
+
+func (x *TcpSettings) GetPortRandomization() bool {
+	if x != nil && x.PortRandomization != nil {
+		return *x.PortRandomization
+	}
+	return false
+}
+
+func (x *TcpSettings) GetIsnGenerator() string {
+	if x != nil && x.IsnGenerator != nil {
+		return *x.IsnGenerator
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetChallengeAcks() bool {
+	if x != nil && x.ChallengeAcks != nil {
+		return *x.ChallengeAcks
+	}
+	return false
+}
+
+func (x *TcpSettings) GetChallengeAckLimit() uint32 {
+	if x != nil && x.ChallengeAckLimit != nil {
+		return *x.ChallengeAckLimit
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetInvalidRatelimitNs() int64 {
+	if x != nil && x.InvalidRatelimitNs != nil {
+		return *x.InvalidRatelimitNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetIcmpHardening() bool {
+	if x != nil && x.IcmpHardening != nil {
+		return *x.IcmpHardening
+	}
+	return false
+}
+
+func (x *TcpSettings) GetDeferAcceptNs() int64 {
+	if x != nil && x.DeferAcceptNs != nil {
+		return *x.DeferAcceptNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetKeepAlive() bool {
+	if x != nil && x.KeepAlive != nil {
+		return *x.KeepAlive
+	}
+	return false
+}
+
+func (x *TcpSettings) GetKeepAliveTimeNs() int64 {
+	if x != nil && x.KeepAliveTimeNs != nil {
+		return *x.KeepAliveTimeNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetKeepAliveIntervalNs() int64 {
+	if x != nil && x.KeepAliveIntervalNs != nil {
+		return *x.KeepAliveIntervalNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetKeepAliveProbes() uint32 {
+	if x != nil && x.KeepAliveProbes != nil {
+		return *x.KeepAliveProbes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetUserTimeoutNs() int64 {
+	if x != nil && x.UserTimeoutNs != nil {
+		return *x.UserTimeoutNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetUserTimeoutOption() bool {
+	if x != nil && x.UserTimeoutOption != nil {
+		return *x.UserTimeoutOption
+	}
+	return false
+}
+
+func (x *TcpSettings) GetStdUrg() bool {
+	if x != nil && x.StdUrg != nil {
+		return *x.StdUrg
+	}
+	return false
+}
+
+func (x *TcpSettings) GetMinshall() bool {
+	if x != nil && x.Minshall != nil {
+		return *x.Minshall
+	}
+	return false
+}
+
+func (x *TcpSettings) GetCork() bool {
+	if x != nil && x.Cork != nil {
+		return *x.Cork
+	}
+	return false
+}
+
+func (x *TcpSettings) GetSendAutotuning() bool {
+	if x != nil && x.SendAutotuning != nil {
+		return *x.SendAutotuning
+	}
+	return false
+}
+
+func (x *TcpSettings) GetRecvAutotuning() bool {
+	if x != nil && x.RecvAutotuning != nil {
+		return *x.RecvAutotuning
+	}
+	return false
+}
+
+func (x *TcpSettings) GetMaxSendBufferBytes() uint64 {
+	if x != nil && x.MaxSendBufferBytes != nil {
+		return *x.MaxSendBufferBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMaxRecvBufferBytes() uint64 {
+	if x != nil && x.MaxRecvBufferBytes != nil {
+		return *x.MaxRecvBufferBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMemoryLimitBytes() uint64 {
+	if x != nil && x.MemoryLimitBytes != nil {
+		return *x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetNotsentLowatBytes() uint64 {
+	if x != nil && x.NotsentLowatBytes != nil {
+		return *x.NotsentLowatBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetWindowClampBytes() uint64 {
+	if x != nil && x.WindowClampBytes != nil {
+		return *x.WindowClampBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetFinTimeoutNs() int64 {
+	if x != nil && x.FinTimeoutNs != nil {
+		return *x.FinTimeoutNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetOrphanRetries() uint32 {
+	if x != nil && x.OrphanRetries != nil {
+		return *x.OrphanRetries
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetRfc1337() bool {
+	if x != nil && x.Rfc1337 != nil {
+		return *x.Rfc1337
+	}
+	return false
+}
+
+func (x *TcpSettings) GetTimeWaitReuse() string {
+	if x != nil && x.TimeWaitReuse != nil {
+		return *x.TimeWaitReuse
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetTos() uint32 {
+	if x != nil && x.Tos != nil {
+		return *x.Tos
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPmtuDiscovery() bool {
+	if x != nil && x.PmtuDiscovery != nil {
+		return *x.PmtuDiscovery
+	}
+	return false
+}
+
+func (x *TcpSettings) GetMtuProbing() string {
+	if x != nil && x.MtuProbing != nil {
+		return *x.MtuProbing
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetBaseMss() uint32 {
+	if x != nil && x.BaseMss != nil {
+		return *x.BaseMss
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMtuProbeFloor() uint32 {
+	if x != nil && x.MtuProbeFloor != nil {
+		return *x.MtuProbeFloor
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetMinPmtu() uint32 {
+	if x != nil && x.MinPmtu != nil {
+		return *x.MinPmtu
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetBlackholeRetries() uint32 {
+	if x != nil && x.BlackholeRetries != nil {
+		return *x.BlackholeRetries
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPersonality() string {
+	if x != nil && x.Personality != nil {
+		return *x.Personality
+	}
+	return ""
 }
 
 // AppSpec is an application that runs on a node from its boot on.
@@ -2301,7 +2829,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"arpRetryNs\x88\x01\x01B\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\x92\b\n" +
+	"\r_arp_retry_ns\"\xa5&\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -2330,7 +2858,81 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\fdata_retries\x18\x10 \x01(\rH\x0fR\vdataRetries\x88\x01\x01\x12,\n" +
 	"\x0ffast_retransmit\x18\x11 \x01(\bH\x10R\x0efastRetransmit\x88\x01\x01\x12\x1d\n" +
 	"\abacklog\x18\x12 \x01(\rH\x11R\abacklog\x88\x01\x01\x12 \n" +
-	"\tquick_ack\x18\x13 \x01(\bH\x12R\bquickAck\x88\x01\x01B\r\n" +
+	"\tquick_ack\x18\x13 \x01(\bH\x12R\bquickAck\x88\x01\x01\x12\x19\n" +
+	"\x05dsack\x18\x14 \x01(\bH\x13R\x05dsack\x88\x01\x01\x12\x17\n" +
+	"\x04rack\x18\x15 \x01(\bH\x14R\x04rack\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"rack_adapt\x18\x16 \x01(\bH\x15R\trackAdapt\x88\x01\x01\x12\x15\n" +
+	"\x03tlp\x18\x17 \x01(\bH\x16R\x03tlp\x88\x01\x01\x12\x15\n" +
+	"\x03prr\x18\x18 \x01(\bH\x17R\x03prr\x88\x01\x01\x12\x17\n" +
+	"\x04frto\x18\x19 \x01(\bH\x18R\x04frto\x88\x01\x01\x12\x19\n" +
+	"\x05eifel\x18\x1a \x01(\bH\x19R\x05eifel\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"dsack_undo\x18\x1b \x01(\bH\x1aR\tdsackUndo\x88\x01\x01\x12.\n" +
+	"\x10limited_transmit\x18\x1c \x01(\bH\x1bR\x0flimitedTransmit\x88\x01\x01\x12#\n" +
+	"\n" +
+	"reordering\x18\x1d \x01(\rH\x1cR\n" +
+	"reordering\x88\x01\x01\x12*\n" +
+	"\x0emax_reordering\x18\x1e \x01(\rH\x1dR\rmaxReordering\x88\x01\x01\x12!\n" +
+	"\n" +
+	"max_rto_ns\x18\x1f \x01(\x03H\x1eR\bmaxRtoNs\x88\x01\x01\x12\x1d\n" +
+	"\ahystart\x18  \x01(\tH\x1fR\ahystart\x88\x01\x01\x126\n" +
+	"\x15slow_start_after_idle\x18! \x01(\bH R\x12slowStartAfterIdle\x88\x01\x01\x12,\n" +
+	"\x0fcwnd_validation\x18\" \x01(\bH!R\x0ecwndValidation\x88\x01\x01\x12\x15\n" +
+	"\x03abc\x18# \x01(\bH\"R\x03abc\x88\x01\x01\x12\x1b\n" +
+	"\x06pacing\x18$ \x01(\bH#R\x06pacing\x88\x01\x01\x12+\n" +
+	"\x0fpacing_ss_ratio\x18% \x01(\rH$R\rpacingSsRatio\x88\x01\x01\x12+\n" +
+	"\x0fpacing_ca_ratio\x18& \x01(\rH%R\rpacingCaRatio\x88\x01\x01\x122\n" +
+	"\x13max_pacing_rate_bps\x18' \x01(\x04H&R\x10maxPacingRateBps\x88\x01\x01\x12\x15\n" +
+	"\x03ecn\x18( \x01(\tH'R\x03ecn\x88\x01\x01\x12&\n" +
+	"\fecn_fallback\x18) \x01(\bH(R\vecnFallback\x88\x01\x01\x12\x15\n" +
+	"\x03abe\x18* \x01(\bH)R\x03abe\x88\x01\x01\x12 \n" +
+	"\tfast_open\x18+ \x01(\tH*R\bfastOpen\x88\x01\x01\x122\n" +
+	"\x13fast_open_no_cookie\x18, \x01(\bH+R\x10fastOpenNoCookie\x88\x01\x01\x12'\n" +
+	"\rfast_open_key\x18- \x01(\tH,R\vfastOpenKey\x88\x01\x01\x12/\n" +
+	"\x11fast_open_backlog\x18. \x01(\rH-R\x0ffastOpenBacklog\x88\x01\x01\x12$\n" +
+	"\vsyn_cookies\x18/ \x01(\tH.R\n" +
+	"synCookies\x88\x01\x01\x12+\n" +
+	"\x0fsyn_ack_retries\x180 \x01(\rH/R\rsynAckRetries\x88\x01\x01\x123\n" +
+	"\x13syn_linear_timeouts\x181 \x01(\rH0R\x11synLinearTimeouts\x88\x01\x01\x12/\n" +
+	"\x11abort_on_overflow\x182 \x01(\bH1R\x0fabortOnOverflow\x88\x01\x01\x122\n" +
+	"\x12port_randomization\x183 \x01(\bH2R\x11portRandomization\x88\x01\x01\x12(\n" +
+	"\risn_generator\x184 \x01(\tH3R\fisnGenerator\x88\x01\x01\x12*\n" +
+	"\x0echallenge_acks\x185 \x01(\bH4R\rchallengeAcks\x88\x01\x01\x123\n" +
+	"\x13challenge_ack_limit\x186 \x01(\rH5R\x11challengeAckLimit\x88\x01\x01\x125\n" +
+	"\x14invalid_ratelimit_ns\x187 \x01(\x03H6R\x12invalidRatelimitNs\x88\x01\x01\x12*\n" +
+	"\x0eicmp_hardening\x188 \x01(\bH7R\ricmpHardening\x88\x01\x01\x12+\n" +
+	"\x0fdefer_accept_ns\x189 \x01(\x03H8R\rdeferAcceptNs\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"keep_alive\x18: \x01(\bH9R\tkeepAlive\x88\x01\x01\x120\n" +
+	"\x12keep_alive_time_ns\x18; \x01(\x03H:R\x0fkeepAliveTimeNs\x88\x01\x01\x128\n" +
+	"\x16keep_alive_interval_ns\x18< \x01(\x03H;R\x13keepAliveIntervalNs\x88\x01\x01\x12/\n" +
+	"\x11keep_alive_probes\x18= \x01(\rH<R\x0fkeepAliveProbes\x88\x01\x01\x12+\n" +
+	"\x0fuser_timeout_ns\x18> \x01(\x03H=R\ruserTimeoutNs\x88\x01\x01\x123\n" +
+	"\x13user_timeout_option\x18? \x01(\bH>R\x11userTimeoutOption\x88\x01\x01\x12\x1c\n" +
+	"\astd_urg\x18@ \x01(\bH?R\x06stdUrg\x88\x01\x01\x12\x1f\n" +
+	"\bminshall\x18A \x01(\bH@R\bminshall\x88\x01\x01\x12\x17\n" +
+	"\x04cork\x18B \x01(\bHAR\x04cork\x88\x01\x01\x12,\n" +
+	"\x0fsend_autotuning\x18C \x01(\bHBR\x0esendAutotuning\x88\x01\x01\x12,\n" +
+	"\x0frecv_autotuning\x18D \x01(\bHCR\x0erecvAutotuning\x88\x01\x01\x126\n" +
+	"\x15max_send_buffer_bytes\x18E \x01(\x04HDR\x12maxSendBufferBytes\x88\x01\x01\x126\n" +
+	"\x15max_recv_buffer_bytes\x18F \x01(\x04HER\x12maxRecvBufferBytes\x88\x01\x01\x121\n" +
+	"\x12memory_limit_bytes\x18G \x01(\x04HFR\x10memoryLimitBytes\x88\x01\x01\x123\n" +
+	"\x13notsent_lowat_bytes\x18H \x01(\x04HGR\x11notsentLowatBytes\x88\x01\x01\x121\n" +
+	"\x12window_clamp_bytes\x18I \x01(\x04HHR\x10windowClampBytes\x88\x01\x01\x12)\n" +
+	"\x0efin_timeout_ns\x18J \x01(\x03HIR\ffinTimeoutNs\x88\x01\x01\x12*\n" +
+	"\x0eorphan_retries\x18K \x01(\rHJR\rorphanRetries\x88\x01\x01\x12\x1d\n" +
+	"\arfc1337\x18L \x01(\bHKR\arfc1337\x88\x01\x01\x12+\n" +
+	"\x0ftime_wait_reuse\x18M \x01(\tHLR\rtimeWaitReuse\x88\x01\x01\x12\x15\n" +
+	"\x03tos\x18N \x01(\rHMR\x03tos\x88\x01\x01\x12*\n" +
+	"\x0epmtu_discovery\x18O \x01(\bHNR\rpmtuDiscovery\x88\x01\x01\x12$\n" +
+	"\vmtu_probing\x18P \x01(\tHOR\n" +
+	"mtuProbing\x88\x01\x01\x12\x1e\n" +
+	"\bbase_mss\x18Q \x01(\rHPR\abaseMss\x88\x01\x01\x12+\n" +
+	"\x0fmtu_probe_floor\x18R \x01(\rHQR\rmtuProbeFloor\x88\x01\x01\x12\x1e\n" +
+	"\bmin_pmtu\x18S \x01(\rHRR\aminPmtu\x88\x01\x01\x120\n" +
+	"\x11blackhole_retries\x18T \x01(\rHSR\x10blackholeRetries\x88\x01\x01\x12%\n" +
+	"\vpersonality\x18U \x01(\tHTR\vpersonality\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -2351,7 +2953,77 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\n" +
 	"\b_backlogB\f\n" +
 	"\n" +
-	"_quick_ack\"\xf5\x01\n" +
+	"_quick_ackB\b\n" +
+	"\x06_dsackB\a\n" +
+	"\x05_rackB\r\n" +
+	"\v_rack_adaptB\x06\n" +
+	"\x04_tlpB\x06\n" +
+	"\x04_prrB\a\n" +
+	"\x05_frtoB\b\n" +
+	"\x06_eifelB\r\n" +
+	"\v_dsack_undoB\x13\n" +
+	"\x11_limited_transmitB\r\n" +
+	"\v_reorderingB\x11\n" +
+	"\x0f_max_reorderingB\r\n" +
+	"\v_max_rto_nsB\n" +
+	"\n" +
+	"\b_hystartB\x18\n" +
+	"\x16_slow_start_after_idleB\x12\n" +
+	"\x10_cwnd_validationB\x06\n" +
+	"\x04_abcB\t\n" +
+	"\a_pacingB\x12\n" +
+	"\x10_pacing_ss_ratioB\x12\n" +
+	"\x10_pacing_ca_ratioB\x16\n" +
+	"\x14_max_pacing_rate_bpsB\x06\n" +
+	"\x04_ecnB\x0f\n" +
+	"\r_ecn_fallbackB\x06\n" +
+	"\x04_abeB\f\n" +
+	"\n" +
+	"_fast_openB\x16\n" +
+	"\x14_fast_open_no_cookieB\x10\n" +
+	"\x0e_fast_open_keyB\x14\n" +
+	"\x12_fast_open_backlogB\x0e\n" +
+	"\f_syn_cookiesB\x12\n" +
+	"\x10_syn_ack_retriesB\x16\n" +
+	"\x14_syn_linear_timeoutsB\x14\n" +
+	"\x12_abort_on_overflowB\x15\n" +
+	"\x13_port_randomizationB\x10\n" +
+	"\x0e_isn_generatorB\x11\n" +
+	"\x0f_challenge_acksB\x16\n" +
+	"\x14_challenge_ack_limitB\x17\n" +
+	"\x15_invalid_ratelimit_nsB\x11\n" +
+	"\x0f_icmp_hardeningB\x12\n" +
+	"\x10_defer_accept_nsB\r\n" +
+	"\v_keep_aliveB\x15\n" +
+	"\x13_keep_alive_time_nsB\x19\n" +
+	"\x17_keep_alive_interval_nsB\x14\n" +
+	"\x12_keep_alive_probesB\x12\n" +
+	"\x10_user_timeout_nsB\x16\n" +
+	"\x14_user_timeout_optionB\n" +
+	"\n" +
+	"\b_std_urgB\v\n" +
+	"\t_minshallB\a\n" +
+	"\x05_corkB\x12\n" +
+	"\x10_send_autotuningB\x12\n" +
+	"\x10_recv_autotuningB\x18\n" +
+	"\x16_max_send_buffer_bytesB\x18\n" +
+	"\x16_max_recv_buffer_bytesB\x15\n" +
+	"\x13_memory_limit_bytesB\x16\n" +
+	"\x14_notsent_lowat_bytesB\x15\n" +
+	"\x13_window_clamp_bytesB\x11\n" +
+	"\x0f_fin_timeout_nsB\x11\n" +
+	"\x0f_orphan_retriesB\n" +
+	"\n" +
+	"\b_rfc1337B\x12\n" +
+	"\x10_time_wait_reuseB\x06\n" +
+	"\x04_tosB\x11\n" +
+	"\x0f_pmtu_discoveryB\x0e\n" +
+	"\f_mtu_probingB\v\n" +
+	"\t_base_mssB\x12\n" +
+	"\x10_mtu_probe_floorB\v\n" +
+	"\t_min_pmtuB\x14\n" +
+	"\x12_blackhole_retriesB\x0e\n" +
+	"\f_personality\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
