@@ -23,6 +23,8 @@ func TestEachCauseAndEventComesAbout(t *testing.T) {
 			w.send(1000)
 		}
 		w.run(sim.Second)
+		w.send(1000)
+		w.dir.Remove()
 		for _, h := range w.hops() {
 			causes[h.Drop] = true
 			for _, e := range h.Events(nil) {

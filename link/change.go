@@ -1,6 +1,11 @@
 package link
 
-import "labd.dev/sim"
+import (
+	"cmp"
+	"slices"
+
+	"labd.dev/sim"
+)
 
 // Set changes the configuration now. What has gone on the wire before arrives as it would have. Frames still in the
 // queue get new times, and what becomes of them is decided anew, by the same draws against the new settings; a smaller
@@ -20,7 +25,8 @@ func (d *Direction) Set(cfg Config) {
 		w := q.at(i)
 		d.stats.undo(w.outcome)
 		if d.cfg.Down {
-			d.purge(w, now)
+			d.stats.Fault++
+			d.purge(w, DropFault, d.cfg.DownBy)
 			continue
 		}
 		d.transmit(w, now)
@@ -30,12 +36,35 @@ func (d *Direction) Set(cfg Config) {
 	}
 }
 
-// purge drops a queued frame because the direction went down.
-func (d *Direction) purge(w *frame, now sim.Time) {
-	d.stats.Fault++
-	d.recordPurge(w, now)
+// purge drops a queued frame.
+func (d *Direction) purge(w *frame, cause DropCause, fault uint32) {
+	d.recordPurge(w, cause, fault)
 	w.f.Release()
 	w.f = nil
+}
+
+// Remove ends the direction now, as if its cable were cut through: what is on the wire is dropped there, in the order in
+// which it left, then what waits. Where the direction is cut both loops must be at rest. Nothing is sent on it any more.
+func (d *Direction) Remove() {
+	q := &d.queue
+	q.depart(d.loop.Now())
+	if q.packets() > 0 {
+		d.flight.takeBack(q.at(q.head).seq)
+	}
+	flying := d.flight.drain(nil)
+	if d.receiver != nil {
+		flying = d.receiver.flight.drain(flying)
+	}
+	slices.SortFunc(flying, func(a, b arrival) int { return cmp.Compare(a.seq, b.seq) })
+	for i := range flying {
+		d.recordRemoved(&flying[i])
+		flying[i].frame.Release()
+	}
+	for i := q.head; i != q.tail; i++ {
+		d.stats.undo(q.at(i).outcome)
+		d.purge(q.at(i), DropRemoved, 0)
+	}
+	q.head, q.bytes = q.tail, 0
 }
 
 // undo takes a frame's outcome back.

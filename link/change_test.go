@@ -42,6 +42,80 @@ func TestGoingDown(t *testing.T) {
 	}
 }
 
+// A direction that is taken out drops what is under way: on the wire there and then, with what had befallen it, and what
+// waits from the queue.
+func TestRemove(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		w := newWire(t, Config{Rate: 8_000_000, Delay: 10 * ms, Corrupt: 1, Duplicate: Duplicate{Chance: 1, Delay: 9 * ms}})
+		if split {
+			w.cut()
+		}
+		w.send(1000, 1000, 1000, 1000) // on the wire at 0, 1, 2 and 3 ms; copies arrive 9 ms after
+		w.run(13500 * us)
+		w.wantPackets(1, 2, 3)
+		w.send(1000, 1000)
+		w.run(13600 * us)
+		w.dir.Remove()
+		w.run(sim.Second)
+		w.wantPackets(1, 2, 3)
+
+		const end = 13600 * us
+		at := func(name EventName, t sim.Time) Event { return Event{Name: name, T: t} }
+		want := map[uint32][]Event{ // by the number of the frame's first record, a copy's is the next
+			1: {at(Enqueued, 0), at(Dequeued, 0), at(Corrupted, 0), at(Duplicated, 0), at(Delivered, 11*ms)},
+			2: {at(Dropped, end)},
+			7: {at(Enqueued, 0), {Dequeued, 3 * ms, 3 * ms}, at(Corrupted, 3*ms), at(Duplicated, 3*ms), at(Dropped, end)},
+			8: {at(Dropped, end)},
+			9: {at(Enqueued, 13500*us), at(Dequeued, 13500*us), at(Corrupted, 13500*us), at(Duplicated, 13500*us), at(Dropped, end)},
+			// Of what waits nothing had come about but that.
+			11: {at(Enqueued, 13500*us), at(Dropped, end)},
+		}
+		var dropped []uint32
+		for _, h := range w.hops() {
+			if events := want[h.First]; events != nil && !slices.Equal(h.Events(nil), events) {
+				t.Errorf("cut %v: hop %d: %v, want %v", split, h.First, h.Events(nil), events)
+			}
+			if h.Drop != 0 {
+				dropped = append(dropped, h.First)
+				if h.Drop != DropRemoved || h.Bytes != 1000 || h.Copy && h.CopyOf != h.First-1 {
+					t.Errorf("cut %v: %+v", split, h)
+				}
+			}
+		}
+		// In the order in which they left, a frame before its copy; what waits comes last, and its copy was never made.
+		if order := []uint32{2, 4, 6, 7, 8, 9, 10, 11}; !slices.Equal(dropped, order) {
+			t.Errorf("cut %v: dropped %v, want %v", split, dropped, order)
+		}
+	}
+}
+
+// Frames that a change of settings met in the queue keep their place among the events of the instant they were sent at.
+func TestChangedHopsKeepTheirNumbers(t *testing.T) {
+	cfg := Config{Rate: 8_000_000, Delay: ms, Queue: Queue{LimitPackets: 1}, Duplicate: Duplicate{Chance: 1}}
+	w := newWire(t, cfg)
+	w.send(1000, 1000, 1000) // at once on the wire; waits; finds the queue full
+	w.run(100 * us)
+	for range 2 {
+		cfg.Delay += ms
+		w.dir.Set(cfg)
+	}
+	w.run(sim.Second)
+	var first, copies []uint32
+	for _, h := range w.hops() {
+		if h.Copy {
+			copies = append(copies, h.CopyOf)
+		} else {
+			first = append(first, h.First)
+		}
+	}
+	if want := []uint32{1, 5, 3}; !slices.Equal(first, want) { // the second one's last record follows the third's
+		t.Errorf("hops are of %v, want %v", first, want)
+	}
+	if want := []uint32{1, 3}; !slices.Equal(copies, want) {
+		t.Errorf("copies are of %v, want %v", copies, want)
+	}
+}
+
 // A new rate begins with the next frame: the one on the wire finishes as it began.
 func TestRateChange(t *testing.T) {
 	cfg := Config{Rate: 8_000_000, Delay: ms}

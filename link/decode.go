@@ -4,8 +4,9 @@ import "labd.dev/sim"
 
 // Hop is a decoded KindHop record.
 type Hop struct {
-	Node    uint32 // the sending node
-	ESeq    uint32
+	Node    uint32     // the sending node
+	ESeq    uint32     // of the record
+	First   uint32     // of the frame's first record on this hop, which names the hop's events: ESeq until Succeed says otherwise
 	Dir     sim.Origin // the direction
 	Conn    sim.ConnID
 	Pkt     sim.PacketID
@@ -23,7 +24,7 @@ type Hop struct {
 
 	Duplicated, Corrupted, Reordered bool
 	Copy                             bool   // a copy made on the wire
-	CopyOf                           uint32 // ESeq of the frame's record
+	CopyOf                           uint32 // ESeq of the frame's record; once settled, First
 	Supersedes                       uint32 // ESeq of the record that a live change made void; 0: none
 }
 
@@ -34,7 +35,7 @@ func Decode(r *sim.Record) (h Hop, ok bool) {
 	}
 	has := func(bit uint8) bool { return r.Flags&bit != 0 }
 	h = Hop{
-		Node: r.Node, ESeq: r.ESeq, Dir: sim.Origin(r.W[0]), Conn: r.Conn, Pkt: r.Pkt,
+		Node: r.Node, ESeq: r.ESeq, First: r.ESeq, Dir: sim.Origin(r.W[0]), Conn: r.Conn, Pkt: r.Pkt,
 		Offered: r.T, Decided: r.T, QueueBytes: int(r.W[3]),
 		Duplicated: has(hopDuplicated), Corrupted: has(hopCorrupted), Reordered: has(hopReordered), Copy: has(hopCopy),
 	}
@@ -56,34 +57,60 @@ func Decode(r *sim.Record) (h Hop, ok bool) {
 	return h, true
 }
 
-// Settle removes the hops that a later live change made void, and gives the one that replaces a hop the time that its
-// frame was offered and the queue that it found. Hops must come in the order of their records; the slice is reused.
+// CutShort reports whether the hop ended on the wire because its direction was removed. Its record replaces another of
+// which everything until then stays true.
+func (h *Hop) CutShort() bool { return h.Drop == DropRemoved && h.OnWire }
+
+// Succeed gives h, which replaces a hop, what stays true of that: its name, the time that the frame was offered, the
+// queue that it found, and what had come about already.
+func (h *Hop) Succeed(old *Hop) {
+	h.First, h.Offered, h.QueuePackets, h.QueueBytes = old.First, old.Offered, old.QueuePackets, old.QueueBytes
+	if h.CutShort() {
+		h.Start, h.Corrupted, h.Duplicated, h.CopyOf = old.Start, old.Corrupted, old.Duplicated, old.CopyOf
+	}
+}
+
+// Settle removes the hops that a later live change made void, and gives those that replace a hop what stays true of it.
+// Hops must come in the order of their records; the slice is reused.
 func Settle(hops []Hop) []Hop {
 	type name struct{ node, eseq uint32 }
-	last := make(map[name]int) // voided record -> the hop that replaces it
-	for i, h := range hops {
-		if h.Supersedes != 0 {
-			last[name{h.Node, h.Supersedes}] = i
+	next := make(map[name]*Hop) // record -> the hop that replaces it
+	for i := range hops {
+		if h := &hops[i]; h.Supersedes != 0 {
+			next[name{h.Node, h.Supersedes}] = h
 		}
 	}
-	if len(last) == 0 {
+	if len(next) == 0 {
 		return hops
 	}
-	for _, h := range hops {
-		if j, void := last[name{h.Node, h.ESeq}]; void {
-			n := &hops[j]
-			n.Offered, n.QueuePackets, n.QueueBytes = h.Offered, h.QueuePackets, h.QueueBytes
+	first := make(map[name]uint32) // of records that replace others
+	kept := hops[:0]
+	void := make([]bool, len(hops))
+	for i := range hops {
+		h := &hops[i]
+		n := next[name{h.Node, h.ESeq}]
+		if n != nil {
+			n.Succeed(h)
+			first[name{h.Node, n.ESeq}] = h.First
+		}
+		void[i] = n != nil
+		if !h.Copy {
+			continue
+		}
+		// What is decided anew makes the copy anew as well, unless its frame has left for good.
+		if n := next[name{h.Node, h.CopyOf}]; n != nil && !n.CutShort() {
+			void[i] = true
 		}
 	}
-	kept := hops[:0]
-	for _, h := range hops {
-		_, void := last[name{h.Node, h.ESeq}]
-		if h.Copy {
-			_, void = last[name{h.Node, h.CopyOf}]
+	for i := range hops {
+		if void[i] {
+			continue
 		}
-		if !void {
-			kept = append(kept, h)
+		h := hops[i]
+		if f, ok := first[name{h.Node, h.CopyOf}]; ok && h.Copy {
+			h.CopyOf = f
 		}
+		kept = append(kept, h)
 	}
 	return kept
 }
@@ -114,7 +141,11 @@ type Event struct {
 func (h *Hop) Events(events []Event) []Event {
 	add := func(name EventName, t sim.Time) { events = append(events, Event{Name: name, T: t}) }
 	if h.Copy {
-		add(Delivered, h.Arrival)
+		if h.Drop != 0 {
+			add(Dropped, h.Decided)
+		} else {
+			add(Delivered, h.Arrival)
+		}
 		return events
 	}
 	if h.Drop != 0 && !h.OnWire {
@@ -126,7 +157,7 @@ func (h *Hop) Events(events []Event) []Event {
 	}
 	add(Enqueued, h.Offered)
 	events = append(events, Event{Name: Dequeued, T: h.Start, Sojourn: h.Start - h.Offered})
-	if h.Drop != 0 {
+	if h.Drop != 0 && !h.CutShort() {
 		add(Dropped, h.Start)
 		return events
 	}
@@ -135,6 +166,10 @@ func (h *Hop) Events(events []Event) []Event {
 	}
 	if h.Duplicated {
 		add(Duplicated, h.Start)
+	}
+	if h.CutShort() {
+		add(Dropped, h.Decided)
+		return events
 	}
 	if h.Reordered {
 		add(Reordered, h.Arrival)

@@ -170,12 +170,13 @@ func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 		a.at = d.lastArrival
 	}
 	d.record(w, now, a.at)
+	a.eseq = w.eseq
 	d.flight.push(&a)
 	if w.outcome&outcomeDuplicated != 0 {
 		a.at += d.cfg.Duplicate.Delay
 		a.seq |= 1
 		a.frame, a.copied = w.f.Clone(), true
-		d.recordCopy(w, now, a.at)
+		a.eseq = d.recordCopy(w, now, a.at)
 		d.flight.push(&a)
 	}
 	return false

@@ -12,6 +12,7 @@ import (
 type wire struct {
 	t       *testing.T
 	loop    *sim.Loop
+	far     *sim.Loop // the receiver's, where the direction is cut
 	id      *sim.Identity
 	src     *sim.Source
 	dir     *Direction
@@ -30,15 +31,7 @@ func newWire(t *testing.T, cfg Config) *wire {
 	w := &wire{t: t, loop: sim.NewLoop(sim.LoopConfig{}), id: &sim.Identity{Src: sim.Source{ID: 1}}, src: &sim.Source{ID: 2}}
 	w.loop.Rec = sim.NewRecorder(8, func(rs []sim.Record) { w.records = append(w.records, rs...) })
 	w.dir = NewDirection(w.loop, w.id, w.src, "a->b", 1, cfg)
-	w.dir.Connect(func(f *sim.Frame) {
-		w.arrived = append(w.arrived, w.loop.Now())
-		w.packets = append(w.packets, f.Pkt.Counter())
-		if w.keep {
-			w.frames = append(w.frames, f)
-			return
-		}
-		f.Release()
-	})
+	w.dir.Connect(w.receive)
 	t.Cleanup(func() {
 		w.dir.Close()
 		for _, f := range w.frames {
@@ -49,6 +42,22 @@ func newWire(t *testing.T, cfg Config) *wire {
 		}
 	})
 	return w
+}
+
+func (w *wire) receive(f *sim.Frame) {
+	w.arrived = append(w.arrived, w.loop.Now())
+	w.packets = append(w.packets, f.Pkt.Counter())
+	if w.keep {
+		w.frames = append(w.frames, f)
+		return
+	}
+	f.Release()
+}
+
+// cut puts the receiver into a loop of its own.
+func (w *wire) cut() {
+	w.far = sim.NewLoop(sim.LoopConfig{})
+	w.dir.Cut(w.far).Connect(w.receive)
 }
 
 // send offers frames of n bytes in all.
@@ -67,6 +76,13 @@ func (w *wire) send(sizes ...int) {
 
 func (w *wire) run(end sim.Time) {
 	w.t.Helper()
+	if w.far != nil {
+		g := sim.Group{Loops: []*sim.Loop{w.loop, w.far}, Crossings: []sim.Crossing{w.dir}}
+		if err := g.RunBefore(end); err != nil {
+			w.t.Fatal(err)
+		}
+		return
+	}
 	if err := w.loop.RunBefore(end); err != nil {
 		w.t.Fatal(err)
 	}

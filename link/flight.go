@@ -7,8 +7,9 @@ type arrival struct {
 	at     sim.Time
 	seq    uint64 // twice the frame's number in the direction, plus one for a copy
 	frame  *sim.Frame
-	flip   bool // a bit is inverted when the frame leaves the sender's loop or arrives
-	copied bool // a copy made on the wire: nothing else refers to the frame
+	eseq   uint32 // of its record; 0: it has none
+	flip   bool   // a bit is inverted when the frame leaves the sender's loop or arrives
+	copied bool   // a copy made on the wire: nothing else refers to the frame
 }
 
 // draw is the number of the frame's draws. A copy made on the wire shares its frame's, so that both carry the same
@@ -58,7 +59,7 @@ func (fl *flight) push(a *arrival) {
 			fl.grow()
 		}
 		e := fl.at(fl.tail)
-		e.at, e.seq, e.frame, e.flip, e.copied = a.at, a.seq, a.frame, a.flip, a.copied
+		e.at, e.seq, e.frame, e.eseq, e.flip, e.copied = a.at, a.seq, a.frame, a.eseq, a.flip, a.copied
 		fl.tail++
 	}
 	if first && !fl.held {
@@ -158,6 +159,17 @@ func (fl *flight) takeBack(from uint64) {
 		fl.sift(i)
 	}
 	fl.arm()
+}
+
+// drain takes every frame off and adds it to list.
+func (fl *flight) drain(list []arrival) []arrival {
+	fl.loop.Stop(&fl.timer)
+	for fl.first() != nil {
+		a, f := fl.pop()
+		list = append(list, *a)
+		list[len(list)-1].frame = f
+	}
+	return list
 }
 
 // close releases every frame.

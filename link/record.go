@@ -8,7 +8,7 @@ import (
 
 // KindHop is the record that a direction makes of each frame, when it is offered: all that becomes of it on this hop.
 //
-//	T          when the frame was offered; in a superseding record, when the settings changed
+//	T          when the frame was offered; in a superseding record, when the settings changed or the direction was removed
 //	Conn, Pkt  the frame's
 //	Node       the sending node
 //	Cause      copy: ESeq of its frame's record; superseding: ESeq of the record that it replaces
@@ -20,6 +20,9 @@ import (
 //	W[3]       bytes waiting in the queue, as the frame found it
 //	W[4]       low 20 bits: packets waiting; high 12: wait's high bits
 //	W[5]       low 20 bits: the frame's length; high 12: flight's high bits
+//
+// A record that drops, because its direction was removed, what had gone on the wire says only that: when it did so, and
+// what befell it there, stands in the record that it replaces.
 const KindHop = sim.KindLink
 
 const (
@@ -40,9 +43,11 @@ const (
 	DropLoss
 	DropFault // the direction is down
 	DropMTU
+	DropRemoved // the direction was taken out of the lab
 )
 
-var dropCauses = [...]string{DropQueueFull: "queue_full", DropLoss: "loss_model", DropFault: "fault", DropMTU: "mtu"}
+var dropCauses = [...]string{DropQueueFull: "queue_full", DropLoss: "loss_model", DropFault: "fault", DropMTU: "mtu",
+	DropRemoved: "removed"}
 
 // String is the cause as exports print it; empty for none.
 func (c DropCause) String() string {
@@ -87,11 +92,15 @@ func (d *Direction) hop(f *sim.Frame, size int) *sim.Record {
 
 // supersede makes r replace the record that w already has, if it has one.
 func (w *frame) supersede(r *sim.Record) {
-	if w.eseq != 0 {
-		r.Flags |= hopSupersedes
-		r.Cause = w.eseq
-	}
+	supersede(r, w.eseq)
 	w.eseq = r.ESeq
+}
+
+func supersede(r *sim.Record, eseq uint32) {
+	if eseq != 0 {
+		r.Flags |= hopSupersedes
+		r.Cause = eseq
+	}
 }
 
 // record tells of a frame that arrives.
@@ -118,11 +127,11 @@ func (w *frame) spans(r *sim.Record, now, at sim.Time) {
 	r.W[2], r.W[5] = pack(at-w.start, w.size)
 }
 
-// recordCopy tells of the copy of the frame that was just recorded.
-func (d *Direction) recordCopy(w *frame, now, at sim.Time) {
+// recordCopy tells of the copy of the frame that was just recorded, and returns its record's number.
+func (d *Direction) recordCopy(w *frame, now, at sim.Time) (eseq uint32) {
 	r := d.hop(w.f, w.size)
 	if r == nil {
-		return
+		return 0
 	}
 	r.Flags = hopCopy
 	if w.outcome&outcomeCorrupted != 0 {
@@ -130,6 +139,7 @@ func (d *Direction) recordCopy(w *frame, now, at sim.Time) {
 	}
 	r.Cause = w.eseq
 	w.spans(r, now, at)
+	return r.ESeq
 }
 
 // recordLost tells of a frame that the loss model takes from the wire.
@@ -144,15 +154,28 @@ func (d *Direction) recordLost(w *frame, now sim.Time) {
 	r.W[2] = d.cfg.LossBy
 }
 
-// recordPurge tells of a queued frame that goes down with the direction.
-func (d *Direction) recordPurge(w *frame, now sim.Time) {
+// recordPurge tells of a queued frame that ends with the queue.
+func (d *Direction) recordPurge(w *frame, cause DropCause, fault uint32) {
 	r := d.hop(w.f, w.size)
 	if r == nil {
 		return
 	}
-	r.Flags, r.Reason = hopDropped, uint8(DropFault)
+	r.Flags, r.Reason = hopDropped, uint8(cause)
 	w.supersede(r)
-	r.W[2] = d.cfg.DownBy
+	r.W[2] = fault
+}
+
+// recordRemoved tells of a frame on the wire that ends there with the direction.
+func (d *Direction) recordRemoved(a *arrival) {
+	r := d.hop(a.frame, a.frame.Len())
+	if r == nil {
+		return
+	}
+	r.Flags, r.Reason = hopDropped|hopWire, uint8(DropRemoved)
+	if a.copied {
+		r.Flags |= hopCopy
+	}
+	supersede(r, a.eseq)
 }
 
 // recordDrop tells of a frame that never got into the queue.

@@ -83,7 +83,7 @@ func (c *change) removeDirections() {
 		d.stopFaults()
 		d.active = nil
 		d.dropSets()
-		d.link.Close()
+		d.link.Remove()
 		c.net.former.directions[d.plan.ID] = d.src.Seq
 		delete(c.directions, d.plan.ID)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"labd.dev/link"
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 )
@@ -199,5 +200,40 @@ func TestConnectionSurvivesALinkTakenOutAndPutBack(t *testing.T) {
 		for _, n := range s.net.Nodes() {
 			t.Errorf("%s: %v", n.Name(), n.Conns())
 		}
+	}
+}
+
+// What is under way on a link that an apply takes out is dropped then, and the trace says so: nothing arrives from it later.
+func TestRemovedLinkDropsWhatIsUnderWay(t *testing.T) {
+	s := newScene(t, line3())
+	s.input(transferInput("t1", "a", "b", 20e6))
+	const at = 100 * sim.Millisecond
+	s.advance(at)
+	s.apply(func(spec *labv1.LabSpec) { spec.Links = spec.Links[:1] }) // r--b goes
+	stays := map[sim.Origin]bool{}
+	for _, d := range s.net.directions {
+		stays[d.plan.ID] = true
+	}
+	s.advance(sim.Second)
+	s.loop.Rec.Flush()
+	var hops []link.Hop
+	for i := range s.recs {
+		if h, ok := link.Decode(&s.recs[i]); ok && !stays[sim.Origin(s.recs[i].W[0])] {
+			hops = append(hops, h)
+		}
+	}
+	var removed int
+	for _, h := range link.Settle(hops) {
+		if h.Drop == link.DropRemoved {
+			removed++
+		}
+		for _, e := range h.Events(nil) {
+			if e.T > at || e.T == at && e.Name != link.Dropped {
+				t.Errorf("%s at %v on a link that is no more", e.Name, e.T)
+			}
+		}
+	}
+	if removed == 0 {
+		t.Error("nothing was under way")
 	}
 }

@@ -30,7 +30,7 @@ type ValueKind struct{ Name, What string }
 var Envelope = []FieldKind{
 	{"node", "string", "", "the node it happened at; of a link's event the sending one", "null: the lab itself", nil},
 	{"t_ns", "integer", "ns", "lab time", "", nil},
-	{"eseq", "integer", "", "counts the events of a node, over its reboots too; what becomes of a frame on one hop is one number", "", nil},
+	{"eseq", "integer", "", "counts the events of a node, over its reboots too; what becomes of a frame on one hop is one number, also when the link changes meanwhile", "", nil},
 	{"conn", "string", "", "the connection, after the node that opened it and that node's counter: `client/3`", "null: of no connection", nil},
 	{"side", "string", "", "which end of the connection the node is", "null: neither", []ValueKind{
 		{"initiator", "it opened the connection"}, {"responder", "it accepted it"}}},
@@ -83,9 +83,11 @@ var linkKinds = []EventKind{
 			{link.DropLoss.String(), "the loss model took it from the wire"},
 			{link.DropFault.String(), "the direction is down"},
 			{link.DropMTU.String(), "it is longer than the link's MTU"},
+			{link.DropRemoved.String(), "the link was taken out of the lab"},
 		}},
 		FieldKind{"fault_input", "integer", "", "journal index of the fault that did it", "a fault did it", nil},
-		FieldKind{"fault_id", "string", "", "name of the fault that did it", "a fault did it, and the journal is at hand", nil})},
+		FieldKind{"fault_id", "string", "", "name of the fault that did it", "a fault did it, and the journal is at hand", nil},
+		copyField)},
 	{string(link.Corrupted), "A bit of it was flipped on the wire.", hopFields[:4:4]},
 	{string(link.Duplicated), "The wire made a second one of it.", hopFields[:4:4]},
 	{string(link.Reordered), "It arrived before one that left earlier.", hopFields[:4:4]},

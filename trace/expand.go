@@ -131,7 +131,12 @@ func (x *expander) cause(r *sim.Record, eseq uint64) uint64 {
 	if r.Cause == 0 {
 		return 0
 	}
-	n := eseq&^0xffffffff | uint64(r.Cause)
+	return earlier(r.Cause, eseq)
+}
+
+// earlier gives the low bits of a node's counter, of an event that is not later than eseq, their high bits.
+func earlier(low uint32, eseq uint64) uint64 {
+	n := eseq&^0xffffffff | uint64(low)
 	if n > eseq && n >= 1<<32 {
 		n -= 1 << 32
 	}
@@ -156,8 +161,9 @@ func (x *expander) hop(r *sim.Record, base Event) {
 		}
 	}
 	if h.Copy {
-		base.Cause = x.cause(r, base.ESeq)
+		base.Cause = earlier(h.CopyOf, base.ESeq)
 	}
+	base.ESeq = earlier(h.First, base.ESeq)
 	x.buf = h.Events(x.buf[:0])
 	dir := x.names.Direction(uint32(h.Dir))
 	for _, le := range x.buf {

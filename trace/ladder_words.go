@@ -25,6 +25,8 @@ func lossWords(cause string) string {
 		return "queue full"
 	case "fault":
 		return "link down"
+	case "removed":
+		return "gone with"
 	case "mtu":
 		return "too big for"
 	default:

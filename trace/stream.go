@@ -65,14 +65,17 @@ func (s *Stream) hop(r *sim.Record, h link.Hop) {
 	if h.Supersedes != 0 {
 		old := hopKey{r.Node, h.Supersedes}
 		if o, ok := s.open[old]; ok {
-			h.Offered, h.QueuePackets, h.QueueBytes = o.Offered, o.QueuePackets, o.QueueBytes
+			h.Succeed(&o)
 		}
 		s.void(old)
+		// What is decided anew makes the copies anew as well, unless the frame has left for good.
 		for k, c := range s.open {
-			if c.Copy && k.node == old.node && c.CopyOf == old.eseq {
+			if c.Copy && k.node == old.node && c.CopyOf == h.First && !h.CutShort() {
 				s.void(k)
 			}
 		}
+	} else if o, ok := s.open[hopKey{r.Node, h.CopyOf}]; ok && h.Copy {
+		h.CopyOf = o.First
 	}
 	s.open[key] = h
 	s.x.live, s.x.hops[key] = true, h
@@ -84,11 +87,12 @@ func (s *Stream) hop(r *sim.Record, h link.Hop) {
 
 // void drops what is pending of a hop.
 func (s *Stream) void(k hopKey) {
-	if _, ok := s.open[k]; !ok {
+	h, ok := s.open[k]
+	if !ok {
 		return
 	}
 	delete(s.open, k)
-	s.pending = slices.DeleteFunc(s.pending, func(e Event) bool { return e.order == k.node && uint32(e.ESeq) == k.eseq })
+	s.pending = slices.DeleteFunc(s.pending, func(e Event) bool { return e.order == k.node && uint32(e.ESeq) == h.First })
 }
 
 // take moves new events to those that are pending. What a replaced hop has told already is not told again.

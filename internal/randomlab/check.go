@@ -79,9 +79,6 @@ func (c *Checker) Check(t *trace.Trace) {
 }
 
 func (c *Checker) event(e *trace.Event) {
-	if c.links.ghost(e) {
-		return
-	}
 	if e.Name == "lab:node_crashed" {
 		c.crashed[e.Node] = true
 		c.forget(e.Node)

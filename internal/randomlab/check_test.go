@@ -180,23 +180,35 @@ func TestEffectsRuleComplains(t *testing.T) {
 	}
 }
 
-// Nothing new comes from a link that an apply has taken out; what was on its way then is not held against it.
+// A link that an apply takes out drops what is on its way at that instant; nothing comes from it any more.
 func TestRuleOfRemovedLinksComplains(t *testing.T) {
 	bare := &labv1.LabSpec{Nodes: pair().Nodes}
 	check := NewChecker(&Lab{EndNs: duration, Spec: pair(), Journal: []*labv1.JournalEntry{
 		{Index: 1, TNs: 4 * ms, Input: &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: bare}}}}}})
 	events := script([]string{
 		"3 link:enqueued dir=h1->h2 pkt=h1:1 bytes=100 qpkts=0",
+		"3 link:enqueued dir=h1->h2 pkt=h1:2 bytes=100 qpkts=1",
+		"3 link:enqueued dir=h1->h2 pkt=h1:3 bytes=100 qpkts=2",
 		"4 lab:input index=1",
-		"5 link:delivered dir=h1->h2 pkt=h1:1 bytes=100",
-		"6 link:enqueued dir=h1->h2 pkt=h1:2 bytes=100 qpkts=0",
+		"4 link:dropped dir=h1->h2 pkt=h1:1 bytes=100 cause=removed",
+		"5 link:delivered dir=h1->h2 pkt=h1:2 bytes=100",
+		"6 link:dropped dir=h1->h2 pkt=h1:2 bytes=100 cause=removed",
+		"6 link:enqueued dir=h1->h2 pkt=h1:4 bytes=100 qpkts=0",
 	})
-	events[2].ESeq = events[0].ESeq
+	events[4].ESeq, events[5].ESeq, events[6].ESeq = events[0].ESeq, events[1].ESeq, events[1].ESeq
 	for _, e := range events {
 		check.event(e)
 	}
-	if len(check.Problems) != 1 || !strings.Contains(check.Problems[0], "6000000 ns, h1 event 4, link:enqueued h1/1: h1->h2 has been taken out") {
-		t.Errorf("%q", check.Problems)
+	check.links.finish(check)
+	for i, want := range []string{
+		"5000000 ns, h1 event 2, link:delivered h1/1: h1->h2 has been taken out",
+		"6000000 ns, h1 event 2, link:dropped h1/1: h1->h2 is not taken out now",
+		"6000000 ns, h1 event 8, link:enqueued h1/1: h1->h2 has been taken out",
+		"h1->h2 was taken out at 4000000 ns, and nothing tells what became of 2 frames on it",
+	} {
+		if i >= len(check.Problems) || !strings.HasSuffix(check.Problems[i], want) {
+			t.Errorf("problem %d of %q: want %s", i, check.Problems, want)
+		}
 	}
 }
 

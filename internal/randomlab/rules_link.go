@@ -2,6 +2,7 @@ package randomlab
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,16 @@ const (
 type links struct {
 	lab  *Lab
 	dirs map[string]*direction
+
+	doubts []doubt
+}
+
+// doubt is what is wrong with an event unless settings changed at its instant. That is known when the instant is over:
+// what becomes of a frame then sorts before the change, as it has the number of the frame's being sent.
+type doubt struct {
+	dir   *direction
+	event *trace.Event
+	why   string
 }
 
 // direction is what is known of one direction.
@@ -33,10 +44,11 @@ type direction struct {
 	turns  []int64 // when settings changed
 	queue  []*hop  // waiting, first in front
 	flying map[uint64]*hop
-	last   *hop            // the last that went on the wire
-	latest int64           // of the arrivals so far
-	gone   bool            // taken out of the lab
-	ghosts map[uint64]bool // frames that were under way then
+	last   *hop  // the last that went on the wire
+	latest int64 // of the arrivals so far
+	gone   bool  // taken out of the lab
+	goneAt int64
+	before *direction // the one of this name that was taken out before this came; nil: none
 
 	end      int64 // of the run: what arrives later is recorded, but has not arrived
 	delivers int64
@@ -66,10 +78,13 @@ func newLinks(lab *Lab) *links {
 }
 
 func (r *links) add(a, b *labv1.Endpoint, spec *labv1.DirectionSpec) {
-	r.dirs[a.Node+"->"+b.Node] = &direction{base: spec, spec: spec, flying: map[uint64]*hop{}, ghosts: map[uint64]bool{}, end: r.lab.EndNs}
+	r.dirs[a.Node+"->"+b.Node] = &direction{base: spec, spec: spec, flying: map[uint64]*hop{}, end: r.lab.EndNs}
 }
 
 func (r *links) event(c *Checker, e *trace.Event, _ *end) {
+	if len(r.doubts) > 0 && e.TNs > r.doubts[0].event.TNs {
+		r.settle(c)
+	}
 	switch e.Name {
 	case "lab:fault_started", "lab:fault_ended", "lab:link_set", "lab:link_reverted":
 		if d := r.dirs[text(e, "dir")]; d != nil {
@@ -90,6 +105,13 @@ func (r *links) event(c *Checker, e *trace.Event, _ *end) {
 		c.problem(e, "there is no direction %s", text(e, "dir"))
 		return
 	}
+	if e.Name == "link:dropped" && text(e, "cause") == "removed" {
+		for !d.gone && d.before != nil {
+			d = d.before
+		}
+		d.removed(c, e)
+		return
+	}
 	if d.gone {
 		c.problem(e, "%s has been taken out", text(e, "dir"))
 		return
@@ -98,14 +120,30 @@ func (r *links) event(c *Checker, e *trace.Event, _ *end) {
 	case "link:enqueued":
 		d.enqueued(c, e)
 	case "link:dequeued":
-		d.dequeued(c, e)
+		r.doubt(d, e, d.dequeued(c, e))
 	case "link:delivered":
 		d.delivered(c, e)
 	case "link:dropped":
-		d.dropped(c, e)
+		r.doubt(d, e, d.dropped(c, e))
 	case "link:corrupted", "link:duplicated":
-		d.marked(c, e)
+		r.doubt(d, e, d.marked(e))
 	}
+}
+
+func (r *links) doubt(d *direction, e *trace.Event, why string) {
+	if why != "" {
+		r.doubts = append(r.doubts, doubt{d, e, why})
+	}
+}
+
+// settle closes an instant.
+func (r *links) settle(c *Checker) {
+	for _, x := range r.doubts {
+		if !x.dir.turned(x.event.TNs, x.event.TNs) {
+			c.problem(x.event, "%s: %s", text(x.event, "dir"), x.why)
+		}
+	}
+	r.doubts = r.doubts[:0]
 }
 
 // turned says that settings changed between two times, both included: what holds for either is not known then.
@@ -136,16 +174,16 @@ func (d *direction) enqueued(c *Checker, e *trace.Event) {
 	d.queue = append(d.queue, h)
 }
 
-func (d *direction) dequeued(c *Checker, e *trace.Event) {
+func (d *direction) dequeued(c *Checker, e *trace.Event) (doubt string) {
 	if len(d.queue) == 0 || d.queue[0].eseq != e.ESeq {
 		c.problem(e, "%s: this frame is not the first of the %d that wait", text(e, "dir"), len(d.queue))
-		return
+		return ""
 	}
 	h := d.queue[0]
 	d.queue = d.queue[1:]
 	h.start, h.spec = e.TNs, d.spec
-	if d.spec.Down && !d.turned(h.start, h.start) {
-		c.problem(e, "%s is down", text(e, "dir"))
+	if d.spec.Down {
+		doubt = "it is down"
 	}
 	if h.limit > 0 && h.start > h.offered && int64(h.before) >= h.limit {
 		c.problem(e, "%s: waited behind %d frames, the queue takes %d", text(e, "dir"), h.before, h.limit)
@@ -169,6 +207,7 @@ func (d *direction) dequeued(c *Checker, e *trace.Event) {
 	}
 	d.last = h
 	d.flying[h.eseq] = h
+	return doubt
 }
 
 func (d *direction) delivered(c *Checker, e *trace.Event) {
@@ -229,23 +268,21 @@ func spread(j *labv1.Jitter) (early, late int64) {
 	return j.GetAmountNs(), j.GetAmountNs()
 }
 
-func (d *direction) dropped(c *Checker, e *trace.Event) {
-	if h := d.flying[e.ESeq]; h != nil {
-		delete(d.flying, e.ESeq)
-	} else if i := slices.IndexFunc(d.queue, func(h *hop) bool { return h.eseq == e.ESeq }); i >= 0 {
-		d.queue = slices.Delete(d.queue, i, i+1)
+func (d *direction) dropped(c *Checker, e *trace.Event) (doubt string) {
+	waiting, queued := int64(len(d.queue)), num(e, "bytes")
+	for _, h := range d.queue {
+		queued += h.bytes
 	}
+	d.take(e.ESeq)
 	packets, bytes := d.limit()
 	why := ""
 	switch cause := text(e, "cause"); {
-	// (What waited is taken from the record: frames that a change of settings met in the queue stand in new records, which
-	// sort after a drop of the same instant.)
-	case cause == "queue_full" && (packets == 0 || num(e, "qpkts") < packets) && (bytes == 0 || num(e, "qbytes")+num(e, "bytes") <= bytes):
+	case cause == "queue_full" && (packets == 0 || waiting < packets) && (bytes == 0 || queued <= bytes):
 		why = "the queue is not full"
-	case cause == "loss_model" && d.spec.Loss == nil && !d.turned(e.TNs, e.TNs):
-		why = "it is to lose nothing"
-	case cause == "fault" && !d.spec.Down && !d.turned(e.TNs, e.TNs):
-		why = "it is not down"
+	case cause == "loss_model" && d.spec.Loss == nil:
+		doubt = "it is to lose nothing"
+	case cause == "fault" && !d.spec.Down:
+		doubt = "it is not down"
 	case cause == "mtu" && num(e, "bytes") <= int64(d.spec.MtuBytes)+ethernetHeader:
 		why = "it is not too long"
 	case cause == "":
@@ -254,25 +291,76 @@ func (d *direction) dropped(c *Checker, e *trace.Event) {
 	if why != "" {
 		c.problem(e, "%s: dropped as %q, %s", text(e, "dir"), text(e, "cause"), why)
 	}
+	return doubt
+}
+
+// take finds a frame that waits or is on the wire, and takes it off; nil if it is neither.
+func (d *direction) take(eseq uint64) *hop {
+	if h := d.flying[eseq]; h != nil {
+		delete(d.flying, eseq)
+		return h
+	}
+	if i := slices.IndexFunc(d.queue, func(h *hop) bool { return h.eseq == eseq }); i >= 0 {
+		h := d.queue[i]
+		d.queue = slices.Delete(d.queue, i, i+1)
+		return h
+	}
+	return nil
+}
+
+// removed: a direction that is taken out drops what is under way, then and there.
+func (d *direction) removed(c *Checker, e *trace.Event) {
+	if !d.gone || e.TNs != d.goneAt {
+		c.problem(e, "%s is not taken out now", text(e, "dir"))
+		return
+	}
+	if truth(e, "copy") {
+		if h := d.flying[e.Cause]; h == nil || h.copies == 0 {
+			c.problem(e, "a copy of a frame that was not duplicated")
+		} else {
+			h.copies--
+			d.land(h)
+		}
+		return
+	}
+	h := d.flying[e.ESeq]
+	if h != nil && !h.arrived {
+		h.arrived = true // nobody waits for it any more
+		d.land(h)
+		return
+	}
+	if h != nil || d.take(e.ESeq) == nil {
+		c.problem(e, "%s: a frame that is not under way", text(e, "dir"))
+	}
 }
 
 // marked: nothing is duplicated or corrupted where that is not asked for.
-func (d *direction) marked(c *Checker, e *trace.Event) {
+func (d *direction) marked(e *trace.Event) (doubt string) {
 	if e.Name == "link:duplicated" {
 		if h := d.flying[e.ESeq]; h != nil {
 			h.copies++
 		}
-		if d.spec.Duplicate == nil && !d.turned(e.TNs, e.TNs) {
-			c.problem(e, "%s is not to duplicate", text(e, "dir"))
+		if d.spec.Duplicate == nil {
+			return "it is not to duplicate"
 		}
-		return
+		return ""
 	}
-	if d.spec.Corrupt == 0 && !d.turned(e.TNs, e.TNs) {
-		c.problem(e, "%s is not to corrupt", text(e, "dir"))
+	if d.spec.Corrupt == 0 {
+		return "it is not to corrupt"
 	}
+	return ""
 }
 
-func (*links) finish(*Checker) {}
+func (r *links) finish(c *Checker) {
+	r.settle(c)
+	for _, name := range slices.Sorted(maps.Keys(r.dirs)) {
+		for d := r.dirs[name]; d != nil; d = d.before {
+			if n := len(d.queue) + len(d.flying); d.gone && n > 0 {
+				c.complain(fmt.Sprintf("%s was taken out at %d ns, and nothing tells what became of %d frames on it", name, d.goneAt, n))
+			}
+		}
+	}
+}
 
 // books compares what a direction says it has carried with what was recorded of it.
 func (r *links) books(c *Checker, s *labv1.DirectionStatus) {

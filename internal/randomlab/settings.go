@@ -2,7 +2,6 @@ package randomlab
 
 import (
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -93,7 +92,7 @@ func patch(s *labv1.DirectionSpec, p *labv1.DirectionPatch) {
 }
 
 // apply makes the directions be as a new specification says. What has other settings now loses those that were set for
-// good; what is there no more ends, with all that is on its way.
+// good; what is there no more ends, and drops all that is on its way.
 func (r *links) apply(spec *labv1.LabSpec, t int64) {
 	there := map[string]bool{}
 	take := func(a, b *labv1.Endpoint, s *labv1.DirectionSpec) {
@@ -102,9 +101,7 @@ func (r *links) apply(spec *labv1.LabSpec, t int64) {
 		d := r.dirs[name]
 		if d == nil || d.gone {
 			r.add(a, b, s)
-			if d != nil {
-				r.dirs[name].ghosts = d.ghosts
-			}
+			r.dirs[name].before = d
 			return
 		}
 		temporary := slices.DeleteFunc(slices.Clone(d.sets), func(l layer) bool { return l.set.DurationNs == 0 })
@@ -119,25 +116,7 @@ func (r *links) apply(spec *labv1.LabSpec, t int64) {
 	}
 	for name, d := range r.dirs {
 		if !there[name] && !d.gone {
-			d.remove()
+			d.gone, d.goneAt = true, t
 		}
 	}
-}
-
-// remove ends a direction. A frame's record tells beforehand what will become of it, so that of those which were under way
-// events still come.
-func (d *direction) remove() {
-	d.gone = true
-	for _, h := range d.queue {
-		d.ghosts[h.eseq] = true
-	}
-	for eseq := range d.flying {
-		d.ghosts[eseq] = true
-	}
-}
-
-// ghost reports whether an event is of a frame that was under way when its direction was taken out.
-func (r *links) ghost(e *trace.Event) bool {
-	d := r.dirs[text(e, "dir")]
-	return d != nil && strings.HasPrefix(e.Name, "link:") && (d.ghosts[e.ESeq] || truth(e, "copy") && d.ghosts[e.Cause])
 }
