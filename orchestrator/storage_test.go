@@ -127,16 +127,15 @@ func TestStopOnAFullDisk(t *testing.T) {
 	<-done
 }
 
-// A record that was cut off when the machine died was never acknowledged: the log ends before it, and nothing else is
-// lost.
-func TestTornLog(t *testing.T) {
-	dir := t.TempDir()
+// writeLog fills a log with entries of some bytes each, and returns its segments.
+func writeLog(t *testing.T, dir string, entries, size int) []string {
+	t.Helper()
 	st, err := openStorage(dir, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range uint64(10) {
-		if err := st.logs.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: []byte(strings.Repeat("x", 100))}); err != nil {
+	for i := range entries {
+		if err := st.logs.StoreLog(&raft.Log{Index: uint64(i) + 1, Term: 1, Data: []byte(strings.Repeat("x", size))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,8 +143,79 @@ func TestTornLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("segments %v, %v", names, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// An entry that had been acknowledged and has changed on disk is named, whatever part of it has: nothing is dropped as if
+// it had been torn, and nothing false is taken in.
+func TestDamagedLog(t *testing.T) {
+	dir := t.TempDir()
+	names := writeLog(t, dir, 200, 50_000) // more than two segments hold
+	if len(names) < 3 {
+		t.Fatalf("segments %v", names)
+	}
+	for i, name := range names {
+		whole, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := len(strings.TrimRight(string(whole), "\x00"))
+		last := end - 60_000 // before the last entry
+		if i+1 < len(names) {
+			last = end - 100 // a sealed segment is complete
+		}
+		first := end / 50_000 / 2 * 50_000
+		for at := first; at < last; at += 1 + (last-first)/12 {
+			damaged := append([]byte(nil), whole...)
+			damaged[at] ^= 0x40
+			if err := os.WriteFile(name, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := openStorage(dir, hclog.NewNullLogger()); !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), filepath.Base(name)) {
+				t.Fatalf("%s, byte %d: %v", filepath.Base(name), at, err)
+			}
+		}
+		if err := os.WriteFile(name, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names := writeLog(t, dir, 0, 0); len(names) < 3 {
+		t.Errorf("whole again: segments %v", names)
+	}
+}
+
+// Each byte of a frame's header counts as well.
+func TestDamagedFrames(t *testing.T) {
+	dir := t.TempDir()
+	name := writeLog(t, dir, 10, 20)[0]
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(strings.TrimRight(string(whole), "\x00"))
+	batch := (end - walFileHeader) / 10
+	for at := range end - batch - walFrame {
+		damaged := append([]byte(nil), whole...)
+		damaged[at] ^= 0x02
+		if err := os.WriteFile(name, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkLog(filepath.Join(dir, "wal")); !errors.Is(err, errLogDamaged) {
+			t.Errorf("byte %d of %d: %v", at, end, err)
+		}
+	}
+}
+
+// A record that was cut off when the machine died was never acknowledged: the log ends before it, and nothing else is
+// lost.
+func TestTornLog(t *testing.T) {
+	dir := t.TempDir()
+	names := writeLog(t, dir, 10, 100)
+	if len(names) != 1 {
+		t.Fatalf("segments %v", names)
 	}
 	whole, err := os.ReadFile(names[0])
 	if err != nil {
