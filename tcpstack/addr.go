@@ -14,6 +14,20 @@ const mapped4 = 0xffff << 32
 
 func ipAddr4(v uint32) ipAddr { return ipAddr{0, mapped4 | uint64(v)} }
 
+// ipAddr6 reads an address from a packet.
+func ipAddr6(b []byte) ipAddr {
+	return ipAddr{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+}
+
+// put writes the address's 16 bytes.
+func (a ipAddr) put(b []byte) {
+	binary.BigEndian.PutUint64(b, a.hi)
+	binary.BigEndian.PutUint64(b[8:], a.lo)
+}
+
+// is4 reports a mapped IPv4 address.
+func (a ipAddr) is4() bool { return a.hi == 0 && a.lo>>32 == 0xffff }
+
 func ipAddrOf(a netip.Addr) ipAddr {
 	b := a.As16()
 	return ipAddr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}

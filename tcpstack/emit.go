@@ -141,7 +141,7 @@ func (g *segment) header() wire.TCP {
 // ecn is the ECN codepoint that the segment arrived with.
 //
 // RFC 3168 5: "Bits 6 and 7 in the IPv4 TOS octet are designated as the ECN field."
-func (g *segment) ecn() uint8 { return g.f.Header()[wire.IPv4OffTOS] & 3 }
+func (g *segment) ecn() uint8 { return trafficClass(g.f.Header()) & 3 }
 
 // recordBare records a segment that is sent for no connection or for one in TIME-WAIT.
 func (s *Stack) recordBare(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, why SendReason, in State, wscale uint8) {

@@ -6,11 +6,10 @@ import (
 )
 
 const (
-	// defaultMSS: RFC 9293 3.7.1 (MUST-15): "If an MSS Option is not received at connection setup, TCP implementations
-	// MUST assume a default send MSS of 536 (576 - 40) for IPv4".
-	defaultMSS = 536
-	// fixedHeaders: RFC 9293 3.7.1: the MSS option's value is the MTU "minus fixed TCP and IP headers".
-	fixedHeaders = wire.IPv4MinLen + wire.TCPMinLen
+	// defaultMSS and defaultMSS6: RFC 9293 3.7.1 (MUST-15): "If an MSS Option is not received at connection setup, TCP
+	// implementations MUST assume a default send MSS of 536 (576 - 40) for IPv4 or 1220 (1280 - 60) for IPv6".
+	defaultMSS  = 536
+	defaultMSS6 = 1220
 	// timestampsLen is the timestamps option with its padding (RFC 7323 appendix A).
 	timestampsLen = 12
 	// maxWscale: RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP SHOULD
@@ -55,7 +54,7 @@ func (s *settings) wscale() uint8 {
 // RFC 6691 2: "the MSS value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
 // headers", options not counted.
 func (c *Conn) advMSS() uint16 {
-	m := min(c.rt.mtu()-fixedHeaders, maxMSS)
+	m := min(c.rt.mtu()-c.rt.ipLen()-wire.TCPMinLen, maxMSS)
 	if c.set.mss != 0 {
 		m = min(m, int(c.set.mss))
 	}
@@ -85,7 +84,7 @@ func (c *Conn) acceptSYN(g *segment) {
 	}
 	c.peerMSS = g.opt.MSS
 	if c.peerMSS == 0 {
-		c.peerMSS = defaultMSS
+		c.peerMSS = c.rt.defaultMSS()
 	}
 	// RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
 	mss := max(min(c.peerMSS, c.advMSS()), minMSS)
@@ -93,7 +92,7 @@ func (c *Conn) acceptSYN(g *segment) {
 		mss -= timestampsLen
 	}
 	c.sndMSS = mss
-	c.rcvMSS = min(defaultMSS, c.advMSS())
+	c.rcvMSS = min(c.rt.defaultMSS(), c.advMSS())
 	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
@@ -121,11 +120,15 @@ func (c *Conn) sendSYN(why SendReason) {
 		opt.TSVal, opt.TSEcr = c.tsNow(), c.tsRecent
 	}
 	f := c.stack.loop.NewFrame()
-	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
-	copy(b, c.template[:wire.IPv4MinLen])
+	if c.rt.six == nil {
+		copy(f.Append(wire.IPv4MinLen), c.template[:wire.IPv4MinLen])
+	} else {
+		c.putIPv6(f)
+	}
 	h.HeaderLen = wire.TCPMinLen + opt.Len()
-	h.Put(b[wire.IPv4MinLen:])
-	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	b := f.Append(h.HeaderLen)
+	h.Put(b)
+	opt.Put(b[wire.TCPMinLen:])
 	if c.retransmits == 0 {
 		c.lastDataSent = c.stack.loop.Now() // when the SYN was first sent: its round trip is measured from here
 	}

@@ -120,6 +120,7 @@ type route struct {
 	gen      uint32 // of the stack when it was looked up
 	ifc      *Interface
 	nb       *neighbour // nil: the stack itself
+	six      *route6    // what is IPv6's; nil: IPv4, whose addresses are src and dst
 }
 
 // routeSlots is how many routes the stack remembers for its own datagrams; connections keep theirs.
@@ -192,7 +193,28 @@ func (s *Stack) resolve(r *route) error {
 }
 
 // source is the local address that datagrams on this route carry.
-func (r *route) source() netip.Addr { return addr4(r.src) }
+func (r *route) source() netip.Addr {
+	if r.six != nil {
+		return r.six.src.netip()
+	}
+	return addr4(r.src)
+}
+
+// ipLen is the length of the IP header of datagrams on this route.
+func (r *route) ipLen() int {
+	if r.six != nil {
+		return wire.IPv6Len
+	}
+	return wire.IPv4MinLen
+}
+
+// defaultMSS is the MSS of a peer that announces none.
+func (r *route) defaultMSS() uint16 {
+	if r.six != nil {
+		return defaultMSS6
+	}
+	return defaultMSS
+}
 
 // mtu is the largest datagram, IP header included, that leaves on this route in one piece.
 func (r *route) mtu() int { return r.ifc.mtu }

@@ -217,9 +217,14 @@ const paddedTimestamps = wire.TCPOptNOP<<24 | wire.TCPOptNOP<<16 | wire.TCPOptTi
 func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 	g.f = f
 	h := f.Header()
-	t.remote = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffSrc:]))
-	t.local = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffDst:]))
-	h = h[int(h[0]&15)*4:]
+	if h[0]>>4 == 6 {
+		t.remote, t.local = ipAddr6(h[wire.IPv6OffSrc:]), ipAddr6(h[wire.IPv6OffDst:])
+		h = h[wire.IPv6Len:]
+	} else {
+		t.remote = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffSrc:]))
+		t.local = ipAddr4(binary.BigEndian.Uint32(h[wire.IPv4OffDst:]))
+		h = h[int(h[0]&15)*4:]
+	}
 	if len(h) < wire.TCPMinLen {
 		return t, false
 	}
@@ -296,11 +301,11 @@ func (s *Stack) replyRST(g *segment, t *tuple) {
 func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
 	in State, wscale uint8) {
 	f := s.loop.NewFrame()
-	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
-	s.putIPv4(b, rt, wire.ProtoTCP)
+	s.putIP(f, rt, wire.ProtoTCP)
 	h.HeaderLen = wire.TCPMinLen + opt.Len()
-	h.Put(b[wire.IPv4MinLen:])
-	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	b := f.Append(h.HeaderLen)
+	h.Put(b)
+	opt.Put(b[wire.TCPMinLen:])
 	f.Conn, f.Tag, f.Pkt = id, tag, s.id.NextPacket()
 	s.tcp.count.outSegs++
 	if h.Flags&wire.FlagRST != 0 {

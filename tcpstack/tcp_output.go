@@ -7,25 +7,28 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// templateLen is an IPv4 and a TCP header with timestamps: what nearly every segment begins with.
+// templateLen is an IPv4 and a TCP header with timestamps: what nearly every segment begins with. Over IPv6 only the TCP
+// part of it is used; the IP header comes from the route (start6), so that no connection pays for the longer addresses.
 const templateLen = wire.IPv4MinLen + wire.TCPMinLen + timestampsLen
 
-// Offsets in the template.
 const (
-	tcpAt = wire.IPv4MinLen
-	tsAt  = tcpAt + wire.TCPMinLen
+	tcpAt = wire.IPv4MinLen // of the TCP header in the template
+	tsAt  = wire.TCPMinLen  // of the timestamps option in the TCP header
 )
 
 // putTemplate writes what is the same in all segments.
 func (c *Conn) putTemplate() {
 	b := c.template[:]
-	c.stack.putIPv4(b, c.rt, wire.ProtoTCP)
+	if c.rt.six == nil {
+		c.stack.putIPv4(b, c.rt, wire.ProtoTCP)
+	}
+	b = b[tcpAt:]
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, HeaderLen: wire.TCPMinLen}
 	if c.tsOK {
 		opt := wire.TCPOptions{HasTimestamps: true}
 		h.HeaderLen += opt.Put(b[tsAt:])
 	}
-	h.Put(b[tcpAt:])
+	h.Put(b)
 }
 
 // unsent is how many bytes are queued and were never sent.
@@ -213,16 +216,24 @@ func (c *Conn) sendControl(flags wire.TCPFlags, seq seqNum, why SendReason) {
 // start makes a frame with the headers of a segment, from the template.
 func (c *Conn) start(flags wire.TCPFlags, seq seqNum) *sim.Frame {
 	f := c.stack.loop.NewFrame()
-	n := tsAt
+	n := tcpAt + wire.TCPMinLen
 	if c.tsOK {
 		n = templateLen
 	}
-	b := f.Append(n)
-	copy(b, c.template[:n])
-	binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffSeq:], uint32(seq))
-	binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffAck:], uint32(c.rcvNxt))
-	b[tcpAt+wire.TCPOffFlags] = uint8(flags)
-	binary.BigEndian.PutUint16(b[tcpAt+wire.TCPOffWindow:], c.advertise())
+	var b []byte // from the TCP header on
+	if c.rt.six == nil {
+		b = f.Append(n)
+		copy(b, c.template[:n])
+		b = b[tcpAt:]
+	} else {
+		c.putIPv6(f)
+		b = f.Append(n - tcpAt)
+		copy(b, c.template[tcpAt:n])
+	}
+	binary.BigEndian.PutUint32(b[wire.TCPOffSeq:], uint32(seq))
+	binary.BigEndian.PutUint32(b[wire.TCPOffAck:], uint32(c.rcvNxt))
+	b[wire.TCPOffFlags] = uint8(flags)
+	binary.BigEndian.PutUint16(b[wire.TCPOffWindow:], c.advertise())
 	if c.tsOK {
 		binary.BigEndian.PutUint32(b[tsAt+4:], c.tsNow())
 		binary.BigEndian.PutUint32(b[tsAt+8:], c.tsRecent)
@@ -246,8 +257,8 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 		c.emit(f, flags)
 		return
 	}
-	b := f.Header()
-	h := wire.TCP{Seq: uint32(seq), Ack: uint32(c.rcvNxt), Flags: flags, Window: binary.BigEndian.Uint16(b[tcpAt+wire.TCPOffWindow:])}
+	b := c.tcpHeader(f)
+	h := wire.TCP{Seq: uint32(seq), Ack: uint32(c.rcvNxt), Flags: flags, Window: binary.BigEndian.Uint16(b[wire.TCPOffWindow:])}
 	if c.tsOK {
 		opt.HasTimestamps = true
 		opt.TSVal, opt.TSEcr = binary.BigEndian.Uint32(b[tsAt+4:]), c.tsRecent
@@ -344,5 +355,5 @@ func (c *Conn) putSACK(f *sim.Frame, n int, opt *wire.TCPOptions) {
 	}
 	b := f.Append(opt.Len())
 	opt.Put(b)
-	f.Header()[tcpAt+wire.TCPOffDataOffset] += uint8(opt.Len()/4) << 4
+	c.tcpHeader(f)[wire.TCPOffDataOffset] += uint8(opt.Len()/4) << 4
 }

@@ -32,6 +32,7 @@ type EtherType uint16
 const (
 	EtherTypeIPv4 EtherType = 0x0800
 	EtherTypeARP  EtherType = 0x0806
+	EtherTypeIPv6 EtherType = 0x86dd
 )
 
 // EthernetLen is the length of an Ethernet II header without a tag.

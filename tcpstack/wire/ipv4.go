@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// Protocol is the number in an IPv4 header's protocol field.
+// Protocol is the number in an IPv4 header's protocol field and in IPv6's next-header fields.
 type Protocol uint8
 
 // The protocols the stack knows.
