@@ -110,13 +110,6 @@ type Packet struct {
 	TCP    TCP
 	Length int // payload bytes of TCP and UDP
 	ICMP   ICMP
-
-	// Encap names the headers around the packet, outermost first ("ipv4",
-	// "gre", "mpls"); the stack has no tunnels, so that such a packet makes its
-	// script a skip.
-	Encap []string
-	// Fuzz is the text of a "{mut tcp 4-5}" note, which asks for damage.
-	Fuzz string
 }
 
 // TOSCheck says how much of an outbound packet's TOS byte is compared.

@@ -1,6 +1,7 @@
 package packetdrill
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -81,6 +82,13 @@ type system interface {
 }
 
 // skipError says what of a script this host has not.
-type skipError struct{ reason string }
+type skipError struct {
+	line   int // 0: the event's own
+	reason string
+}
 
 func (e *skipError) Error() string { return e.reason }
+
+func skipf(format string, a ...any) *skipError {
+	return &skipError{reason: fmt.Sprintf(format, a...)}
+}

@@ -1,0 +1,75 @@
+package packetdrill
+
+import (
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+	"labd.dev/tcpstack/wire"
+)
+
+// bootTime is the lab time at which a script's time begins: as on a host that has
+// been up for a while, nothing in the stack happened at time 0.
+const bootTime = 100 * sim.Second
+
+// The link's two stations. The peer's answers for every address beyond it.
+var (
+	hostMAC = wire.MAC{2, 0, 0, 0, 0, 1}
+	peerMAC = wire.MAC{2, 0, 0, 0, 0, 2}
+)
+
+// hostOrigin names the stack's events in the loop; the script's own are inputs,
+// which come first at their instant.
+const hostOrigin = 1
+
+// newHost makes the machine under test: a stack with one interface, whose
+// neighbour is known, so that no packet waits for ARP. tx takes what it sends, as
+// the bytes of an Ethernet frame.
+func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
+	h := &host{loop: sim.NewLoop(sim.LoopConfig{Name: "packetdrill"}), family: g.family, tolerance: g.tolerance,
+		bind: netip.AddrPortFrom(g.local, g.bindPort), dial: netip.AddrPortFrom(g.remote, g.connectPort),
+		config: tcpstack.Config{Name: "packetdrill", Checksums: tcpstack.ChecksumsAlways, TCP: o.TCP}}
+	if err := h.loop.RunBefore(bootTime); err != nil {
+		return nil, err
+	}
+	var err error
+	h.stack, err = tcpstack.New(h.loop, &sim.Identity{Src: sim.Source{ID: hostOrigin}, Name: "packetdrill", Boots: 1}, h.config)
+	if err != nil {
+		return nil, err
+	}
+	if g.family == familyIPv6 {
+		return nil, skipf("the stack has no IPv6")
+	}
+	h.iface = h.stack.AddInterface(tcpstack.InterfaceConfig{Name: "tun0", MAC: hostMAC,
+		Prefix: netip.PrefixFrom(g.local, g.netmask), MTU: g.mtu}, func(f *sim.Frame) {
+		tcpstack.FillChecksums(f)
+		tx(append(append([]byte(nil), f.Header()...), f.Payload...))
+		f.Release()
+	})
+	h.stack.SetRoutes([]tcpstack.Route{{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g.gateway, Interface: h.iface}})
+	h.iface.SetNeighbour(g.gateway, peerMAC)
+	if h.iface.OnLink(g.remote) {
+		h.iface.SetNeighbour(g.remote, peerMAC)
+	}
+	return h, nil
+}
+
+// inject lets an IP datagram from the peer arrive.
+func (h *host) inject(ip []byte) {
+	f := h.loop.NewFrame()
+	b := f.Append(wire.EthernetLen)
+	typ := wire.EtherTypeIPv4
+	if ip[0]>>4 == 6 {
+		typ = etherTypeIPv6
+	}
+	wire.Ethernet{Dst: hostMAC, Src: peerMAC, Type: typ}.Put(b)
+	n := min(len(ip), headerBytes(ip))
+	copy(f.Append(n), ip)
+	if n < len(ip) {
+		c := h.loop.NewChunk(len(ip) - n)
+		copy(c.Data, ip[n:])
+		f.SetPayload(c, 0, len(c.Data))
+		c.Release()
+	}
+	h.stack.Receive(h.iface, f)
+}
