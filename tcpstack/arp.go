@@ -1,6 +1,8 @@
 package tcpstack
 
 import (
+	"net/netip"
+
 	"labd.dev/sim"
 	"labd.dev/tcpstack/wire"
 )
@@ -166,6 +168,15 @@ func (n *neighbour) learn(mac wire.MAC) {
 	n.pending = nil
 	for _, f := range pending {
 		n.transmit(f)
+	}
+}
+
+// SetNeighbour makes a neighbour's hardware address known for good, as an entry that an administrator makes does (Linux:
+// NUD_PERMANENT). ip must be an address of the interface's network.
+func (i *Interface) SetNeighbour(ip netip.Addr, mac wire.MAC) {
+	if n := i.neighbour(num4(ip)); n != nil {
+		n.learn(mac)
+		n.until = sim.Never
 	}
 }
 

@@ -89,6 +89,6 @@ type skipError struct {
 
 func (e *skipError) Error() string { return e.reason }
 
-func skipf(format string, a ...any) *skipError {
+func skipf(format string, a ...any) error {
 	return &skipError{reason: fmt.Sprintf(format, a...)}
 }

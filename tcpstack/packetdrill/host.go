@@ -26,7 +26,7 @@ const hostOrigin = 1
 // neighbour is known, so that no packet waits for ARP. tx takes what it sends, as
 // the bytes of an Ethernet frame.
 func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
-	h := &host{loop: sim.NewLoop(sim.LoopConfig{Name: "packetdrill"}), family: g.family, tolerance: g.tolerance,
+	h := &host{loop: sim.NewLoop(sim.LoopConfig{Name: "packetdrill", Budget: budget}), family: g.family, tolerance: g.tolerance,
 		bind: netip.AddrPortFrom(g.local, g.bindPort), dial: netip.AddrPortFrom(g.remote, g.connectPort),
 		config: tcpstack.Config{Name: "packetdrill", Checksums: tcpstack.ChecksumsAlways, TCP: o.TCP}}
 	if err := h.loop.RunBefore(bootTime); err != nil {
@@ -46,9 +46,9 @@ func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
 		tx(append(append([]byte(nil), f.Header()...), f.Payload...))
 		f.Release()
 	})
-	h.stack.SetRoutes([]tcpstack.Route{{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g.gateway, Interface: h.iface}})
+	h.stack.SetRoutes([]tcpstack.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g.gateway, Ifc: h.iface}})
 	h.iface.SetNeighbour(g.gateway, peerMAC)
-	if h.iface.OnLink(g.remote) {
+	if netip.PrefixFrom(g.local, g.netmask).Masked().Contains(g.remote) {
 		h.iface.SetNeighbour(g.remote, peerMAC)
 	}
 	return h, nil
