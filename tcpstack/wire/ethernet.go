@@ -1,5 +1,6 @@
 // Package wire holds the header formats of the stack: parsing, building and checksums of Ethernet II, ARP, IPv4, ICMPv4,
-// UDP and TCP. It is pure: bytes in, values out. Nothing here keeps a slice it was given, and no input panics.
+// IPv6 with its extension headers, ICMPv6 with neighbour discovery, UDP and TCP. It is pure: bytes in, values out.
+// Nothing here keeps a slice it was given, and no input panics.
 package wire
 
 import (
