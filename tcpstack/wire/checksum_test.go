@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
@@ -51,8 +52,10 @@ func TestSumIsTheSlowSum(t *testing.T) {
 				}
 			}
 		}
-		if Sum(buf) != slowSum(buf) {
-			t.Fatalf("round %d: %04x, want %04x", round, Sum(buf), slowSum(buf))
+		for n := range buf {
+			if b := buf[n/7 : n]; Sum(b) != slowSum(b) || sumWords(0, b) != slowSum(b) {
+				t.Fatalf("round %d, length %d: %04x, in words %04x, want %04x", round, len(b), Sum(b), sumWords(0, b), slowSum(b))
+			}
 		}
 	}
 }
@@ -109,6 +112,23 @@ func FuzzSum(f *testing.F) {
 	})
 }
 
+// However a sum is made, with vectors or in words, it is RFC 1071's.
+func FuzzSumLong(f *testing.F) {
+	f.Add([]byte{0xff}, uint16(2000), uint8(3))
+	f.Add([]byte{0xff, 0xfe, 0x01}, uint16(1448), uint8(0))
+	f.Fuzz(func(t *testing.T, pattern []byte, length uint16, skip uint8) {
+		if len(pattern) == 0 {
+			return
+		}
+		b := bytes.Repeat(pattern, int(length)/len(pattern)+1)
+		b = b[min(int(skip), len(b)):]
+		want := slowSum(b)
+		if got, words := Sum(b), sumWords(0, b); got != want || words != want {
+			t.Errorf("%d bytes: %04x, in words %04x, want %04x", len(b), got, words, want)
+		}
+	})
+}
+
 // A header's sum does not depend on how it is made: RFC 1071 section 2, "the sum of 16-bit integers can be computed in
 // either byte order" and "may be computed in any order".
 func TestHeaderSumIsSum(t *testing.T) {
@@ -150,6 +170,16 @@ func BenchmarkSum1448(b *testing.B) {
 	var s uint16
 	for b.Loop() {
 		s += Sum(p)
+	}
+	_ = s
+}
+
+func BenchmarkSumWords1448(b *testing.B) {
+	p := make([]byte, 1448)
+	b.SetBytes(int64(len(p)))
+	var s uint16
+	for b.Loop() {
+		s += sumWords(0, p)
 	}
 	_ = s
 }
