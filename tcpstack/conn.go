@@ -62,6 +62,8 @@ type Conn struct {
 	sndEnd              seqNum // after the last byte written; the FIN's place
 	sndWl1, sndWl2      seqNum
 	sndWnd, maxSndWnd   uint32 // bytes
+	pushedSeq           seqNum // after the last byte marked to be pushed
+	sndSml              seqNum // after the last small segment sent (Minshall)
 	// Receive sequence variables.
 	irs, rcvNxt seqNum
 	rcvAdv      seqNum // right edge of the window announced; never moves left
@@ -96,6 +98,7 @@ type Conn struct {
 	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
 	dead                   bool // Closed was called
 	cwndLimited            bool // the window was full since the last ACK
+	naglePush              bool // what is queued goes out, whatever Nagle and cork say
 	events                 uint8
 	closeErr               error
 
@@ -187,11 +190,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write queues bytes for the peer and returns how many it took. It takes fewer than offered, with ErrWouldBlock, when
 // the send buffer is full; Writable is called once there is room.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) { return c.WriteFlags(p, 0) }
+
+// WriteFlags is Write in the manner that flags say.
+func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
 	n, err := c.admit(len(p))
 	if n > 0 {
 		c.buffer().write(c, p[:n])
-		c.written(n)
+		if n < len(p) {
+			flags &^= WriteEOR | WriteUrgent // they are about the last byte
+		}
+		c.written(n, flags)
 	}
 	return n, err
 }
@@ -202,7 +211,7 @@ func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
 	n, err := c.admit(n)
 	if n > 0 {
 		c.buffer().writeChunk(c, ch, off, n)
-		c.written(n)
+		c.written(n, 0)
 	}
 	return n, err
 }
@@ -223,10 +232,14 @@ func (c *Conn) admit(n int) (int, error) {
 }
 
 // written accounts for n bytes just queued and sends what may be sent.
-func (c *Conn) written(n int) {
-	c.sndEnd += seqNum(n)
+func (c *Conn) written(n int, flags WriteFlags) {
+	c.enqueue(n, flags)
 	c.undrained = true
-	c.transmit()
+	nagle := c.nagleMode()
+	if flags&WriteMore != 0 {
+		nagle = nagleCork
+	}
+	c.transmitAs(nagle)
 }
 
 // CloseWrite says that nothing more will be written: the FIN follows the data queued. Reading goes on.

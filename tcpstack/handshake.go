@@ -35,6 +35,7 @@ func (c *Conn) open() {
 func (c *Conn) startSend() {
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss+1, c.iss+1
 	c.recover = c.iss
+	c.pushedSeq, c.sndSml = c.sndEnd, c.iss
 	c.rto = c.set.initialRTO
 	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
 	c.win.Cwnd, c.win.SSThresh = c.set.iw, ssthreshUnset
@@ -86,17 +87,12 @@ func (c *Conn) acceptSYN(g *segment) {
 	if c.peerMSS == 0 {
 		c.peerMSS = c.rt.defaultMSS()
 	}
-	// RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
-	mss := max(min(c.peerMSS, c.advMSS()), minMSS)
-	if c.tsOK {
-		mss -= timestampsLen
-	}
-	c.sndMSS = mss
 	c.rcvMSS = min(c.rt.defaultMSS(), c.advMSS())
 	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
 	c.sndWl1, c.sndWl2 = g.seq, g.ack
+	c.syncMSS()
 	c.putTemplate()
 }
 

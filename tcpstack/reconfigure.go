@@ -73,7 +73,9 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 	if set.cc != c.set.cc {
 		c.alg = nil
 	}
+	was := c.set
 	c.set = set
+	c.uncork(was)
 	if c.state.transmits() {
 		c.transmit()
 	}

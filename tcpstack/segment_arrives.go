@@ -286,6 +286,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		}
 		c.sndUna = g.ack
 		// "SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK".
+		c.maxSndWnd = 0 // the SYN's was not scaled
 		c.setSndWnd(g)
 		c.setState(StateEstablished, RxACK)
 		c.establish(g)
@@ -320,7 +321,10 @@ func (c *Conn) setSndWnd(g *segment) bool {
 	wnd := uint32(g.wnd) << c.sndWscale
 	changed := wnd != c.sndWnd
 	c.sndWnd, c.sndWl1, c.sndWl2 = wnd, g.seq, g.ack
-	c.maxSndWnd = max(c.maxSndWnd, wnd)
+	if wnd > c.maxSndWnd {
+		c.maxSndWnd = wnd
+		c.syncMSS()
+	}
 	return changed
 }
 

@@ -12,6 +12,7 @@ type sendBuffer struct {
 	runs []sendRun // [first:] are live, in sequence order
 	// first is the oldest run still held; cursor the one that holds SND.NXT, an absolute index like first.
 	first, cursor int
+	queue         writeQueue
 	next          *sendBuffer // in the free list
 }
 
@@ -57,6 +58,7 @@ func (c *Conn) releaseSnd() {
 		return
 	}
 	b.runs, b.first, b.cursor = b.runs[:0], 0, 0
+	b.queue.q, b.queue.first = b.queue.q[:0], 0
 	b.next, c.stack.tcp.freeSnd, c.snd = c.stack.tcp.freeSnd, b, nil
 }
 
@@ -226,16 +228,22 @@ func (b *sendBuffer) at(seq seqNum) *sendRun {
 	return &b.runs[i]
 }
 
-// contiguous is how many bytes from seq on lie in one run.
-func (b *sendBuffer) contiguous(seq seqNum) int {
-	r := b.at(seq)
-	return r.n - int(seq-r.seq)
-}
-
-// payload makes n bytes from seq on, which lie in one run, the payload of f.
-func (b *sendBuffer) payload(f *sim.Frame, seq seqNum, n int) {
+// payload makes n bytes from seq on the payload of f. Where they lie in two runs, as after a change of the MSS, they are
+// copied together: what of the stream goes in which segment is not the buffer's to say.
+func (b *sendBuffer) payload(l *sim.Loop, f *sim.Frame, seq seqNum, n int) {
 	r := b.at(seq)
 	at := int(seq - r.seq)
+	if at+n > r.n {
+		ch := l.NewChunk(n)
+		for got := 0; got < n; {
+			r = b.at(seq + seqNum(got))
+			at = int(seq + seqNum(got) - r.seq)
+			got += copy(ch.Data[got:n], r.chunk.Data[r.off+at:r.off+r.n])
+		}
+		f.SetPayload(ch, 0, n)
+		ch.Release()
+		return
+	}
 	f.SetPayload(r.chunk, r.off+at, n)
 	if at%r.block == 0 {
 		if i := at / r.block; i < len(r.sums) && int(r.sums[i].n) == n {
@@ -246,6 +254,7 @@ func (b *sendBuffer) payload(f *sim.Frame, seq seqNum, n int) {
 
 // sent moves the cursor to where SND.NXT now is.
 func (b *sendBuffer) sent(next seqNum) {
+	b.queue.sent(next)
 	b.cursor = max(b.cursor, b.first)
 	for b.cursor < len(b.runs)-1 && b.runs[b.cursor+1].seq.lessEq(next) {
 		b.cursor++

@@ -179,18 +179,18 @@ func TestOrphanedFinWait2(t *testing.T) {
 func TestFinWaitsForTheWindow(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()
-	x.send("S seq=100 mss=1000 win=1000")
+	x.send("S seq=100 mss=1000 win=500")
 	x.want("SA seq=1000 ack=101")
-	x.send("A seq=101 ack=1001 win=1000")
-	x.write(1000)
+	x.send("A seq=101 ack=1001 win=500")
+	x.write(500)
 	x.c.CloseWrite()
-	x.want("PA seq=1001 ack=101 len=1000")
-	x.send("A seq=101 ack=2001 win=0")
+	x.want("PA seq=1001 ack=101 len=500")
+	x.send("A seq=101 ack=1501 win=0")
 	x.wantIdle()
 	x.advance(250 * sim.Millisecond)
-	x.want("A seq=2000 ack=101") // a probe
-	x.send("A seq=101 ack=2001 win=1000")
-	x.want("FA seq=2001 ack=101")
+	x.want("A seq=1500 ack=101") // a probe
+	x.send("A seq=101 ack=1501 win=500")
+	x.want("FA seq=1501 ack=101")
 }
 
 // RFC 6528: the ISN grows with the clock, differs by connection and by boot, and can be fixed. SipHash-2-4 is checked

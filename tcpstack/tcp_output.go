@@ -46,7 +46,10 @@ func (c *Conn) maxSegments() int {
 }
 
 // transmit sends what may be sent: first what is lost, then new data, then the FIN.
-func (c *Conn) transmit() {
+func (c *Conn) transmit() { c.transmitAs(c.nagleMode()) }
+
+// transmitAs is transmit under Nagle's rule as given (Linux: tcp_write_xmit).
+func (c *Conn) transmitAs(nagle nagleMode) {
 	if !c.state.transmits() {
 		return
 	}
@@ -55,16 +58,16 @@ func (c *Conn) transmit() {
 	}
 	sent, blocked := false, false
 	for {
-		n := c.nextLen()
-		fin := c.finFits(n)
+		n, fin := c.nextStretch(nagle)
 		if n == 0 && !fin {
 			break
 		}
-		if c.rtx != nil && (c.rtx.inFlight() >= int(c.win.Cwnd) && !(fin && n == 0) || c.rtx.n >= c.maxSegments()) {
+		quota := c.quota(n, fin)
+		if quota <= 0 {
 			blocked = true
 			break
 		}
-		c.sendData(n, fin, SendData)
+		c.sendStretch(n, quota, fin, nagle)
 		sent = true
 	}
 	if !blocked && c.caState == caRecovery && c.sackOK && c.rtx != nil {
@@ -85,33 +88,89 @@ func (c *Conn) transmit() {
 	}
 }
 
-// nextLen is how many bytes of new data the next segment may carry; 0: none now.
+// nextStretch is how many bytes at SND.NXT may be sent now as far as the peer's window and Nagle's rule go, and whether
+// the FIN ends them: the head of the write queue as it stands, a full segment of it at least fitting the window.
 //
-// RFC 9293 3.8.6.2.1, the sender's silly window avoidance (MUST-38), with D the data queued, U the usable window and
-// Fs = 1/2: "Send data: (1) if a maximum-sized segment can be sent, i.e., if: min(D,U) >= Eff.snd.MSS; (2) or if the data
-// is pushed and all queued data can be sent now, i.e., if: [SND.NXT = SND.UNA and] PUSHed and D <= U (the bracketed
-// condition is imposed by the Nagle algorithm); (3) or if at least a fraction Fs of the maximum window can be sent,
-// i.e., if: [SND.NXT = SND.UNA and] min(D,U) >= Fs * Max(SND.WND)". Every write is pushed.
-func (c *Conn) nextLen() int {
-	d := c.unsent()
-	if d <= 0 {
-		return 0
+// RFC 9293 3.8.6.2.1, the sender's silly window avoidance (MUST-38): "Send data: (1) if a maximum-sized segment can be
+// sent, i.e., if: min(D,U) >= Eff.snd.MSS; (2) or if the data is pushed and all queued data can be sent now, i.e., if:
+// [SND.NXT = SND.UNA and] PUSHed and D <= U (the bracketed condition is imposed by the Nagle algorithm)". Its (3), half
+// the largest window, is seen to by the MSS, which is never more (halfWindow).
+func (c *Conn) nextStretch(nagle nagleMode) (n int, fin bool) {
+	var head *queuedWrite
+	if c.snd != nil {
+		head = c.snd.queue.head()
 	}
-	u := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt))
-	n := min(d, u)
+	if head == nil {
+		return 0, c.finFits(0)
+	}
+	n = int(head.end - c.sndNxt)
+	last := head.end == c.sndEnd
+	fin = last && c.finQueued && !c.finSent
 	mss := c.segmentRoom()
-	if n < mss {
-		idle := !c.set.nagle || c.sndNxt == c.sndUna
-		switch {
-		case n <= 0:
-			return 0
-		case d <= u && (idle || c.finQueued): // nothing will be added to a segment that the FIN ends
-		case idle && n >= int(c.maxSndWnd)/2:
-		default:
-			return 0
+	whole := min(n, mss)
+	if fin && n <= mss {
+		whole++ // the FIN takes a sequence number of the window
+	}
+	if whole > int(int32(c.sndUna+seqNum(c.sndWnd)-c.sndNxt)) {
+		return 0, false
+	}
+	if n < mss && last && !fin && nagle&naglePush == 0 && c.holds(nagle) {
+		return 0, false
+	}
+	return n, fin
+}
+
+// quota is how many segments the congestion window has room for.
+func (c *Conn) quota(n int, fin bool) int {
+	q := c.rtx
+	if q == nil {
+		return max(int(c.win.Cwnd), 1)
+	}
+	room := min(int(c.win.Cwnd)-q.inFlight(), c.maxSegments()-q.n)
+	if room <= 0 && fin && n <= int(c.sndMSS) && q.n < c.maxSegments()+1 {
+		return 1 // the FIN's segment is not held up by the congestion window (Linux: tcp_cwnd_test)
+	}
+	return room
+}
+
+// sendStretch sends of the n bytes at the head of the write queue what the window and quota, in segments, let it.
+func (c *Conn) sendStretch(n, quota int, fin bool, nagle nagleMode) {
+	mss := c.segmentRoom()
+	limit := n
+	if n > mss {
+		limit = c.splitPoint(n, mss, quota, nagle)
+	}
+	push := n > 0 && c.snd.queue.head().push
+	for whole := limit == n; ; {
+		m := min(limit, mss)
+		limit -= m
+		last := whole && limit == 0
+		c.sendData(m, fin && last, push && last, SendData)
+		if limit == 0 {
+			return
 		}
 	}
-	return min(n, mss, c.snd.contiguous(c.sndNxt))
+}
+
+// splitPoint is how many of n bytes, more than a segment, go now: whole segments, and the small one at the end of the
+// window, or of all that is queued, only if Nagle's rule lets it (Linux: tcp_mss_split_point).
+func (c *Conn) splitPoint(n, mss, quota int, nagle nagleMode) int {
+	window := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt))
+	limit := mss * quota
+	if limit <= window && c.snd.queue.len() > 1 && limit <= n {
+		return limit
+	}
+	needed := min(n, window)
+	if limit <= needed {
+		return limit
+	}
+	if small := needed % mss; small != 0 && c.snd.queue.len() == 1 && nagle&naglePush == 0 && c.holds(nagle) {
+		return needed - small
+	}
+	if needed == n && c.finQueued && !c.finSent && c.snd.queue.len() == 1 && window == needed && n%mss != 0 {
+		return n - n%mss // its last segment carries the FIN, which the window has no room for
+	}
+	return needed
 }
 
 // segmentRoom is how many bytes of data a full segment carries now: a SACK option takes its room from them (Linux:
@@ -130,14 +189,17 @@ func (c *Conn) finFits(n int) bool {
 	return c.finQueued && !c.finSent && next == c.sndEnd && next.less(c.sndUna+seqNum(c.sndWnd))
 }
 
-// sendData sends n bytes of new data, with or without the FIN.
-func (c *Conn) sendData(n int, fin bool, why SendReason) {
+// sendData sends n bytes of new data, with or without the FIN and PSH.
+func (c *Conn) sendData(n int, fin, push bool, why SendReason) {
 	flags := wire.FlagACK
 	x := txSeg{seq: c.sndNxt, length: uint16(n), tx: 1, sentAt: c.stack.loop.Now()}
 	next := c.sndNxt + seqNum(n)
-	if n > 0 && next == c.sndEnd {
-		// RFC 9293 3.9.1.2: "When the last segment of the data ... a PSH bit MUST be set (MUST-61)".
+	if push {
 		flags |= wire.FlagPSH
+		x.flags |= txPSH
+	}
+	if n < int(c.sndMSS) {
+		c.sndSml = next // Linux: tcp_minshall_update
 	}
 	if fin {
 		flags |= wire.FlagFIN
@@ -151,7 +213,7 @@ func (c *Conn) sendData(n int, fin bool, why SendReason) {
 	c.repliedWithData()
 	f := c.start(flags, c.sndNxt)
 	if n > 0 {
-		c.snd.payload(f, c.sndNxt, n)
+		c.snd.payload(c.stack.loop, f, c.sndNxt, n)
 		c.bytesSent += uint64(n)
 		c.dataSegsOut++
 	}
@@ -176,12 +238,12 @@ func (c *Conn) resend(x *txSeg, why SendReason) {
 		flags |= wire.FlagFIN
 	}
 	n := int(x.length)
-	if n > 0 && x.seq+seqNum(n) == c.sndEnd {
+	if x.flags&txPSH != 0 {
 		flags |= wire.FlagPSH
 	}
 	f := c.start(flags, x.seq)
 	if n > 0 {
-		c.snd.payload(f, x.seq, n)
+		c.snd.payload(c.stack.loop, f, x.seq, n)
 	}
 	if x.flags&txRetrans == 0 {
 		x.flags |= txRetrans

@@ -37,6 +37,7 @@ const (
 	txRetrans // retransmitted since it was taken for lost
 	txRexmit  // retransmitted at any time: Karn's algorithm does not time it
 	txFIN
+	txPSH
 )
 
 // end is the sequence number after the segment.
