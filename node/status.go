@@ -137,8 +137,8 @@ func (d *direction) status() *labv1.DirectionStatus {
 	}
 }
 
-// Conns tells of the connections that the node's stack holds, in the order they were made; those of which only
-// TIME-WAIT is left follow, in the order in which they came there.
+// Conns tells of the connections that the node's stack holds, in the order they were made; those half
+// open and those of which only TIME-WAIT is left follow, in the order in which they came there.
 func (n *Node) Conns() []*labv1.ConnStatus {
 	if n.stack == nil {
 		return nil
@@ -150,6 +150,12 @@ func (n *Node) Conns() []*labv1.ConnStatus {
 			Conn: n.net.ConnName(c.ID()), Node: n.plan.Name, Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(),
 			State: c.State().String(), RecvQ: uint64(c.Buffered()), SendQ: uint64(c.Unacked()), Initiator: c.Initiator(),
 			Info: tcpInfo(c.Info()),
+		})
+	}
+	for _, h := range n.stack.HalfOpens() {
+		out = append(out, &labv1.ConnStatus{
+			Conn: n.net.ConnName(h.ID), Node: n.plan.Name, Local: h.Local.String(), Remote: h.Remote.String(),
+			State: tcpstack.StateSynRcvd.String(),
 		})
 	}
 	for _, w := range waiting {

@@ -32,10 +32,6 @@ func (c *Conn) retire(err error, reason CloseReason) {
 	c.closeErr = err
 	c.recordClosed(reason)
 	s.tcp.conns.remove(c, c.hashed)
-	if c.lsn != nil {
-		c.lsn.half--
-		c.lsn = nil
-	}
 	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.ackPending, c.ackNow = false, false
 	s.loop.Stop(&c.timer)
@@ -50,6 +46,9 @@ func (c *Conn) retire(err error, reason CloseReason) {
 
 // farewell calls Closed, once, after an orderly end only when all has been read.
 func (c *Conn) farewell() {
+	if c.lsn != nil && c.lsn.queue != nil { // it waits to be accepted
+		return
+	}
 	if c.dead || c.processing || c.closeErr == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
 		return
 	}

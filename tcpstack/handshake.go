@@ -54,13 +54,15 @@ func (s *settings) wscale() uint8 {
 // advMSS is the MSS that the SYN announces: what the interface can take, or what is configured.
 // RFC 6691 2: "the MSS value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
 // headers", options not counted.
-func (c *Conn) advMSS() uint16 {
-	m := min(c.rt.mtu()-c.rt.ipLen()-wire.TCPMinLen, maxMSS)
-	if c.set.mss != 0 {
-		m = min(m, int(c.set.mss))
+func (s *settings) advMSS(rt *route) uint16 {
+	m := min(rt.mtu()-rt.ipLen()-wire.TCPMinLen, maxMSS)
+	if s.mss != 0 {
+		m = min(m, int(s.mss))
 	}
 	return uint16(max(m, 1))
 }
+
+func (c *Conn) advMSS() uint16 { return c.set.advMSS(c.rt) }
 
 // acceptSYN takes over what the peer's SYN says.
 func (c *Conn) acceptSYN(g *segment) {
@@ -97,12 +99,12 @@ func (c *Conn) acceptSYN(g *segment) {
 }
 
 // synWindow is the window that our SYN announces: it is not scaled.
-func (c *Conn) synWindow() uint32 { return min(c.set.rcvBuf, 0xffff) }
+func (s *settings) synWindow() uint32 { return min(s.rcvBuf, 0xffff) }
 
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
-	window := c.synWindow()
+	window := c.set.synWindow()
 	if c.state == StateSynRcvd {
 		h.Flags |= wire.FlagACK
 		h.Ack = uint32(c.rcvNxt)
@@ -136,7 +138,9 @@ func (c *Conn) sendSYN(why SendReason) {
 
 // tsNow is the timestamp clock. RFC 7323 5.4: the clock ticks between 1 ms and 1 s; Linux's ticks each millisecond, from
 // an offset of the connection's own.
-func (c *Conn) tsNow() uint32 { return uint32(c.stack.loop.Now()/sim.Millisecond) + c.tsOffset }
+func (c *Conn) tsNow() uint32 { return c.stack.tsNow(c.tsOffset) }
+
+func (s *Stack) tsNow(offset uint32) uint32 { return uint32(s.loop.Now()/sim.Millisecond) + offset }
 
 func (c *Conn) ageNow() uint32 { return uint32(c.stack.loop.Now() / sim.Second) }
 
@@ -147,7 +151,7 @@ func (c *Conn) establish(g *segment) {
 	switch {
 	case c.retransmits == 0:
 		c.sampleRTT(now - c.lastDataSent)
-	case c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
+	case !c.passive && c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
 		c.sampleRTT(max(echo, sim.Millisecond))
 	default:
 		// RFC 6298 5.7: "If the timer expires awaiting the ACK of a SYN segment and the TCP implementation is using an RTO
@@ -171,14 +175,18 @@ func (c *Conn) establish(g *segment) {
 	c.recordStarted()
 }
 
-// accepted hands a passive connection to the listener's application; false if that refused it.
+// accepted hands a passive connection to the listener's application, or leaves it in the queue for it; false if that
+// refused it.
 func (c *Conn) accepted() bool {
 	l := c.lsn
 	if l == nil {
 		return true
 	}
+	if l.queue != nil {
+		l.queue.push(c)
+		return true
+	}
 	c.lsn = nil
-	l.half--
 	c.h = l.accept(c)
 	if c.h == nil && c.state != StateClosed {
 		c.Abort()

@@ -1,10 +1,6 @@
 package tcpstack
 
-import (
-	"net/netip"
-
-	"labd.dev/tcpstack/wire"
-)
+import "net/netip"
 
 // Listener takes connections on a port.
 type Listener struct {
@@ -13,15 +9,28 @@ type Listener struct {
 	set    *settings // that with the stack's as they were when it was last resolved
 	of     uint32    // Stack.tcp.changes then
 	local  netip.AddrPort
-	accept func(*Conn) ConnHandler
-	half   int // connections in SYN-RECEIVED
+	accept func(*Conn) ConnHandler // nil with a queue
+	queue  *acceptQueue            // nil with accept
 	closed bool
+
+	half, young       int      // requests; those whose SYN,ACK was sent once only
+	firstReq, lastReq *request // in the order in which their SYNs came
 }
 
 // Listen takes connections on local's port; an unspecified or zero address means all of the stack's. accept is called
 // for each connection as it becomes ESTABLISHED and says who hears of it from then on; nil refuses it with a reset. The
-// queue of established connections is thus always empty, and the backlog bounds those half open.
+// queue of established connections is thus always empty, and the backlog bounds those half open; ListenQueue has a queue.
 func (s *Stack) Listen(local netip.AddrPort, cfg TCPConfig, accept func(*Conn) ConnHandler) (*Listener, error) {
+	l, err := s.listen(local, cfg)
+	if err != nil {
+		return nil, err
+	}
+	l.accept = accept
+	return l, nil
+}
+
+// listen makes a listener to which nobody listens yet.
+func (s *Stack) listen(local netip.AddrPort, cfg TCPConfig) (*Listener, error) {
 	if s.stopped {
 		return nil, ErrStopped
 	}
@@ -44,7 +53,7 @@ func (s *Stack) Listen(local netip.AddrPort, cfg TCPConfig, accept func(*Conn) C
 			return nil, ErrAddrInUse
 		}
 	}
-	l := &Listener{stack: s, cfg: cfg, set: set, of: s.tcp.changes, local: local, accept: accept}
+	l := &Listener{stack: s, cfg: cfg, set: set, of: s.tcp.changes, local: local}
 	s.tcp.listeners[port] = append(s.tcp.listeners[port], l)
 	s.recordListen(StateClosed, StateListen, AppOpen)
 	return l, nil
@@ -66,8 +75,11 @@ func (l *Listener) Addr() netip.AddrPort { return l.local }
 // HalfOpen is how many connections are in SYN-RECEIVED; Backlog bounds it.
 func (l *Listener) HalfOpen() int { return l.half }
 
-// Backlog is how many connections may be half open.
+// Backlog is how many connections may be half open, and one less than may wait to be accepted.
 func (l *Listener) Backlog() int {
+	if l.queue != nil {
+		return l.queue.limit
+	}
 	l.settings()
 	return l.set.backlog
 }
@@ -95,7 +107,8 @@ func (l *Listener) settings() {
 	}
 }
 
-// Close stops listening. Connections half open are reset; those that were accepted stay.
+// Close stops listening. Connections half open are forgotten, as Linux does: the ACK that comes for one finds nobody and is
+// answered with a reset. Those that wait to be accepted are reset; those that were accepted stay.
 func (l *Listener) Close() {
 	if l.closed {
 		return
@@ -114,12 +127,11 @@ func (l *Listener) Close() {
 	} else {
 		s.tcp.listeners[l.local.Port()] = list
 	}
-	for c := s.tcp.first; c != nil; {
-		next := c.next
-		if c.lsn == l {
-			c.Abort()
-		}
-		c = next
+	for l.firstReq != nil {
+		l.firstReq.drop(AppClose)
+	}
+	if l.queue != nil {
+		l.queue.abandon()
 	}
 	s.recordListen(StateListen, StateClosed, AppClose)
 }
@@ -135,57 +147,4 @@ func (s *Stack) findListener(t *tuple) *Listener {
 		}
 	}
 	return wild
-}
-
-// arrives is RFC 9293 3.10.7.2, LISTEN STATE. w is what the SYN found in TIME-WAIT and reopens, or nil.
-func (l *Listener) arrives(g *segment, t *tuple, w *timeWait) {
-	s := l.stack
-	// "First, check for a RST: An incoming RST segment could not be valid since it could not have been sent in response
-	// to anything sent by this incarnation of the connection. An incoming RST should be ignored. Return."
-	if g.has(wire.FlagRST) {
-		s.dropSegment(g, DropNoSocket)
-		return
-	}
-	// "Second, check for an ACK: Any acknowledgment is bad if it arrives on a connection still in the LISTEN state. An
-	// acceptable reset segment should be formed for any arriving ACK-bearing segment."
-	if g.has(wire.FlagACK) {
-		s.dropSegment(g, DropNoSocket)
-		s.replyRST(g, t)
-		return
-	}
-	// "Third, check for a SYN". "Fourth, other data or control: This should not be reached. Drop the segment and return."
-	if !g.has(wire.FlagSYN) {
-		s.dropSegment(g, DropNoSocket)
-		return
-	}
-	// Linux drops a SYN that the backlog has no room for (LINUX_MIB_LISTENDROPS); the peer tries again.
-	if l.settings(); l.half >= l.set.backlog {
-		s.tcp.count.listenDrops++
-		s.dropSegment(g, DropBacklog)
-		return
-	}
-	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
-	if err != nil {
-		s.dropSegment(g, DropNoSocket)
-		return
-	}
-	c := s.newConn(*t, rt, l.set, nil)
-	c.passive, c.lsn = true, l
-	l.half++
-	c.tag, c.id = g.f.Tag, g.f.Conn
-	if c.id == 0 {
-		c.id = s.id.NextConn()
-	}
-	c.state = StateListen
-	c.recordReceived(g, InOrder)
-	c.segsIn++
-	c.acceptSYN(g)
-	c.iss = s.chooseISN(t, c.set)
-	if w != nil && !c.set.fixedISN {
-		c.iss = w.nextISN(c.iss)
-	}
-	c.startSend()
-	c.setState(StateSynRcvd, RxSYN)
-	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"
-	c.sendSYN(SendSYN)
 }

@@ -116,9 +116,13 @@ const (
 	DropBacklog
 	DropMalformed // a header that contradicts itself
 	DropMemory    // the reassembly queue holds as many pieces as it may
+	DropAcceptQueue
+	DropSYNWithFIN
+	DropSYNWithRST
 )
 
-var dropReasonNames = [...]string{"checksum", "paws", "no_socket", "out_of_window", "backlog", "malformed", "memory"}
+var dropReasonNames = [...]string{"checksum", "paws", "no_socket", "out_of_window", "backlog", "malformed", "memory",
+	"accept_queue", "syn_fin", "syn_rst"}
 
 func (r DropReason) String() string { return nameOf(dropReasonNames[:], uint8(r)) }
 

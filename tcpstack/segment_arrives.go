@@ -133,7 +133,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.establish(g)
 	c.events |= evEstablished
 	// "If there are other controls or text in the segment, then continue processing at the sixth step".
-	c.rcvAdv = c.rcvNxt + seqNum(c.synWindow())
+	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow())
 	g.flags &^= wire.FlagSYN
 	g.seq++
 	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {

@@ -11,6 +11,7 @@ import (
 // tcpState is the stack's TCP part: who is connected, who listens, and what connections share.
 type tcpState struct {
 	conns       demux[*Conn]
+	requests    demux[*request]
 	timeWaits   demux[*timeWait]
 	listeners   map[uint16][]*Listener // by port
 	first, last *Conn                  // in order of creation
@@ -29,6 +30,7 @@ type tcpState struct {
 	freeSnd *sendBuffer
 	freeRcv *recvBuffer
 	freeRtx *txQueue
+	freeReq *request
 }
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
@@ -120,7 +122,7 @@ func (s *Stack) pickPort(t *tuple) error {
 
 func (s *Stack) tupleFree(t *tuple) bool {
 	h := t.hash(s.tcp.hashKey)
-	return s.tcp.conns.find(t, h) == nil && s.tcp.timeWaits.find(t, h) == nil
+	return s.tcp.conns.find(t, h) == nil && s.tcp.requests.find(t, h) == nil && s.tcp.timeWaits.find(t, h) == nil
 }
 
 // connBytes is what an idle connection takes with its congestion state and its place in the tables, counted in its
@@ -258,6 +260,10 @@ func (s *Stack) dispatch(g *segment, t *tuple) {
 		c.arrives(g)
 		return
 	}
+	if r := s.tcp.requests.find(t, hash); r != nil {
+		r.arrives(g, t)
+		return
+	}
 	w := s.tcp.timeWaits.find(t, hash)
 	if w != nil && !w.arrives(g) {
 		return
@@ -300,6 +306,13 @@ func (s *Stack) replyRST(g *segment, t *tuple) {
 // of its window.
 func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
 	in State, wscale uint8) {
+	f := s.bareFrame(rt, &h, &opt, id, tag)
+	s.recordBare(f, &h, &opt, why, in, wscale)
+	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
+}
+
+// bareFrame makes such a segment, and counts it.
+func (s *Stack) bareFrame(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32) *sim.Frame {
 	f := s.loop.NewFrame()
 	s.putIP(f, rt, wire.ProtoTCP)
 	h.HeaderLen = wire.TCPMinLen + opt.Len()
@@ -311,8 +324,7 @@ func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.Conn
 	if h.Flags&wire.FlagRST != 0 {
 		s.tcp.count.outRsts++
 	}
-	s.recordBare(f, &h, &opt, why, in, wscale)
-	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
+	return f
 }
 
 // tcpShutdown ends all connections without a packet or a callback.
@@ -326,6 +338,11 @@ func (s *Stack) tcpShutdown() {
 	}
 	for w := s.tcp.firstTW; w != nil; w = s.tcp.firstTW {
 		s.dropTimeWait(w)
+	}
+	for _, l := range s.Listeners() {
+		for l.firstReq != nil {
+			l.firstReq.leave()
+		}
 	}
 	clear(s.tcp.listeners)
 }

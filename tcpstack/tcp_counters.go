@@ -6,6 +6,8 @@ type tcpCounts struct {
 	inSegs, inErrs, inCsumErrors, outSegs, outRsts uint64
 	retransSegs, listenDrops, abortOnTimeout       uint64
 	pawsDrops, noSocket                            uint64
+	listenOverflows, attemptFails, embryonicRsts   uint64
+	deferAcceptDrops, skippedSynRecv               uint64
 }
 
 // tcpCounters appends TCP's counters.
@@ -13,11 +15,16 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 	n := &s.tcp.count
 	return append(c,
 		Counter{"tcp.abort_on_timeout", n.abortOnTimeout},
+		Counter{"tcp.ack_skipped_syn_recv", n.skippedSynRecv},
 		Counter{"tcp.active_opens", n.activeOpens},
+		Counter{"tcp.attempt_fails", n.attemptFails},
+		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
+		Counter{"tcp.embryonic_rsts", n.embryonicRsts},
 		Counter{"tcp.in_csum_errors", n.inCsumErrors},
 		Counter{"tcp.in_errs", n.inErrs},
 		Counter{"tcp.in_segs", n.inSegs},
 		Counter{"tcp.listen_drops", n.listenDrops},
+		Counter{"tcp.listen_overflows", n.listenOverflows},
 		Counter{"tcp.no_socket", n.noSocket},
 		Counter{"tcp.out_rsts", n.outRsts},
 		Counter{"tcp.out_segs", n.outSegs},

@@ -400,8 +400,9 @@ func TestBacklog(t *testing.T) {
 		t.Errorf("%d half open", l.half)
 	}
 	l.Close()
-	x.want("RA seq=1001 ack=101")
-	x.want("RA seq=1001 ack=101")
+	x.wantIdle()
+	x.send("A seq=101 ack=1001")
+	x.want("R seq=1001")
 }
 
 // What a configuration leaves out is the outer one's, field by field.

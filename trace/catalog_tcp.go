@@ -69,6 +69,9 @@ var tcpKinds = []EventKind{
 			{"backlog", "the listener's backlog is full"},
 			{"malformed", "a header that contradicts itself"},
 			{"memory", "the reassembly queue holds as many pieces as it may"},
+			{"accept_queue", "the listener's queue of connections to be accepted is full"},
+			{"syn_fin", "a SYN that closes at once"},
+			{"syn_rst", "a SYN with a reset"},
 		}},
 	}},
 	{"tcp:reassembly_updated", "The receive queue changed.", []FieldKind{
