@@ -46,3 +46,15 @@ func (c *Conn) ackSent() {
 	c.ackPending, c.ackNow = false, false
 	c.cancelDelackTimer()
 }
+
+// SetQuickACK is TCP_QUICKACK: on ends an interactive exchange and sends the ACK that is held back, off begins one (Linux:
+// __tcp_sock_set_quickack). It does not last: what the connection does next may change it again.
+func (c *Conn) SetQuickACK(on bool) {
+	c.pingPong = !on
+	if on && c.ackPending && !c.processing && (c.state == StateEstablished || c.state == StateCloseWait) {
+		c.sendACK(SendACK)
+	}
+}
+
+// QuickACK says whether ACKs go out at once rather than with data.
+func (c *Conn) QuickACK() bool { return !c.pingPong }

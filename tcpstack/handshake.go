@@ -142,6 +142,9 @@ func (c *Conn) tsNow() uint32 { return c.stack.tsNow(c.tsOffset) }
 
 func (s *Stack) tsNow(offset uint32) uint32 { return uint32(s.loop.Now()/sim.Millisecond) + offset }
 
+// Timestamp is the timestamp clock as the connection's segments show it (TCP_TIMESTAMP).
+func (c *Conn) Timestamp() uint32 { return c.tsNow() }
+
 func (c *Conn) ageNow() uint32 { return uint32(c.stack.loop.Now() / sim.Second) }
 
 // establish is what both opens end with. The caller has made the state ESTABLISHED.

@@ -28,6 +28,24 @@ type Info struct {
 	LastDataSentMs           uint64
 	LastDataRecvMs           uint64
 	LastAckRecvMs            uint64
+	Probes                   uint32 // zero-window probes without an answer
+	RcvSSThresh              uint64 // bytes: how far the window announced may grow
+	RcvRTTUs                 uint64
+	Reordering               uint32 // segments
+	MaxPacingRate            uint64 // bytes a second; all ones: none
+	DeliveryRateAppLimited   bool
+	BusyTimeUs               uint64 // with data in flight or unsent
+	RwndLimitedUs            uint64 // of that, held back by the peer's window
+	SndbufLimitedUs          uint64 // of that, held back by the send buffer
+	Delivered, DeliveredCE   uint32 // segments
+	DSACKDups, ReordSeen     uint32
+	RcvOOOPack               uint32 // segments that came out of order
+	TotalRTO                 uint32 // timeouts
+	TotalRTORecoveries       uint32
+	TotalRTOTimeMs           uint64
+	ECN, ECNSeen             bool
+	SYNData                  bool   // the SYN's data was acknowledged (TCPI_OPT_SYN_DATA)
+	FastOpenClientFail       uint32 // TFO_STATUS_UNSPEC, TFO_COOKIE_UNAVAILABLE, ...
 }
 
 // Info tells how the connection stands.
@@ -46,7 +64,9 @@ func (c *Conn) Info() Info {
 		BytesSent:    c.bytesSent + c.bytesRetrans, BytesAcked: c.bytesAcked, // Linux counts retransmissions as sent
 		BytesReceived: c.bytesReceived, BytesRetrans: c.bytesRetrans,
 		SegsOut: c.segsOut, SegsIn: c.segsIn, DataSegsOut: c.dataSegsOut, DataSegsIn: c.dataSegsIn,
-		NotsentBytes:   uint64(c.unsent()),
+		NotsentBytes: uint64(c.unsent()),
+		Probes:       uint32(c.probesOut), RcvSSThresh: uint64(c.set.rcvBuf), MaxPacingRate: or(c.set.from.MaxPacingRate, 1<<64-1),
+		Reordering:     c.set.reordering,
 		LastDataSentMs: c.sinceMs(c.lastDataSent), LastDataRecvMs: c.sinceMs(c.lastDataRcv), LastAckRecvMs: c.sinceMs(c.lastAckRcv),
 	}
 	if q := c.rtx; q != nil {
