@@ -169,6 +169,8 @@ func inputID(in *labv1.Input) string {
 		return k.Ping.Id
 	case *labv1.Input_Traceroute:
 		return k.Traceroute.Id
+	case *labv1.Input_Send:
+		return k.Send.Id
 	case *labv1.Input_Fault:
 		return k.Fault.Id
 	}

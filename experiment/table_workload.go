@@ -139,7 +139,12 @@ var item = &schema.Object[labv1.TimedInput]{
 			i.Input = &labv1.Input{Kind: v}
 			return v.Traceroute
 		}),
+		schema.Nested("send", "input.send", "Sends packets of any kind.", send, func(i *labv1.TimedInput) *labv1.RawSend {
+			v := &labv1.Input_Send{Send: &labv1.RawSend{}}
+			i.Input = &labv1.Input{Kind: v}
+			return v.Send
+		}),
 	},
-	Choices:    [][]string{{"transfer"}, {"http"}, {"udp"}, {"ping"}, {"traceroute"}},
+	Choices:    [][]string{{"transfer"}, {"http"}, {"udp"}, {"ping"}, {"traceroute"}, {"send"}},
 	MustChoose: true,
 }

@@ -50,6 +50,8 @@ func StartsAt(in *labv1.Input) string {
 		return k.Ping.GetFrom()
 	case *labv1.Input_Traceroute:
 		return k.Traceroute.GetFrom()
+	case *labv1.Input_Send:
+		return k.Send.GetFrom()
 	}
 	return ""
 }
@@ -72,6 +74,9 @@ func (w *Network) failTask(in *labv1.Input, why string) {
 	case *labv1.Input_Traceroute:
 		w.cfg.Report.ExecLine(k.Traceroute.GetId(), why)
 		w.cfg.Report.ExecDone(k.Traceroute.GetId(), 1)
+	case *labv1.Input_Send:
+		w.cfg.Report.ExecLine(k.Send.GetId(), why)
+		w.cfg.Report.ExecDone(k.Send.GetId(), 1)
 	}
 }
 

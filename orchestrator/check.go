@@ -76,6 +76,8 @@ func inputNodes(in *labv1.Input) []string {
 		return []string{k.Ping.GetFrom(), nodeName(k.Ping.GetTo())}
 	case *labv1.Input_Traceroute:
 		return []string{k.Traceroute.GetFrom(), nodeName(k.Traceroute.GetTo())}
+	case *labv1.Input_Send:
+		return []string{k.Send.GetFrom()}
 	case *labv1.Input_Fault:
 		return []string{k.Fault.GetNode()}
 	}

@@ -23,8 +23,10 @@ func (s *execService) CreateExec(ctx context.Context, req *labv1.CreateExecReque
 		in.Kind = &labv1.Input_Ping{Ping: k.Ping}
 	case *labv1.CreateExecRequest_Traceroute:
 		in.Kind = &labv1.Input_Traceroute{Traceroute: k.Traceroute}
+	case *labv1.CreateExecRequest_Send:
+		in.Kind = &labv1.Input_Send{Send: k.Send}
 	default:
-		return nil, invalid("command", "say what to run: ping or traceroute")
+		return nil, invalid("command", "say what to run: ping, traceroute or send")
 	}
 	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
 	if err != nil {

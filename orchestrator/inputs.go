@@ -15,6 +15,8 @@ func inputID(in *labv1.Input) string {
 		return k.Ping.GetId()
 	case *labv1.Input_Traceroute:
 		return k.Traceroute.GetId()
+	case *labv1.Input_Send:
+		return k.Send.GetId()
 	case *labv1.Input_Fault:
 		return k.Fault.GetId()
 	}

@@ -11,6 +11,9 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 		f.Release()
 		return
 	}
+	if len(s.taps) > 0 {
+		s.showTaps(f)
+	}
 	h := f.Header()
 	if len(h) < wire.EthernetLen {
 		if !gather(f, wire.EthernetLen) {

@@ -95,6 +95,7 @@ type Stack struct {
 	icmpLimit  errorLimit
 	udp        map[uint16]*UDPSocket  // by local port, chained
 	echo       map[uint16]*EchoSocket // by identifier
+	taps       []*Tap
 
 	count [numCounters]uint64
 	drops [numDropReasons]uint64

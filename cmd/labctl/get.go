@@ -34,7 +34,7 @@ var getKinds = []struct {
 	{"transfers", "A lab's transfers", (*getOptions).transfers},
 	{"faults", "A lab's faults", (*getOptions).faults},
 	{"inputs", "A lab's journal", (*getOptions).inputs},
-	{"execs", "Pings and traceroutes of a lab", (*getOptions).execs},
+	{"execs", "Pings, traceroutes and sends of a lab", (*getOptions).execs},
 	{"runs", "Runs that a labd holds", (*getOptions).runs},
 }
 
@@ -327,6 +327,8 @@ func inputText(in *labv1.Input) (kind, what string) {
 		return "ping", fmt.Sprintf("%s %s -> %s", k.Ping.Id, k.Ping.From, k.Ping.To)
 	case *labv1.Input_Traceroute:
 		return "traceroute", fmt.Sprintf("%s %s -> %s", k.Traceroute.Id, k.Traceroute.From, k.Traceroute.To)
+	case *labv1.Input_Send:
+		return "send", k.Send.Id + " from " + k.Send.From
 	case *labv1.Input_Fault:
 		return "fault", fmt.Sprintf("%s %s%s %s", k.Fault.Id, k.Fault.Link, k.Fault.Node, effectText(k.Fault))
 	case *labv1.Input_ClearFault:

@@ -42,6 +42,8 @@ func Input(spec *labv1.LabSpec, in *labv1.Input) []Violation {
 		s.ping("ping", k.Ping)
 	case *labv1.Input_Traceroute:
 		s.traceroute("traceroute", k.Traceroute)
+	case *labv1.Input_Send:
+		s.send("send", k.Send)
 	case *labv1.Input_Fault:
 		s.fault("fault", k.Fault)
 	case *labv1.Input_ClearFault:

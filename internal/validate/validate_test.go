@@ -137,7 +137,7 @@ func TestHostileMessages(t *testing.T) {
 		}
 		validate.Input(s, nil)
 		for _, in := range []*labv1.Input{nil, {}, {Kind: &labv1.Input_Transfer{}}, {Kind: &labv1.Input_HttpGet{}}, {Kind: &labv1.Input_Udp{}}, {Kind: &labv1.Input_Ping{}},
-			{Kind: &labv1.Input_Traceroute{}}, {Kind: &labv1.Input_Fault{}}, {Kind: &labv1.Input_ClearFault{}}} {
+			{Kind: &labv1.Input_Traceroute{}}, {Kind: &labv1.Input_Send{}}, {Kind: &labv1.Input_Send{Send: &labv1.RawSend{Packets: []*labv1.RawPacket{nil, {Fields: []*labv1.RawField{nil}}}}}}, {Kind: &labv1.Input_Fault{}}, {Kind: &labv1.Input_ClearFault{}}} {
 			if v := validate.Input(s, in); len(v) == 0 {
 				t.Errorf("%s: nothing wrong with input %v", name, in)
 			}

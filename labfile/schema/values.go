@@ -56,6 +56,7 @@ var (
 	wholeForm    = scalar{text: "whole number", kinds: []string{"integer"}}
 	realForm     = scalar{text: "number", kinds: []string{"number"}}
 	wordForm     = scalar{text: "text", kinds: []string{"string"}}
+	valueForm    = scalar{text: "number or text", kinds: []string{"integer", "string"}}
 )
 
 // word makes a key whose value is one scalar; read turns its text into the field or tells what is wrong with it.
@@ -173,6 +174,11 @@ func Real[T any](name, field, doc string, set func(*T, float64)) Key[T] {
 // Text is a key whose value is text.
 func Text[T any](name, field, doc string, set func(*T, string)) Key[T] {
 	return parsed(name, field, doc, wordForm, func(s string) (string, error) { return s, nil }, set)
+}
+
+// Value is a key whose value is a text that may look like a number.
+func Value[T any](name, field, doc string, set func(*T, string)) Key[T] {
+	return parsed(name, field, doc, valueForm, func(s string) (string, error) { return s, nil }, set)
 }
 
 // Enum is a key whose value is one of some words, in the order of values.

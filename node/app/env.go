@@ -1,5 +1,5 @@
 // Package app holds the applications that run on a lab's nodes: transfers, an HTTP file server and its client, echo, UDP
-// blast and sink, ping and traceroute. They are callbacks over a node's stack: nothing here starts a goroutine, reads a
+// blast and sink, ping, traceroute and the sender of raw packets. They are callbacks over a node's stack: nothing here starts a goroutine, reads a
 // wall clock or touches the host. What a student or a file asks of a node comes in as a journaled input; what becomes of
 // it goes out to a Reporter, which only watches.
 package app
@@ -56,7 +56,7 @@ type Env struct {
 type Reporter interface {
 	// Transfer has update applied to the status of the transfer, download or blast of that id.
 	Transfer(id string, update func(*labv1.TransferStatus))
-	// ExecLine appends a line of output of a ping or traceroute.
+	// ExecLine appends a line of output of a ping, a traceroute or a send.
 	ExecLine(id, line string)
 	// ExecDone says that it has ended.
 	ExecDone(id string, code int)
@@ -93,6 +93,8 @@ func Start(env Env, index uint32, in *labv1.Input) App {
 		return StartPing(env, index, k.Ping)
 	case *labv1.Input_Traceroute:
 		return StartTraceroute(env, index, k.Traceroute)
+	case *labv1.Input_Send:
+		return StartSend(env, index, k.Send)
 	}
 	return nil
 }

@@ -34,6 +34,8 @@ func idOf(in *labv1.Input) (id *string, letter string) {
 		return &k.Ping.Id, "p"
 	case *labv1.Input_Traceroute:
 		return &k.Traceroute.Id, "p"
+	case *labv1.Input_Send:
+		return &k.Send.Id, "p"
 	case *labv1.Input_Fault:
 		return &k.Fault.Id, "f"
 	}
@@ -95,6 +97,8 @@ func (l *lab) checkNames(in *labv1.Input) error {
 		return l.checkTarget("ping", k.Ping.GetFrom(), k.Ping.GetTo())
 	case *labv1.Input_Traceroute:
 		return l.checkTarget("traceroute", k.Traceroute.GetFrom(), k.Traceroute.GetTo())
+	case *labv1.Input_Send:
+		return l.checkNodes("send", k.Send.GetFrom())
 	case *labv1.Input_Fault:
 		return l.checkFault(k.Fault)
 	case *labv1.Input_Apply:

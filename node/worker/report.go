@@ -56,8 +56,24 @@ func (r *report) expect(e *labv1.JournalEntry) {
 		command(k.Ping.GetFrom(), pingCommand(k.Ping))
 	case *labv1.Input_Traceroute:
 		command(k.Traceroute.GetFrom(), "traceroute "+k.Traceroute.GetTo())
+	case *labv1.Input_Send:
+		command(k.Send.GetFrom(), sendCommand(k.Send))
 	}
 	r.version++
+}
+
+// sendCommand tells of the first packet only: the others may be many.
+func sendCommand(s *labv1.RawSend) string {
+	text := "send"
+	for i, p := range s.GetPackets() {
+		if i > 0 {
+			return text + " ..."
+		}
+		for _, f := range p.GetFields() {
+			text += " " + f.GetName() + "=" + f.GetValue()
+		}
+	}
+	return text
 }
 
 func pingCommand(p *labv1.Ping) string {

@@ -96,6 +96,7 @@ func inputOfEachKind() map[string]*labv1.Input {
 		"udp":        {Kind: &labv1.Input_Udp{Udp: &labv1.UdpBlast{From: "client", To: "server", Count: 3}}},
 		"ping":       ping(""),
 		"traceroute": {Kind: &labv1.Input_Traceroute{Traceroute: &labv1.Traceroute{From: "client", To: "server"}}},
+		"send":       {Kind: &labv1.Input_Send{Send: &labv1.RawSend{From: "client", Packets: []*labv1.RawPacket{{Fields: []*labv1.RawField{{Name: "ip.dst", Value: "server"}}}}}}},
 		"fault":      fault(&labv1.Fault{Id: "fx", Link: "r1--r2", Effect: &labv1.Fault_RateBps{RateBps: 5e6}}),
 		"link_set":   linkSet("r1->r2", 0, &labv1.DirectionPatch{Corrupt: proto.Float64(0.001)}),
 		"apply":      apply(changed(path(), func(s *labv1.LabSpec) { s.Nodes = append(s.Nodes, host("late")) })),
@@ -134,7 +135,7 @@ func TestEveryKindOfInput(t *testing.T) {
 		entries = append(entries, e)
 	}
 	r := b.until("l", "all ended", settled)
-	if len(r.Transfers) != 3 || len(r.Execs) != 2 || len(r.Faults) != 1 {
+	if len(r.Transfers) != 3 || len(r.Execs) != 3 || len(r.Faults) != 1 {
 		t.Errorf("%d transfers, %d commands, %d faults", len(r.Transfers), len(r.Execs), len(r.Faults))
 	}
 	got, err := journal.ReadFile(labDir(b.root, "l") + "/" + trace.JournalFile)

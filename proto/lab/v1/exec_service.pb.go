@@ -29,6 +29,7 @@ type CreateExecRequest struct {
 	//
 	//	*CreateExecRequest_Ping
 	//	*CreateExecRequest_Traceroute
+	//	*CreateExecRequest_Send
 	Command       isCreateExecRequest_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -103,6 +104,15 @@ func (x *CreateExecRequest) GetTraceroute() *Traceroute {
 	return nil
 }
 
+func (x *CreateExecRequest) GetSend() *RawSend {
+	if x != nil {
+		if x, ok := x.Command.(*CreateExecRequest_Send); ok {
+			return x.Send
+		}
+	}
+	return nil
+}
+
 type isCreateExecRequest_Command interface {
 	isCreateExecRequest_Command()
 }
@@ -115,9 +125,15 @@ type CreateExecRequest_Traceroute struct {
 	Traceroute *Traceroute `protobuf:"bytes,4,opt,name=traceroute,proto3,oneof"`
 }
 
+type CreateExecRequest_Send struct {
+	Send *RawSend `protobuf:"bytes,5,opt,name=send,proto3,oneof"`
+}
+
 func (*CreateExecRequest_Ping) isCreateExecRequest_Command() {}
 
 func (*CreateExecRequest_Traceroute) isCreateExecRequest_Command() {}
+
+func (*CreateExecRequest_Send) isCreateExecRequest_Command() {}
 
 type CreateExecResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +399,7 @@ var File_lab_v1_exec_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_exec_service_proto_rawDesc = "" +
 	"\n" +
-	"\x19lab/v1/exec_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xa9\x01\n" +
+	"\x19lab/v1/exec_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xd0\x01\n" +
 	"\x11CreateExecRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -391,7 +407,8 @@ const file_lab_v1_exec_service_proto_rawDesc = "" +
 	"\x04ping\x18\x03 \x01(\v2\f.lab.v1.PingH\x00R\x04ping\x124\n" +
 	"\n" +
 	"traceroute\x18\x04 \x01(\v2\x12.lab.v1.TracerouteH\x00R\n" +
-	"tracerouteB\t\n" +
+	"traceroute\x12%\n" +
+	"\x04send\x18\x05 \x01(\v2\x0f.lab.v1.RawSendH\x00R\x04sendB\t\n" +
 	"\acommand\"[\n" +
 	"\x12CreateExecResponse\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x0e\n" +
@@ -436,25 +453,27 @@ var file_lab_v1_exec_service_proto_goTypes = []any{
 	(*WatchExecResponse)(nil),  // 5: lab.v1.WatchExecResponse
 	(*Ping)(nil),               // 6: lab.v1.Ping
 	(*Traceroute)(nil),         // 7: lab.v1.Traceroute
-	(*Stamp)(nil),              // 8: lab.v1.Stamp
-	(*ExecStatus)(nil),         // 9: lab.v1.ExecStatus
+	(*RawSend)(nil),            // 8: lab.v1.RawSend
+	(*Stamp)(nil),              // 9: lab.v1.Stamp
+	(*ExecStatus)(nil),         // 10: lab.v1.ExecStatus
 }
 var file_lab_v1_exec_service_proto_depIdxs = []int32{
-	6, // 0: lab.v1.CreateExecRequest.ping:type_name -> lab.v1.Ping
-	7, // 1: lab.v1.CreateExecRequest.traceroute:type_name -> lab.v1.Traceroute
-	8, // 2: lab.v1.CreateExecResponse.stamp:type_name -> lab.v1.Stamp
-	9, // 3: lab.v1.ListExecsResponse.execs:type_name -> lab.v1.ExecStatus
-	0, // 4: lab.v1.ExecService.CreateExec:input_type -> lab.v1.CreateExecRequest
-	2, // 5: lab.v1.ExecService.ListExecs:input_type -> lab.v1.ListExecsRequest
-	4, // 6: lab.v1.ExecService.WatchExec:input_type -> lab.v1.WatchExecRequest
-	1, // 7: lab.v1.ExecService.CreateExec:output_type -> lab.v1.CreateExecResponse
-	3, // 8: lab.v1.ExecService.ListExecs:output_type -> lab.v1.ListExecsResponse
-	5, // 9: lab.v1.ExecService.WatchExec:output_type -> lab.v1.WatchExecResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6,  // 0: lab.v1.CreateExecRequest.ping:type_name -> lab.v1.Ping
+	7,  // 1: lab.v1.CreateExecRequest.traceroute:type_name -> lab.v1.Traceroute
+	8,  // 2: lab.v1.CreateExecRequest.send:type_name -> lab.v1.RawSend
+	9,  // 3: lab.v1.CreateExecResponse.stamp:type_name -> lab.v1.Stamp
+	10, // 4: lab.v1.ListExecsResponse.execs:type_name -> lab.v1.ExecStatus
+	0,  // 5: lab.v1.ExecService.CreateExec:input_type -> lab.v1.CreateExecRequest
+	2,  // 6: lab.v1.ExecService.ListExecs:input_type -> lab.v1.ListExecsRequest
+	4,  // 7: lab.v1.ExecService.WatchExec:input_type -> lab.v1.WatchExecRequest
+	1,  // 8: lab.v1.ExecService.CreateExec:output_type -> lab.v1.CreateExecResponse
+	3,  // 9: lab.v1.ExecService.ListExecs:output_type -> lab.v1.ListExecsResponse
+	5,  // 10: lab.v1.ExecService.WatchExec:output_type -> lab.v1.WatchExecResponse
+	8,  // [8:11] is the sub-list for method output_type
+	5,  // [5:8] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_exec_service_proto_init() }
@@ -467,6 +486,7 @@ func file_lab_v1_exec_service_proto_init() {
 	file_lab_v1_exec_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*CreateExecRequest_Ping)(nil),
 		(*CreateExecRequest_Traceroute)(nil),
+		(*CreateExecRequest_Send)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

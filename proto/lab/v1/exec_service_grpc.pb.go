@@ -28,7 +28,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ExecService runs ping and traceroute on a standing lab's nodes.
+// ExecService runs ping, traceroute and send on a standing lab's nodes.
 type ExecServiceClient interface {
 	// CreateExec starts a command as an input of the lab.
 	CreateExec(ctx context.Context, in *CreateExecRequest, opts ...grpc.CallOption) (*CreateExecResponse, error)
@@ -89,7 +89,7 @@ type ExecService_WatchExecClient = grpc.ServerStreamingClient[WatchExecResponse]
 // All implementations must embed UnimplementedExecServiceServer
 // for forward compatibility.
 //
-// ExecService runs ping and traceroute on a standing lab's nodes.
+// ExecService runs ping, traceroute and send on a standing lab's nodes.
 type ExecServiceServer interface {
 	// CreateExec starts a command as an input of the lab.
 	CreateExec(context.Context, *CreateExecRequest) (*CreateExecResponse, error)

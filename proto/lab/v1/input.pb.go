@@ -140,6 +140,7 @@ type Input struct {
 	//	*Input_Interrupt
 	//	*Input_Apply
 	//	*Input_LinkSet
+	//	*Input_Send
 	Kind          isInput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -272,6 +273,15 @@ func (x *Input) GetLinkSet() *LinkSet {
 	return nil
 }
 
+func (x *Input) GetSend() *RawSend {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_Send); ok {
+			return x.Send
+		}
+	}
+	return nil
+}
+
 type isInput_Kind interface {
 	isInput_Kind()
 }
@@ -316,6 +326,10 @@ type Input_LinkSet struct {
 	LinkSet *LinkSet `protobuf:"bytes,10,opt,name=link_set,json=linkSet,proto3,oneof"`
 }
 
+type Input_Send struct {
+	Send *RawSend `protobuf:"bytes,11,opt,name=send,proto3,oneof"`
+}
+
 func (*Input_Transfer) isInput_Kind() {}
 
 func (*Input_HttpGet) isInput_Kind() {}
@@ -335,6 +349,8 @@ func (*Input_Interrupt) isInput_Kind() {}
 func (*Input_Apply) isInput_Kind() {}
 
 func (*Input_LinkSet) isInput_Kind() {}
+
+func (*Input_Send) isInput_Kind() {}
 
 // JournalEntry is an input that has got its place: it takes effect at t_ns, before every other event of that time.
 type JournalEntry struct {
@@ -1041,6 +1057,221 @@ func (x *Traceroute) GetTimeoutNs() int64 {
 	return 0
 }
 
+// RawSend makes a node send packets of any kind, whatever their source address says: at once, or whenever a packet passes
+// that it waits for.
+type RawSend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                        // unique in the lab; empty: assigned as p1, p2, ...
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`                    // node that sends
+	On            string                 `protobuf:"bytes,3,opt,name=on,proto3" json:"on,omitempty"`                        // a capture filter: the packets are sent when one that it picks arrives at the node; empty: at once
+	Skip          uint32                 `protobuf:"varint,4,opt,name=skip,proto3" json:"skip,omitempty"`                   // of those that it picks, let so many pass first
+	Times         uint32                 `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`                 // answer to so many; 0: 1
+	WaitNs        int64                  `protobuf:"varint,6,opt,name=wait_ns,json=waitNs,proto3" json:"wait_ns,omitempty"` // for the first that it picks; 0: 10 s
+	Packets       []*RawPacket           `protobuf:"bytes,7,rep,name=packets,proto3" json:"packets,omitempty"`              // one after another, 1 to 64
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawSend) Reset() {
+	*x = RawSend{}
+	mi := &file_lab_v1_input_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawSend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawSend) ProtoMessage() {}
+
+func (x *RawSend) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawSend.ProtoReflect.Descriptor instead.
+func (*RawSend) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RawSend) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RawSend) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *RawSend) GetOn() string {
+	if x != nil {
+		return x.On
+	}
+	return ""
+}
+
+func (x *RawSend) GetSkip() uint32 {
+	if x != nil {
+		return x.Skip
+	}
+	return 0
+}
+
+func (x *RawSend) GetTimes() uint32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *RawSend) GetWaitNs() int64 {
+	if x != nil {
+		return x.WaitNs
+	}
+	return 0
+}
+
+func (x *RawSend) GetPackets() []*RawPacket {
+	if x != nil {
+		return x.Packets
+	}
+	return nil
+}
+
+// RawPacket is a packet to be made. docs/send.md lists its fields and what their values may be.
+type RawPacket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AfterNs       int64                  `protobuf:"varint,1,opt,name=after_ns,json=afterNs,proto3" json:"after_ns,omitempty"`          // since the packet before it, or what was waited for
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`                             // so many of them; 0: 1
+	IntervalNs    int64                  `protobuf:"varint,3,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"` // between them
+	Fields        []*RawField            `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawPacket) Reset() {
+	*x = RawPacket{}
+	mi := &file_lab_v1_input_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawPacket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawPacket) ProtoMessage() {}
+
+func (x *RawPacket) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawPacket.ProtoReflect.Descriptor instead.
+func (*RawPacket) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RawPacket) GetAfterNs() int64 {
+	if x != nil {
+		return x.AfterNs
+	}
+	return 0
+}
+
+func (x *RawPacket) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RawPacket) GetIntervalNs() int64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *RawPacket) GetFields() []*RawField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type RawField struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`   // "tcp.seq"
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // "seen.ack + 1"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RawField) Reset() {
+	*x = RawField{}
+	mi := &file_lab_v1_input_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RawField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RawField) ProtoMessage() {}
+
+func (x *RawField) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_input_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RawField.ProtoReflect.Descriptor instead.
+func (*RawField) Descriptor() ([]byte, []int) {
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RawField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RawField) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Fault changes a link or a node for a while, or for good.
 type Fault struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1068,7 +1299,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_lab_v1_input_proto_msgTypes[8]
+	mi := &file_lab_v1_input_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1311,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[8]
+	mi := &file_lab_v1_input_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1324,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{8}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Fault) GetId() string {
@@ -1309,7 +1540,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_lab_v1_input_proto_msgTypes[9]
+	mi := &file_lab_v1_input_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1552,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[9]
+	mi := &file_lab_v1_input_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1565,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{9}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{12}
 }
 
 // Crash ends a node at once: connections, ARP entries and applications are gone, nothing is sent.
@@ -1346,7 +1577,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_lab_v1_input_proto_msgTypes[10]
+	mi := &file_lab_v1_input_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1589,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[10]
+	mi := &file_lab_v1_input_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1602,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{10}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{13}
 }
 
 // Reboot is a crash and a boot at the same instant.
@@ -1383,7 +1614,7 @@ type Reboot struct {
 
 func (x *Reboot) Reset() {
 	*x = Reboot{}
-	mi := &file_lab_v1_input_proto_msgTypes[11]
+	mi := &file_lab_v1_input_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1626,7 @@ func (x *Reboot) String() string {
 func (*Reboot) ProtoMessage() {}
 
 func (x *Reboot) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[11]
+	mi := &file_lab_v1_input_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1639,7 @@ func (x *Reboot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reboot.ProtoReflect.Descriptor instead.
 func (*Reboot) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{11}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{14}
 }
 
 // ClearFault ends a fault before its time.
@@ -1421,7 +1652,7 @@ type ClearFault struct {
 
 func (x *ClearFault) Reset() {
 	*x = ClearFault{}
-	mi := &file_lab_v1_input_proto_msgTypes[12]
+	mi := &file_lab_v1_input_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1664,7 @@ func (x *ClearFault) String() string {
 func (*ClearFault) ProtoMessage() {}
 
 func (x *ClearFault) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[12]
+	mi := &file_lab_v1_input_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1677,7 @@ func (x *ClearFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearFault.ProtoReflect.Descriptor instead.
 func (*ClearFault) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{12}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClearFault) GetId() string {
@@ -1465,7 +1696,7 @@ type Interrupt struct {
 
 func (x *Interrupt) Reset() {
 	*x = Interrupt{}
-	mi := &file_lab_v1_input_proto_msgTypes[13]
+	mi := &file_lab_v1_input_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1708,7 @@ func (x *Interrupt) String() string {
 func (*Interrupt) ProtoMessage() {}
 
 func (x *Interrupt) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[13]
+	mi := &file_lab_v1_input_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1721,7 @@ func (x *Interrupt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interrupt.ProtoReflect.Descriptor instead.
 func (*Interrupt) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{13}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{16}
 }
 
 // Apply makes a running lab be as a specification says: nodes and links come, go and change; what is in both stays.
@@ -1504,7 +1735,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_lab_v1_input_proto_msgTypes[14]
+	mi := &file_lab_v1_input_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1747,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[14]
+	mi := &file_lab_v1_input_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1760,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{14}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Apply) GetSpec() *LabSpec {
@@ -1559,7 +1790,7 @@ type LinkSet struct {
 
 func (x *LinkSet) Reset() {
 	*x = LinkSet{}
-	mi := &file_lab_v1_input_proto_msgTypes[15]
+	mi := &file_lab_v1_input_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1802,7 @@ func (x *LinkSet) String() string {
 func (*LinkSet) ProtoMessage() {}
 
 func (x *LinkSet) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[15]
+	mi := &file_lab_v1_input_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1815,7 @@ func (x *LinkSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkSet.ProtoReflect.Descriptor instead.
 func (*LinkSet) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{15}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LinkSet) GetLink() string {
@@ -1626,7 +1857,7 @@ type DirectionPatch struct {
 
 func (x *DirectionPatch) Reset() {
 	*x = DirectionPatch{}
-	mi := &file_lab_v1_input_proto_msgTypes[16]
+	mi := &file_lab_v1_input_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1869,7 @@ func (x *DirectionPatch) String() string {
 func (*DirectionPatch) ProtoMessage() {}
 
 func (x *DirectionPatch) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_input_proto_msgTypes[16]
+	mi := &file_lab_v1_input_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1882,7 @@ func (x *DirectionPatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectionPatch.ProtoReflect.Descriptor instead.
 func (*DirectionPatch) Descriptor() ([]byte, []int) {
-	return file_lab_v1_input_proto_rawDescGZIP(), []int{16}
+	return file_lab_v1_input_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DirectionPatch) GetRateBps() uint64 {
@@ -1721,7 +1952,7 @@ var File_lab_v1_input_proto protoreflect.FileDescriptor
 
 const file_lab_v1_input_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/input.proto\x12\x06lab.v1\x1a\x11lab/v1/spec.proto\"\xd3\x03\n" +
+	"\x12lab/v1/input.proto\x12\x06lab.v1\x1a\x11lab/v1/spec.proto\"\xfa\x03\n" +
 	"\x05Input\x12.\n" +
 	"\btransfer\x18\x01 \x01(\v2\x10.lab.v1.TransferH\x00R\btransfer\x12,\n" +
 	"\bhttp_get\x18\x02 \x01(\v2\x0f.lab.v1.HttpGetH\x00R\ahttpGet\x12$\n" +
@@ -1736,7 +1967,8 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\tinterrupt\x18\b \x01(\v2\x11.lab.v1.InterruptH\x00R\tinterrupt\x12%\n" +
 	"\x05apply\x18\t \x01(\v2\r.lab.v1.ApplyH\x00R\x05apply\x12,\n" +
 	"\blink_set\x18\n" +
-	" \x01(\v2\x0f.lab.v1.LinkSetH\x00R\alinkSetB\x06\n" +
+	" \x01(\v2\x0f.lab.v1.LinkSetH\x00R\alinkSet\x12%\n" +
+	"\x04send\x18\v \x01(\v2\x0f.lab.v1.RawSendH\x00R\x04sendB\x06\n" +
 	"\x04kind\"\\\n" +
 	"\fJournalEntry\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
@@ -1807,7 +2039,24 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\bmax_hops\x18\x04 \x01(\rR\amaxHops\x12\x16\n" +
 	"\x06probes\x18\x05 \x01(\rR\x06probes\x12\x1d\n" +
 	"\n" +
-	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\"\xfc\x03\n" +
+	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\"\xad\x01\n" +
+	"\aRawSend\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02on\x18\x03 \x01(\tR\x02on\x12\x12\n" +
+	"\x04skip\x18\x04 \x01(\rR\x04skip\x12\x14\n" +
+	"\x05times\x18\x05 \x01(\rR\x05times\x12\x17\n" +
+	"\await_ns\x18\x06 \x01(\x03R\x06waitNs\x12+\n" +
+	"\apackets\x18\a \x03(\v2\x11.lab.v1.RawPacketR\apackets\"\x87\x01\n" +
+	"\tRawPacket\x12\x19\n" +
+	"\bafter_ns\x18\x01 \x01(\x03R\aafterNs\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x1f\n" +
+	"\vinterval_ns\x18\x03 \x01(\x03R\n" +
+	"intervalNs\x12(\n" +
+	"\x06fields\x18\x04 \x03(\v2\x10.lab.v1.RawFieldR\x06fields\"4\n" +
+	"\bRawField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xfc\x03\n" +
 	"\x05Fault\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\tR\x04link\x12\x12\n" +
@@ -1882,7 +2131,7 @@ func file_lab_v1_input_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_input_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_lab_v1_input_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_lab_v1_input_proto_goTypes = []any{
 	(Protocol)(0),          // 0: lab.v1.Protocol
 	(CloseMode)(0),         // 1: lab.v1.CloseMode
@@ -1894,23 +2143,26 @@ var file_lab_v1_input_proto_goTypes = []any{
 	(*UdpBlast)(nil),       // 7: lab.v1.UdpBlast
 	(*Ping)(nil),           // 8: lab.v1.Ping
 	(*Traceroute)(nil),     // 9: lab.v1.Traceroute
-	(*Fault)(nil),          // 10: lab.v1.Fault
-	(*Down)(nil),           // 11: lab.v1.Down
-	(*Crash)(nil),          // 12: lab.v1.Crash
-	(*Reboot)(nil),         // 13: lab.v1.Reboot
-	(*ClearFault)(nil),     // 14: lab.v1.ClearFault
-	(*Interrupt)(nil),      // 15: lab.v1.Interrupt
-	(*Apply)(nil),          // 16: lab.v1.Apply
-	(*LinkSet)(nil),        // 17: lab.v1.LinkSet
-	(*DirectionPatch)(nil), // 18: lab.v1.DirectionPatch
-	(*FileRef)(nil),        // 19: lab.v1.FileRef
-	(*TcpSettings)(nil),    // 20: lab.v1.TcpSettings
-	(*Reader)(nil),         // 21: lab.v1.Reader
-	(*Loss)(nil),           // 22: lab.v1.Loss
-	(*Jitter)(nil),         // 23: lab.v1.Jitter
-	(*Duplicate)(nil),      // 24: lab.v1.Duplicate
-	(*Queue)(nil),          // 25: lab.v1.Queue
-	(*LabSpec)(nil),        // 26: lab.v1.LabSpec
+	(*RawSend)(nil),        // 10: lab.v1.RawSend
+	(*RawPacket)(nil),      // 11: lab.v1.RawPacket
+	(*RawField)(nil),       // 12: lab.v1.RawField
+	(*Fault)(nil),          // 13: lab.v1.Fault
+	(*Down)(nil),           // 14: lab.v1.Down
+	(*Crash)(nil),          // 15: lab.v1.Crash
+	(*Reboot)(nil),         // 16: lab.v1.Reboot
+	(*ClearFault)(nil),     // 17: lab.v1.ClearFault
+	(*Interrupt)(nil),      // 18: lab.v1.Interrupt
+	(*Apply)(nil),          // 19: lab.v1.Apply
+	(*LinkSet)(nil),        // 20: lab.v1.LinkSet
+	(*DirectionPatch)(nil), // 21: lab.v1.DirectionPatch
+	(*FileRef)(nil),        // 22: lab.v1.FileRef
+	(*TcpSettings)(nil),    // 23: lab.v1.TcpSettings
+	(*Reader)(nil),         // 24: lab.v1.Reader
+	(*Loss)(nil),           // 25: lab.v1.Loss
+	(*Jitter)(nil),         // 26: lab.v1.Jitter
+	(*Duplicate)(nil),      // 27: lab.v1.Duplicate
+	(*Queue)(nil),          // 28: lab.v1.Queue
+	(*LabSpec)(nil),        // 29: lab.v1.LabSpec
 }
 var file_lab_v1_input_proto_depIdxs = []int32{
 	5,  // 0: lab.v1.Input.transfer:type_name -> lab.v1.Transfer
@@ -1918,37 +2170,40 @@ var file_lab_v1_input_proto_depIdxs = []int32{
 	7,  // 2: lab.v1.Input.udp:type_name -> lab.v1.UdpBlast
 	8,  // 3: lab.v1.Input.ping:type_name -> lab.v1.Ping
 	9,  // 4: lab.v1.Input.traceroute:type_name -> lab.v1.Traceroute
-	10, // 5: lab.v1.Input.fault:type_name -> lab.v1.Fault
-	14, // 6: lab.v1.Input.clear_fault:type_name -> lab.v1.ClearFault
-	15, // 7: lab.v1.Input.interrupt:type_name -> lab.v1.Interrupt
-	16, // 8: lab.v1.Input.apply:type_name -> lab.v1.Apply
-	17, // 9: lab.v1.Input.link_set:type_name -> lab.v1.LinkSet
-	2,  // 10: lab.v1.JournalEntry.input:type_name -> lab.v1.Input
-	19, // 11: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
-	0,  // 12: lab.v1.Transfer.protocol:type_name -> lab.v1.Protocol
-	20, // 13: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
-	21, // 14: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
-	1,  // 15: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
-	20, // 16: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
-	21, // 17: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
-	11, // 18: lab.v1.Fault.down:type_name -> lab.v1.Down
-	22, // 19: lab.v1.Fault.loss:type_name -> lab.v1.Loss
-	23, // 20: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
-	24, // 21: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
-	25, // 22: lab.v1.Fault.queue:type_name -> lab.v1.Queue
-	12, // 23: lab.v1.Fault.crash:type_name -> lab.v1.Crash
-	13, // 24: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
-	26, // 25: lab.v1.Apply.spec:type_name -> lab.v1.LabSpec
-	18, // 26: lab.v1.LinkSet.patch:type_name -> lab.v1.DirectionPatch
-	23, // 27: lab.v1.DirectionPatch.jitter:type_name -> lab.v1.Jitter
-	22, // 28: lab.v1.DirectionPatch.loss:type_name -> lab.v1.Loss
-	24, // 29: lab.v1.DirectionPatch.duplicate:type_name -> lab.v1.Duplicate
-	25, // 30: lab.v1.DirectionPatch.queue:type_name -> lab.v1.Queue
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	13, // 5: lab.v1.Input.fault:type_name -> lab.v1.Fault
+	17, // 6: lab.v1.Input.clear_fault:type_name -> lab.v1.ClearFault
+	18, // 7: lab.v1.Input.interrupt:type_name -> lab.v1.Interrupt
+	19, // 8: lab.v1.Input.apply:type_name -> lab.v1.Apply
+	20, // 9: lab.v1.Input.link_set:type_name -> lab.v1.LinkSet
+	10, // 10: lab.v1.Input.send:type_name -> lab.v1.RawSend
+	2,  // 11: lab.v1.JournalEntry.input:type_name -> lab.v1.Input
+	22, // 12: lab.v1.Transfer.file:type_name -> lab.v1.FileRef
+	0,  // 13: lab.v1.Transfer.protocol:type_name -> lab.v1.Protocol
+	23, // 14: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
+	24, // 15: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
+	1,  // 16: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
+	23, // 17: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
+	24, // 18: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
+	11, // 19: lab.v1.RawSend.packets:type_name -> lab.v1.RawPacket
+	12, // 20: lab.v1.RawPacket.fields:type_name -> lab.v1.RawField
+	14, // 21: lab.v1.Fault.down:type_name -> lab.v1.Down
+	25, // 22: lab.v1.Fault.loss:type_name -> lab.v1.Loss
+	26, // 23: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
+	27, // 24: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
+	28, // 25: lab.v1.Fault.queue:type_name -> lab.v1.Queue
+	15, // 26: lab.v1.Fault.crash:type_name -> lab.v1.Crash
+	16, // 27: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
+	29, // 28: lab.v1.Apply.spec:type_name -> lab.v1.LabSpec
+	21, // 29: lab.v1.LinkSet.patch:type_name -> lab.v1.DirectionPatch
+	26, // 30: lab.v1.DirectionPatch.jitter:type_name -> lab.v1.Jitter
+	25, // 31: lab.v1.DirectionPatch.loss:type_name -> lab.v1.Loss
+	27, // 32: lab.v1.DirectionPatch.duplicate:type_name -> lab.v1.Duplicate
+	28, // 33: lab.v1.DirectionPatch.queue:type_name -> lab.v1.Queue
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_input_proto_init() }
@@ -1968,12 +2223,13 @@ func file_lab_v1_input_proto_init() {
 		(*Input_Interrupt)(nil),
 		(*Input_Apply)(nil),
 		(*Input_LinkSet)(nil),
+		(*Input_Send)(nil),
 	}
 	file_lab_v1_input_proto_msgTypes[3].OneofWrappers = []any{
 		(*Transfer_File)(nil),
 		(*Transfer_GeneratedBytes)(nil),
 	}
-	file_lab_v1_input_proto_msgTypes[8].OneofWrappers = []any{
+	file_lab_v1_input_proto_msgTypes[11].OneofWrappers = []any{
 		(*Fault_Down)(nil),
 		(*Fault_Loss)(nil),
 		(*Fault_DelayNs)(nil),
@@ -1986,14 +2242,14 @@ func file_lab_v1_input_proto_init() {
 		(*Fault_Crash)(nil),
 		(*Fault_Reboot)(nil),
 	}
-	file_lab_v1_input_proto_msgTypes[16].OneofWrappers = []any{}
+	file_lab_v1_input_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_input_proto_rawDesc), len(file_lab_v1_input_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
