@@ -188,20 +188,20 @@ func TestPrefixesAndDice(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	for words, want := range map[string]string{
-		"tcp.flag=S":                          "tcp.flag: is no field of a packet; did you mean tcp.flags?",
-		"ip.dst=server tcp.seq=1 tcp.seq=2":   "tcp.seq: is given twice",
-		"tcp.seq=1":                           "ip.dst: says where the packet goes, and is missing",
-		"ip.dst=server tcp.sport=65536":       "tcp.sport: 65536 does not fit into 16 bits",
-		"ip.dst=server tcp.sport=x":           `tcp.sport: "x" is neither a number nor i, rand or seen.FIELD`,
-		"ip.dst=server tcp.sport=seen.flags":  `tcp.sport: "seen.flags" is no number of a packet: seen. goes with seq, ack, len, win, sport, dport, urg, tsval, tsecr, ttl, id`,
-		"ip.dst=server tcp.flags=SX":          `tcp.flags: "SX": flags are letters of C E U A P R S F`,
-		"ip.dst=server tcp.seq=1 udp.dport=2": "udp.dport: the packet has tcp fields already: it carries one of them",
-		"ip.dst=server ip.id=1 ip6.flow=2":    "ip6.flow: a packet is of IPv4 or of IPv6, and has fields of both",
-		"ip.dst=server hex=0g":                `hex: "0g" is not hex`,
-		"ip.dst=server hex=00 data=x":         "hex: data is given already",
-		"ip.dst=server tcp.options=mss":       "tcp.options: mss: a number is missing",
+		"tcp.flag=S":                                          "tcp.flag: is no field of a packet; did you mean tcp.flags?",
+		"ip.dst=server tcp.seq=1 tcp.seq=2":                   "tcp.seq: is given twice",
+		"tcp.seq=1":                                           "ip.dst: says where the packet goes, and is missing",
+		"ip.dst=server tcp.sport=65536":                       "tcp.sport: 65536 does not fit into 16 bits",
+		"ip.dst=server tcp.sport=x":                           `tcp.sport: "x" is neither a number nor i, rand or seen.FIELD`,
+		"ip.dst=server tcp.sport=seen.flags":                  `tcp.sport: "seen.flags" is no number of a packet: seen. goes with seq, ack, len, win, sport, dport, urg, tsval, tsecr, ttl, id`,
+		"ip.dst=server tcp.flags=SX":                          `tcp.flags: "SX": flags are letters of C E U A P R S F`,
+		"ip.dst=server tcp.seq=1 udp.dport=2":                 "udp.dport: the packet has tcp fields already: it carries one of them",
+		"ip.dst=server ip.id=1 ip6.flow=2":                    "ip6.flow: a packet is of IPv4 or of IPv6, and has fields of both",
+		"ip.dst=server hex=0g":                                `hex: "0g" is not hex`,
+		"ip.dst=server hex=00 data=x":                         "hex: data is given already",
+		"ip.dst=server tcp.options=mss":                       "tcp.options: mss: a number is missing",
 		"ip.dst=server tcp.options=sack=1:2:3:4:5:6:7:8:9:10": "tcp.options: the options take 44 bytes; a header has room for 40",
-		"ip.dst=server/99": `ip.dst: "server/99" is no prefix`,
+		"ip.dst=server/99":                                    `ip.dst: "server/99" is no prefix`,
 	} {
 		_, err := Compile(fields(strings.Fields(words)...))
 		var e *Error
