@@ -198,7 +198,7 @@ func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
 	if n > 0 {
 		c.buffer().write(c, p[:n])
 		if n < len(p) {
-			flags &^= WriteEOR | WriteUrgent // they are about the last byte
+			flags &^= WriteEOR | WriteUrgent | WriteMore // they are about the last byte; a full buffer is sent (Linux: tcp_sendmsg)
 		}
 		c.written(n, flags)
 	}

@@ -140,3 +140,9 @@ func (l *loopback) release() {
 	}
 	l.queue = nil
 }
+
+// SetMTU changes the largest IP datagram that the interface sends, bytes; routes are looked up anew.
+func (i *Interface) SetMTU(mtu int) {
+	i.cfg.MTU, i.mtu = mtu, mtu
+	i.stack.gen++
+}

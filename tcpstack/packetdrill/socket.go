@@ -1,0 +1,205 @@
+package packetdrill
+
+import (
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack"
+)
+
+// phase is what a stream socket has come to, as Linux's struct socket tells it (SS_UNCONNECTED, SS_CONNECTING,
+// SS_CONNECTED); a listening socket is apart.
+type phase uint8
+
+const (
+	phaseNew phase = iota
+	phaseListening
+	phaseConnecting
+	phaseConnected
+)
+
+// socket is a socket of AF_INET or AF_INET6.
+type socket struct {
+	m        *machine
+	domain   int64
+	datagram *datagram // of SOCK_DGRAM; nil: a stream
+	nonblock bool
+	opts     options
+	local    netip.AddrPort // bound to; zero: not bound
+
+	phase    phase
+	conn     *tcpstack.Conn
+	lsn      *tcpstack.Listener
+	shut     uint8 // sk_shutdown: shutRead, shutWrite
+	err      Errno // sk_err: what went wrong and has not been reported
+	sawFIN   bool  // the peer's FIN has come (SOCK_DONE)
+	over     bool  // the connection is gone
+	closed   bool  // no descriptor is left
+	last     tcpstack.Info
+	deferred *deferredConnect // of TCP_FASTOPEN_CONNECT; nil: none
+	sent     sendQueue        // of what was sent that somebody wants to hear of
+	errors   errorQueue
+	watchers []*epollItem
+}
+
+// newSocket makes a stream socket or, with datagrams, one of UDP.
+func (m *machine) newSocket(domain int64) *socket {
+	s := &socket{m: m, domain: domain}
+	m.sockets = append(m.sockets, s)
+	return s
+}
+
+// proto is what the runner calls the socket's protocol.
+func (s *socket) proto() Proto {
+	if s.datagram != nil {
+		return ProtoUDP
+	}
+	return ProtoTCP
+}
+
+// tell lets the runner know which packets are this socket's from now on.
+func (s *socket) tell(kind socketEventKind, remote netip.AddrPort) {
+	if under := s.m.h.under; under != nil {
+		under(socketEvent{kind: kind, proto: s.proto(), local: s.local, remote: remote})
+	}
+}
+
+// change lets those hear who wait for the socket: key holds the EPOLL bits that a wait queue would be woken with.
+func (s *socket) change(key uint32) {
+	for _, w := range s.watchers {
+		w.woken(key)
+	}
+	s.m.happened()
+}
+
+func (s *socket) watch(w *epollItem) { s.watchers = append(s.watchers, w) }
+
+func (s *socket) unwatch(w *epollItem) { s.watchers = without(s.watchers, w) }
+
+func without[T comparable](list []T, x T) []T {
+	for i, y := range list {
+		if x == y {
+			return append(list[:i:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// takeError is sock_error: the pending error, which is then forgotten.
+func (s *socket) takeError() Errno {
+	e := s.err
+	s.err = 0
+	return e
+}
+
+// state is the connection's state in RFC 9293's words, CLOSED where there is none.
+func (s *socket) state() tcpstack.State {
+	switch {
+	case s.lsn != nil:
+		return tcpstack.StateListen
+	case s.conn == nil || s.over:
+		return tcpstack.StateClosed
+	}
+	return s.conn.State()
+}
+
+// shutdowns is sk_shutdown: what the application has shut, and what the peer or the end of the connection has.
+func (s *socket) shutdowns() uint8 {
+	shut := s.shut
+	if s.over {
+		return shutRead | shutWrite
+	}
+	if s.conn == nil {
+		return shut
+	}
+	switch s.conn.State() {
+	case tcpstack.StateCloseWait, tcpstack.StateLastAck, tcpstack.StateClosing, tcpstack.StateTimeWait:
+		shut |= shutRead
+	}
+	return shut
+}
+
+// waits says whether a call on the socket may wait.
+func (s *socket) waits(flags int64) bool { return !s.nonblock && flags&msgDontwait == 0 }
+
+// Established: the handshake of a connect is complete.
+func (s *socket) Established(*tcpstack.Conn) {
+	s.change(writableBits)
+}
+
+// Readable: data has come, or the peer's FIN.
+func (s *socket) Readable(c *tcpstack.Conn) {
+	key := uint32(readableBits | epollRdband)
+	if !s.sawFIN && s.shutdowns()&shutRead != 0 {
+		s.sawFIN = true
+		key |= epollRdhup
+	}
+	s.change(key)
+}
+
+// Writable: there is room in the send buffer again.
+func (s *socket) Writable(*tcpstack.Conn) { s.change(writableBits) }
+
+// Drained: all that was written has been acknowledged.
+func (s *socket) Drained(*tcpstack.Conn) { s.change(0) }
+
+// Closed: the connection is gone.
+func (s *socket) Closed(c *tcpstack.Conn, err error) {
+	s.last = c.Info()
+	s.over = true
+	s.conn = nil
+	switch {
+	case err == tcpstack.ErrReset && s.sawFIN:
+		s.err = EPIPE // tcp_reset, in CLOSE_WAIT
+	case err != nil && err != tcpstack.ErrAborted:
+		s.err = errnoOf(err)
+	}
+	s.sent.abandon(s)
+	s.change(readableBits | writableBits | epollErr | epollHup | epollRdhup)
+	if s.closed {
+		s.forget()
+	}
+}
+
+// forget lets go of a socket that no descriptor and no connection holds.
+func (s *socket) forget() { s.m.sockets = without(s.m.sockets, s) }
+
+// close is what the last descriptor's close does to a socket; it returns what must be waited for, with the time at
+// which that ends (SO_LINGER).
+func (s *socket) close() {
+	s.closed = true
+	for _, w := range s.watchers {
+		w.gone = true
+	}
+	s.watchers = nil
+	switch {
+	case s.datagram != nil:
+		s.datagram.close()
+		s.forget()
+	case s.lsn != nil:
+		s.stopListening()
+		s.forget()
+	case s.conn == nil:
+		s.forget()
+	case s.opts.lingers && s.opts.linger == 0:
+		// tcp_close: "if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime)" disconnects, which resets.
+		s.conn.Abort()
+	default:
+		s.conn.Close()
+	}
+}
+
+// lingering says whether a close must wait: SO_LINGER with a time, and data or a FIN not yet acknowledged.
+func (s *socket) lingering() bool {
+	if s.conn == nil || !s.opts.lingers || s.opts.linger == 0 || s.nonblock {
+		return false
+	}
+	switch s.conn.State() {
+	case tcpstack.StateFinWait1, tcpstack.StateClosing, tcpstack.StateLastAck:
+		return true
+	}
+	return false
+}
+
+// lingerUntil is when a close that waits gives up.
+func (s *socket) lingerUntil() sim.Time { return s.m.after(sim.Time(s.opts.linger) * sim.Second) }

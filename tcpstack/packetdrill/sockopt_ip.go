@@ -1,0 +1,121 @@
+package packetdrill
+
+import "labd.dev/tcpstack"
+
+// Values of IP_MTU_DISCOVER.
+const (
+	pmtudiscDont = 0
+	pmtudiscWant = 1
+	pmtudiscDo   = 2
+)
+
+var solIPOptions = []sockopt{
+	{level: solIP, symbol: "IP_TOS", set: (*socket).setTOS, get: (*socket).getTOS},
+	{level: solIP, symbol: "IP_TTL", set: (*socket).setTTL, get: (*socket).getTTL},
+	{level: solIP, symbol: "IP_MTU_DISCOVER", set: (*socket).setPMTUDiscovery, get: func(s *socket) optval { return intval(s.opts.pmtudisc) }},
+	{level: solIP, symbol: "IP_MTU", get: (*socket).getMTU},
+	{level: solIP, symbol: "IP_RECVERR", set: (*socket).setRecverr, get: func(s *socket) optval { return boolval(s.opts.recverr) }},
+	{level: solIP, symbol: "IP_FREEBIND", harmless: "bind takes any address"},
+	{level: solIP, symbol: "IP_BIND_ADDRESS_NO_PORT", harmless: "ports are found by connect"},
+	{level: solIP, symbol: "IP_NODEFRAG", harmless: "it is for raw sockets"},
+	{level: solIP, symbol: "IP_TRANSPARENT", why: "the stack takes packets for its own addresses only"},
+	{level: solIP, symbol: "IP_PKTINFO", why: "received packets' headers are not kept"},
+	{level: solIP, symbol: "IP_RECVTTL", why: "received packets' headers are not kept"},
+	{level: solIP, symbol: "IP_RECVTOS", why: "received packets' headers are not kept"},
+	{level: solIP, symbol: "IP_RECVOPTS", why: "the stack sends no IP options"},
+	{level: solIP, symbol: "IP_OPTIONS", why: "the stack sends no IP options"},
+	{level: solIP, symbol: "IP_MINTTL", why: "the stack does not check TTLs"},
+	{level: solIP, symbol: "IP_HDRINCL", why: "there are no raw sockets"},
+}
+
+var solIPv6Options = []sockopt{
+	{level: solIPv6, symbol: "IPV6_TCLASS", set: (*socket).setTOS, get: (*socket).getTOS},
+	{level: solIPv6, symbol: "IPV6_UNICAST_HOPS", set: (*socket).setTTL, get: (*socket).getTTL},
+	{level: solIPv6, symbol: "IPV6_HOPLIMIT", set: (*socket).setTTL, get: (*socket).getTTL},
+	{level: solIPv6, symbol: "IPV6_MTU_DISCOVER", set: (*socket).setPMTUDiscovery, get: func(s *socket) optval { return intval(s.opts.pmtudisc) }},
+	{level: solIPv6, symbol: "IPV6_MTU", get: (*socket).getMTU},
+	{level: solIPv6, symbol: "IPV6_RECVERR", set: (*socket).setRecverr, get: func(s *socket) optval { return boolval(s.opts.recverr) }},
+	{level: solIPv6, symbol: "IPV6_V6ONLY", harmless: "a script speaks one version of IP"},
+	{level: solIPv6, symbol: "IPV6_FREEBIND", harmless: "bind takes any address"},
+	{level: solIPv6, symbol: "IPV6_AUTOFLOWLABEL", harmless: "flow labels are compared only where a script names one"},
+	{level: solIPv6, symbol: "IPV6_FLOWINFO_SEND", why: "flow labels cannot be chosen"},
+	{level: solIPv6, symbol: "IPV6_FLOWLABEL_MGR", why: "flow labels cannot be chosen"},
+	{level: solIPv6, symbol: "IPV6_TRANSPARENT", why: "the stack takes packets for its own addresses only"},
+	{level: solIPv6, symbol: "IPV6_RECVPKTINFO", why: "received packets' headers are not kept"},
+	{level: solIPv6, symbol: "IPV6_RECVHOPLIMIT", why: "received packets' headers are not kept"},
+	{level: solIPv6, symbol: "IPV6_RECVTCLASS", why: "received packets' headers are not kept"},
+	{level: solIPv6, symbol: "IPV6_MINHOPCOUNT", why: "the stack does not check hop limits"},
+}
+
+var solUDPOptions = []sockopt{
+	{level: solUDP, symbol: "UDP_CORK", why: "datagrams are not joined"},
+	{level: solUDP, symbol: "UDP_ENCAP", why: "the stack has no tunnels"},
+	{level: solUDP, symbol: "UDP_SEGMENT", why: "datagrams are not cut"},
+	{level: solUDP, symbol: "UDP_GRO", why: "datagrams are not joined"},
+	{level: solUDP, symbol: "UDP_NO_CHECK6_TX", why: "checksums are always made"},
+	{level: solUDP, symbol: "UDP_NO_CHECK6_RX", why: "checksums are always made"},
+}
+
+// setTOS: of TCP the two ECN bits are the stack's own (__ip_sock_set_tos).
+func (s *socket) setTOS(v optval) Errno {
+	if v.n < -1 || v.n > 255 {
+		return EINVAL
+	}
+	tos := uint32(max(v.n, 0))
+	if s.datagram == nil {
+		tos &^= 3
+	}
+	return s.configure(tcpstack.TCPConfig{TOS: &tos})
+}
+
+func (s *socket) getTOS() optval { return count(s.config().TOS, 0) }
+
+// setTTL: -1 is the default again. Connections have the stack's.
+func (s *socket) setTTL(v optval) Errno {
+	usual := s.m.sysctls.number("net.ipv4.ip_default_ttl")
+	switch {
+	case v.n != -1 && (v.n < 1 || v.n > 255):
+		return EINVAL
+	case s.datagram == nil && v.n != -1 && v.n != usual:
+		return errnoSkip
+	case v.n == -1:
+		s.opts.ttl = 0
+	default:
+		s.opts.ttl = v.n
+	}
+	return 0
+}
+
+func (s *socket) getTTL() optval {
+	if s.opts.ttl != 0 {
+		return intval(s.opts.ttl)
+	}
+	return intval(s.m.sysctls.number("net.ipv4.ip_default_ttl"))
+}
+
+func (s *socket) setPMTUDiscovery(v optval) Errno {
+	switch {
+	case v.n < 0 || v.n > 5:
+		return EINVAL
+	case v.n > pmtudiscDo:
+		return errnoSkip // IP_PMTUDISC_PROBE and its like: DF without belief in ICMP
+	}
+	s.opts.pmtudisc = v.n
+	return s.configure(tcpstack.TCPConfig{PMTUDiscovery: new(v.n != pmtudiscDont)})
+}
+
+func (s *socket) getMTU() optval {
+	if s.conn == nil {
+		return failval(ENOTCONN)
+	}
+	return intval(int64(s.conn.Info().PMTU))
+}
+
+// setRecverr: a connection's ICMP errors are not handed over one by one.
+func (s *socket) setRecverr(v optval) Errno {
+	if s.datagram == nil && v.on() {
+		return errnoSkip
+	}
+	s.opts.recverr = v.on()
+	return 0
+}

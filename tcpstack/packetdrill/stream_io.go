@@ -1,0 +1,192 @@
+package packetdrill
+
+import (
+	"io"
+
+	"labd.dev/tcpstack"
+)
+
+// zeros is what scripts write: the original's buffers hold nothing else. Reads go to scratch.
+var zeros [64 << 10]byte
+
+// supported says what of a call that sends has no mechanism here.
+func (g *sending) supported() error {
+	if g.flags&msgErrqueue != 0 {
+		return skipf("MSG_ERRQUEUE among the flags of a call that sends")
+	}
+	return nil
+}
+
+// send is tcp_sendmsg.
+func (s *socket) send(g *sending) (int64, Errno, bool) {
+	wait := s.waits(g.flags)
+	if g.flags&msgFastopen != 0 || s.deferred != nil || g.begun {
+		if value, errno, done, more := s.sendFastOpen(g, wait); !more {
+			return value, errno, done
+		}
+	}
+	switch s.state() {
+	case tcpstack.StateEstablished, tcpstack.StateCloseWait:
+	case tcpstack.StateSynRcvd, tcpstack.StateSynSent:
+		if s.conn.Initiator() || !s.passiveFastOpen() { // sk_stream_wait_connect
+			switch {
+			case s.err != 0:
+				return -1, s.takeError(), true
+			case !wait:
+				return g.result(EAGAIN)
+			}
+			return 0, 0, false
+		}
+	default:
+		return s.sendFailed(g)
+	}
+	if s.err != 0 || s.shut&shutWrite != 0 {
+		return s.sendFailed(g)
+	}
+	for g.sent < g.want {
+		n, err := s.write(g, min(g.want-g.sent, int64(len(zeros))))
+		g.sent += n
+		switch {
+		case err == tcpstack.ErrWouldBlock && wait:
+			return 0, 0, false
+		case err == tcpstack.ErrWouldBlock:
+			s.sent.note(s, g)
+			return g.result(EAGAIN)
+		case err != nil:
+			return s.sendFailed(g)
+		}
+	}
+	s.sent.note(s, g)
+	return g.sent, 0, true
+}
+
+// write hands up to n bytes to the connection.
+func (s *socket) write(g *sending, n int64) (int64, error) {
+	var flags tcpstack.WriteFlags
+	if g.flags&msgMore != 0 || g.sent+n < g.want {
+		flags |= tcpstack.WriteMore
+	}
+	if g.flags&msgEOR != 0 && g.sent+n == g.want {
+		flags |= tcpstack.WriteEOR
+	}
+	if g.flags&msgOOB != 0 && g.sent+n == g.want {
+		flags |= tcpstack.WriteUrgent
+	}
+	k, err := s.conn.WriteFlags(zeros[:n], flags)
+	s.sent.offset += uint64(k)
+	return int64(k), err
+}
+
+// result is what a call returns that cannot go on: what it has sent, else the error.
+func (g *sending) result(e Errno) (int64, Errno, bool) {
+	if g.sent > 0 {
+		return g.sent, 0, true
+	}
+	return -1, e, true
+}
+
+// sendFailed is sk_stream_error: the pending error, else EPIPE.
+func (s *socket) sendFailed(g *sending) (int64, Errno, bool) {
+	if g.sent > 0 {
+		return g.sent, 0, true
+	}
+	if e := s.takeError(); e != 0 {
+		return -1, e, true
+	}
+	return -1, EPIPE, true
+}
+
+// passiveFastOpen says whether the handshake of an accepted connection is still under way: with Fast Open it may send
+// nevertheless (tcp_passive_fastopen).
+func (s *socket) passiveFastOpen() bool {
+	return s.state() == tcpstack.StateSynRcvd && !s.conn.Initiator()
+}
+
+// receive is tcp_recvmsg.
+func (s *socket) receive(r *receiving) (int64, Errno, bool) {
+	if r.flags&msgOOB != 0 {
+		return s.receiveUrgent(r)
+	}
+	if s.state() == tcpstack.StateListen {
+		return -1, ENOTCONN, true
+	}
+	target := int64(1) // sock_rcvlowat
+	switch {
+	case r.flags&msgWaitall != 0:
+		target = r.want
+	case s.opts.rcvlowat > 1:
+		target = min(s.opts.rcvlowat, r.want)
+	}
+	if r.want > 0 || s.over {
+		if value, errno, end := s.consume(r); end {
+			return value, errno, true
+		}
+	}
+	switch {
+	case r.got >= target && r.got > 0, r.want == 0 && r.got == 0 && s.state() != tcpstack.StateClosed:
+	case r.got > 0 && (!s.waits(r.flags) || s.err != 0 || s.shutdowns()&shutRead != 0):
+	case r.got > 0:
+		return 0, 0, false
+	case s.sawFIN:
+		return 0, 0, true
+	case s.err != 0:
+		return -1, s.takeError(), true
+	case s.shutdowns()&shutRead != 0 && s.phase != phaseNew:
+		return 0, 0, true
+	case s.state() == tcpstack.StateClosed:
+		return -1, ENOTCONN, true
+	case !s.waits(r.flags):
+		return -1, EAGAIN, true
+	default:
+		return 0, 0, false
+	}
+	s.readMessage(r)
+	return r.got, 0, true
+}
+
+// consume moves what has come to the caller, or with MSG_PEEK only looks at it.
+func (s *socket) consume(r *receiving) (value int64, errno Errno, end bool) {
+	if s.conn == nil {
+		return 0, 0, false
+	}
+	if r.null && r.flags&msgTrunc == 0 && s.conn.Buffered() > 0 {
+		return -1, EFAULT, true
+	}
+	if r.flags&msgPeek != 0 {
+		r.got = min(r.want, int64(s.conn.Buffered()))
+		return 0, 0, false
+	}
+	for r.got < r.want {
+		var scratch [16 << 10]byte
+		n, err := s.conn.Read(scratch[:min(r.want-r.got, int64(len(scratch)))])
+		r.got += int64(n)
+		if err == io.EOF {
+			s.sawFIN = true
+		}
+		if err != nil || n == 0 || s.conn == nil {
+			break
+		}
+	}
+	return 0, 0, false
+}
+
+// receiveUrgent is tcp_recv_urg.
+func (s *socket) receiveUrgent(r *receiving) (int64, Errno, bool) { return -1, EINVAL, true }
+
+// readMessage fills in what recvmsg tells beside the data.
+func (s *socket) readMessage(r *receiving) {
+	if r.message == nil {
+		return
+	}
+	if s.opts.inq && s.conn != nil {
+		r.message.control = append(r.message.control, control{level: solTCP, kind: tcpInq, data: controlInt(int64(s.conn.Buffered()))})
+	}
+}
+
+// sendFastOpen is tcp_sendmsg_fastopen; more says that the call goes on as any other.
+func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, done, more bool) {
+	return 0, 0, false, true
+}
+
+// deferredConnect is a connect that waits for the first write (TCP_FASTOPEN_CONNECT).
+type deferredConnect struct{}
