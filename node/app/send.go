@@ -14,7 +14,7 @@ import (
 
 const (
 	defaultSendWait = 10 * sim.Second // for a packet that is waited for
-	maxSendLines    = 100             // packets that are told of one by one; a flood is told of in its summary
+	maxSendLines    = 20              // packets that are told of one by one; a flood is told of in its summary
 	maxSendsUnder   = 10_000          // packets seen and not yet answered to: a storm is not answered without end
 	sendBurst       = 1000            // packets in one event: between events the loop's budgets are looked at
 )

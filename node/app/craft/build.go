@@ -75,11 +75,11 @@ func (b *builder) sum(terms []term) uint64 {
 		n := t.n
 		switch t.kind {
 		case termIndex:
-			n = b.env.I
+			n *= b.env.I
 		case termRand:
-			n = b.env.Draw()
+			n *= b.env.Draw()
 		case termSeen:
-			n = b.env.Seen.num[t.field]
+			n *= b.env.Seen.num[t.field]
 		}
 		if t.minus {
 			n = -n

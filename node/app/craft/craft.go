@@ -1,7 +1,7 @@
 // Package craft builds packets from named fields: any IPv4, IPv6, TCP, UDP or ICMP packet, honest or not. What is left
 // out is filled in as an honest sender would: lengths, checksums, defaults. What is given goes on the wire as it is.
 //
-// A number is a sum: `1000`, `0x1f`, `seen.ack + 1`, `1000 + i`. Its terms are numbers, `i` (how many of these packets went
+// A number is a sum: `1000`, `0x1f`, `seen.ack + 1`, `i*1460`. Its terms are numbers, `i` (how many of these packets went
 // before, from 0), `rand` (drawn anew each time) and `seen.FIELD`, a field of the packet that was waited for.
 package craft
 

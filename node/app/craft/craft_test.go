@@ -135,8 +135,8 @@ func TestFieldsOfThePacketWaitedFor(t *testing.T) {
 	env.Seen = Look(seen, len(seen))
 	env.I = 2
 	got := build(t, env, "ip.src=seen.dst", "ip.dst=seen.src", "tcp.sport=seen.dport", "tcp.dport=seen.sport", "tcp.flags=.",
-		"tcp.seq=seen.ack+i", "tcp.ack=seen.seq + seen.len", "tcp.win=seen.win - 1", "tcp.options=nop,nop,ts=seen.tsecr+1:seen.tsval")
-	if text, want := Describe(got), "10.0.0.1:40000 > 10.0.0.2:80 [A] seq 102 ack 4 win 49 length 0"; text != want {
+		"tcp.seq=seen.ack+i*3", "tcp.ack=seen.seq + seen.len", "tcp.win=seen.win - 1", "tcp.options=nop,nop,ts=seen.tsecr+1:seen.tsval")
+	if text, want := Describe(got), "10.0.0.1:40000 > 10.0.0.2:80 [A] seq 106 ack 4 win 49 length 0"; text != want {
 		t.Errorf("%s\nwant\n%s", text, want)
 	}
 	var o wire.TCPOptions
@@ -197,6 +197,7 @@ func TestMistakes(t *testing.T) {
 		"ip.dst=server tcp.flags=SX":                          `tcp.flags: "SX": flags are letters of C E U A P R S F`,
 		"ip.dst=server tcp.seq=1 udp.dport=2":                 "udp.dport: the packet has tcp fields already: it carries one of them",
 		"ip.dst=server ip.id=1 ip6.flow=2":                    "ip6.flow: a packet is of IPv4 or of IPv6, and has fields of both",
+		"ip.dst=server tcp.seq=i*x":                           `tcp.seq: "i*x": after * a number is expected`,
 		"ip.dst=server hex=0g":                                `hex: "0g" is not hex`,
 		"ip.dst=server hex=00 data=x":                         "hex: data is given already",
 		"ip.dst=server tcp.options=mss":                       "tcp.options: mss: a number is missing",

@@ -29,7 +29,7 @@ type value struct {
 type term struct {
 	minus bool
 	kind  termKind
-	n     uint64
+	n     uint64 // the number itself, or the times that a term of another kind is taken
 	field seenField
 }
 
@@ -92,7 +92,16 @@ func parseSum(s string) (v value, err error) {
 	return v, nil
 }
 
+// parseTerm reads a number, or what may stand beside one and a `*`.
 func parseTerm(s string) (t term, err error) {
+	what, times, product := strings.Cut(s, "*")
+	t.n = 1
+	if product {
+		if t.n, err = strconv.ParseUint(times, 0, 64); err != nil {
+			return t, fmt.Errorf("%q: after * a number is expected", s)
+		}
+		s = what
+	}
 	switch {
 	case s == "":
 		return t, errors.New("a number is missing")
@@ -108,9 +117,11 @@ func parseTerm(s string) (t term, err error) {
 		}
 		t.field = f
 	default:
-		if t.n, err = strconv.ParseUint(s, 0, 64); err != nil {
+		n, err := strconv.ParseUint(s, 0, 64)
+		if err != nil {
 			return t, fmt.Errorf("%q is neither a number nor i, rand or seen.FIELD", s)
 		}
+		t.n *= n
 	}
 	return t, nil
 }
