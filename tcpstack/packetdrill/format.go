@@ -94,14 +94,18 @@ func (t *TCP) notation(length int, like *TCP) string {
 	return b.String()
 }
 
-// letters are the flags in the order in which tcpdump prints them.
+// letters are the flags as a script can have them: letters, the dot, AccECN's
+// counter.
 func (t *TCP) letters(ace bool) string {
 	var b strings.Builder
 	for i, c := range flagLetters {
 		f := TCPFlags(1) << i
-		if t.Flags&f != 0 && !(ace && f&(ECE|CWR|AE) != 0) {
+		if t.Flags&f != 0 && c != '.' && !(ace && f&(ECE|CWR|AE) != 0) {
 			b.WriteRune(c)
 		}
+	}
+	if t.Flags&ACK != 0 {
+		b.WriteByte('.')
 	}
 	if ace {
 		b.WriteByte('0' + t.Flags.ACE())
