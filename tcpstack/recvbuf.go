@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
 )
 
 // recvBuffer holds what has come and was not read yet: a queue of the bytes in order and the pieces beyond a gap. Both
@@ -13,8 +14,10 @@ type recvBuffer struct {
 	first   int
 	inOrder int // bytes in q
 	ooo     []oooPiece
-	oooLen  int // bytes in ooo
-	latest  int // index in ooo of the piece that changed last: RFC 2018's first block
+	oooLen  int                                // bytes in ooo
+	latest  int                                // index in ooo of the piece that changed last: RFC 2018's first block
+	blocks  [wire.MaxSACKBlocks]wire.SACKBlock // [:nblocks], the most recently changed first (selective_acks)
+	nblocks int
 	finSeq  seqNum
 	hasFIN  bool // a FIN at finSeq has come, perhaps beyond a gap
 	next    *recvBuffer
@@ -154,6 +157,7 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
 			n = min(n, int(b.ooo[i].seq-seq))
 		}
 		if len(b.ooo) >= maxOOO {
+			b.changed()
 			return false
 		}
 		ch.Retain()
@@ -165,6 +169,7 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
 		p, seq = p[n:], seq+seqNum(n)
 		i++
 	}
+	b.changed()
 	return true
 }
 
@@ -186,6 +191,7 @@ func (b *recvBuffer) advance(l *sim.Loop, nxt seqNum) seqNum {
 		clear(b.ooo[n:])
 		b.ooo = b.ooo[:n]
 		b.latest = max(0, b.latest-k)
+		b.reached(nxt)
 	}
 	return nxt
 }
@@ -200,5 +206,5 @@ func (b *recvBuffer) drop() {
 	}
 	clear(b.q)
 	clear(b.ooo)
-	b.q, b.first, b.inOrder, b.ooo, b.oooLen = b.q[:0], 0, 0, b.ooo[:0], 0
+	b.q, b.first, b.inOrder, b.ooo, b.oooLen, b.nblocks = b.q[:0], 0, 0, b.ooo[:0], 0, 0
 }

@@ -5,25 +5,40 @@ import "labd.dev/tcpstack/wire"
 // sackBlocks fills blocks with what lies beyond the gaps, the most recently changed first.
 //
 // RFC 2018 4: "the first SACK block MUST specify the contiguous block of data containing the segment which triggered this
-// ACK"; "the data receiver SHOULD include as many distinct SACK blocks as possible in the SACK option".
+// ACK"; "the SACK option SHOULD be filled out by repeating the most recently reported SACK blocks (based on first SACK
+// blocks in previous SACK options) that are not subsets of a SACK block already included".
 func (b *recvBuffer) sackBlocks(blocks []wire.SACKBlock) int {
-	if len(blocks) == 0 || len(b.ooo) == 0 {
-		return 0
+	return copy(blocks, b.blocks[:b.nblocks])
+}
+
+// changed puts the block that changed last before the others, and takes those out that it holds now (Linux:
+// tcp_sack_new_ofo_skb). What there is no place for is reported no more.
+func (b *recvBuffer) changed() {
+	if len(b.ooo) == 0 {
+		return
 	}
-	first := b.blockAround(min(b.latest, len(b.ooo)-1))
-	blocks[0] = first
+	next := [wire.MaxSACKBlocks]wire.SACKBlock{b.blockAround(min(b.latest, len(b.ooo)-1))}
 	n := 1
-	for i := 0; i < len(b.ooo) && n < len(blocks); {
-		blk := b.blockAround(i)
-		for i < len(b.ooo) && b.ooo[i].seq.less(seqNum(blk.Right)) {
-			i++
-		}
-		if blk != first {
-			blocks[n] = blk
+	for _, old := range b.blocks[:b.nblocks] {
+		within := seqNum(next[0].Left).lessEq(seqNum(old.Left)) && seqNum(old.Right).lessEq(seqNum(next[0].Right))
+		if !within && n < len(next) {
+			next[n] = old
 			n++
 		}
 	}
-	return n
+	b.blocks, b.nblocks = next, n
+}
+
+// reached takes the blocks out that RCV.NXT has reached (Linux: tcp_sack_remove).
+func (b *recvBuffer) reached(nxt seqNum) {
+	n := 0
+	for _, blk := range b.blocks[:b.nblocks] {
+		if nxt.less(seqNum(blk.Left)) {
+			b.blocks[n] = blk
+			n++
+		}
+	}
+	b.nblocks = n
 }
 
 // blockAround is the contiguous block that holds piece i.

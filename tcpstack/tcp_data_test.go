@@ -117,7 +117,7 @@ func TestTCPReassembly(t *testing.T) {
 	x.send("A seq=401 ack=1001 len=100")
 	x.want("A seq=1001 ack=101 sack=401-501,201-301")
 	x.send("A seq=601 ack=1001 len=100")
-	x.want("A seq=1001 ack=101 sack=601-701,201-301,401-501")
+	x.want("A seq=1001 ack=101 sack=601-701,401-501,201-301")
 	x.send("A seq=301 ack=1001 len=100")
 	x.want("A seq=1001 ack=101 sack=201-501,601-701")
 	x.send("A seq=101 ack=1001 len=150") // overlaps

@@ -279,7 +279,7 @@ func TestCloseLosesData(t *testing.T) {
 	x.c.Close()
 	x.want("FA seq=1001 ack=101")
 	x.send("PA seq=101 ack=1002 len=10")
-	x.want("RA seq=1002 ack=101")
+	x.want("R seq=1002")
 	x.wantHeard("established", "closed tcp: connection reset by peer")
 
 	y := newTCPTrace(t, TCPConfig{})
