@@ -89,7 +89,7 @@ func encodeICMP(p *Packet, c *conn) ([]byte, error) {
 		b = append(b, make([]byte, max(0, p.ICMP.QuoteLength-icmpLen))...)
 	}
 	if v6 {
-		return encodeIP(p.IP, src.Addr(), dst.Addr(), nextICMPv6, b, 2), nil
+		return encodeIP(p.IP, src.Addr(), dst.Addr(), protoICMPv6, b, 2), nil
 	}
 	return encodeIP(p.IP, src.Addr(), dst.Addr(), uint8(wire.ProtoICMP), b, 2), nil
 }

@@ -34,7 +34,7 @@ func TestPacketsRoundTrip(t *testing.T) {
 		"> P.0 1:1(0) ack 1",
 		"> R 4294967295:4294967295(0)",
 		"> . 1:1(0) ack 4294967295 <nop,nop,sack 1001:2001 4294967000:5>",
-		"> S 0:0(0) <mss 1460,nop,nop,FO de4f234f0f433a55,nop,nop>",
+		"> S 0:0(0) <mss 1460,nop,nop,FO de4f234f0f433a55>",
 		"> S 0:0(0) <mss 1460,FOEXP,eol,eol,eol,eol>",
 		"> S 0:0(0) <FO,nop,nop>",
 		"> S 0:0(0) <md5 00112233445566778899aabbccddeeff,nop,eol>",

@@ -18,7 +18,7 @@ const (
 	quotedTCP     = 8   // bytes of the quoted packet's transport header (RFC 792)
 	inboundTTL    = 255 // of inbound packets whose script names none, as the original's
 	etherTypeIPv6 = wire.EtherType(0x86dd)
-	nextICMPv6   = 58
+	protoICMPv6   = 58
 )
 
 // encodeTCP makes a datagram of a TCP packet whose header is in live numbers.
@@ -148,7 +148,7 @@ func (l *livePacket) transport(src, dst netip.Addr, proto uint8, b []byte) {
 		if binary.BigEndian.Uint16(b[6:]) == 0 {
 			sum = 0xffff
 		}
-	case (proto == uint8(wire.ProtoICMP) || proto == nextICMPv6) && len(b) >= icmpLen:
+	case (proto == uint8(wire.ProtoICMP) || proto == protoICMPv6) && len(b) >= icmpLen:
 		l.Proto = ProtoICMP
 		l.ICMP = ICMP{Type: fmt.Sprintf("type_%d", b[0]), Code: fmt.Sprintf("code_%d", b[1]), MTU: -1}
 		if proto == uint8(wire.ProtoICMP) {
