@@ -33,7 +33,7 @@ var transfer = &schema.Object[labv1.Transfer]{
 		schema.Whole("port", "port", "Of the receiver; absent: its transfer server's, 5001.", 16, func(t *labv1.Transfer, n uint64) { t.Port = uint32(n) }),
 		schema.Whole("localPort", "local_port", "Of the sender; absent: an ephemeral one.", 16, func(t *labv1.Transfer, n uint64) { t.LocalPort = uint32(n) }),
 		schema.Nested("tcp", "tcp", "TCP settings of the sender's connection.", labfile.TCP, func(t *labv1.Transfer) *labv1.TcpSettings { return newTCP(&t.Tcp) }),
-		schema.Enum("congestion", "tcp.congestion", "Short for `tcp: {congestion: ...}`.", []string{"reno", "cubic"}, []string{"reno", "cubic"},
+		schema.Enum("congestion", "tcp.congestion", "Short for `tcp: {congestion: ...}`.", []string{"reno", "cubic", "bbr", "bbr3", "dctcp"}, []string{"reno", "cubic", "bbr", "bbr3", "dctcp"},
 			func(t *labv1.Transfer, s string) { newTCP(&t.Tcp).Congestion = &s }),
 		schema.Nested("reader", "reader", "How the receiving application reads.", labfile.Reader, func(t *labv1.Transfer) *labv1.Reader { return newReader(&t.Reader) }),
 		schema.Rate("rate", "rate_bps", "The sending application writes at most this fast; absent: unlimited.", func(t *labv1.Transfer, n uint64) { t.RateBps = n }),

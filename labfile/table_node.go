@@ -10,7 +10,7 @@ var TCP = &schema.Object[labv1.TcpSettings]{
 	Name: "tcp",
 	Doc:  "Switches and settings of TCP, for a node or for one connection. What is absent is the next outer setting, at last current Linux's default.",
 	Keys: []schema.Key[labv1.TcpSettings]{
-		schema.Enum("congestion", "congestion", "Congestion control; absent: `cubic`.", []string{"reno", "cubic"}, []string{"reno", "cubic"}, func(t *labv1.TcpSettings, s string) { t.Congestion = &s }),
+		schema.Enum("congestion", "congestion", "Congestion control; absent: `cubic`.", []string{"reno", "cubic", "bbr", "bbr3", "dctcp"}, []string{"reno", "cubic", "bbr", "bbr3", "dctcp"}, func(t *labv1.TcpSettings, s string) { t.Congestion = &s }),
 		schema.Switch("sack", "sack", "Selective acknowledgement (RFC 2018); absent: on (`tcp_sack`).", func(t *labv1.TcpSettings, on bool) { t.Sack = &on }),
 		schema.Switch("timestamps", "timestamps", "Timestamps (RFC 7323); absent: on (`tcp_timestamps`).", func(t *labv1.TcpSettings, on bool) { t.Timestamps = &on }),
 		schema.Switch("windowScaling", "window_scaling", "Window scale (RFC 7323); absent: on (`tcp_window_scaling`).", func(t *labv1.TcpSettings, on bool) { t.WindowScaling = &on }),

@@ -2,7 +2,6 @@ package tcpstack
 
 import (
 	"labd.dev/sim"
-	"labd.dev/tcpstack/congestion"
 	"labd.dev/tcpstack/wire"
 )
 
@@ -25,6 +24,11 @@ func (c *Conn) acknowledge(g *segment) {
 		return // "If the ACK is a duplicate (SEG.ACK =< SND.UNA), it can be ignored", but for what it says of the window
 	}
 	var r ackResult
+	ece := c.ecnEchoed(g)
+	if cc := c.cc; cc != nil {
+		cc.rs.Begin()
+		cc.PriorInFlight = uint32(c.rtx.inFlight())
+	}
 	if c.sndUna.less(g.ack) {
 		c.cover(g, &r)
 	}
@@ -64,6 +68,16 @@ func (c *Conn) acknowledge(g *segment) {
 		c.recordAck(&r) // what a segment with data repeats of the last ACK is no event
 	}
 	before := c.win
+	if cc := c.cc; cc != nil {
+		newly := uint32(r.acked + r.sacked)
+		cc.Delivered += newly
+		if ece {
+			cc.DeliveredCE += newly
+		}
+		c.lookAround(cc)
+		cc.alg.InAck(&cc.Sender)
+		cc.alg.PktsAcked(&cc.Sender, cc.rs.RTT)
+	}
 	c.detectLoss(&r)
 	if r.acked > 0 || r.sacked > 0 {
 		c.grow(&r)
@@ -108,6 +122,12 @@ func (c *Conn) cover(g *segment, r *ackResult) {
 		case x.flags&txSacked == 0 && r.rtt == 0:
 			r.rtt = now - x.sentAt
 		}
+		if x.flags&txSacked == 0 {
+			c.rateDelivered(x)
+		}
+		if x.flags&(txRexmit|txSacked) == 0 {
+			c.cc.rs.RTT = now - x.sentAt
+		}
 		q.pop()
 		r.acked++
 	}
@@ -123,31 +143,23 @@ func (c *Conn) cover(g *segment, r *ackResult) {
 	}
 }
 
-// grow enlarges the congestion window, unless a recovery holds it or the application left it unused.
+// grow lets the algorithm set the congestion window.
 func (c *Conn) grow(r *ackResult) {
-	if c.caState == caRecovery || r.exited || !c.cwndLimited {
-		return
-	}
-	n := r.acked
+	n := uint32(r.acked)
 	if c.sackOK && c.caState != caLoss {
-		n += r.sacked
+		n += uint32(r.sacked)
 	}
-	if r.acked == 0 || n == 0 {
-		return
+	lost := uint32(0)
+	if c.rtx != nil {
+		lost, c.rtx.newlyLost = c.rtx.newlyLost, 0
 	}
-	if c.alg == nil {
-		c.alg = c.set.cc.New()
-	}
+	c.cc.Lost += lost
 	slow := c.win.InSlowStart()
-	c.alg.Grow(&c.win, congestion.Ack{Now: c.stack.loop.Now(), Acked: uint32(n), SRTT: c.srtt})
-	c.win.Cwnd = min(c.win.Cwnd, maxCwnd)
+	c.congControl(n, lost, c.caState != caRecovery && !r.exited && r.acked > 0 && n > 0)
 	if slow && !c.win.InSlowStart() && c.caState != caLoss {
 		c.setCCState(CongestionAvoidance, CCSSThreshReached)
 	}
 }
-
-// maxCwnd is the largest window: all of RFC 7323's 1 GiB in the smallest segments would not be more.
-const maxCwnd = 1 << 24
 
 // progress notes what the application waits for, and what the FIN's acknowledgement means.
 func (c *Conn) progress(r *ackResult) {

@@ -11,7 +11,7 @@ import (
 // zero, empty) is taken from the next outer configuration, at last from the defaults, which are current Linux's. Fields
 // for which zero means something are pointers.
 type TCPConfig struct {
-	Congestion     string    // reno | cubic; default cubic (tcp_congestion_control)
+	Congestion     string    // reno | cubic | bbr | bbr3 | dctcp; default cubic (tcp_congestion_control)
 	SACK           *bool     // RFC 2018; default on (tcp_sack)
 	Timestamps     *bool     // RFC 7323; default on (tcp_timestamps)
 	WindowScaling  *bool     // RFC 7323; default on (tcp_window_scaling)

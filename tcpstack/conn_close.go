@@ -35,6 +35,7 @@ func (c *Conn) retire(err error, reason CloseReason) {
 	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.ackPending, c.ackNow = false, false
 	s.loop.Stop(&c.timer)
+	c.stopPacing()
 	c.dropSend()
 	if err != nil {
 		c.dropRecv()
@@ -65,6 +66,7 @@ func (c *Conn) farewell() {
 // free lets go of all that a connection holds.
 func (c *Conn) free() {
 	c.stack.loop.Stop(&c.timer)
+	c.stopPacing()
 	c.dropSend()
 	c.dropRecv()
 }

@@ -110,13 +110,13 @@ func optionWords(opt *wire.TCPOptions) *moreWords {
 	return w
 }
 
-func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int, why SendReason, tx int) {
+func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int, why SendReason, tx int, cp ECN) {
 	r := c.record(KindTCPSegmentSent, uint8(why))
 	if r == nil {
 		return
 	}
 	r.Pkt, r.Aux = f.Pkt, uint8(c.state)
-	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale, 0) {
+	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale, uint8(cp)) {
 		c.stack.recordMore(r, optionWords(opt))
 	}
 }
@@ -262,8 +262,8 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt sim.Time) {
 	r.W[0], r.W[1], r.W[2] = c.win.Cwnd, c.win.SSThresh, uint32(c.rtx.inFlight())
 	r.W[3], r.W[4], r.W[5] = uint32(micros(c.srtt)), uint32(micros(c.rto)), c.sndWnd
 	own := uint64(0)
-	if c.alg != nil {
-		own = math.Float64bits(c.alg.Variable())
+	if c.cc != nil {
+		own = math.Float64bits(c.cc.alg.Variable())
 	}
 	c.stack.recordMore(r, &moreWords{uint32(micros(c.rttvar)), uint32(micros(c.minRTT)), c.rcvWnd(), uint32(c.unsent()),
 		uint32(own >> 32), uint32(own), uint32(c.set.cc)})

@@ -104,13 +104,22 @@ func (s *settings) synWindow() uint32 { return min(s.rcvBuf, 0xffff) }
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
+<<<<<<< HEAD
 	window := c.set.synWindow()
+=======
+	ecn := wire.TCPFlags(0)
+	window := c.synWindow()
+>>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
 	if c.state == StateSynRcvd {
 		h.Flags |= wire.FlagACK
+		ecn = c.ecnSYNACK()
 		h.Ack = uint32(c.rcvNxt)
 		c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(window))
 		c.rcvWup = c.rcvNxt
+	} else {
+		ecn = c.ecnSYN()
 	}
+	h.Flags |= ecn
 	h.Window = uint16(window)
 	opt := wire.TCPOptions{MSS: c.advMSS(), SACKPermitted: c.sackOK, HasTimestamps: c.tsOK,
 		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale}
@@ -122,6 +131,9 @@ func (c *Conn) sendSYN(why SendReason) {
 		copy(f.Append(wire.IPv4MinLen), c.template[:wire.IPv4MinLen])
 	} else {
 		c.putIPv6(f)
+	}
+	if ecn != 0 && c.set.cc.NeedsECN() {
+		setTrafficClass(f.Header(), c.tos()|uint8(ECT0))
 	}
 	h.HeaderLen = wire.TCPMinLen + opt.Len()
 	b := f.Append(h.HeaderLen)

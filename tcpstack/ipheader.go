@@ -55,5 +55,7 @@ func (s *Stack) putIPv6(b []byte, rt *route, p wire.Protocol, flow uint32) {
 // putIPv6 appends the connection's IPv6 header. Its flow label is the hash of its ports and addresses that the
 // demultiplexer has, which is keyed.
 func (c *Conn) putIPv6(f *sim.Frame) {
-	c.stack.putIPv6(f.Append(wire.IPv6Len), c.rt, wire.ProtoTCP, c.hashed)
+	h := f.Append(wire.IPv6Len)
+	c.stack.putIPv6(h, c.rt, wire.ProtoTCP, c.hashed)
+	setTrafficClass(h, c.tos())
 }

@@ -148,3 +148,60 @@ func (s *Stack) findListener(t *tuple) *Listener {
 	}
 	return wild
 }
+<<<<<<< HEAD
+=======
+
+// arrives is RFC 9293 3.10.7.2, LISTEN STATE. w is what the SYN found in TIME-WAIT and reopens, or nil.
+func (l *Listener) arrives(g *segment, t *tuple, w *timeWait) {
+	s := l.stack
+	// "First, check for a RST: An incoming RST segment could not be valid since it could not have been sent in response
+	// to anything sent by this incarnation of the connection. An incoming RST should be ignored. Return."
+	if g.has(wire.FlagRST) {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	// "Second, check for an ACK: Any acknowledgment is bad if it arrives on a connection still in the LISTEN state. An
+	// acceptable reset segment should be formed for any arriving ACK-bearing segment."
+	if g.has(wire.FlagACK) {
+		s.dropSegment(g, DropNoSocket)
+		s.replyRST(g, t)
+		return
+	}
+	// "Third, check for a SYN". "Fourth, other data or control: This should not be reached. Drop the segment and return."
+	if !g.has(wire.FlagSYN) {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	// Linux drops a SYN that the backlog has no room for (LINUX_MIB_LISTENDROPS); the peer tries again.
+	if l.settings(); l.half >= l.set.backlog {
+		s.tcp.count.listenDrops++
+		s.dropSegment(g, DropBacklog)
+		return
+	}
+	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	if err != nil {
+		s.dropSegment(g, DropNoSocket)
+		return
+	}
+	c := s.newConn(*t, rt, l.set, nil)
+	c.passive, c.lsn = true, l
+	l.half++
+	c.tag, c.id = g.f.Tag, g.f.Conn
+	if c.id == 0 {
+		c.id = s.id.NextConn()
+	}
+	c.state = StateListen
+	c.recordReceived(g, InOrder)
+	c.segsIn++
+	c.acceptSYN(g)
+	c.ecnAcceptSYN(g)
+	c.iss = s.chooseISN(t, c.set)
+	if w != nil && !c.set.fixedISN {
+		c.iss = w.nextISN(c.iss)
+	}
+	c.startSend()
+	c.setState(StateSynRcvd, RxSYN)
+	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"
+	c.sendSYN(SendSYN)
+}
+>>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)

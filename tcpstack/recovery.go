@@ -97,10 +97,7 @@ func (c *Conn) enterRecovery() {
 
 // reduce asks the algorithm for the new threshold.
 func (c *Conn) reduce() {
-	if c.alg == nil {
-		c.alg = c.set.cc.New()
-	}
-	c.win.SSThresh = c.alg.Reduce(&c.win, c.stack.loop.Now())
+	c.win.SSThresh = c.caSsthresh(false)
 	c.win.Count = 0
 }
 
@@ -164,7 +161,6 @@ func (c *Conn) enterLoss() {
 		c.reduce()
 	}
 	c.win.Cwnd, c.win.Count = 1, 0
-	c.cwndLimited = true
 	reneged := q.at(0).flags&txSacked != 0
 	for i := range q.n {
 		x := q.at(i)
@@ -213,7 +209,6 @@ func (c *Conn) retransmitLost() {
 			continue
 		}
 		if q.inFlight() >= int(c.win.Cwnd) {
-			c.cwndLimited = true
 			return
 		}
 		c.resend(x, why)
@@ -267,7 +262,7 @@ func (c *Conn) setCCState(s CCState, why CCTrigger) {
 func (c *Conn) updateCCState(blocked bool) {
 	switch {
 	case c.caState == caRecovery || c.caState == caLoss:
-	case !c.cwndLimited:
+	case !c.isCwndLimited(c.control()):
 		c.setCCState(AppLimited, CCAppLimited)
 	case c.ccState == AppLimited && blocked:
 		if c.win.InSlowStart() {

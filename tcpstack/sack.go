@@ -72,6 +72,10 @@ func (c *Conn) takeSACK(g *segment, r *ackResult) {
 			if x.seq.less(left) || x.flags&txSacked != 0 {
 				continue
 			}
+			c.rateDelivered(x)
+			if x.flags&txRexmit == 0 {
+				c.cc.rs.RTT = now - x.sentAt
+			}
 			q.uncount(x)
 			if x.flags&txRexmit == 0 && r.rtt == 0 && r.acked == 0 {
 				r.rtt = now - x.sentAt

@@ -118,6 +118,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 		return
 	}
 	c.acceptSYN(g)
+	c.ecnAnswered(g)
 	if !g.has(wire.FlagACK) {
 		// "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> and send it."
 		c.recordAlias(g.f.Conn)
@@ -344,6 +345,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 	}
 	now := c.stack.loop.Now()
 	c.lastDataRcv = now
+	c.ecnReceived(g)
 	if n := uint16(min(g.length, uint32(c.advMSS()))); n > c.rcvMSS {
 		c.rcvMSS = n
 	}

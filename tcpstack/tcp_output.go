@@ -21,6 +21,7 @@ func (c *Conn) putTemplate() {
 	b := c.template[:]
 	if c.rt.six == nil {
 		c.stack.putIPv4(b, c.rt, wire.ProtoTCP)
+		setTrafficClass(b, c.tos())
 	}
 	b = b[tcpAt:]
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, HeaderLen: wire.TCPMinLen}
@@ -56,14 +57,22 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 	if c.rtx != nil && c.rtx.lostOut > 0 {
 		c.retransmitLost()
 	}
-	sent, blocked := false, false
+	sent, blocked, tried := false, false, false
 	for {
 		n, fin := c.nextStretch(nagle)
 		if n == 0 && !fin {
 			break
 		}
+<<<<<<< HEAD
 		quota := c.quota(n, fin)
 		if quota <= 0 {
+=======
+		tried = true
+		if c.pacedOut() {
+			break
+		}
+		if c.rtx != nil && (c.rtx.inFlight() >= int(c.win.Cwnd) && !(fin && n == 0) || c.rtx.n >= c.maxSegments()) {
+>>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
 			blocked = true
 			break
 		}
@@ -73,10 +82,8 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 	if !blocked && c.caState == caRecovery && c.sackOK && c.rtx != nil {
 		c.retransmitForward()
 	}
-	if sent || blocked {
-		// RFC 7661 1: a window that is not used says nothing about the path; Linux (tcp_is_cwnd_limited) lets slow start
-		// grow it to twice what was used.
-		c.cwndLimited = blocked || c.win.InSlowStart() && c.rtx != nil && int(c.win.Cwnd) < 2*c.rtx.n
+	if limited := tried && (blocked || c.rtx.inFlight() >= int(c.win.Cwnd)); sent || limited {
+		c.validateCwnd(limited)
 		c.updateCCState(blocked)
 	}
 	if c.timerAt == sim.Never {
@@ -211,6 +218,7 @@ func (c *Conn) sendData(n int, fin, push bool, why SendReason) {
 		}
 	}
 	c.repliedWithData()
+	c.dataLeaves(&x.stamp)
 	f := c.start(flags, c.sndNxt)
 	if n > 0 {
 		c.snd.payload(c.stack.loop, f, c.sndNxt, n)
@@ -224,6 +232,7 @@ func (c *Conn) sendData(n int, fin, push bool, why SendReason) {
 	c.queue().push(x)
 	c.lastDataSent = x.sentAt
 	c.finish(f, flags, x.seq, n, why, 1)
+	c.pace(c.cc, n)
 	if c.timerAt == sim.Never || c.pendingTimer == TimerPersist {
 		// RFC 6298 5.1: "Every time a packet containing data is sent (including a retransmission), if the timer is not
 		// running, start it running so that it will expire after RTO seconds".
@@ -254,10 +263,14 @@ func (c *Conn) resend(x *txSeg, why SendReason) {
 		x.tx++
 	}
 	x.sentAt = c.stack.loop.Now()
+	c.lastDataSent = x.sentAt
+	c.cc.Now = x.sentAt
+	c.cc.Sent(&x.stamp, false, uint32(c.rtx.inFlight()))
 	c.totalRetrans++
 	c.bytesRetrans += uint64(n)
 	c.stack.tcp.count.retransSegs++
 	c.finish(f, flags, x.seq, n, why, int(x.tx))
+	c.pace(c.cc, n)
 }
 
 // sendACK sends an ACK without data.
@@ -309,6 +322,10 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 	if c.owesSACK() && flags&wire.FlagRST == 0 {
 		c.putSACK(f, n, &opt)
 	}
+	cp := NotECT
+	if c.ecn&ecnOK != 0 && flags&wire.FlagSYN == 0 {
+		cp = c.ecnMark(f, &flags, n, why == SendData)
+	}
 	c.ackSent()
 	if c.dupAckDue && n > 0 && opt.NSACK == 0 {
 		// No duplicate ACK in RFC 5681 2's sense, which "carries no data", and no news for the peer's scoreboard: the one
@@ -326,14 +343,14 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 		opt.TSVal, opt.TSEcr = binary.BigEndian.Uint32(b[tsAt+4:]), c.tsRecent
 	}
 	f.Pkt = c.stack.id.NextPacket()
-	c.recordSent(f, &h, &opt, n, why, tx)
+	c.recordSent(f, &h, &opt, n, why, tx, cp)
 	c.emit(f, flags)
 }
 
 // ship sends a segment whose headers were built whole.
 func (c *Conn) ship(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int, why SendReason, tx int) {
 	f.Pkt = c.stack.id.NextPacket()
-	c.recordSent(f, h, opt, n, why, tx)
+	c.recordSent(f, h, opt, n, why, tx, ECN(trafficClass(f.Header())&3))
 	c.emit(f, h.Flags)
 }
 

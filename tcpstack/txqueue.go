@@ -2,6 +2,7 @@ package tcpstack
 
 import (
 	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
 	"labd.dev/tcpstack/wire"
 )
 
@@ -13,10 +14,11 @@ type txQueue struct {
 	// sackedOut counts the segments that the peer has reported, or without SACK its duplicate ACKs; lostOut those taken
 	// for lost; retransOut those retransmitted and not yet acknowledged.
 	sackedOut, lostOut, retransOut int
-	lostBelow                      int // every entry below this index was looked at for loss already
-	rtxHint                        int // no entry below this index awaits retransmission
-	forwardHint                    int // no entry below this index is for retransmitForward
-	highSacked                     int // index of the highest SACKed entry; -1: none
+	lostBelow                      int    // every entry below this index was looked at for loss already
+	rtxHint                        int    // no entry below this index awaits retransmission
+	forwardHint                    int    // no entry below this index is for retransmitForward
+	highSacked                     int    // index of the highest SACKed entry; -1: none
+	newlyLost                      uint32 // segments taken for lost since the last rate sample
 	blocks                         [wire.MaxSACKBlocks]wire.SACKBlock
 	next                           *txQueue // in the free list
 }
@@ -28,6 +30,7 @@ type txSeg struct {
 	flags  uint8
 	tx     uint8 // times sent, saturating
 	sentAt sim.Time
+	stamp  congestion.Stamp // for delivery rates
 }
 
 // Bits of txSeg.flags.
@@ -141,6 +144,7 @@ func (q *txQueue) markLost(x *txSeg) {
 	if x.flags&txLost == 0 {
 		x.flags |= txLost
 		q.lostOut++
+		q.newlyLost++
 	}
 	if x.flags&txRetrans != 0 {
 		x.flags &^= txRetrans

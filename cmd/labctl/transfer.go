@@ -41,7 +41,7 @@ func newTransferCommand(a *app) *cobra.Command {
 	f.StringVar(&o.save, "save", "", "write what arrived to this file")
 	f.StringVar(&o.id, "id", "", "name of the transfer (default: t1, t2, ...)")
 	f.StringVar(&o.protocol, "protocol", "tcp", "tcp or udp")
-	f.StringVar(&o.congestion, "congestion", "", "congestion control: reno or cubic")
+	f.StringVar(&o.congestion, "congestion", "", "congestion control: reno, cubic, bbr, bbr3 or dctcp")
 	f.StringVar(&o.rate, "rate", "", "write at most this fast: 1mbit")
 	f.Uint16Var(&o.port, "port", 0, "port of the receiver (default: its transfer server's)")
 	f.BoolVar(&o.detach, "detach", false, "do not wait for its end")

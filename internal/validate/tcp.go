@@ -8,7 +8,7 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 )
 
-var congestionControls = []string{"cubic", "reno"}
+var congestionControls = []string{"cubic", "reno", "bbr", "bbr3", "dctcp"}
 
 func (f *found) tcp(path string, t *labv1.TcpSettings) {
 	if t == nil {

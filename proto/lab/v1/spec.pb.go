@@ -892,7 +892,7 @@ func (x *IpSettings) GetArpRetryNs() int64 {
 // stack's default, which is current Linux's.
 type TcpSettings struct {
 	state                 protoimpl.MessageState `protogen:"open.v1"`
-	Congestion            *string                `protobuf:"bytes,1,opt,name=congestion,proto3,oneof" json:"congestion,omitempty"`                                                        // reno | cubic; default cubic
+	Congestion            *string                `protobuf:"bytes,1,opt,name=congestion,proto3,oneof" json:"congestion,omitempty"`                                                        // reno | cubic | bbr | bbr3 | dctcp; default cubic
 	Sack                  *bool                  `protobuf:"varint,2,opt,name=sack,proto3,oneof" json:"sack,omitempty"`                                                                   // RFC 2018; default on (tcp_sack)
 	Timestamps            *bool                  `protobuf:"varint,3,opt,name=timestamps,proto3,oneof" json:"timestamps,omitempty"`                                                       // RFC 7323; default on (tcp_timestamps)
 	WindowScaling         *bool                  `protobuf:"varint,4,opt,name=window_scaling,json=windowScaling,proto3,oneof" json:"window_scaling,omitempty"`                            // RFC 7323; default on (tcp_window_scaling)

@@ -1,0 +1,141 @@
+package tcpstack
+
+import "labd.dev/tcpstack/congestion"
+
+// control is what a connection that sends data keeps for congestion control: the algorithm, what it sees of the connection,
+// and the state of pacing and of cwnd validation. It is made when the connection first sends data. The window itself lies in
+// Conn.
+type control struct {
+	congestion.Sender
+	alg congestion.Algorithm
+	rs  congestion.RateSample
+	use cwndUse
+	pacing
+}
+
+// control is c.cc, made on first use.
+func (c *Conn) control() *control {
+	if c.cc == nil {
+		cc := &control{alg: c.set.cc.New()}
+		c.cc = cc
+		cc.Window = &c.win
+		cc.Seed = c.keyed(c.stack.tcp.tsKey)
+		cc.conn, cc.pacing.timer.H = c, cc
+		cc.use.stamp = c.stack.loop.Now()
+		c.lookAround(cc)
+		c.startAlgorithm(cc)
+	}
+	return c.cc
+}
+
+// startAlgorithm begins with the algorithm that the settings name.
+func (c *Conn) startAlgorithm(cc *control) {
+	cc.Paced = c.paced()
+	cc.MaxPacingRate = c.set.maxPacingRate
+	if !c.set.cc.OwnsCwnd() {
+		c.updatePacingRate(cc)
+	}
+	cc.alg.Init(&cc.Sender)
+}
+
+// changeAlgorithm puts another algorithm in place of the one in force, whose state is lost (Linux:
+// tcp_reinit_congestion_control).
+func (c *Conn) changeAlgorithm() {
+	if cc := c.cc; cc != nil {
+		cc.alg = c.set.cc.New()
+		c.lookAround(cc)
+		c.startAlgorithm(cc)
+	}
+}
+
+// lookAround brings what the algorithm sees up to date.
+func (c *Conn) lookAround(cc *control) {
+	cc.Now = c.stack.loop.Now()
+	cc.SentAt = c.lastDataSent
+	cc.SRTT, cc.MinRTT = c.srtt, c.minRTT
+	cc.SndUna, cc.SndNxt = uint32(c.sndUna), uint32(c.sndNxt)
+	cc.MSS = uint32(c.sndMSS)
+	cc.InFlight = uint32(c.rtx.inFlight())
+	cc.InitialCwnd = c.set.iw
+	cc.State = congestion.State(c.caState)
+	cc.HyStart = congestion.HyStart(c.set.hystart)
+	cc.CwndLimited = c.isCwndLimited(cc)
+	cc.ABE = c.set.abe
+	cc.ECNOK = c.ecn&ecnOK != 0
+}
+
+// caSsthresh is the threshold after a loss, or after a mark (ca_ops->ssthresh).
+func (c *Conn) caSsthresh(mark bool) uint32 {
+	cc := c.control()
+	c.lookAround(cc)
+	cc.ECN = mark
+	return cc.alg.SSThresh(&cc.Sender)
+}
+
+// caSet tells the algorithm of the state that the recovery goes to, before it does (tcp_set_ca_state).
+func (c *Conn) caSet(next congestion.State) {
+	if cc := c.cc; cc != nil {
+		c.lookAround(cc)
+		cc.alg.SetState(&cc.Sender, next)
+	}
+}
+
+// caEvent tells the algorithm of an event (tcp_ca_event).
+func (c *Conn) caEvent(e congestion.Event) {
+	if cc := c.cc; cc != nil {
+		c.lookAround(cc)
+		cc.alg.Event(&cc.Sender, e)
+	}
+}
+
+// caUndoCwnd is the window to go back to when a reduction was spurious (ca_ops->undo_cwnd).
+func (c *Conn) caUndoCwnd() uint32 {
+	cc := c.control()
+	c.lookAround(cc)
+	return cc.alg.UndoCwnd(&cc.Sender)
+}
+
+// congAvoid lets the algorithm enlarge the window for segments delivered (tcp_cong_avoid).
+//
+// RFC 3465 2.1: "cwnd is increased by the number of previously unacknowledged bytes ACKed"; without it by one segment for
+// each ACK, RFC 5681 3.1's least.
+func (c *Conn) congAvoid(cc *control, delivered uint32) {
+	if !c.set.abc {
+		delivered = min(delivered, 1)
+	}
+	cc.alg.CongAvoid(&cc.Sender, delivered)
+	cc.use.stamp = cc.Now
+}
+
+// dataLeaves stamps a segment of new data that is about to be sent, and tells the algorithm if it is the first after
+// nothing was in flight (Linux: tcp_event_data_sent).
+func (c *Conn) dataLeaves(x *congestion.Stamp) {
+	cc := c.control()
+	cc.Now = c.stack.loop.Now()
+	idle := c.rtx == nil || c.rtx.n == 0
+	if idle {
+		c.caEvent(congestion.EventTxStart)
+	}
+	cc.Sent(x, idle, uint32(c.rtx.inFlight())+1)
+}
+
+// rateDelivered takes a segment that an ACK or a SACK block newly covers into the ACK's rate sample.
+func (c *Conn) rateDelivered(x *txSeg) {
+	cc := c.cc
+	cc.Deliver(&cc.rs, &x.stamp, x.sentAt, uint32(x.end()), x.flags&txRexmit != 0)
+}
+
+// congControl completes the rate sample and lets the algorithm, or the recovery, set the window (Linux: tcp_rate_gen,
+// tcp_cong_control). newly and lost are the segments that the ACK delivered and that were taken for lost on it; grow says
+// that the window may grow.
+func (c *Conn) congControl(newly, lost uint32, grow bool) {
+	cc := c.cc
+	c.lookAround(cc)
+	cc.Generate(&cc.rs, newly, lost, false)
+	if !cc.alg.CongControl(&cc.Sender, &cc.rs) {
+		if grow {
+			c.congAvoid(cc, newly)
+		}
+		c.updatePacingRate(cc)
+	}
+}
