@@ -97,12 +97,8 @@ type Conn struct {
 	pingPong               bool // an interactive exchange: ACKs wait for data to ride on
 	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
 	dead                   bool // Closed was called
-<<<<<<< HEAD
-	cwndLimited            bool // the window was full since the last ACK
-	naglePush              bool // what is queued goes out, whatever Nagle and cork say
-=======
 	ecn                    uint8
->>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
+	naglePush              bool // what is queued goes out, whatever Nagle and cork say
 	events                 uint8
 	closeErr               error
 
@@ -239,16 +235,12 @@ func (c *Conn) admit(n int) (int, error) {
 func (c *Conn) written(n int, flags WriteFlags) {
 	c.enqueue(n, flags)
 	c.undrained = true
-<<<<<<< HEAD
+	c.restartAfterIdle()
 	nagle := c.nagleMode()
 	if flags&WriteMore != 0 {
 		nagle = nagleCork
 	}
 	c.transmitAs(nagle)
-=======
-	c.restartAfterIdle()
-	c.transmit()
->>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
 }
 
 // CloseWrite says that nothing more will be written: the FIN follows the data queued. Reading goes on.

@@ -34,25 +34,13 @@ func (c *Conn) ecnSYN() wire.TCPFlags {
 	return wire.FlagECE | wire.FlagCWR
 }
 
-// ecnSYNACK is the flags of a SYN+ACK. RFC 3168 6.1.1: "an 'ECN-setup SYN-ACK packet' ... ECE set but CWR not set".
-func (c *Conn) ecnSYNACK() wire.TCPFlags {
-	if c.ecn&ecnOK != 0 {
-		return wire.FlagECE
-	}
-	return 0
-}
-
-// ecnAcceptSYN decides, as a listener, on the peer's SYN. Linux (tcp_ecn_create_request): tcp_ecn 2, the default, agrees
-// to what the peer asks for; a SYN that is itself marked as ECN-capable comes from a path that mangles the bits, unless
-// the congestion control is one that marks all.
-func (c *Conn) ecnAcceptSYN(g *segment) {
+// ecnAccepts decides, as a listener, on a SYN with such flags and such an ECN codepoint; the SYN+ACK then has ECE. RFC
+// 3168 6.1.1: "an 'ECN-setup SYN-ACK packet' ... ECE set but CWR not set". Linux (tcp_ecn_create_request): tcp_ecn 2, the
+// default, agrees to what the peer asks for; a SYN that is itself marked as ECN-capable comes over a path that mangles the
+// bits, unless the congestion control is one that marks all.
+func (s *settings) ecnAccepts(flags wire.TCPFlags, cp ECN) bool {
 	const setup = wire.FlagECE | wire.FlagCWR
-	if g.flags&setup != setup {
-		return
-	}
-	if c.set.ecn != ECNOff && ECN(g.ecn()) == NotECT || c.set.cc.NeedsECN() {
-		c.ecn = ecnOK
-	}
+	return flags&setup == setup && (s.ecn != ECNOff && cp == NotECT || s.cc.NeedsECN())
 }
 
 // ecnAnswered takes the peer's answer to a SYN: a SYN+ACK with ECE and without CWR, or in a simultaneous open a SYN with

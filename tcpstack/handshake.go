@@ -104,15 +104,13 @@ func (s *settings) synWindow() uint32 { return min(s.rcvBuf, 0xffff) }
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
-<<<<<<< HEAD
-	window := c.set.synWindow()
-=======
 	ecn := wire.TCPFlags(0)
-	window := c.synWindow()
->>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
+	window := c.set.synWindow()
 	if c.state == StateSynRcvd {
 		h.Flags |= wire.FlagACK
-		ecn = c.ecnSYNACK()
+		if c.ecn&ecnOK != 0 { // a simultaneous open's
+			ecn = wire.FlagECE
+		}
 		h.Ack = uint32(c.rcvNxt)
 		c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(window))
 		c.rcvWup = c.rcvNxt

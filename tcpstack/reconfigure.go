@@ -70,24 +70,16 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 	if err != nil {
 		return err
 	}
-<<<<<<< HEAD
-	if set.cc != c.set.cc {
-		c.alg = nil
-	}
 	was := c.set
 	c.set = set
 	c.uncork(was)
-=======
-	other := set.cc != c.set.cc
-	c.set = set
 	if c.state != StateClosed {
 		c.putTemplate() // the type of service may have changed
 	}
-	if other {
+	if was.cc != set.cc {
 		c.changeAlgorithm()
 	}
 	c.repace()
->>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
 	if c.state.transmits() {
 		c.transmit()
 	}

@@ -218,8 +218,14 @@ func (r *request) sendSYNACK() {
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 	}
+	if r.ecnOK() {
+		h.Flags |= wire.FlagECE
+	}
 	s.sendSYNBare(r.rt, h, opt, r.id, r.tag, int(r.retrans)+1)
 }
+
+// ecnOK says whether ECN is agreed to.
+func (r *request) ecnOK() bool { return r.set.ecnAccepts(r.syn.flags, ECN(r.syn.tos)) }
 
 // sendACK acknowledges what is not acceptable (Linux: tcp_v4_reqsk_send_ack).
 func (r *request) sendACK() {
@@ -434,6 +440,9 @@ func (r *request) establish() *Conn {
 	c.tag, c.id = r.tag, r.id
 	c.state = StateListen
 	c.acceptSYN(r.segment())
+	if r.ecnOK() {
+		c.ecn = ecnOK
+	}
 	c.iss = r.iss
 	c.tsOffset = r.tsOffset
 	c.startSend()

@@ -63,16 +63,12 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 		if n == 0 && !fin {
 			break
 		}
-<<<<<<< HEAD
-		quota := c.quota(n, fin)
-		if quota <= 0 {
-=======
 		tried = true
 		if c.pacedOut() {
 			break
 		}
-		if c.rtx != nil && (c.rtx.inFlight() >= int(c.win.Cwnd) && !(fin && n == 0) || c.rtx.n >= c.maxSegments()) {
->>>>>>> a9c2255 (Congestion control in the shape of tcp_congestion_ops: CUBIC as Linux counts it, HyStart and HyStart++, DCTCP, two BBRs; rate samples, pacing, cwnd validation, idle restart, ECN's marks)
+		quota := c.quota(n, fin)
+		if quota <= 0 {
 			blocked = true
 			break
 		}
@@ -134,6 +130,9 @@ func (c *Conn) quota(n int, fin bool) int {
 		return max(int(c.win.Cwnd), 1)
 	}
 	room := min(int(c.win.Cwnd)-q.inFlight(), c.maxSegments()-q.n)
+	if c.cc != nil && c.cc.Paced {
+		room = min(room, int(c.cc.Burst())) // what is paced goes in small bursts (Linux: tcp_tso_autosize)
+	}
 	if room <= 0 && fin && n <= int(c.sndMSS) && q.n < c.maxSegments()+1 {
 		return 1 // the FIN's segment is not held up by the congestion window (Linux: tcp_cwnd_test)
 	}

@@ -234,7 +234,7 @@ func (b *BBR) inflight(s *Sender, bw uint64, gain uint32) uint32 {
 // quantize allows for bursts at the sender, in its interface and at the receiver, and for delayed ACKs of every other
 // segment (Linux: bbr_quantization_budget).
 func (b *BBR) quantize(s *Sender, cwnd uint32) uint32 {
-	cwnd = (cwnd + 3*s.burst() + 1) &^ 1
+	cwnd = (cwnd + 3*s.Burst() + 1) &^ 1
 	if b.mode == bbrProbeBW && b.cycle == 0 {
 		cwnd += 2
 	}
@@ -254,7 +254,7 @@ func (b *BBR) atDeparture(s *Sender, inFlight uint32) uint32 {
 		delivered = 0
 	}
 	if b.pacingGain > bbrUnit {
-		inFlight += s.burst()
+		inFlight += s.Burst()
 	}
 	return inFlight - min(inFlight, delivered)
 }

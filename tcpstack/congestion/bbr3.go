@@ -223,7 +223,7 @@ func (b *BBR3) inflight(s *Sender, gain uint32) uint32 {
 
 // quantize is BBRQuantizationBudget.
 func (b *BBR3) quantize(s *Sender, n uint32) uint32 {
-	n = max(n, 3*s.burst(), bbrMinCwnd) // OffloadBudget
+	n = max(n, 3*s.Burst(), bbrMinCwnd) // OffloadBudget
 	if b.state == bbr3Up {
 		n += 2
 	}

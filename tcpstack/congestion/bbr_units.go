@@ -58,9 +58,9 @@ func bytesOf(bw uint64, mss uint32) float64 {
 	return float64(bw) * float64(mss) * 1e6 / bwUnit
 }
 
-// burst is how many segments leave at once at the pacing rate: what is paced in about a millisecond, at least one, two
+// Burst is how many segments leave at once at the pacing rate: what is paced in about a millisecond, at least one, two
 // above 1.2 Mbit/s (Linux: tcp_tso_autosize, bbr_tso_segs_goal).
-func (s *Sender) burst() uint32 {
+func (s *Sender) Burst() uint32 {
 	least := uint64(2)
 	if s.PacingRate < 1_200_000>>3 {
 		least = 1
