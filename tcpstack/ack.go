@@ -103,6 +103,7 @@ func (c *Conn) cover(g *segment, r *ackResult) {
 	c.sndUna = g.ack
 	r.bytes = uint32(c.dataUna() - was)
 	c.bytesAcked += uint64(r.bytes)
+	c.rt.confirm()
 	q := c.rtx
 	now := c.stack.loop.Now()
 	clean := true

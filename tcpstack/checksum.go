@@ -22,7 +22,10 @@ func FillChecksums(f *sim.Frame) { FillChecksumsIn(f.Header(), f) }
 
 // FillChecksumsIn does FillChecksums' work on h, a copy of the frame's header region, and leaves the frame's own as it is.
 func FillChecksumsIn(h []byte, f *sim.Frame) {
-	if len(h) < wire.EthernetLen || wire.EtherType(be16(h[12:])) != wire.EtherTypeIPv4 {
+	if len(h) < wire.EthernetLen {
+		return
+	}
+	if typ := wire.EtherType(be16(h[12:])); typ != wire.EtherTypeIPv4 && typ != wire.EtherTypeIPv6 {
 		return
 	}
 	fillIP(f, h[wire.EthernetLen:])
@@ -31,6 +34,12 @@ func FillChecksumsIn(h []byte, f *sim.Frame) {
 // fillIP does FillChecksums' work on h, the part of the header region from the IP header on.
 func fillIP(f *sim.Frame, h []byte) {
 	if !f.Verified || len(h) < wire.IPv4MinLen {
+		return
+	}
+	if h[0]>>4 == 6 {
+		if len(h) >= wire.IPv6Len { // a fragment's next header is none of the transport's
+			fillTransport(f, h, wire.IPv6Len)
+		}
 		return
 	}
 	ihl := int(h[0]&15) * 4
@@ -51,7 +60,7 @@ func checksumPlace(p wire.Protocol) (off, min int) {
 		return wire.TCPOffChecksum, wire.TCPMinLen
 	case wire.ProtoUDP:
 		return wire.UDPOffChecksum, wire.UDPLen
-	case wire.ProtoICMP:
+	case wire.ProtoICMP, wire.ProtoICMPv6:
 		return wire.ICMPOffChecksum, wire.ICMPLen
 	}
 	return 0, 0
@@ -60,7 +69,7 @@ func checksumPlace(p wire.Protocol) (off, min int) {
 // fillTransport makes the transport checksum true; h begins with an IP header of ihl bytes and ends with the header
 // region. The payload's sum is kept with the frame.
 func fillTransport(f *sim.Frame, h []byte, ihl int) {
-	p := wire.Protocol(h[wire.IPv4OffProto])
+	p := protocolOf(h)
 	t := h[ihl:]
 	off, least := checksumPlace(p)
 	if least == 0 || len(t) < least {
@@ -81,6 +90,11 @@ func fillTransport(f *sim.Frame, h []byte, ihl int) {
 // transportSum sums what a transport checksum covers: the pseudo-header (but for ICMP), the header region t and a
 // payload of n bytes whose own sum is payload.
 func transportSum(h, t []byte, p wire.Protocol, payload uint16, n int) uint16 {
+	if h[0]>>4 == 6 {
+		// RFC 8200 8.1: the pseudo-header has both addresses, the length and the protocol; ICMPv6 has it too.
+		sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t))) + uint64(p) + uint64(len(t)+n)
+		return wire.AddSums(wire.Fold(sum), wire.SwapFold(wire.HeaderSum(h[wire.IPv6OffSrc:wire.IPv6Len])))
+	}
 	if len(t)&3 != 0 { // a header region that was put together by hand, or cut
 		sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t)))
 		if p != wire.ProtoICMP {
@@ -95,7 +109,7 @@ func transportSum(h, t []byte, p wire.Protocol, payload uint16, n int) uint16 {
 	return wire.SwapFold(sum)
 }
 
-// checksumOK verifies the transport checksum of a datagram that is being received: f.Header() holds the IPv4 header and
+// checksumOK verifies the transport checksum of a datagram that is being received: f.Header() holds the IP header and
 // what lies in place of the rest, f.Payload what follows. Where the mode does not let it trust the frame, it sums the
 // actual bytes.
 func (s *Stack) checksumOK(f *sim.Frame) bool {
@@ -103,10 +117,10 @@ func (s *Stack) checksumOK(f *sim.Frame) bool {
 		return true
 	}
 	h := f.Header()
-	ihl := int(h[0]&15) * 4
-	p, t := wire.Protocol(h[wire.IPv4OffProto]), h[ihl:]
+	p, t := protocolOf(h), h[headerLen(h):]
 	if p == wire.ProtoUDP && be16(t[wire.UDPOffChecksum:]) == 0 {
-		return true // RFC 768: "An all zero transmitted checksum value means that the transmitter generated no checksum"
+		// RFC 8200 8.1: "IPv6 receivers must discard UDP packets containing a zero checksum".
+		return h[0]>>4 == 4 // RFC 768: "An all zero transmitted checksum value means that the transmitter generated no checksum"
 	}
 	return transportSum(h, t, p, wire.Sum(f.Payload), len(f.Payload)) == 0xffff
 }

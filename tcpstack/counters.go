@@ -30,6 +30,25 @@ const (
 	cIPSent
 	cUDPReceived
 	cUDPSent
+	cIP6Delivered
+	cIP6Forwarded
+	cIP6FragmentsCreated
+	cIP6FragmentsReceived
+	cIP6Fragmented
+	cIP6Reassembled
+	cIP6Received
+	cIP6Sent
+	cNDPAdvertsReceived
+	cNDPAdvertsSent
+	cNDPSolicitsReceived
+	cNDPSolicitsSent
+	cNDPRouterAdvertsReceived
+	cNDPRouterAdvertsSent
+	cNDPRouterSolicitsReceived
+	cNDPRouterSolicitsSent
+	cNDPRedirectsReceived
+	cNDPDuplicates
+	cNDPFailed
 	numCounters
 )
 
@@ -58,6 +77,26 @@ var counterNames = [numCounters]string{
 	cIPSent:                   "ip.sent",
 	cUDPReceived:              "udp.received",
 	cUDPSent:                  "udp.sent",
+
+	cIP6Delivered:              "ip6.delivered",
+	cIP6Forwarded:              "ip6.forwarded",
+	cIP6FragmentsCreated:       "ip6.fragments_created",
+	cIP6FragmentsReceived:      "ip6.fragments_received",
+	cIP6Fragmented:             "ip6.fragmented",
+	cIP6Reassembled:            "ip6.reassembled",
+	cIP6Received:               "ip6.received",
+	cIP6Sent:                   "ip6.sent",
+	cNDPAdvertsReceived:        "ndp.adverts_received",
+	cNDPAdvertsSent:            "ndp.adverts_sent",
+	cNDPSolicitsReceived:       "ndp.solicits_received",
+	cNDPSolicitsSent:           "ndp.solicits_sent",
+	cNDPRouterAdvertsReceived:  "ndp.router_adverts_received",
+	cNDPRouterAdvertsSent:      "ndp.router_adverts_sent",
+	cNDPRouterSolicitsReceived: "ndp.router_solicits_received",
+	cNDPRouterSolicitsSent:     "ndp.router_solicits_sent",
+	cNDPRedirectsReceived:      "ndp.redirects_ignored",
+	cNDPDuplicates:             "ndp.duplicates",
+	cNDPFailed:                 "ndp.failed",
 }
 
 // dropReason says why the IP side let a packet go. Its number stands in trace records.
@@ -92,6 +131,8 @@ const (
 	dropTransportChecksum
 	dropNoSocket
 	dropLoopbackQueue
+	dropExtensionHeader
+	dropNDP
 	numDropReasons
 )
 
@@ -124,6 +165,8 @@ var dropNames = [numDropReasons]string{
 	dropTransportChecksum: "transport_checksum",
 	dropNoSocket:          "no_socket",
 	dropLoopbackQueue:     "loopback_queue",
+	dropExtensionHeader:   "extension_header",
+	dropNDP:               "ndp",
 }
 
 func (d dropReason) String() string {
@@ -139,7 +182,7 @@ type Counter struct {
 	Value uint64
 }
 
-// Counters lists the counters, sorted by name: arp.*, icmp.*, ip.*, tcp.*, udp.*.
+// Counters lists the counters, sorted by name: arp.*, icmp.*, ip.*, ip6.*, ndp.*, tcp.*, udp.*.
 func (s *Stack) Counters() []Counter {
 	out := make([]Counter, 0, int(numCounters)+int(numDropReasons)+32)
 	for i, n := range counterNames {

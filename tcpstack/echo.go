@@ -63,6 +63,9 @@ func (e *EchoSocket) Send(to netip.Addr, seq uint16, payload []byte, o SendOptio
 	if len(payload) > MaxMTU-wire.IPv4MinLen-wire.ICMPLen {
 		return ErrMessageTooLong
 	}
+	if to.Is6() {
+		return e.send6(to, seq, payload, o)
+	}
 	if !to.Is4() {
 		return ErrBadAddress
 	}
@@ -76,11 +79,27 @@ func (e *EchoSocket) Send(to netip.Addr, seq uint16, payload []byte, o SendOptio
 	return s.sendICMP(f, rt)
 }
 
+// send6 is Send over IPv6.
+func (e *EchoSocket) send6(to netip.Addr, seq uint16, payload []byte, o SendOptions) error {
+	s := e.stack
+	rt, err := s.routeTo6(netip.Addr{}, to, uint32(e.ident)<<4|uint32(wire.ProtoICMPv6)) // a run of requests is a flow
+	if err != nil {
+		return err
+	}
+	if o.DF && wire.IPv6Len+wire.ICMPLen+len(payload) > rt.mtu() {
+		return ErrMessageTooLong
+	}
+	f, m := s.datagram(rt, wire.ProtoICMPv6, wire.ICMPLen, payload, o)
+	wire.ICMP{Type: wire.ICMPv6EchoRequest, ID: e.ident, Seq: seq}.Put(m)
+	s.count[cICMPEchoRequestsSent]++
+	return s.sendICMP(f, rt)
+}
+
 // echoReceived hands a reply to its socket.
 func (s *Stack) echoReceived(f *sim.Frame, h, m []byte) {
 	if e := s.echo[be16(m[4:])]; e != nil {
 		e.h(EchoEvent{
-			Reply: true, Seq: be16(m[6:]), From: addr4(be32(h[wire.IPv4OffSrc:])), TTL: h[wire.IPv4OffTTL],
+			Reply: true, Seq: be16(m[6:]), From: sourceOf(h).netip(), TTL: hopsLeft(h),
 			Len: wire.ICMPLen + len(f.Payload), Data: f.Payload,
 		})
 	}

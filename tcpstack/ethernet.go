@@ -25,7 +25,7 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 	dst := wire.MAC(h[:6])
 	group := false
 	if dst != ifc.cfg.MAC {
-		if dst != wire.Broadcast {
+		if dst != wire.Broadcast && !ifc.joined(dst) {
 			f.Strip(wire.EthernetLen)
 			s.drop(f, dropOtherMAC)
 			return
@@ -36,6 +36,13 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 	case wire.EtherTypeIPv4:
 		f.Strip(wire.EthernetLen)
 		s.ipv4Input(ifc, f, group)
+	case wire.EtherTypeIPv6:
+		if ifc.six == nil {
+			s.drop(f, dropEtherType)
+			return
+		}
+		f.Strip(wire.EthernetLen)
+		s.ipv6Input(ifc, f, group)
 	case wire.EtherTypeARP:
 		src := wire.MAC(h[6:12])
 		f.Strip(wire.EthernetLen)

@@ -8,9 +8,10 @@ import (
 )
 
 // forwardEntry remembers the next hop of a flow that passes through.
-type forwardEntry struct {
-	dst, flow, gen uint32
-	nb             *neighbour
+type forwardEntry[A comparable] struct {
+	dst       A // an address of either version
+	flow, gen uint32
+	nb        *neighbour
 }
 
 // The cache of next hops begins small and doubles, up to a bound, when flows displace each other.
@@ -22,14 +23,14 @@ const (
 )
 
 // forwardCache is a table of flows that pass through, each within a few slots of its hash, made when the first does.
-type forwardCache struct {
-	slots []forwardEntry
+type forwardCache[A comparable] struct {
+	slots []forwardEntry[A]
 }
 
-func (c *forwardCache) at(i uint32) *forwardEntry { return &c.slots[i&uint32(len(c.slots)-1)] }
+func (c *forwardCache[A]) at(i uint32) *forwardEntry[A] { return &c.slots[i&uint32(len(c.slots)-1)] }
 
 // find returns the entry of a flow, whose gen the caller compares, or nil.
-func (c *forwardCache) find(dst, flow uint32) *forwardEntry {
+func (c *forwardCache[A]) find(dst A, flow uint32) *forwardEntry[A] {
 	if len(c.slots) == 0 {
 		return nil
 	}
@@ -41,9 +42,9 @@ func (c *forwardCache) find(dst, flow uint32) *forwardEntry {
 	return nil
 }
 
-func (c *forwardCache) put(e forwardEntry) {
+func (c *forwardCache[A]) put(e forwardEntry[A]) {
 	if len(c.slots) == 0 {
-		c.slots = make([]forwardEntry, minForwardSlots)
+		c.slots = make([]forwardEntry[A], minForwardSlots)
 	}
 	for !c.place(e) {
 		if len(c.slots) == maxForwardSlots {
@@ -51,7 +52,7 @@ func (c *forwardCache) put(e forwardEntry) {
 			return
 		}
 		old := c.slots
-		c.slots = make([]forwardEntry, 2*len(old))
+		c.slots = make([]forwardEntry[A], 2*len(old))
 		for _, o := range old {
 			if o.gen == e.gen {
 				c.place(o) // one that finds no place is looked up again
@@ -61,7 +62,7 @@ func (c *forwardCache) put(e forwardEntry) {
 }
 
 // place puts an entry in the place of itself or of what is no longer true; false if there is none.
-func (c *forwardCache) place(e forwardEntry) bool {
+func (c *forwardCache[A]) place(e forwardEntry[A]) bool {
 	for i := range uint32(forwardProbes) {
 		if o := c.at(e.flow + i); o.gen != e.gen || o.flow == e.flow && o.dst == e.dst {
 			*o = e
@@ -100,7 +101,7 @@ func (s *Stack) forwardSlow(f *sim.Frame, h []byte, ihl int, dst uint32) {
 		s.drop(f, dropNeighbourTable)
 		return
 	}
-	s.forwards.put(forwardEntry{dst: dst, flow: flow, gen: s.gen, nb: nb})
+	s.forwards.put(forwardEntry[uint32]{dst: dst, flow: flow, gen: s.gen, nb: nb})
 	s.forward(f, h, nb)
 }
 
@@ -157,6 +158,10 @@ func (s *Stack) forwardFragments(f *sim.Frame, h []byte, nb *neighbour) {
 // begins with the IP header.
 func (s *Stack) hostUnreachable(f *sim.Frame) {
 	h := f.Header()
+	if h[0]>>4 == 6 {
+		s.hostUnreachable6(f)
+		return
+	}
 	if src := be32(h[wire.IPv4OffSrc:]); s.isLocal(src) {
 		e := ICMPError{Type: wire.ICMPUnreachable, Code: wire.ICMPHostUnreachable, From: addr4(src)}
 		s.dispatchError(e, h)

@@ -5,11 +5,11 @@ import "testing"
 // Two thousand flows both ways through one router are all remembered, whatever their hashes, and those of a routing table
 // that has changed make room.
 func TestForwardCacheHoldsManyFlows(t *testing.T) {
-	var c forwardCache
+	var c forwardCache[uint32]
 	flow := func(i uint32) uint32 { return i * 0x9e3779b1 >> 3 }
 	for gen := uint32(1); gen <= 2; gen++ {
 		for i := range uint32(4000) {
-			c.put(forwardEntry{dst: i, flow: flow(i), gen: gen})
+			c.put(forwardEntry[uint32]{dst: i, flow: flow(i), gen: gen})
 		}
 		missed := 0
 		for i := range uint32(4000) {
@@ -28,9 +28,9 @@ func TestForwardCacheHoldsManyFlows(t *testing.T) {
 
 // Flows that collide displace each other and never find what is another's.
 func TestForwardCacheOfCollidingFlows(t *testing.T) {
-	var c forwardCache
+	var c forwardCache[uint32]
 	for i := range uint32(100) {
-		c.put(forwardEntry{dst: i, flow: i * maxForwardSlots, gen: 1})
+		c.put(forwardEntry[uint32]{dst: i, flow: i * maxForwardSlots, gen: 1})
 		if e := c.find(i, i*maxForwardSlots); e == nil || e.dst != i {
 			t.Fatalf("flow %d is not found right after it was put", i)
 		}

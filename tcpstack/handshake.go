@@ -159,6 +159,7 @@ func (c *Conn) ageNow() uint32 { return uint32(c.stack.loop.Now() / sim.Second) 
 
 // establish is what both opens end with. The caller has made the state ESTABLISHED.
 func (c *Conn) establish(g *segment) {
+	c.rt.confirm()
 	now := c.stack.loop.Now()
 	echo := sim.Time(c.tsNow()-g.opt.TSEcr) * sim.Millisecond
 	switch {

@@ -107,7 +107,7 @@ func (s *Stack) sendICMP(f *sim.Frame, rt *route) error {
 	f.Pkt = s.id.NextPacket()
 	if s.loop.Rec != nil {
 		h := f.Header()
-		s.recordICMP(KindICMPSent, f, h, h[wire.IPv4MinLen:])
+		s.recordICMP(KindICMPSent, f, h, h[rt.ipLen():])
 	}
 	return s.output(f, rt)
 }

@@ -22,8 +22,10 @@ const (
 type InterfaceConfig struct {
 	Name   string // "eth0"
 	MAC    wire.MAC
-	Prefix netip.Prefix // the interface's own address and its network's length
+	Prefix netip.Prefix // the interface's own IPv4 address and its network's length; zero: no IPv4
 	MTU    int          // largest IP datagram, bytes; 0: DefaultMTU
+
+	Prefixes6 []netip.Prefix // IPv6 addresses beside the link-local one, which is made of MAC
 }
 
 // Interface joins the stack to one link.
@@ -35,7 +37,8 @@ type Interface struct {
 	mask       uint32
 	mtu        int
 	tx         func(*sim.Frame)
-	neighbours map[uint32]*neighbour
+	six        *interface6 // nil: no IPv6
+	neighbours map[ipAddr]*neighbour
 }
 
 // Name is the interface's name.
@@ -51,21 +54,32 @@ func (i *Interface) MAC() wire.MAC { return i.cfg.MAC }
 func (i *Interface) MTU() int { return i.mtu }
 
 // AddInterface adds an interface; tx takes ownership of each complete Ethernet frame it is handed. The configuration has
-// been validated with the lab's: an address that is not IPv4 or an impossible MTU panics.
+// been validated with the lab's: an address of the other version or an impossible MTU panics.
 func (s *Stack) AddInterface(ic InterfaceConfig, tx func(*sim.Frame)) *Interface {
 	if ic.MTU == 0 {
 		ic.MTU = DefaultMTU
 	}
-	if !ic.Prefix.IsValid() || !ic.Prefix.Addr().Is4() || ic.MTU < MinMTU || ic.MTU > MaxMTU {
+	if ic.Prefix.IsValid() && !ic.Prefix.Addr().Is4() || ic.MTU < MinMTU || ic.MTU > MaxMTU {
 		panic(fmt.Sprintf("tcpstack: interface %s of %s: prefix %v, MTU %d", ic.Name, s.cfg.Name, ic.Prefix, ic.MTU))
 	}
-	i := &Interface{stack: s, cfg: ic, index: s.made, addr: num4(ic.Prefix.Addr()), mask: prefixMask(ic.Prefix.Bits()),
-		mtu: ic.MTU, tx: tx, neighbours: make(map[uint32]*neighbour)}
+	i := &Interface{stack: s, cfg: ic, index: s.made, tx: tx, neighbours: make(map[ipAddr]*neighbour)}
 	s.made++
 	s.ifcs = append(s.ifcs, i)
-	s.addrs = append(s.addrs, i.addr)
-	s.gen++
+	i.configure(ic)
+	if !s.cfg.DisableIPv6 {
+		i.startIPv6()
+	}
+	s.listAddrs()
 	return i
+}
+
+// configure takes over an address, if there is one, and an MTU.
+func (i *Interface) configure(ic InterfaceConfig) {
+	i.cfg, i.mtu = ic, ic.MTU
+	i.addr, i.mask = 0, prefixMask(32)
+	if ic.Prefix.IsValid() {
+		i.addr, i.mask = num4(ic.Prefix.Addr()), prefixMask(ic.Prefix.Bits())
+	}
 }
 
 // onLink reports whether a is another station's address in the interface's network.
@@ -125,7 +139,11 @@ func (l *loopback) Fire(now sim.Time) {
 	for len(l.queue) > 0 && l.queue[0].at <= now && !s.stopped {
 		f := l.queue[0].f
 		l.queue = l.queue[:copy(l.queue, l.queue[1:])]
-		s.ipv4Input(l.ifc, f, false)
+		if f.Header()[0]>>4 == 6 {
+			s.ipv6Input(l.ifc, f, false)
+		} else {
+			s.ipv4Input(l.ifc, f, false)
+		}
 	}
 	if len(l.queue) > 0 && !s.stopped && !l.timer.Armed() {
 		s.loop.Arm(&l.timer, &s.id.Src, l.queue[0].at)

@@ -3,6 +3,7 @@ package tcpstack
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"labd.dev/sim"
 	"labd.dev/tcpstack/wire"
@@ -22,20 +23,34 @@ func FuzzReceive(f *testing.F) {
 	} {
 		f.Add(ethernet(mac, stationMAC(0), wire.EtherTypeIPv4, ip), uint8(34))
 	}
+	for _, ip := range [][]byte{
+		ipv6(them6, us6, wire.ProtoUDP, udp6(them6, us6, 9, 4000, "hello")),
+		ipv6(them6, "fd00:1::2", wire.ProtoTCP, make([]byte, 40)),
+		ipv6(them6, us6, wire.ProtoHopByHop, append(optionHeader(17, 0x9e), udp6(them6, us6, 9, 4000, "hello")...)),
+		ipv6(them6, us6, wire.ProtoFragment, append([]byte{17, 0, 0, 1, 0, 0, 0, 9}, make([]byte, 16)...)),
+		icmp6(them6, us6, wire.ICMPv6PacketTooBig, 0, 1300, string(ipv6(us6, them6, 17, make([]byte, 8)))),
+		neighbor6(them6, us6, solicitation(us6)),
+		neighbor6(them6, us6, advertisement(them6, true, true)),
+	} {
+		f.Add(ethernet(mac, stationMAC(0), wire.EtherTypeIPv6, ip), uint8(54))
+	}
+	f.Add(ethernet(wire.MAC{0x33, 0x33, 0, 0, 0, 1}, stationMAC(0), wire.EtherTypeIPv6,
+		routerAdvert6(station0, routerSays("fd00:7::/64", time.Hour, time.Hour))), uint8(54))
 	arp := make([]byte, wire.ARPLen)
 	arpReply("10.0.0.2", stationMAC(0)).Put(arp)
 	f.Add(ethernet(mac, stationMAC(0), wire.EtherTypeARP, arp), uint8(14))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint8) {
 		for _, forwarding := range []bool{false, true} {
 			loop := sim.NewLoop(sim.LoopConfig{})
-			s, err := New(loop, &sim.Identity{Src: sim.Source{ID: 1}, Boots: 1}, Config{Forwarding: forwarding})
+			s, err := New(loop, &sim.Identity{Src: sim.Source{ID: 1}, Boots: 1}, Config{Forwarding: forwarding, RouterAdvertisements: forwarding, SLAAC: !forwarding})
 			if err != nil {
 				t.Fatal(err)
 			}
 			tx := func(f *sim.Frame) { FillChecksums(f); f.Release() }
 			var ifcs [2]*Interface
 			for i, p := range []string{"10.0.0.1/24", "10.0.1.1/24"} {
-				ifcs[i] = s.AddInterface(InterfaceConfig{Name: p, MAC: wire.MAC{2, 0, 0, 0, byte(i), 1}, Prefix: netip.MustParsePrefix(p), MTU: 1500 - 1400*i}, tx)
+				ifcs[i] = s.AddInterface(InterfaceConfig{Name: p, MAC: wire.MAC{2, 0, 0, 0, byte(i), 1}, Prefix: netip.MustParsePrefix(p), MTU: 1500 - 1400*i,
+					Prefixes6: []netip.Prefix{netip.PrefixFrom(ipAddr{0xfd00<<48 | uint64(i), 1}.netip(), 64)}}, tx)
 				ifcs[i].neighbour(num4(ifcs[i].Addr()) + 1).learn(stationMAC(i))
 			}
 			if _, err := s.OpenUDP(netip.AddrPortFrom(netip.Addr{}, 4000), func(Datagram) {}); err != nil {
@@ -46,7 +61,9 @@ func FuzzReceive(f *testing.F) {
 				for _, fill := range []bool{true, false} {
 					frame := x.frame(b)
 					if h := frame.Header(); fill && len(h) >= 34 { // past the checksum, which fuzzing rarely meets
-						copy(h, ifcs[i].cfg.MAC[:])
+						if h[0] != 0x33 {
+							copy(h, ifcs[i].cfg.MAC[:])
+						}
 						frame.Verified = true
 						FillChecksums(frame)
 						frame.Verified = false

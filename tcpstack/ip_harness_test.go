@@ -25,7 +25,7 @@ type ipBench struct {
 // stationMAC is the hardware address of the test's station on an interface's link.
 func stationMAC(ifc int) wire.MAC { return wire.MAC{2, 0, 0, 0, byte(ifc), 0x99} }
 
-// newIPBench makes a stack with an interface for each prefix, with the MTU that cfgMTU names (0: 1500).
+// newIPBench makes a stack with an interface for each prefix, or several with spaces between them, with the MTU that cfgMTU names (0: 1500).
 func newIPBench(t *testing.T, cfg Config, mtu int, prefixes ...string) *ipBench {
 	t.Helper()
 	x := &ipBench{t: t, loop: sim.NewLoop(sim.LoopConfig{}), cut: 14 + 28}
@@ -43,9 +43,15 @@ func newIPBench(t *testing.T, cfg Config, mtu int, prefixes ...string) *ipBench 
 		if i == 0 {
 			m = 0 // the first link is never the narrow one
 		}
-		x.ifcs = append(x.ifcs, s.AddInterface(InterfaceConfig{
-			Name: fmt.Sprintf("eth%d", i), MAC: wire.MAC{2, 0, 0, 0, byte(i), 1}, Prefix: netip.MustParsePrefix(p), MTU: m,
-		}, func(f *sim.Frame) {
+		ic := InterfaceConfig{Name: fmt.Sprintf("eth%d", i), MAC: wire.MAC{2, 0, 0, 0, byte(i), 1}, MTU: m}
+		for _, text := range strings.Fields(p) {
+			if p := netip.MustParsePrefix(text); p.Addr().Is4() {
+				ic.Prefix = p
+			} else {
+				ic.Prefixes6 = append(ic.Prefixes6, p)
+			}
+		}
+		x.ifcs = append(x.ifcs, s.AddInterface(ic, func(f *sim.Frame) {
 			FillChecksums(f)
 			x.out = append(x.out, slices.Concat(f.Header(), f.Payload))
 			x.from = append(x.from, i)
@@ -108,7 +114,7 @@ func (x *ipBench) sendARP(ifc int, dst wire.MAC, a wire.ARP) {
 // know makes the stack know a station's hardware address, by an ARP reply.
 func (x *ipBench) know(ifc int, ip string) {
 	i := x.ifcs[ifc]
-	i.neighbour(num4(netip.MustParseAddr(ip))).learn(stationMAC(ifc))
+	i.neighbourAt(ipAddrOf(netip.MustParseAddr(ip))).learn(stationMAC(ifc))
 }
 
 // want takes the oldest frame sent and compares its summary.
@@ -203,6 +209,9 @@ func summarise(b []byte) string {
 			return fmt.Sprintf("to %v: arp who-has %v tell %v", e.Dst, a.TargetIP, a.SenderIP)
 		}
 		return fmt.Sprintf("to %v: arp %v is-at %v", e.Dst, a.SenderIP, a.SenderMAC)
+	}
+	if e.Type == wire.EtherTypeIPv6 {
+		return "to " + e.Dst.String() + ": " + summariseIPv6(b)
 	}
 	return "to " + e.Dst.String() + ": " + summariseIP(b)
 }

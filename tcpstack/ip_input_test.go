@@ -80,7 +80,7 @@ func TestEthernetInput(t *testing.T) {
 	ip := ipv4("10.0.0.2", "10.0.0.1", wire.ProtoUDP, udpBytes("10.0.0.2", "10.0.0.1", 9, 4000, "hello"))
 	x.send(0, ethernet(stationMAC(0), stationMAC(0), wire.EtherTypeIPv4, ip))
 	x.wantCount("ip.dropped.other_mac", 1)
-	x.send(0, ethernet(x.ifcs[0].MAC(), stationMAC(0), 0x86dd, ip))
+	x.send(0, ethernet(x.ifcs[0].MAC(), stationMAC(0), 0x88cc, ip))
 	x.wantCount("ip.dropped.ethertype", 1)
 	x.send(0, []byte{1, 2, 3})
 	x.wantCount("ip.dropped.ethernet_header", 1)

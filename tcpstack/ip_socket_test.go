@@ -26,7 +26,7 @@ func TestUDPPorts(t *testing.T) {
 	open("10.0.0.1:53", ErrAddrInUse)
 	open("0.0.0.0:53", ErrAddrInUse)
 	open("10.0.0.9:53", ErrBadAddress)
-	open("[::1]:53", ErrBadAddress)
+	open("[fd00::9]:53", ErrBadAddress)
 	b.Close()
 	b.Close()
 	open("0.0.0.0:53", ErrAddrInUse)
@@ -122,7 +122,7 @@ func TestSendToRefuses(t *testing.T) {
 		{u, "224.0.0.1:9", ErrNoRoute},
 		{u, "0.0.0.0:9", ErrNoRoute},
 		{u, "10.0.0.2:0", ErrBadAddress},
-		{u, "[::1]:9", ErrBadAddress},
+		{u, "[::ffff:10.0.0.2]:9", ErrBadAddress},
 		{lo, "10.0.0.2:9", ErrNoRoute},
 	} {
 		if err := c.u.SendTo(nil, addrPort(c.to), SendOptions{}); err != c.want {

@@ -27,6 +27,45 @@ func setTrafficClass(h []byte, tc uint8) {
 	h[wire.IPv4OffTOS] = tc
 }
 
+// headerLen is the length of the IP header that begins h, without IPv6's extension headers.
+func headerLen(h []byte) int {
+	if h[0]>>4 == 6 {
+		return wire.IPv6Len
+	}
+	return int(h[0]&15) * 4
+}
+
+// protocolOf is what follows the IP header that begins h.
+func protocolOf(h []byte) wire.Protocol {
+	if h[0]>>4 == 6 {
+		return wire.Protocol(h[wire.IPv6OffNextHeader])
+	}
+	return wire.Protocol(h[wire.IPv4OffProto])
+}
+
+// sourceOf and destinationOf are the addresses of a packet whose IP header begins h.
+func sourceOf(h []byte) ipAddr {
+	if h[0]>>4 == 6 {
+		return ipAddr6(h[wire.IPv6OffSrc:])
+	}
+	return ipAddr4(be32(h[wire.IPv4OffSrc:]))
+}
+
+func destinationOf(h []byte) ipAddr {
+	if h[0]>>4 == 6 {
+		return ipAddr6(h[wire.IPv6OffDst:])
+	}
+	return ipAddr4(be32(h[wire.IPv4OffDst:]))
+}
+
+// hopsLeft is the TTL or hop limit of a packet whose IP header begins h.
+func hopsLeft(h []byte) uint8 {
+	if h[0]>>4 == 6 {
+		return h[wire.IPv6OffHopLimit]
+	}
+	return h[wire.IPv4OffTTL]
+}
+
 // tcpHeader is the part of a segment's header region that begins with its TCP header.
 func (c *Conn) tcpHeader(f *sim.Frame) []byte { return f.Header()[c.rt.ipLen():] }
 

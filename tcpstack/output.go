@@ -17,6 +17,9 @@ func (s *Stack) output(f *sim.Frame, rt *route) error {
 		f.Release()
 		return ErrStopped
 	}
+	if rt.six != nil {
+		return s.output6(f, rt)
+	}
 	if rt.gen != s.gen {
 		if err := s.resolve(rt); err != nil {
 			s.drop(f, dropNoRoute)
@@ -76,8 +79,14 @@ type SendOptions struct {
 	Tag uint32 // metadata: the journal index of the input it belongs to
 }
 
-// apply patches an IPv4 header.
+// apply patches an IP header. Nothing but its source cuts an IPv6 packet: there DF is looked at before it is made.
 func (o SendOptions) apply(h []byte) {
+	if h[0]>>4 == 6 {
+		if o.TTL != 0 {
+			h[wire.IPv6OffHopLimit] = o.TTL
+		}
+		return
+	}
 	if o.TTL != 0 {
 		h[wire.IPv4OffTTL] = o.TTL
 	}
@@ -91,14 +100,14 @@ func (o SendOptions) apply(h []byte) {
 func (s *Stack) datagram(rt *route, p wire.Protocol, n int, data []byte, o SendOptions) (f *sim.Frame, transport []byte) {
 	f = s.loop.NewFrame()
 	f.Tag = o.Tag
-	h := f.Append(wire.IPv4MinLen + n)
-	s.putIPv4(h, rt, p)
-	o.apply(h)
+	s.putIP(f, rt, p)
+	o.apply(f.Header())
+	transport = f.Append(n)
 	if len(data) > 0 {
 		c := s.loop.NewChunk(len(data))
 		copy(c.Data, data)
 		f.SetPayload(c, 0, len(data))
 		c.Release()
 	}
-	return f, h[wire.IPv4MinLen:]
+	return f, transport
 }

@@ -64,6 +64,7 @@ var enumerations = []struct {
 		return uint8(r.W[5] >> segECNShift & 3), r.Kind == KindTCPSegmentReceived
 	}},
 	{"IPDropReason", IPDropReason, reasonOf(KindIPDropped)},
+	{"AddressState", func(v uint8) string { return AddressState(v).String() }, reasonOf(KindAddress)},
 	{"NeighbourState", func(v uint8) string { return NeighbourState(v).String() }, reasonOf(KindNeighbour)},
 }
 

@@ -17,16 +17,19 @@ const (
 )
 
 // fragmentKey names the datagram that a fragment belongs to. RFC 791 3.2: "the concatenation of the source, destination,
-// protocol, and identification fields".
+// protocol, and identification fields"; RFC 8200 4.5: "the same Source Address, Destination Address, and Fragment
+// Identification", the protocol being that of the first fragment.
 type fragmentKey struct {
-	src, dst uint32
-	id       uint16
-	proto    uint8
+	src, dst ipAddr
+	id       uint32
+	proto    uint8 // IPv4's
 }
 
-// fragmentPiece is a fragment, IP header included: bytes [off, end) of the datagram's data.
+// fragmentPiece is a fragment, IP header included: bytes [off, end) of the datagram's data, which begin at offset at of
+// the packet.
 type fragmentPiece struct {
 	off, end int
+	at       int
 	f        *sim.Frame
 }
 
@@ -39,6 +42,8 @@ type partial struct {
 	size       int             // bytes held, overhead included
 	length     int             // of the whole data; -1: the last fragment has not come
 	bcast      bool            // sent to more than this station
+	six        bool
+	upper      wire.Protocol // what the data begins with, as IPv6's first fragment says
 	timer      sim.Timer
 	prev, next *partial
 }
@@ -69,7 +74,17 @@ func (r *reassembly) add(f *sim.Frame, bcast bool) *sim.Frame {
 		r.stack.drop(f, dropFragment)
 		return nil
 	}
-	key := fragmentKey{be32(h[wire.IPv4OffSrc:]), be32(h[wire.IPv4OffDst:]), be16(h[wire.IPv4OffID:]), h[wire.IPv4OffProto]}
+	key := fragmentKey{sourceOf(h), destinationOf(h), uint32(be16(h[wire.IPv4OffID:])), h[wire.IPv4OffProto]}
+	d := r.insert(key, fragmentPiece{off, end, ihl, f}, more, bcast)
+	if d == nil {
+		return nil
+	}
+	return r.join(d)
+}
+
+// insert puts a fragment where it belongs, and owns its frame. It returns the datagram when this was the last one missing.
+func (r *reassembly) insert(key fragmentKey, p fragmentPiece, more, bcast bool) *partial {
+	off, end, f := p.off, p.end, p.f
 	if r.size+end-off+fragmentOverhead > reassemblyBytes {
 		r.stack.drop(f, dropReassemblyMemory)
 		return nil
@@ -91,14 +106,14 @@ func (r *reassembly) add(f *sim.Frame, bcast bool) *sim.Frame {
 		r.discard(d, dropFragmentOverlap)
 		return nil
 	}
-	d.pieces = slices.Insert(d.pieces, at, fragmentPiece{off, end, f})
+	d.pieces = slices.Insert(d.pieces, at, p)
 	d.have += end - off
 	d.size += end - off + fragmentOverhead
 	r.size += end - off + fragmentOverhead
 	if d.have != d.length {
 		return nil
 	}
-	return r.join(d)
+	return d
 }
 
 // bound takes in what a fragment says of the datagram's length and reports whether it agrees with the others.
@@ -115,7 +130,7 @@ func (d *partial) bound(end int, more bool) bool {
 
 // start begins a datagram and its timer.
 func (r *reassembly) start(key fragmentKey, bcast bool) *partial {
-	d := &partial{r: r, key: key, length: -1, bcast: bcast, prev: r.all.prev, next: &r.all}
+	d := &partial{r: r, key: key, length: -1, bcast: bcast, six: !key.src.is4(), prev: r.all.prev, next: &r.all}
 	d.prev.next, r.all.prev = d, d
 	r.byKey[key] = d
 	d.timer.H = d
@@ -143,6 +158,13 @@ func (r *reassembly) discard(d *partial, why dropReason) {
 // Fire is the reassembly timeout. RFC 1122 3.3.2: "If this timeout expires, the partially-reassembled datagram MUST be
 // discarded and an ICMP Time Exceeded message sent to the source host (if fragment zero has been received)."
 func (d *partial) Fire(sim.Time) {
+	if d.six {
+		// RFC 8200 4.5: "If the first fragment ... has been received, an ICMP Time Exceeded -- Fragment Reassembly Time
+		// Exceeded message should be sent to the source of that fragment."
+		d.r.stack.sendICMPv6Error(d.pieces[0].f, wire.ICMPv6TimeExceeded, wire.ICMPv6ReassemblyExceeded, 0, d.bcast)
+		d.r.discard(d, dropReassemblyTimeout)
+		return
+	}
 	// A first piece that is not fragment zero causes no error, as no later fragment does.
 	d.r.stack.sendICMPError(d.pieces[0].f, wire.ICMPTimeExceeded, wire.ICMPReassemblyExceeded, 0, d.bcast)
 	d.r.discard(d, dropReassemblyTimeout)
@@ -152,29 +174,46 @@ func (d *partial) Fire(sim.Time) {
 func (r *reassembly) join(d *partial) *sim.Frame {
 	r.remove(d)
 	s := r.stack
-	s.count[cIPReassembled]++
+	if d.six {
+		s.count[cIP6Reassembled]++
+	} else {
+		s.count[cIPReassembled]++
+	}
 	f := s.loop.NewFrame()
 	first := d.pieces[0].f
 	h := first.Header()
-	ihl := int(h[0]&15) * 4
+	ihl := headerLen(h)
 	nh := f.Append(ihl)
 	copy(nh, h)
 	f.Pkt, f.Conn, f.Tag, f.Verified = first.Pkt, first.Conn, first.Tag, true
 	c := s.loop.NewChunk(d.length)
 	for _, p := range d.pieces {
-		ph := p.f.Header()
-		ph = ph[int(ph[0]&15)*4:]
-		copy(c.Data[p.off+copy(c.Data[p.off:], ph):], p.f.Payload)
+		p.data(c.Data[p.off:p.end])
 		f.Verified = f.Verified && p.f.Verified
 		f.Flips = max(f.Flips, p.f.Flips)
 		p.f.Release()
 	}
 	f.SetPayload(c, 0, d.length)
 	c.Release()
+	if d.six {
+		nh[wire.IPv6OffNextHeader] = uint8(d.upper)
+		binary.BigEndian.PutUint16(nh[wire.IPv6OffPayloadLen:], uint16(d.length))
+		return f
+	}
 	binary.BigEndian.PutUint16(nh[wire.IPv4OffTotalLen:], uint16(ihl+d.length))
 	binary.BigEndian.PutUint16(nh[wire.IPv4OffFrag:], 0)
 	wire.SetIPv4Checksum(nh)
 	return f
+}
+
+// data copies the fragment's own bytes.
+func (p *fragmentPiece) data(to []byte) {
+	h := p.f.Header()
+	if k := p.at - len(h); k >= 0 {
+		copy(to, p.f.Payload[k:])
+		return
+	}
+	copy(to[copy(to, h[p.at:]):], p.f.Payload)
 }
 
 // release is the crash of the node.

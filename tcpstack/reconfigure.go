@@ -26,6 +26,7 @@ func (s *Stack) Reconfigure(cfg Config) error {
 // connections from its address find no way out any more.
 func (s *Stack) RemoveInterface(i *Interface) {
 	i.forget()
+	i.stopIPv6()
 	s.ifcs = slices.DeleteFunc(s.ifcs, func(o *Interface) bool { return o == i })
 	s.listAddrs()
 }
@@ -39,15 +40,23 @@ func (i *Interface) Readdress(ic InterfaceConfig) {
 	if ic.MAC != i.cfg.MAC || ic.Prefix != i.cfg.Prefix {
 		i.forget()
 	}
-	i.cfg, i.addr, i.mask, i.mtu = ic, num4(ic.Prefix.Addr()), prefixMask(ic.Prefix.Bits()), ic.MTU
+	same := ic.MAC == i.cfg.MAC && ic.MTU == i.cfg.MTU && slices.Equal(ic.Prefixes6, i.cfg.Prefixes6)
+	i.configure(ic)
+	if !same && !i.stack.cfg.DisableIPv6 {
+		i.stopIPv6()
+		i.startIPv6()
+	}
 	i.stack.listAddrs()
 }
 
 func (s *Stack) listAddrs() {
 	s.addrs = s.addrs[:0]
 	for _, i := range s.ifcs {
-		s.addrs = append(s.addrs, i.addr)
+		if i.addr != 0 {
+			s.addrs = append(s.addrs, i.addr)
+		}
 	}
+	s.listAddrs6()
 	s.gen++
 }
 

@@ -44,10 +44,11 @@ type tableEntry struct {
 	ifc            *Interface
 }
 
-// SetRoutes replaces the routing table. The interfaces' own networks are always there and need no entry. A route that is
-// not IPv4 or has no interface of this stack is ignored: the lab's validation has refused it.
+// SetRoutes replaces the routing table. The interfaces' own networks are always there and need no entry. A route that
+// has no interface of this stack is ignored: the lab's validation has refused it.
 func (s *Stack) SetRoutes(routes []Route) {
 	s.routes = s.routes[:0]
+	s.setRoutes6(routes)
 	for _, r := range routes {
 		if r.Ifc == nil || r.Ifc.stack != s || !r.Dst.IsValid() || !r.Dst.Addr().Is4() {
 			continue
@@ -131,6 +132,9 @@ const routeSlots = 64
 // ErrBadAddress.
 func (s *Stack) route(src, dst netip.Addr, flow uint32) (*route, error) {
 	var from uint32
+	if dst.Is6() && !dst.Is4In6() {
+		return s.routeTo6(src, dst, flow)
+	}
 	if src.Is4() && !src.IsUnspecified() {
 		from = num4(src)
 		if !s.isLocal(from) {
@@ -170,6 +174,9 @@ func (s *Stack) route4(src, dst, flow uint32) (*route, error) {
 
 // resolve looks r's next hop up.
 func (s *Stack) resolve(r *route) error {
+	if r.six != nil {
+		return s.resolve6(r)
+	}
 	if s.isLocal(r.dst) {
 		r.ifc, r.nb, r.gen = s.lo.ifc, nil, s.gen
 		if r.src == 0 {
@@ -187,6 +194,9 @@ func (s *Stack) resolve(r *route) error {
 	}
 	r.ifc, r.nb, r.gen = ifc, nb, s.gen
 	if r.src == 0 {
+		if ifc.addr == 0 {
+			return ErrNoRoute // out of an interface without IPv4
+		}
 		r.src = ifc.addr
 	}
 	return nil
@@ -198,6 +208,13 @@ func (r *route) source() netip.Addr {
 		return r.six.src.netip()
 	}
 	return addr4(r.src)
+}
+
+// confirm is TCP's word that the peer gets what is sent to it (RFC 4861 7.3.1).
+func (r *route) confirm() {
+	if n := r.nb; n != nil && n.six {
+		n.confirm()
+	}
 }
 
 // ipLen is the length of the IP header of datagrams on this route.
@@ -217,7 +234,12 @@ func (r *route) defaultMSS() uint16 {
 }
 
 // mtu is the largest datagram, IP header included, that leaves on this route in one piece.
-func (r *route) mtu() int { return r.ifc.mtu }
+func (r *route) mtu() int {
+	if r.six != nil {
+		return r.six.mtu
+	}
+	return r.ifc.mtu
+}
 
 // isLocal reports whether a is an address of this stack.
 func (s *Stack) isLocal(a uint32) bool { return slices.Contains(s.addrs, a) || a>>24 == 127 }
@@ -227,9 +249,13 @@ func (s *Stack) flowHash(p wire.Protocol, src, dst netip.AddrPort) uint32 {
 	var a, b uint32
 	if src.Addr().Is4() {
 		a = num4(src.Addr())
+	} else {
+		a = ipAddrOf(src.Addr()).fold()
 	}
 	if dst.Addr().Is4() {
 		b = num4(dst.Addr())
+	} else {
+		b = ipAddrOf(dst.Addr()).fold()
 	}
 	return s.flowOf(a, b, uint32(src.Port())<<16|uint32(dst.Port()), uint32(p))
 }

@@ -33,6 +33,14 @@ type Config struct {
 	ARPRetry          sim.Time // between two requests; 0: 1 s (net.ipv4.neigh.default.retrans_time_ms)
 	ReassemblyTimeout sim.Time // for the fragments of a datagram; 0: 30 s (net.ipv4.ipfrag_time)
 
+	// IPv6 is on with a link-local address on each interface, made of its MAC address. By itself it sends nothing
+	// unasked: addresses that are configured are taken to be unique, as a lab's are.
+	DisableIPv6          bool     // net.ipv6.conf.all.disable_ipv6
+	SLAAC                bool     // a host: address and router come from advertisements, after duplicate address detection (RFC 4862)
+	RouterAdvertisements bool     // a router: advertises itself and its networks (RFC 4861 6.2)
+	RAInterval           sim.Time // between advertisements at most; 0: 600 s (RFC 4861 6.2.1, MaxRtrAdvInterval)
+	DADTransmits         uint8    // probes before SLAAC uses an address; 0: 1 (net.ipv6.conf.default.dad_transmits)
+
 	Seed uint64    // the lab's; streams are named after Name and the boot count
 	TCP  TCPConfig // what connections use unless they say otherwise
 }
@@ -50,6 +58,15 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ReassemblyTimeout == 0 {
 		c.ReassemblyTimeout = 30 * sim.Second
+	}
+	if c.RAInterval == 0 {
+		c.RAInterval = 600 * sim.Second
+	}
+	if c.DADTransmits == 0 {
+		c.DADTransmits = 1
+	}
+	if c.RAInterval < minRAInterval {
+		return c, fmt.Errorf("tcpstack: router advertisements every %v; at least 4 s lie between them", c.RAInterval)
 	}
 	if c.ARPTimeout < 0 || c.ARPRetry < 0 || c.ReassemblyTimeout < 0 {
 		return c, errors.New("tcpstack: negative timeout")
@@ -90,9 +107,10 @@ type Stack struct {
 	stopped bool
 
 	neighbours []*neighbour // all interfaces', in no order that matters
-	forwards   forwardCache
+	forwards   forwardCache[uint32]
 	frags      reassembly
 	icmpLimit  errorLimit
+	six        state6
 	udp        map[uint16]*UDPSocket  // by local port, chained
 	echo       map[uint16]*EchoSocket // by identifier
 	taps       []*Tap
@@ -116,6 +134,7 @@ func New(loop *sim.Loop, id *sim.Identity, cfg Config) (*Stack, error) {
 	s.lo.init(s)
 	s.frags.init(s)
 	s.flowKey = s.stream("flow").Uint64(0)
+	s.six.init(s)
 	s.ipID = uint16(s.stream("ip id").Uint64(0))
 	s.ports.init(s.stream("ports"))
 	if err := s.tcpInit(); err != nil {
@@ -145,12 +164,16 @@ func (s *Stack) Shutdown() {
 	for _, n := range s.neighbours {
 		n.release()
 	}
+	for _, i := range s.ifcs {
+		i.stopIPv6()
+	}
 }
 
 // ICMPError is an ICMP error that concerns something this stack sent, or the stack's own finding of the same kind (no
 // neighbour answered, no route).
 type ICMPError struct {
-	Type, Code uint8
+	Type, Code uint8          // ICMPv4's; an ICMPv6 error is told in its terms (RFC 7915 5.2)
+	Six        bool           // it came over IPv6
 	From       netip.Addr     // who says so; this stack's own address where it found out itself
 	To         netip.AddrPort // where the packet was going
 	MTU        int            // of the next hop (fragmentation needed), else 0

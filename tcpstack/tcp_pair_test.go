@@ -99,13 +99,19 @@ func newTCPPair(t testing.TB, cfg [2]Config, delay sim.Time) *tcpPair {
 		p.stack[i] = s
 		p.pipe[i] = &tcpWire{loop: p.loop, src: sim.Source{ID: sim.Origin(i + 3)}, delay: max(delay, 1)}
 		ifc[i] = s.AddInterface(InterfaceConfig{Name: "eth0", MAC: wire.MAC{2, 0, 0, 0, 0, byte(i + 1)},
-			Prefix: netip.PrefixFrom(p.addr[i], 24)}, p.pipe[i].send)
+			Prefix: netip.PrefixFrom(p.addr[i], 24), Prefixes6: []netip.Prefix{netip.PrefixFrom(addrs6[i], 64)}}, p.pipe[i].send)
 	}
 	for i := range 2 {
 		p.pipe[i].to, p.pipe[i].ifc = p.stack[1-i], ifc[1-i]
 	}
 	return p
 }
+
+// addrs6 are the IPv6 addresses of a pair's ends.
+var addrs6 = [2]netip.Addr{netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2")}
+
+// useIPv6 makes connect dial the server's IPv6 address.
+func (p *tcpPair) useIPv6() { p.addr = addrs6 }
 
 func (p *tcpPair) run(d sim.Time) {
 	p.t.Helper()

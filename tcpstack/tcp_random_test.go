@@ -36,6 +36,9 @@ func randomPath(t *testing.T, seed uint64) {
 	}
 	mode := Config{Checksums: ChecksumMode(below(2))}
 	p := newTCPPair(t, [2]Config{mode, mode}, sim.Time(below(50_000_000)))
+	if seed%4 == 3 {
+		p.useIPv6()
+	}
 	loss, reorder, double, corrupt := below(100), below(200), below(50), below(20)
 	if below(4) == 0 {
 		loss *= 3

@@ -21,11 +21,12 @@ type Datagram struct {
 // UDPSocket is a UDP port that is in use.
 type UDPSocket struct {
 	stack *Stack // nil: closed
-	addr  uint32 // 0: every address of the stack
+	addr  ipAddr // zero: every address of the stack, of either version
 	port  uint16
 	h     func(Datagram)
 	onErr func(ICMPError)
-	rt    *route // of the last datagram sent
+	rt    *route     // of the last datagram sent
+	peer  netip.Addr // whom that went to
 	next  *UDPSocket
 }
 
@@ -37,10 +38,10 @@ func (s *Stack) OpenUDP(local netip.AddrPort, h func(d Datagram)) (*UDPSocket, e
 	}
 	u := &UDPSocket{stack: s, port: local.Port(), h: h}
 	if a := local.Addr(); a.IsValid() && !a.IsUnspecified() {
-		if !a.Is4() || !s.isLocal(num4(a)) {
+		u.addr = ipAddrOf(a)
+		if a.Is4() && !s.isLocal(num4(a)) || !a.Is4() && !s.isLocal6(u.addr) {
 			return nil, ErrBadAddress
 		}
-		u.addr = num4(a)
 	}
 	if u.port == 0 {
 		if !s.freeUDPPort(u) {
@@ -67,9 +68,9 @@ func (s *Stack) freeUDPPort(u *UDPSocket) bool {
 }
 
 // udpInUse reports whether a socket has the port at that address, or either is for every address.
-func (s *Stack) udpInUse(addr uint32, port uint16) bool {
+func (s *Stack) udpInUse(addr ipAddr, port uint16) bool {
 	for u := s.udp[port]; u != nil; u = u.next {
-		if addr == 0 || u.addr == 0 || u.addr == addr {
+		if addr.isZero() || u.addr.isZero() || u.addr == addr {
 			return true
 		}
 	}
@@ -80,7 +81,12 @@ func (s *Stack) udpInUse(addr uint32, port uint16) bool {
 func (u *UDPSocket) OnError(h func(ICMPError)) { u.onErr = h }
 
 // LocalAddr is the socket's address and port; the address is 0.0.0.0 for all of the stack's.
-func (u *UDPSocket) LocalAddr() netip.AddrPort { return netip.AddrPortFrom(addr4(u.addr), u.port) }
+func (u *UDPSocket) LocalAddr() netip.AddrPort {
+	if u.addr.isZero() {
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), u.port)
+	}
+	return netip.AddrPortFrom(u.addr.netip(), u.port)
+}
 
 // Close frees the port; nothing is called back any more.
 func (u *UDPSocket) Close() {
@@ -111,16 +117,14 @@ func (u *UDPSocket) SendTo(b []byte, to netip.AddrPort, o SendOptions) error {
 	if len(b) > MaxUDPPayload {
 		return ErrMessageTooLong
 	}
-	if !to.Addr().Is4() || to.Port() == 0 {
+	if to.Port() == 0 {
 		return ErrBadAddress
 	}
-	dst := num4(to.Addr())
-	if u.rt == nil || u.rt.dst != dst || u.rt.gen != s.gen {
-		rt, err := s.route4(u.addr, dst, s.flowOf(u.addr, dst, uint32(u.port)<<16|uint32(to.Port()), uint32(wire.ProtoUDP)))
-		if err != nil {
-			return err
-		}
-		u.rt = rt
+	if err := u.routeTo(to); err != nil {
+		return err
+	}
+	if o.DF && u.rt.six != nil && wire.IPv6Len+wire.UDPLen+len(b) > u.rt.mtu() {
+		return ErrMessageTooLong
 	}
 	f, h := s.datagram(u.rt, wire.ProtoUDP, wire.UDPLen, b, o)
 	wire.UDP{SrcPort: u.port, DstPort: to.Port(), Length: wire.UDPLen + len(b)}.Put(h)
@@ -130,6 +134,41 @@ func (u *UDPSocket) SendTo(b []byte, to netip.AddrPort, o SendOptions) error {
 		s.recordUDP(KindUDPSent, f, f.Header(), h)
 	}
 	return s.output(f, u.rt)
+}
+
+// routeTo makes u.rt the route to a peer.
+func (u *UDPSocket) routeTo(to netip.AddrPort) error {
+	s, peer := u.stack, to.Addr()
+	if rt := u.rt; rt != nil && rt.gen == s.gen && u.peer == peer {
+		return nil
+	}
+	ports := uint32(u.port)<<16 | uint32(to.Port())
+	var rt *route
+	var err error
+	switch {
+	case peer.Is4():
+		from := uint32(0)
+		if u.addr.is4() {
+			from = uint32(u.addr.lo)
+		} else if !u.addr.isZero() {
+			return ErrBadAddress // an IPv6 socket
+		}
+		dst := num4(peer)
+		rt, err = s.route4(from, dst, s.flowOf(from, dst, ports, uint32(wire.ProtoUDP)))
+	case peer.Is6() && !peer.Is4In6():
+		src := netip.Addr{}
+		if !u.addr.isZero() {
+			src = u.addr.netip()
+		}
+		rt, err = s.routeTo6(src, peer, s.flowOf(u.addr.fold(), ipAddrOf(peer).fold(), ports, uint32(wire.ProtoUDP)))
+	default:
+		return ErrBadAddress
+	}
+	if err != nil {
+		return err
+	}
+	u.rt, u.peer = rt, peer
+	return nil
 }
 
 // udpInput takes a datagram for this stack and owns f.
@@ -151,12 +190,16 @@ func (s *Stack) udpInput(f *sim.Frame, ihl int, bcast bool) {
 		s.drop(f, dropTransportChecksum)
 		return
 	}
-	dst := be32(h[wire.IPv4OffDst:])
+	dst := destinationOf(h)
 	u := s.udpSocket(dst, be16(t[2:]), bcast)
 	if u == nil {
 		// RFC 1122 4.1.3.1: "If a datagram arrives addressed to a UDP port for which there is no pending LISTEN call, UDP
 		// SHOULD send an ICMP Port Unreachable message."
-		s.sendICMPError(f, wire.ICMPUnreachable, wire.ICMPPortUnreachable, 0, bcast)
+		if h[0]>>4 == 6 {
+			s.sendICMPv6Error(f, wire.ICMPv6Unreachable, wire.ICMPv6PortUnreachable, 0, bcast)
+		} else {
+			s.sendICMPError(f, wire.ICMPUnreachable, wire.ICMPPortUnreachable, 0, bcast)
+		}
 		s.drop(f, dropNoSocket)
 		return
 	}
@@ -165,17 +208,17 @@ func (s *Stack) udpInput(f *sim.Frame, ihl int, bcast bool) {
 		s.recordUDP(KindUDPReceived, f, h, t)
 	}
 	u.h(Datagram{
-		From: netip.AddrPortFrom(addr4(be32(h[wire.IPv4OffSrc:])), be16(t)),
-		To:   netip.AddrPortFrom(addr4(dst), u.port),
-		Data: f.Payload, TTL: h[wire.IPv4OffTTL], Tag: f.Tag,
+		From: netip.AddrPortFrom(sourceOf(h).netip(), be16(t)),
+		To:   netip.AddrPortFrom(dst.netip(), u.port),
+		Data: f.Payload, TTL: hopsLeft(h), Tag: f.Tag,
 	})
 	f.Release()
 }
 
 // udpSocket finds who has the port: at that very address, or else at every address. Broadcasts reach only the latter.
-func (s *Stack) udpSocket(addr uint32, port uint16, bcast bool) *UDPSocket {
+func (s *Stack) udpSocket(addr ipAddr, port uint16, bcast bool) *UDPSocket {
 	for u := s.udp[port]; u != nil; u = u.next {
-		if u.addr == 0 || (u.addr == addr && !bcast) {
+		if u.addr.isZero() || (u.addr == addr && !bcast) {
 			return u
 		}
 	}
@@ -184,7 +227,7 @@ func (s *Stack) udpSocket(addr uint32, port uint16, bcast bool) *UDPSocket {
 
 // udpError hands an ICMP error to the socket that sent the quoted datagram from src.
 func (s *Stack) udpError(e ICMPError, src netip.AddrPort) {
-	if u := s.udpSocket(num4(src.Addr()), src.Port(), false); u != nil && u.onErr != nil {
+	if u := s.udpSocket(ipAddrOf(src.Addr()), src.Port(), false); u != nil && u.onErr != nil {
 		u.onErr(e)
 	}
 }

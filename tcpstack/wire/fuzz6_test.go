@@ -27,6 +27,9 @@ func FuzzIPv6Extensions(f *testing.F) {
 	f.Add(extensions(ProtoHopByHop, 44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 9))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = HopByHopIPv6(b)
+		if _, at, ok := UpperIPv6(b); ok && at > len(b) {
+			t.Errorf("the upper layer of %x begins at %d", b, at)
+		}
 		c, err := WalkIPv6(b)
 		if err != nil {
 			return

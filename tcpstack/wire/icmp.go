@@ -28,6 +28,7 @@ const (
 	ICMPProtoUnreachable = 2
 	ICMPPortUnreachable  = 3
 	ICMPFragNeeded       = 4
+	ICMPAdminProhibited  = 13 // communication administratively prohibited (RFC 1812 5.2.7.1)
 
 	ICMPTTLExceeded        = 0
 	ICMPReassemblyExceeded = 1

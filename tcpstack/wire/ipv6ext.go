@@ -112,6 +112,34 @@ func WalkIPv6(b []byte) (IPv6Chain, error) {
 	}
 }
 
+// UpperIPv6 finds the upper layer of a packet, or of what is quoted of one, without judging the headers before it. It is
+// false for a fragment that is not the first: what it holds of the upper layer begins in the middle. A chain that is cut
+// short ends at its last header.
+func UpperIPv6(b []byte) (next Protocol, at int, ok bool) {
+	if len(b) < IPv6Len {
+		return 0, 0, false
+	}
+	next, at = Protocol(b[IPv6OffNextHeader]), IPv6Len
+	for range MaxExtensionHeaders {
+		size := FragmentHeaderLen
+		switch next {
+		case ProtoFragment:
+			if f, err := ParseIPv6Fragment(b[at:]); err != nil || f.Offset != 0 {
+				return next, at, false
+			}
+		case ProtoHopByHop, ProtoRouting, ProtoDestOptions:
+			var err error
+			if size, err = extensionLen(b, at); err != nil {
+				return next, at, true
+			}
+		default:
+			return next, at, true
+		}
+		next, at = Protocol(b[at]), at+size
+	}
+	return next, at, true
+}
+
 // HopByHopIPv6 looks at the hop-by-hop options of a packet in transit, if it has any.
 func HopByHopIPv6(b []byte) error {
 	if len(b) < IPv6Len {
