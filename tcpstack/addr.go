@@ -40,6 +40,13 @@ func (a ipAddr) netip() netip.Addr {
 	return netip.AddrFrom16(b).Unmap()
 }
 
+// netip6 is netip that leaves a mapped IPv4 address in IPv6's form: of a packet that had no business to carry it.
+func (a ipAddr) netip6() netip.Addr {
+	var b [16]byte
+	a.put(b[:])
+	return netip.AddrFrom16(b)
+}
+
 // tuple names a connection within its stack.
 type tuple struct {
 	local, remote         ipAddr

@@ -1,6 +1,8 @@
 package tcpstack
 
 import (
+	"net/netip"
+
 	"labd.dev/sim"
 	"labd.dev/tcpstack/wire"
 )
@@ -31,6 +33,16 @@ const (
 
 // recordIPv6 in a record's Flags: its addresses are IPv6's and follow in a KindMore record.
 const recordIPv6 = 1
+
+// RecordedIPv6 is the addresses of an IPv6 packet's record, or a single address and zero; false if r is of IPv4. more is
+// what continues r.
+func RecordedIPv6(r *sim.Record, more []sim.Record) (src, dst netip.Addr, ok bool) {
+	if r.Flags&recordIPv6 == 0 || len(more) == 0 {
+		return src, dst, false
+	}
+	w := words(&more[0])
+	return ipAddr{long(w[0], w[1]), long(w[2], w[3])}.netip6(), ipAddr{long(w[4], w[5]), long(w[6], w[7])}.netip6(), true
+}
 
 // IPDropReason is the name of a KindIPDropped record's reason.
 func IPDropReason(r uint8) string { return dropReason(r).String() }

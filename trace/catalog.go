@@ -163,7 +163,37 @@ var ipKinds = []EventKind{
 			{tcpstack.NeighbourReachable.String(), "it is known"},
 			{tcpstack.NeighbourProbe.String(), "it was known long ago and is asked for again, by unicast"},
 			{tcpstack.NeighbourFailed.String(), "nobody answered"},
+			{tcpstack.NeighbourStale.String(), "IPv6 only"},
+			{tcpstack.NeighbourDelay.String(), "IPv6 only"},
 		}},
+		{"interface", "integer", "", "number of the interface, from 0", "", nil},
+	}},
+	{"icmp6:sent", "An ICMPv6 message left, those of neighbour discovery among them.", icmp6Fields},
+	{"icmp6:received", "An ICMPv6 message came.", icmp6Fields},
+	{"ndp:neighbour_updated", "What is known of an IPv6 neighbour changed (RFC 4861 7.3.2).", []FieldKind{
+		{"address", "string", "", "the neighbour's IPv6 address", "", nil},
+		{"mac", "string", "", "its hardware address; zeros until it is known", "", nil},
+		{"state", "string", "", "what is known", "", []ValueKind{
+			{tcpstack.NeighbourIncomplete.String(), "its hardware address is asked for, by multicast"},
+			{tcpstack.NeighbourReachable.String(), "it answered, or TCP got on, not long ago"},
+			{tcpstack.NeighbourStale.String(), "its hardware address is known; whether it still listens is not"},
+			{tcpstack.NeighbourDelay.String(), "a packet was sent to it while stale: TCP has 5 s to say that it arrived"},
+			{tcpstack.NeighbourProbe.String(), "it is asked, by unicast, whether it is there"},
+			{tcpstack.NeighbourFailed.String(), "nobody answered"},
+		}},
+		{"interface", "integer", "", "number of the interface, from 0", "", nil},
+	}},
+	{"ndp:address_updated", "An IPv6 address of the node that is checked for duplicates or made by SLAAC changed (RFC 4862 5).", []FieldKind{
+		{"address", "string", "", "the address", "", nil},
+		{"prefix_len", "integer", "bits", "length of its network's prefix", "", nil},
+		{"state", "string", "", "how far it may be used", "", []ValueKind{
+			{tcpstack.AddressTentative.String(), "not yet: it is being checked for duplicates"},
+			{tcpstack.AddressPreferred.String(), "without limits"},
+			{tcpstack.AddressDeprecated.String(), "by connections that use it; new ones choose another"},
+			{tcpstack.AddressDuplicate.String(), "never: another station has it"},
+			{tcpstack.AddressInvalid.String(), "no longer: its lifetime is over"},
+		}},
+		{"slaac", "bool", "", "it is made of a router's advertisement", "", nil},
 		{"interface", "integer", "", "number of the interface, from 0", "", nil},
 	}},
 }
@@ -182,6 +212,11 @@ var icmpFields = []FieldKind{
 	{"ttl", "integer", "hops", "the packet's time to live", "", nil},
 }
 
+var icmp6Fields = append([]FieldKind{
+	pktField, srcField, dstField,
+	{"type", "integer", "", "ICMPv6 type (RFC 4443, RFC 4861)", "", nil},
+}, icmpFields[4:]...)
+
 var udpFields = []FieldKind{
 	pktField, srcField, dstField,
 	{"src_port", "integer", "", "source port", "", nil},
@@ -192,20 +227,20 @@ var udpFields = []FieldKind{
 var ipDropValues = []ValueKind{
 	{"ethernet_header", "a frame shorter than an Ethernet header"},
 	{"other_mac", "a frame for another station"},
-	{"ethertype", "neither IPv4 nor ARP"},
+	{"ethertype", "neither IPv4 nor ARP, nor IPv6 where the stack has it"},
 	{"arp", "an ARP packet that is malformed or not for Ethernet and IPv4"},
 	{"truncated", "fewer bytes than the header says"},
-	{"version", "not version 4"},
+	{"version", "another version than the frame said"},
 	{"header_length", "a header length below 20 bytes"},
 	{"total_length", "a total length that the frame contradicts"},
 	{"checksum", "a wrong header checksum"},
-	{"ttl", "the time to live ran out at a router"},
+	{"ttl", "the time to live or hop limit ran out at a router"},
 	{"source", "a source address that no host may have"},
 	{"destination", "an address that is not the stack's, or may not be sent to"},
 	{"not_forwarding", "for somebody else, at a host"},
 	{"no_route", "no route to the destination"},
-	{"too_big", "longer than the link's MTU, with DF set"},
-	{"host_unreachable", "the next hop does not answer ARP"},
+	{"too_big", "longer than the next link's MTU, with DF set or IPv6"},
+	{"host_unreachable", "the next hop does not answer ARP or neighbour solicitations"},
 	{"neighbour_queue", "too many packets wait for one neighbour's address"},
 	{"neighbour_table", "too many neighbours are being asked for"},
 	{"fragment", "a fragment that cannot be a part of any packet"},
@@ -218,4 +253,6 @@ var ipDropValues = []ValueKind{
 	{"transport_checksum", "a wrong UDP or ICMP checksum"},
 	{"no_socket", "no UDP socket is open on that port"},
 	{"loopback_queue", "too many packets of a host to itself wait"},
+	{"extension_header", "IPv6 extension headers that cannot be worked on, or an option that asks to be dropped"},
+	{"ndp", "a message of neighbour discovery that is malformed or has crossed a router"},
 }

@@ -108,7 +108,7 @@ func TestCatalogIsWhatRecordsExpandTo(t *testing.T) {
 		if sim.Kind(kind) == sim.KindMore {
 			continue
 		}
-		for i := range 2048 {
+		for i := range 4096 {
 			r := sim.Record{T: 5, Node: 1, ESeq: 2, Kind: sim.Kind(kind), Conn: conn, Pkt: sim.MakePacketID(1, 7),
 				Reason: uint8(i), Flags: uint8(rng.Uint32()), Aux: uint8(i >> 4)}
 			for w := range r.W {

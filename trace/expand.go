@@ -101,7 +101,7 @@ func (x *expander) record(r *sim.Record, more []sim.Record) {
 		x.tcpEvent(r, more, &e)
 	case r.Kind >= tcpstack.KindIP && r.Kind < sim.KindLink:
 		e.Cause = x.cause(r, e.ESeq)
-		x.ipEvent(r, &e)
+		x.ipEvent(r, more, &e)
 	case r.Kind >= sim.KindApp && r.Kind < sim.KindLab:
 		e.Cause = x.cause(r, e.ESeq)
 		appEvent(r, &e)
