@@ -55,10 +55,10 @@ func (l *Listener) Waiting() int {
 }
 
 // SetHandler says who hears of the connection from now on. What happened before is not told again: Buffered and State
-// tell it. A connection that is over tells it by Closed, before SetHandler returns.
+// tell it. A connection that is over tells it by Closed, before SetHandler returns, or once all that had come was read.
 func (c *Conn) SetHandler(h ConnHandler) {
 	c.h = h
-	if c.gone() && !c.dead {
+	if c.gone() && !c.dead && c.Buffered() == 0 {
 		c.farewell()
 	}
 }

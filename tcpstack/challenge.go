@@ -25,6 +25,10 @@ func mayAnswer(g *segment, now sim.Time, last *sim.Time) bool {
 	return true
 }
 
+func (c *Conn) mayAnswer(g *segment, last *sim.Time) bool {
+	return mayAnswer(g, c.stack.loop.Now(), last)
+}
+
 // challenge acknowledges a segment that is not acceptable, or may be forged.
 func (c *Conn) challenge(g *segment) {
 	if mayAnswer(g, c.stack.loop.Now(), &c.challenged) {

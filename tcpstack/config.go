@@ -196,8 +196,9 @@ type settings struct {
 	abe                bool
 	fastOpen           FastOpenMode
 	fastOpenNoCookie   bool
-	fastOpenKey        string
+	fastOpenKeys       []fastOpenKey
 	fastOpenBacklog    uint32
+	fastOpenBlackhole  sim.Time
 	synCookies         SYNCookiesMode
 	synAckRetries      uint8
 	synLinear          uint8

@@ -168,8 +168,8 @@ func (c TCPConfig) resolveSwitches(s *settings) error {
 	s.abe = or(c.ABE, false)
 	s.fastOpen = word(r, "fastOpen", c.FastOpen, FastOpenClient, fastOpenWords[:])
 	s.fastOpenNoCookie = or(c.FastOpenNoCookie, false)
-	s.fastOpenKey = c.FastOpenKey
-	s.fastOpenBacklog = or(c.FastOpenBacklog, 0)
+	s.fastOpenKeys = r.fastOpenKeys(c.FastOpenKey)
+	s.fastOpenBacklog = or(c.FastOpenBacklog, uint32(s.backlog))
 	s.synCookies = word(r, "synCookies", c.SYNCookies, SYNCookiesOn, synCookiesWords[:])
 	s.synAckRetries = r.byte("synAckRetries", c.SYNACKRetries, 5)
 	s.synLinear = r.byte("synLinearTimeouts", c.SYNLinearTimeouts, 4)

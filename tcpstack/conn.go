@@ -23,7 +23,7 @@ var (
 // ConnHandler hears what happens to a connection. It is called inside the loop, from within the stack's own work, and
 // may call any method of the Conn.
 type ConnHandler interface {
-	// Established: the handshake is complete.
+	// Established: the handshake is complete, or a Fast Open SYN has made a connection that may be used before it is.
 	Established(c *Conn)
 	// Readable: data has come, or the end of the peer's data.
 	Readable(c *Conn)
@@ -32,7 +32,8 @@ type ConnHandler interface {
 	// Drained: the peer has acknowledged all that was written, and the FIN if one was sent.
 	Drained(c *Conn)
 	// Closed is the last call: the connection is gone, CLOSED or in TIME-WAIT. err is nil after an orderly close, and
-	// then it comes only after all bytes that had come were read.
+	// then it comes only after all bytes that had come were read. After an error they can still be read in Closed, and
+	// are gone after it.
 	Closed(c *Conn, err error)
 }
 
@@ -48,7 +49,8 @@ type Conn struct {
 	cc       *control          // congestion control; nil until data is sent
 	timer    sim.Timer         // the least of the deadlines below
 	template [templateLen]byte // headers of a segment, to be patched
-	lsn      *Listener         // of a passive open, until it is established
+	lsn      *Listener         // of a passive open, until it is accepted
+	fo       *fastOpen         // nil without Fast Open
 
 	next, prev *Conn // in order of creation
 
@@ -181,7 +183,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n := c.rcv.read(p)
 	c.releaseRcv()
 	c.windowMayUpdate()
-	if c.gone() && c.Buffered() == 0 && !c.processing {
+	if c.gone() && c.Buffered() == 0 && !c.processing && !c.dead {
 		// What kept Closed waiting is read. It is called in an event of its own, not from within Read.
 		c.stack.loop.Arm(&c.timer, &c.stack.id.Src, c.stack.loop.Now())
 	}
@@ -194,6 +196,11 @@ func (c *Conn) Write(p []byte) (int, error) { return c.WriteFlags(p, 0) }
 
 // WriteFlags is Write in the manner that flags say.
 func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
+	if c.Deferred() && len(p) > 0 {
+		if n, err := c.writeDeferred(p); n > 0 {
+			return n, err
+		}
+	}
 	n, err := c.admit(len(p))
 	if n > 0 {
 		c.buffer().write(c, p[:n])
@@ -208,6 +215,11 @@ func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
 // WriteChunk queues n bytes of a chunk from off on, without a copy: they must never change. The chunk is retained as
 // long as it is needed. Like Write it may take fewer.
 func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
+	if c.Deferred() && n > 0 {
+		if n, err := c.writeDeferred(ch.Data[off : off+n]); n > 0 {
+			return n, err
+		}
+	}
 	n, err := c.admit(n)
 	if n > 0 {
 		c.buffer().writeChunk(c, ch, off, n)
@@ -285,11 +297,16 @@ func (c *Conn) Close() {
 		c.farewell()
 		return
 	}
-	if c.Buffered() > 0 && c.state.synchronized() {
+	if c.Buffered() > 0 && (c.state.synchronized() || c.halfAccepted()) {
 		c.Abort()
 		return
 	}
 	c.CloseWrite()
+	if c.halfAccepted() && c.state == StateSynRcvd {
+		// The SYN's data was accepted with it: there is nothing to wait for (Linux: tcp_close_state).
+		c.closeStates()
+		c.transmit()
+	}
 	if c.state == StateFinWait2 {
 		c.armFinWait2()
 	}

@@ -32,14 +32,17 @@ func (c *Conn) retire(err error, reason CloseReason) {
 	c.closeErr = err
 	c.recordClosed(reason)
 	s.tcp.conns.remove(c, c.hashed)
+	if c.fo != nil {
+		if c.halfAccepted() {
+			c.leaveFastOpen(false)
+		}
+		c.fastOpenEnded()
+	}
 	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.ackPending, c.ackNow = false, false
 	s.loop.Stop(&c.timer)
 	c.stopPacing()
 	c.dropSend()
-	if err != nil {
-		c.dropRecv()
-	}
 	if !c.processing {
 		c.farewell()
 	}
@@ -56,11 +59,11 @@ func (c *Conn) farewell() {
 	c.dead = true
 	c.stack.loop.Stop(&c.timer)
 	c.stack.unlist(c)
-	c.dropRecv()
 	if h := c.h; h != nil {
 		c.h = nil
 		h.Closed(c, c.closeErr)
 	}
+	c.dropRecv()
 }
 
 // free lets go of all that a connection holds.

@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"encoding/binary"
 	"math"
 
 	"labd.dev/sim"
@@ -75,7 +76,7 @@ func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ac
 	if opt.HasTimestamps {
 		bits |= segTS
 	}
-	more := opt.MSS != 0 || opt.HasWindowScale || opt.SACKPermitted || opt.NSACK > 0
+	more := opt.MSS != 0 || opt.HasWindowScale || opt.SACKPermitted || opt.NSACK > 0 || opt.FastOpen.Present
 	if more {
 		bits |= segMore
 	}
@@ -91,10 +92,13 @@ func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ac
 const (
 	optWscale = 1 << iota
 	optSACKPermitted
+	optFastOpen
+	optFastOpenExp
 )
 
 // optionWords is the More record of a segment: MSS<<16 | shift<<8 | number of SACK blocks<<4 | opt* bits, then the
-// blocks' edges.
+// blocks' edges. A Fast Open option, which segments with SACK blocks do not have, has its cookie in the first four words of
+// them and the cookie's length in the last.
 func optionWords(opt *wire.TCPOptions) *moreWords {
 	w := new(moreWords)
 	w[0] = uint32(opt.MSS)<<16 | uint32(opt.WindowScale)<<8 | uint32(opt.NSACK)<<4
@@ -106,6 +110,16 @@ func optionWords(opt *wire.TCPOptions) *moreWords {
 	}
 	for i, b := range opt.SACK[:opt.NSACK] {
 		w[1+2*i], w[2+2*i] = b.Left, b.Right
+	}
+	if fo := &opt.FastOpen; fo.Present && opt.NSACK == 0 {
+		w[0] |= optFastOpen
+		if fo.Exp {
+			w[0] |= optFastOpenExp
+		}
+		for i := range 4 {
+			w[1+i] = binary.BigEndian.Uint32(fo.Cookie[4*i:])
+		}
+		w[len(w)-1] = uint32(fo.Len)
 	}
 	return w
 }

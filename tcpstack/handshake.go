@@ -17,7 +17,7 @@ const (
 	maxWscale = 14
 )
 
-// open sends the SYN of an active open. RFC 9293 3.10.1, CLOSED STATE: "issue a SYN segment. An initial send sequence
+// open begins an active open; the SYN is yet to be sent. RFC 9293 3.10.1, CLOSED STATE: "issue a SYN segment. An initial send sequence
 // number (ISS) is selected. A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent."
 func (c *Conn) open() {
 	c.iss = c.stack.chooseISN(&c.tuple, c.set)
@@ -28,7 +28,6 @@ func (c *Conn) open() {
 		c.rcvWscale = c.set.wscale()
 	}
 	c.setState(StateSynSent, AppOpen)
-	c.sendSYN(SendSYN)
 }
 
 // startSend sets the send sequence variables from ISS. "Set SND.UNA to ISS, SND.NXT to ISS+1".
@@ -106,7 +105,7 @@ func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
 	ecn := wire.TCPFlags(0)
 	window := c.set.synWindow()
-	if c.state == StateSynRcvd {
+	if c.state != StateSynSent {
 		h.Flags |= wire.FlagACK
 		if c.ecn&ecnOK != 0 { // a simultaneous open's
 			ecn = wire.FlagECE
@@ -124,6 +123,9 @@ func (c *Conn) sendSYN(why SendReason) {
 	if c.tsOK {
 		opt.TSVal, opt.TSEcr = c.tsNow(), c.tsRecent
 	}
+	if c.fo != nil {
+		opt.FastOpen = c.fo.option
+	}
 	f := c.stack.loop.NewFrame()
 	if c.rt.six == nil {
 		copy(f.Append(wire.IPv4MinLen), c.template[:wire.IPv4MinLen])
@@ -137,10 +139,14 @@ func (c *Conn) sendSYN(why SendReason) {
 	b := f.Append(h.HeaderLen)
 	h.Put(b)
 	opt.Put(b[wire.TCPMinLen:])
-	if c.retransmits == 0 {
+	n := 0
+	if c.fo != nil {
+		n = c.putFastOpen(f, &opt)
+	}
+	if c.retransmits == 0 && !c.halfAccepted() {
 		c.lastDataSent = c.stack.loop.Now() // when the SYN was first sent: its round trip is measured from here
 	}
-	c.ship(f, &h, &opt, 0, why, int(c.retransmits)+1)
+	c.ship(f, &h, &opt, n, why, int(c.retransmits)+1)
 	if c.pendingDeadline() == sim.Never {
 		c.setRetransTimer(TimerRTO, c.backedOff())
 	}
@@ -192,10 +198,14 @@ func (c *Conn) establish(g *segment) {
 // accepted hands a passive connection to the listener's application, or leaves it in the queue for it; false if that
 // refused it.
 func (c *Conn) accepted() bool {
-	l := c.lsn
-	if l == nil {
+	if c.lsn == nil || c.fo != nil {
 		return true
 	}
+	return c.handOver()
+}
+
+func (c *Conn) handOver() bool {
+	l := c.lsn
 	if l.queue != nil {
 		l.queue.push(c)
 		return true

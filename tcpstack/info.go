@@ -69,6 +69,7 @@ func (c *Conn) Info() Info {
 		Reordering:     c.set.reordering,
 		LastDataSentMs: c.sinceMs(c.lastDataSent), LastDataRecvMs: c.sinceMs(c.lastDataRcv), LastAckRecvMs: c.sinceMs(c.lastAckRcv),
 	}
+	c.fastOpenInfo(&i)
 	if q := c.rtx; q != nil {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}

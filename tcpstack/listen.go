@@ -13,6 +13,8 @@ type Listener struct {
 	queue  *acceptQueue            // nil with accept
 	closed bool
 
+	fast fastOpenQueue
+
 	half, young       int      // requests; those whose SYN,ACK was sent once only
 	firstReq, lastReq *request // in the order in which their SYNs came
 }

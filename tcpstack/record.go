@@ -154,9 +154,10 @@ const (
 	LossDupACK LossTrigger = iota
 	LossSACK
 	LossRTO
+	LossSYNData // the SYN,ACK acknowledged the SYN only
 )
 
-var lossTriggerNames = [...]string{"dupack", "sack", "rto"}
+var lossTriggerNames = [...]string{"dupack", "sack", "rto", "syn_data"}
 
 func (t LossTrigger) String() string { return nameOf(lossTriggerNames[:], uint8(t)) }
 
@@ -166,9 +167,10 @@ type RecoveryKind uint8
 const (
 	RecoveryFast RecoveryKind = iota
 	RecoveryRTO
+	RecoverySYNData // of data that had gone with the SYN: nothing was congested
 )
 
-var recoveryKindNames = [...]string{"fast", "rto"}
+var recoveryKindNames = [...]string{"fast", "rto", "syn_data"}
 
 func (k RecoveryKind) String() string { return nameOf(recoveryKindNames[:], uint8(k)) }
 

@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 
@@ -111,6 +112,9 @@ func (d *Decoder) segment(h Head, r *sim.Record, more *moreWords, sent bool) Seg
 		for i := range s.Opts.NSACK {
 			s.Opts.SACK[i] = wire.SACKBlock{Left: more[1+2*i], Right: more[2+2*i]}
 		}
+		if w&optFastOpen != 0 {
+			s.Opts.FastOpen = fastOpenOf(more)
+		}
 	}
 	e := d.end(h, &s, sent)
 	mine, theirs := e.iss, e.irs
@@ -126,6 +130,15 @@ func (d *Decoder) segment(h Head, r *sim.Record, more *moreWords, sent bool) Seg
 		s.AckOff = 0
 	}
 	return s
+}
+
+// fastOpenOf is the Fast Open option of optionWords.
+func fastOpenOf(w *moreWords) (o wire.FastOpen) {
+	for i := range 4 {
+		binary.BigEndian.PutUint32(o.Cookie[4*i:], w[1+i])
+	}
+	o.Present, o.Exp, o.Len = true, w[0]&optFastOpenExp != 0, uint8(min(w[len(w)-1], wire.MaxFastOpenCookie))
+	return o
 }
 
 // offsetFrom is the offset that a sequence number stands for, given the offset's bits 39..32.

@@ -131,7 +131,7 @@ func (c *Conn) goOn(r *ackResult) {
 func (c *Conn) exitRecovery() {
 	kind := RecoveryFast
 	if c.caState == caLoss {
-		kind = RecoveryRTO
+		kind = c.lossKind()
 	}
 	c.caState = caOpen
 	c.dupAcks = 0

@@ -63,10 +63,15 @@ func (c *Conn) restartRTO() {
 // retransmissionTimeout: RFC 6298 5.4: "When the retransmission timer expires, ... Retransmit the earliest segment that
 // has not been acknowledged by the TCP receiver."
 func (c *Conn) retransmissionTimeout() {
+	if c.halfAccepted() {
+		c.halfAcceptedTimeout()
+		return
+	}
 	limit := c.set.dataRetries
 	if !c.state.synchronized() {
 		limit = c.set.synRetries
 	}
+	c.fastOpenTimeout(c.retransmits >= limit)
 	if c.retransmits >= limit {
 		c.stack.tcp.count.abortOnTimeout++
 		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)

@@ -133,6 +133,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.setState(StateEstablished, RxSYNACK)
 	c.establish(g)
 	c.events |= evEstablished
+	resent := c.fo != nil && c.fastOpenAnswered(g)
 	// "If there are other controls or text in the segment, then continue processing at the sixth step".
 	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow())
 	g.flags &^= wire.FlagSYN
@@ -140,7 +141,9 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
 		c.arrivesFIN(g)
 	}
-	c.sendACK(SendACK)
+	if !resent {
+		c.sendACK(SendACK)
+	}
 }
 
 // arrivesOtherwise is 3.10.7.4, OTHER STATES.
@@ -151,7 +154,7 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 		g.flags &^= wire.FlagSYN
 		g.seq++
 	}
-	if !c.checkSequence(g) {
+	if c.halfAccepted() && !c.checkHalfAccepted(g) || !c.checkSequence(g) {
 		return
 	}
 	// "Second, check the RST bit".
@@ -278,6 +281,9 @@ func (c *Conn) arrivesRST(g *segment) {
 
 // arrivesACK is "Fifth, check the ACK field". It reports whether the segment is to be worked on further.
 func (c *Conn) arrivesACK(g *segment) bool {
+	if c.halfAccepted() {
+		return c.handshakeAcked(g)
+	}
 	if c.state == StateSynRcvd {
 		// "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state"; "If the segment acknowledgment is not
 		// acceptable, form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it."

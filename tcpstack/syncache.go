@@ -103,11 +103,16 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	if w != nil && !r.set.fixedISN {
 		r.iss = w.nextISN(r.iss)
 	}
+	fast, answer := l.fastOpen(r, g)
+	if fast {
+		l.openFast(r, g, answer)
+		return
+	}
 	l.enter(r)
 	r.recordReceived(g, StateListen, InOrder)
 	r.recordState(StateListen, StateSynRcvd, RxSYN)
 	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"
-	r.sendSYNACK()
+	r.sendSYNACK(answer)
 	r.recordTimer(KindTCPTimerSet)
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
@@ -203,18 +208,21 @@ func (r *request) timeout() sim.Time {
 }
 
 // sendSYNACK sends or resends the SYN,ACK. RFC 7323 1.3 and RFC 2018 2: an option answers the peer's.
-func (r *request) sendSYNACK() {
+//
+// RFC 7413 4.2.2: the cookie goes with the first SYN,ACK only (Linux).
+func (r *request) sendSYNACK(fo wire.FastOpen) {
 	s := r.lsn.stack
 	if !r.sent {
 		r.sent, r.firstSent = true, s.loop.Now()
 	} else {
-		r.retrans++
+		r.retrans = min(r.retrans+1, maxRetry)
 		s.tcp.count.retransSegs++
+		s.tcp.count.synRetrans++
 	}
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss), Ack: uint32(r.rcvNxt()),
 		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow())}
 	opt := wire.TCPOptions{MSS: r.set.advMSS(r.rt), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
-		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale()}
+		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo}
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 	}
@@ -268,7 +276,7 @@ func (r *request) Fire(now sim.Time) {
 		r.lsn.young--
 	}
 	if resend {
-		r.sendSYNACK()
+		r.sendSYNACK(wire.FastOpen{})
 	}
 	r.timeouts++
 	r.recordTimer(KindTCPTimerSet)
@@ -319,8 +327,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 		return
 	}
 	// "First, check sequence number", with PAWS (RFC 7323 5.3) before it.
-	wnd := r.set.synWindow()
-	if paws && !g.has(wire.FlagRST) || !r.inWindow(g, wnd) {
+	if paws && !g.has(wire.FlagRST) || !inSynWindow(g, r.rcvNxt(), r.set.synWindow()) {
 		r.outOfWindow(g, paws)
 		return
 	}
@@ -373,13 +380,14 @@ func (r *request) repeatedSYN(g *segment) {
 		s.tcp.count.skippedSynRecv++
 		return
 	}
-	r.sendSYNACK()
+	r.sendSYNACK(wire.FastOpen{})
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
 
-// inWindow is RFC 9293's acceptability test as Linux makes it in SYN-RECEIVED (tcp_in_window).
-func (r *request) inWindow(g *segment, wnd uint32) bool {
-	start, end := r.rcvNxt(), g.end()
+// inSynWindow is RFC 9293's acceptability test as Linux makes it in SYN-RECEIVED (tcp_in_window), of a window of wnd bytes
+// from start on.
+func inSynWindow(g *segment, start seqNum, wnd uint32) bool {
+	end := g.end()
 	switch {
 	case g.seq == start:
 		return true
@@ -432,9 +440,16 @@ func (r *request) overflow(g *segment, t *tuple) {
 // establish makes a connection of the request: in SYN-RECEIVED still, until it has taken the segment that completes the
 // handshake.
 func (r *request) establish() *Conn {
-	s := r.lsn.stack
 	deadline := r.timer.At()
 	r.leave()
+	c := r.conn()
+	c.pendingTimer, c.timerAt = TimerRTO, deadline
+	return c
+}
+
+// conn makes the connection.
+func (r *request) conn() *Conn {
+	s := r.lsn.stack
 	c := s.newConn(r.tuple, r.rt, r.set, nil)
 	c.passive, c.lsn = true, r.lsn
 	c.tag, c.id = r.tag, r.id
@@ -455,7 +470,6 @@ func (r *request) establish() *Conn {
 	if r.timeouts == 0 {
 		c.retransmits = min(r.retrans, 1) // the peer asked for them: nothing says that they were lost
 	}
-	c.pendingTimer, c.timerAt = TimerRTO, deadline
 	return c
 }
 

@@ -31,6 +31,8 @@ type tcpState struct {
 	freeRcv *recvBuffer
 	freeRtx *txQueue
 	freeReq *request
+
+	fastOpen fastOpenState
 }
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
@@ -45,6 +47,7 @@ func (s *Stack) tcpInit() error {
 	s.tcp.hashKey = secret.Uint64(0)
 	s.tcp.isnKey = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
 	s.tcp.tsKey = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
+	s.tcp.fastOpen.ownKey[0] = fastOpenKey{secret.Uint64(5), secret.Uint64(6)}
 	return nil
 }
 
@@ -60,15 +63,31 @@ func (s *Stack) Conns() []*Conn {
 // Dial opens a connection. local's address may be zero or unspecified (the outgoing interface's) and its port 0 (an
 // ephemeral one). It does not wait: h.Established or h.Closed tell how it went.
 func (s *Stack) Dial(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
+	set, err := s.dialSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.dial(local, remote, set, cfg.Tag, h)
+	if err != nil {
+		return nil, err
+	}
+	c.open()
+	c.sendSYN(SendSYN)
+	return c, nil
+}
+
+// dialSettings are those of a connection that this end opens.
+func (s *Stack) dialSettings(cfg TCPConfig) (*settings, error) {
+	if inner := cfg; inner.untagged() == (TCPConfig{}) {
+		return s.tcp.defaults, nil
+	}
+	return cfg.Merge(s.cfg.TCP).resolve()
+}
+
+// dial makes a connection that this end is to open, with its addresses and route.
+func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h ConnHandler) (*Conn, error) {
 	if s.stopped {
 		return nil, ErrStopped
-	}
-	set := s.tcp.defaults
-	if inner := cfg; inner.untagged() != (TCPConfig{}) {
-		var err error
-		if set, err = cfg.Merge(s.cfg.TCP).resolve(); err != nil {
-			return nil, err
-		}
 	}
 	src := local.Addr()
 	if src.IsValid() && src.IsUnspecified() {
@@ -91,8 +110,7 @@ func (s *Stack) Dial(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler)
 		}
 	}
 	c := s.newConn(t, rt, set, h)
-	c.tag, c.id = cfg.Tag, s.id.NextConn()
-	c.open()
+	c.tag, c.id = tag, s.id.NextConn()
 	return c, nil
 }
 

@@ -7,7 +7,11 @@ type tcpCounts struct {
 	retransSegs, listenDrops, abortOnTimeout       uint64
 	pawsDrops, noSocket                            uint64
 	listenOverflows, attemptFails, embryonicRsts   uint64
-	deferAcceptDrops, skippedSynRecv               uint64
+	deferAcceptDrops, skippedSynRecv, synRetrans   uint64
+
+	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
+	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
+	fastOpenCookieReqd, fastOpenBlackhole, fastOpenPassiveAltKey uint64
 }
 
 // tcpCounters appends TCP's counters.
@@ -20,6 +24,14 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.attempt_fails", n.attemptFails},
 		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
 		Counter{"tcp.embryonic_rsts", n.embryonicRsts},
+		Counter{"tcp.fast_open_active", n.fastOpenActive},
+		Counter{"tcp.fast_open_active_fail", n.fastOpenActiveFail},
+		Counter{"tcp.fast_open_blackhole", n.fastOpenBlackhole},
+		Counter{"tcp.fast_open_cookie_reqd", n.fastOpenCookieReqd},
+		Counter{"tcp.fast_open_listen_overflow", n.fastOpenListenOverflow},
+		Counter{"tcp.fast_open_passive", n.fastOpenPassive},
+		Counter{"tcp.fast_open_passive_alt_key", n.fastOpenPassiveAltKey},
+		Counter{"tcp.fast_open_passive_fail", n.fastOpenPassiveFail},
 		Counter{"tcp.in_csum_errors", n.inCsumErrors},
 		Counter{"tcp.in_errs", n.inErrs},
 		Counter{"tcp.in_segs", n.inSegs},
@@ -31,5 +43,6 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.passive_opens", n.passiveOpens},
 		Counter{"tcp.paws_drops", n.pawsDrops},
 		Counter{"tcp.retrans_segs", n.retransSegs},
+		Counter{"tcp.syn_retrans", n.synRetrans},
 	)
 }

@@ -14,7 +14,12 @@ import (
 // As Linux does, a connection that is being opened ends on any of them.
 func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 	t := tuple{local: ipAddrOf(src.Addr()), remote: ipAddrOf(dst.Addr()), localPort: src.Port(), remotePort: dst.Port()}
-	c := s.tcp.conns.find(&t, t.hash(s.tcp.hashKey))
+	hash := t.hash(s.tcp.hashKey)
+	if r := s.tcp.requests.find(&t, hash); r != nil {
+		r.control(e, seqNum(seq))
+		return
+	}
+	c := s.tcp.conns.find(&t, hash)
 	if c == nil || e.Type != wire.ICMPUnreachable {
 		return
 	}

@@ -51,7 +51,7 @@ func (c *Conn) transmit() { c.transmitAs(c.nagleMode()) }
 
 // transmitAs is transmit under Nagle's rule as given (Linux: tcp_write_xmit).
 func (c *Conn) transmitAs(nagle nagleMode) {
-	if !c.state.transmits() {
+	if !c.state.transmits() && !c.halfAccepted() {
 		return
 	}
 	if c.rtx != nil && c.rtx.lostOut > 0 {

@@ -28,6 +28,7 @@ var tcpSenderKinds = []EventKind{
 			{"ssthresh_reached", "the window grew to ssthresh"},
 			{"dupack", "fast recovery began"},
 			{"rto", "the retransmission timer ran out"},
+			{"syn_data", "the SYN,ACK acknowledged the SYN, but not the data that had gone with it (RFC 7413)"},
 			{"recovered", "all that was out when the loss was met is acknowledged"},
 			{"app_limited", "the application gives less than the window holds"},
 			{"cwnd_limited", "the application gives more than the window holds again"},
@@ -62,6 +63,7 @@ var recoveryFields = []FieldKind{
 	{"kind", "string", "", "which", "", []ValueKind{
 		{"fast", "fast recovery, after ACKs that tell of a loss"},
 		{"rto", "after the retransmission timer ran out"},
+		{"syn_data", "of data that had gone with the SYN: nothing was congested"},
 	}},
 	{"cwnd_before", "integer", "segments", "congestion window before", "", nil},
 	{"cwnd_after", "integer", "segments", "congestion window after", "", nil},

@@ -109,7 +109,7 @@ func segmentKind(state string) []FieldKind {
 		{"flags", "string", "", "the flags that are set, a letter each: S F R P A U E C", "", nil},
 		{"win", "integer", "", "window, as on the wire", "", nil},
 		{"win_scaled", "integer", "bytes", "the window that it announces: `win`, shifted as was agreed on", "", nil},
-		{"opts", "object", "", "options: `mss` (bytes), `wscale` (bits), `sack_permitted`, `sack` (blocks `first-next`), `ts_val`, `ts_ecr`", "", nil},
+		{"opts", "object", "", "options: `mss` (bytes), `wscale` (bits), `sack_permitted`, `sack` (blocks `first-next`), `fast_open` (the cookie in hex; empty: one is asked for; `exp:` before it: by the experimental option), `ts_val`, `ts_ecr`", "", nil},
 		{"ecn", "string", "", "ECN codepoint of its IP header (RFC 3168 5)", "", []ValueKind{
 			{"not_ect", "00: its transport knows no ECN"},
 			{"ect1", "01: it may be marked"},

@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"encoding/binary"
+	encodinghex "encoding/hex"
 	"fmt"
 	"math"
 	"net/netip"
@@ -89,6 +91,8 @@ func streamOffset(hi, lo uint32) int64 { return int64(uint64(hi)<<56|uint64(lo)<
 const (
 	optionWscale = 1 << iota
 	optionSACKPermitted
+	optionFastOpen
+	optionFastOpenExp
 )
 
 // maxSACKBlocks is how many blocks fit into a header beside nothing else (RFC 2018 3).
@@ -115,11 +119,27 @@ func optionFields(r *sim.Record, more []sim.Record) []Field {
 			}
 			f = append(f, Field{"sack", blocks})
 		}
+		if m[0]&optionFastOpen != 0 {
+			f = append(f, Field{"fast_open", fastOpenText(&m)})
+		}
 	}
 	if r.W[5]&segmentHasTS != 0 {
 		f = append(f, Field{"ts_val", num(r.W[3])}, Field{"ts_ecr", num(r.W[4])})
 	}
 	return f
+}
+
+// fastOpenText is the cookie of a Fast Open option (tcpstack's optionWords).
+func fastOpenText(m *[moreWords]uint32) string {
+	var b [16]byte
+	for i := range 4 {
+		binary.BigEndian.PutUint32(b[4*i:], m[1+i])
+	}
+	text := encodinghex.EncodeToString(b[:min(m[moreWords-1], 16)])
+	if m[0]&optionFastOpenExp != 0 {
+		text = "exp:" + text
+	}
+	return text
 }
 
 // metricsFields expands what a connection says of its sender.

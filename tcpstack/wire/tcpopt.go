@@ -14,7 +14,13 @@ const (
 	TCPOptSACKPermitted = 4
 	TCPOptSACK          = 5
 	TCPOptTimestamps    = 8
+	TCPOptFastOpen      = 34
+	TCPOptExperimental  = 254 // RFC 6994: what it is, a magic number says
 )
+
+// FastOpenMagic tells the experimental Fast Open option (RFC 7413 appendix: "Experimental Fast Open option, magic number
+// 0xF989").
+const FastOpenMagic = 0xf989
 
 // Lengths of the options, kind and length bytes included.
 const (
@@ -23,7 +29,73 @@ const (
 	tcpOptSACKPermittedLen = 2
 	tcpOptTimestampsLen    = 10
 	tcpOptSACKBlockLen     = 8
+	tcpOptFastOpenLen      = 2 // without the cookie
+	tcpOptFastOpenExpLen   = 4
 )
+
+// Lengths of a Fast Open cookie (RFC 7413 4.1.1: "MUST be ... a minimum of 4 bytes and a maximum of 16 bytes").
+const (
+	MinFastOpenCookie = 4
+	MaxFastOpenCookie = 16
+)
+
+// FastOpen is the Fast Open option. The zero FastOpen is an absent one; one with a cookie of no bytes asks for a cookie.
+type FastOpen struct {
+	Present bool
+	Exp     bool // the experimental option
+	Len     uint8
+	Cookie  [MaxFastOpenCookie]byte
+}
+
+// SetCookie puts a cookie into the option, which is cut to what fits.
+func (o *FastOpen) SetCookie(b []byte) {
+	o.Present, o.Cookie = true, [MaxFastOpenCookie]byte{}
+	o.Len = uint8(copy(o.Cookie[:], b))
+}
+
+// Bytes is the cookie.
+func (o *FastOpen) Bytes() []byte { return o.Cookie[:o.Len] }
+
+// parse reads a cookie of the option. RFC 7413 4.1.2: "The cookie ... length MUST be an even number": an option that
+// breaks the rules is none.
+func (o *FastOpen) parse(cookie []byte, exp bool) {
+	n := len(cookie)
+	if n%2 != 0 {
+		return
+	}
+	*o = FastOpen{}
+	if n == 0 || n >= MinFastOpenCookie && n <= MaxFastOpenCookie {
+		o.SetCookie(cookie)
+		o.Exp = exp
+	}
+}
+
+// head is the length of kind, length and magic number.
+func (o *FastOpen) head() int {
+	if o.Exp {
+		return tcpOptFastOpenExpLen
+	}
+	return tcpOptFastOpenLen
+}
+
+// size is the option's length, padded to a multiple of 4.
+func (o *FastOpen) size() int { return (o.head() + int(o.Len) + 3) &^ 3 }
+
+// put writes the option with the NOPs that pad it behind it, as Linux does.
+func (o *FastOpen) put(b []byte) int {
+	h := o.head()
+	n := h + int(o.Len)
+	b[0], b[1] = TCPOptFastOpen, uint8(n)
+	if o.Exp {
+		b[0] = TCPOptExperimental
+		binary.BigEndian.PutUint16(b[2:], FastOpenMagic)
+	}
+	copy(b[h:], o.Bytes())
+	for ; n < o.size(); n++ {
+		b[n] = TCPOptNOP
+	}
+	return n
+}
 
 // MaxSACKBlocks is how many blocks fit in one header. RFC 2018 section 3: "a SACK option that specifies n blocks will
 // have a length of 8*n+2 bytes, so the 40 bytes available for TCP options can specify a maximum of 4 blocks".
@@ -46,6 +118,7 @@ type TCPOptions struct {
 	NSACK          uint8 // blocks in SACK
 	TSVal, TSEcr   uint32
 	SACK           [MaxSACKBlocks]SACKBlock
+	FastOpen       FastOpen
 }
 
 // nopNopTimestamps begins the 12 bytes of options of nearly every segment (RFC 7323 appendix A).
@@ -110,6 +183,12 @@ func (o *TCPOptions) parseOne(b []byte) error {
 		}
 		o.HasTimestamps = true
 		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
+	case TCPOptFastOpen:
+		o.FastOpen.parse(b[tcpOptFastOpenLen:], false)
+	case TCPOptExperimental:
+		if n >= tcpOptFastOpenExpLen && binary.BigEndian.Uint16(b[2:]) == FastOpenMagic {
+			o.FastOpen.parse(b[tcpOptFastOpenExpLen:], true)
+		}
 	case TCPOptSACK:
 		blocks := (n - 2) / tcpOptSACKBlockLen
 		if (n-2)%tcpOptSACKBlockLen != 0 || blocks == 0 || blocks > MaxSACKBlocks {
@@ -140,6 +219,9 @@ func (o *TCPOptions) Len() int {
 	}
 	if o.NSACK > 0 {
 		n += 4 + int(o.NSACK)*tcpOptSACKBlockLen
+	}
+	if o.FastOpen.Present {
+		n += o.FastOpen.size()
 	}
 	return n
 }
@@ -179,6 +261,9 @@ func (o *TCPOptions) Put(b []byte) int {
 			binary.BigEndian.PutUint32(b[n+4:], s.Right)
 			n += tcpOptSACKBlockLen
 		}
+	}
+	if o.FastOpen.Present {
+		n += o.FastOpen.put(b[n:])
 	}
 	return n
 }

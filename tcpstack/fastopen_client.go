@@ -1,0 +1,288 @@
+package tcpstack
+
+import (
+	"errors"
+	"net/netip"
+
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// ErrFastOpenOff: the stack's settings do not let clients use Fast Open (EOPNOTSUPP of MSG_FASTOPEN).
+var ErrFastOpenOff = errors.New("tcp: fast open is switched off")
+
+// client says whether connections may be opened fast (tcp_fastopen 0x1).
+func (m FastOpenMode) client() bool { return m == FastOpenClient || m == FastOpenBoth }
+
+// server says whether they may be accepted so (tcp_fastopen 0x2).
+func (m FastOpenMode) server() bool { return m == FastOpenServer || m == FastOpenBoth }
+
+// DialFastOpen opens a connection as sendto with MSG_FASTOPEN does: as much of data as one segment holds goes with the SYN
+// if the peer has given a cookie before, else the SYN asks for one. It returns how many bytes it took; the rest, or all, is
+// to be written as to any connection.
+func (s *Stack) DialFastOpen(local, remote netip.AddrPort, cfg TCPConfig, data []byte, h ConnHandler) (*Conn, int, error) {
+	c, err := s.dialFast(local, remote, cfg, h)
+	if err != nil {
+		return nil, 0, err
+	}
+	n := c.openFast(data)
+	return c, n, nil
+}
+
+// DialDeferred opens a connection as connect does on a socket with TCP_FASTOPEN_CONNECT: if the peer has given a cookie
+// before, the SYN waits for the first Write, whose data it takes along; else it goes now and asks for a cookie.
+func (s *Stack) DialDeferred(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
+	c, err := s.dialFast(local, remote, cfg, h)
+	if err != nil {
+		return nil, err
+	}
+	if c.checkFastOpen() {
+		c.fo.deferred = true
+	} else {
+		c.sendSYN(SendSYN)
+	}
+	return c, nil
+}
+
+// Deferred says whether the SYN waits for the first Write.
+func (c *Conn) Deferred() bool { return c.fo != nil && c.fo.deferred }
+
+// writeDeferred is the first Write of a connection whose SYN waits for it: it takes what goes with the SYN.
+func (c *Conn) writeDeferred(p []byte) (int, error) {
+	n := c.openFast(p)
+	if n < len(p) {
+		c.wantWrite = true
+		return n, ErrWouldBlock
+	}
+	return n, nil
+}
+
+// dialFast makes a connection in SYN-SENT whose SYN is yet to be sent.
+func (s *Stack) dialFast(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
+	set, err := s.dialSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !set.fastOpen.client() {
+		return nil, ErrFastOpenOff
+	}
+	c, err := s.dial(local, remote, set, cfg.Tag, h)
+	if err != nil {
+		return nil, err
+	}
+	c.fo = new(fastOpen)
+	c.open()
+	return c, nil
+}
+
+// openFast sends the SYN, with data if it may. Linux: tcp_send_syn_data.
+func (c *Conn) openFast(data []byte) (n int) {
+	c.fo.deferred = false
+	if c.checkFastOpen() {
+		if n = min(c.synDataRoom(), len(data)); n > 0 {
+			c.buffer().write(c, data[:n])
+			c.sndEnd += seqNum(n)
+			c.sndNxt = c.sndEnd
+			c.snd.sent(c.sndNxt)
+			c.pushedSeq = c.sndEnd
+			c.undrained = true
+			c.fo.synData = n
+			c.bytesSent += uint64(n)
+			c.dataSegsOut++
+		}
+	}
+	c.sendSYN(SendSYN)
+	return n
+}
+
+// checkFastOpen decides on the SYN's option, and whether data may go with it (Linux: tcp_fastopen_cookie_check).
+//
+// RFC 7413 4.2.1: "If the cookie is not available ... send a SYN packet with a Fast Open option with a length field of 0".
+func (c *Conn) checkFastOpen() bool {
+	f := &c.stack.tcp.fastOpen
+	if f.paused(c) || c.set.fastOpenNoCookie {
+		c.fo.option = wire.FastOpen{}
+		return !f.paused(c)
+	}
+	e := f.cache[c.fastOpenPeer()]
+	if e != nil && e.cookie.Len > 0 {
+		c.fo.option = e.cookie
+		return true
+	}
+	c.fo.option = wire.FastOpen{Present: true, Exp: e != nil && e.tryExp == 1}
+	c.fo.fail = fastOpenCookieUnavailable
+	return false
+}
+
+// synDataRoom is how many bytes go with a SYN: the MSS that the server announced last, as far as the MTU and ours allow, less
+// the room of all options. RFC 7413 4.2.1: "the data ... SHOULD be no more than the cached MSS less the options".
+func (c *Conn) synDataRoom() int {
+	mss := min(c.rt.mtu()-c.rt.ipLen()-wire.TCPMinLen, int(c.advMSS()))
+	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
+		mss = min(mss, int(e.mss))
+	}
+	return max(mss, minMSS) - wire.TCPMaxOptionsLen
+}
+
+// putFastOpen puts the SYN's option and data where they are due: on the first SYN only.
+//
+// RFC 7413 4.2.1: a SYN that is repeated goes without option and data (Linux), so that a path that drops either does not
+// keep the connection from opening.
+func (c *Conn) putFastOpen(f *sim.Frame, opt *wire.TCPOptions) (n int) {
+	if c.state == StateSynSent && c.retransmits == 0 && c.fo.synData > 0 {
+		n = c.fo.synData
+		c.snd.payload(c.stack.loop, f, c.iss+1, n)
+	}
+	if opt.FastOpen.Present {
+		c.fo.asked, c.fo.exp = c.state == StateSynSent, opt.FastOpen.Exp
+	}
+	c.fo.option = wire.FastOpen{}
+	return n
+}
+
+// fastOpenAnswered takes what the SYN,ACK says of Fast Open. It reports whether data was resent, which acknowledges the
+// SYN,ACK. Linux: tcp_rcv_fastopen_synack.
+func (c *Conn) fastOpenAnswered(g *segment) bool {
+	fo, n := c.fo, &c.stack.tcp.count
+	if c.wantWrite {
+		c.wantWrite = false
+		c.events |= evWritable
+	}
+	if !fo.asked && fo.synData == 0 {
+		return false
+	}
+	left := int(c.sndNxt - g.ack)
+	c.rememberFastOpen(g)
+	if fo.synData == 0 {
+		return false
+	}
+	if acked := fo.synData - left; acked > 0 {
+		c.bytesAcked += uint64(acked)
+		c.snd.acked(g.ack)
+		c.releaseSnd()
+	}
+	if left > 0 {
+		fo.fail = fastOpenDataNotAcked
+		if c.totalRetrans > 0 {
+			fo.fail = fastOpenSYNRetransmitted
+		}
+		n.fastOpenActiveFail++
+		c.resendSYNData(g.ack, left)
+		return true
+	}
+	fo.acked = true
+	n.fastOpenActive++
+	if c.unsent() == 0 && !c.finQueued {
+		c.undrained = false
+		c.events |= evDrained
+	}
+	return false
+}
+
+// rememberFastOpen keeps the cookie and the MSS for the next connection (Linux: tcp_fastopen_cache_set).
+//
+// RFC 7413 4.1.3: "The client ... caches the cookie". A server that ignored the option may know the experimental one: the
+// next request tries that, and the one after it the standard option again.
+func (c *Conn) rememberFastOpen(g *segment) {
+	e := c.stack.tcp.fastOpen.learn(c.fastOpenPeer())
+	e.mss = c.peerMSS
+	cookie, try := g.opt.FastOpen, uint8(0)
+	switch {
+	case !c.fo.asked:
+		return // nobody asked for it
+	case c.totalRetrans == 0 && !cookie.Present && c.fo.synData == 0:
+		try = 1
+		if c.fo.exp {
+			try = 2
+		}
+	}
+	if cookie.Len > 0 {
+		e.cookie = cookie
+	} else if try > e.tryExp && e.cookie.Len == 0 {
+		e.tryExp = try
+	}
+}
+
+// resendSYNData sends the data of the SYN that the SYN,ACK does not acknowledge, at once: RFC 7413 4.2.1: "If the server does
+// not acknowledge the data ... the client MUST retransmit it". Nothing was congested: the window stays as it is (Linux:
+// tcp_non_congestion_loss_retransmit).
+func (c *Conn) resendSYNData(from seqNum, left int) {
+	q := c.queue()
+	for left > 0 {
+		m := min(left, int(c.sndMSS))
+		x := txSeg{seq: from, length: uint16(m), tx: 1, sentAt: c.stack.loop.Now()}
+		if left -= m; left == 0 {
+			x.flags = txPSH
+		}
+		q.push(x)
+		from += seqNum(m)
+	}
+	for i := range q.n {
+		q.markLost(q.at(i))
+		c.recordLost(q.at(i), LossSYNData)
+	}
+	before := c.win.Cwnd
+	c.recover, c.caState = c.sndNxt, caLoss
+	c.fo.resent = true
+	q.rtxHint, q.lostBelow = 0, q.n
+	c.recordRecovery(KindTCPRecoveryEntered, RecoverySYNData, before)
+	c.retransmitLost()
+	c.setRetransTimer(TimerRTO, c.backedOff())
+}
+
+// lossKind is what a connection in caLoss recovers from.
+func (c *Conn) lossKind() RecoveryKind {
+	if c.fo != nil && c.fo.resent && c.retransmits == 0 {
+		return RecoverySYNData
+	}
+	return RecoveryRTO
+}
+
+// Middleboxes that drop what they do not know make Fast Open worse than none: after timeouts of connections that used it
+// the stack does without for a while (RFC 7413 7.1, Linux: tcp_fastopen_active_disable).
+
+// maxFastOpenPause bounds how often the pause is doubled.
+const maxFastOpenPause = 6
+
+// fastOpenTimeout is called when the timer of a connection that used Fast Open has run out; expired says that it ends the
+// connection. Two timeouts in a row, or fewer if they end it, are a black hole.
+func (c *Conn) fastOpenTimeout(expired bool) {
+	if c.fo == nil || !c.fo.asked && c.fo.synData == 0 {
+		return
+	}
+	if f := &c.stack.tcp.fastOpen; c.set.fastOpenBlackhole > 0 && (c.retransmits == 2 || c.retransmits < 2 && expired) {
+		f.disabledAt = c.stack.loop.Now()
+		f.disabled++
+		c.stack.tcp.count.fastOpenBlackhole++
+	}
+}
+
+// paused says whether the stack does without Fast Open.
+func (f *fastOpenState) paused(c *Conn) bool {
+	if f.disabled == 0 || c.set.fastOpenBlackhole == 0 {
+		return false
+	}
+	pause := c.set.fastOpenBlackhole << min(f.disabled-1, maxFastOpenPause)
+	if c.stack.loop.Now() < f.disabledAt+pause {
+		return true
+	}
+	c.fo.recheck = true
+	return false
+}
+
+// fastOpenEnded judges a connection that is over: one that only got a FIN, out of order, met a middlebox that swallowed
+// the data; one that got data after a pause ends the pauses (Linux: tcp_fastopen_active_disable_ofo_check).
+func (c *Conn) fastOpenEnded() {
+	if !c.fo.asked {
+		return
+	}
+	f := &c.stack.tcp.fastOpen
+	switch {
+	case c.dataSegsIn == 0 && c.rcv != nil && c.rcv.hasFIN && !c.rcvFIN && c.set.fastOpenBlackhole > 0:
+		f.disabledAt = c.stack.loop.Now()
+		f.disabled++
+		c.stack.tcp.count.fastOpenBlackhole++
+	case c.dataSegsIn > 0 && c.fo.recheck:
+		f.disabled = 0
+	}
+}

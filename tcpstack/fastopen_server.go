@@ -1,0 +1,256 @@
+package tcpstack
+
+import (
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
+
+// fastOpenQueue counts the connections that SYNs with data have made and whose handshake is not complete.
+//
+// RFC 7413 5.1: "the server MUST be configurable to limit the total number of pending TFO connection requests ... An
+// attacker may ... evade the limit by sending RSTs ...: the server ... should count the ones reset".
+type fastOpenQueue struct {
+	n     int
+	reset []sim.Time // of those that were reset after they had been accepted: until when they count
+}
+
+// fastOpenResetHold is how long a reset one counts (Linux: reqsk_fastopen_remove).
+const fastOpenResetHold = 60 * sim.Second
+
+// fallbackRTO is the timeout of what is sent before any round trip was measured once the SYN's own was not good enough
+// (TCP_TIMEOUT_FALLBACK). RFC 6298 5.7: "the RTO MUST be re-initialized to 3 seconds".
+const fallbackRTO = 3 * sim.Second
+
+// fastOpenRoom says whether one more may be made (Linux: tcp_fastopen_queue_check).
+func (l *Listener) fastOpenRoom() bool {
+	q := &l.fast
+	limit := int(l.set.fastOpenBacklog)
+	if limit == 0 {
+		return false
+	}
+	if q.n < limit {
+		return true
+	}
+	if len(q.reset) == 0 || q.reset[0] > l.stack.loop.Now() {
+		l.stack.tcp.count.fastOpenListenOverflow++
+		return false
+	}
+	q.reset = q.reset[1:]
+	q.n--
+	return true
+}
+
+// fastOpen decides what a SYN with Fast Open comes to: whether it makes a connection, and the option that the SYN,ACK
+// carries. Linux: tcp_try_fastopen.
+//
+// RFC 7413 4.2.2: "1. Initialize ... 2. If the Fast Open option is present and the cookie's length is 0, generate a cookie;
+// 3. if the cookie is invalid, ... continue with a regular handshake, with a cookie; 4. if data is present and the cookie
+// valid, buffer the data".
+func (l *Listener) fastOpen(r *request, g *segment) (make bool, answer wire.FastOpen) {
+	s, asked := l.stack, &g.opt.FastOpen
+	n := &s.tcp.count
+	if asked.Present && asked.Len == 0 {
+		n.fastOpenCookieReqd++
+	}
+	if !l.set.fastOpen.server() || g.length == 0 && !asked.Present || !l.fastOpenRoom() {
+		return false, answer
+	}
+	key := 1
+	if !l.set.fastOpenNoCookie {
+		if !asked.Present {
+			return false, answer
+		}
+		key = 0
+		if asked.Len > 0 {
+			if key = s.checkFastOpenCookie(l.set, &r.tuple, asked); key == 0 {
+				n.fastOpenPassiveFail++
+			}
+		}
+	}
+	if key != 1 { // none, or one made with the old key
+		cookie := r.tuple.fastOpenCookie(s.fastOpenKeysOf(l.set)[0])
+		answer.SetCookie(cookie[:])
+		answer.Exp = asked.Exp
+	}
+	switch key {
+	case 0:
+		return false, answer
+	case maxFastOpenKeys:
+		n.fastOpenPassiveAltKey++
+	}
+	n.fastOpenPassive++
+	return true, answer
+}
+
+// openFast makes a connection of a SYN whose cookie is good: it has the SYN's data, may be accepted, read and written to,
+// while its state is SYN-RECEIVED. RFC 7413 4.2.2: "the server ... may send data ... before the handshake completes".
+// Linux: tcp_fastopen_create_child.
+func (l *Listener) openFast(r *request, g *segment, answer wire.FastOpen) {
+	s := l.stack
+	c := r.conn()
+	r.next, s.tcp.freeReq = s.tcp.freeReq, r
+	c.fo = &fastOpen{lsn: l, synAt: s.loop.Now(), option: answer}
+	l.fast.n++
+	c.state = StateListen
+	c.recordReceived(g, InOrder)
+	c.setState(StateSynRcvd, RxSYN)
+	c.sndUna = c.iss + 1
+	c.processing = true
+	if g.length > 0 {
+		c.takeSYNData(g)
+	}
+	c.sendSYN(SendSYN)
+	c.rto = fallbackRTO // of data; the timer that runs is the SYN,ACK's
+	c.handOver()
+	if c.h != nil {
+		c.events |= evEstablished
+		c.fo.told = true
+	}
+	c.conclude()
+}
+
+// takeSYNData puts the SYN's data in the receive buffer.
+func (c *Conn) takeSYNData(g *segment) {
+	c.inbox().push(c.stack.loop, g.f.Chunk(), g.f.Payload)
+	c.rcvNxt += seqNum(g.length)
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
+	c.bytesReceived += uint64(g.length)
+	c.dataSegsIn++
+	c.lastDataRcv = c.stack.loop.Now()
+	c.fo.acked = true
+	c.events |= evReadable
+}
+
+// leaveFastOpen takes a connection out of the listener's Fast Open queue; one that the peer reset goes on counting for a
+// while, if the application had it already.
+func (c *Conn) leaveFastOpen(reset bool) {
+	l := c.fo.lsn
+	c.fo.lsn = nil
+	if !reset || l.closed || c.lsn != nil {
+		l.fast.n--
+		return
+	}
+	l.fast.reset = append(l.fast.reset, c.stack.loop.Now()+fastOpenResetHold)
+}
+
+// checkHalfAccepted is what a segment meets first while the handshake of a connection that a SYN made is not complete. It
+// reports whether the segment is to be worked on. Linux: tcp_check_req for Fast Open.
+func (c *Conn) checkHalfAccepted(g *segment) bool {
+	s, fo := c.stack, c.fo
+	paws := c.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-c.tsRecent) < 0
+	if g.seq == c.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
+		// The SYN once more: it is answered by the SYN,ACK.
+		if !c.mayAnswer(g, &fo.answered) {
+			s.tcp.count.skippedSynRecv++
+			return false
+		}
+		c.resendSYNACK()
+		c.setRetransTimer(TimerRTO, c.synACKTimeout())
+		return false
+	}
+	if paws || !inSynWindow(g, c.rcvNxt, c.set.synWindow()) {
+		if paws {
+			s.tcp.count.pawsDrops++
+			c.recordDropped(g, DropPAWS)
+		}
+		if !g.has(wire.FlagRST) {
+			if c.mayAnswer(g, &fo.answered) {
+				c.sendACK(SendACK)
+			} else {
+				s.tcp.count.skippedSynRecv++
+			}
+		}
+		return false
+	}
+	if g.seq == c.irs {
+		g.flags &^= wire.FlagSYN
+	}
+	switch {
+	case g.has(wire.FlagRST):
+		// Any reset in the window: there is no need to be as careful as with connections that are established.
+		s.tcp.count.attemptFails++
+		c.leaveFastOpen(true)
+		c.terminate(ErrReset, ClosedReset, RxRST)
+		return false
+	case g.has(wire.FlagSYN):
+		// "we try not to reset the local connection": only the peer is told.
+		s.tcp.count.attemptFails++
+		s.replyRST(g, &c.tuple)
+		return false
+	}
+	return g.has(wire.FlagACK)
+}
+
+// handshakeAcked is "Fifth, check the ACK field" for such a connection: the ACK that completes its handshake.
+func (c *Conn) handshakeAcked(g *segment) bool {
+	if !c.iss.less(g.ack) || c.sndNxt.less(g.ack) {
+		if c.state == StateSynRcvd {
+			c.stack.replyRST(g, &c.tuple)
+		} else {
+			c.challenge(g)
+		}
+		return false
+	}
+	now := c.stack.loop.Now()
+	c.leaveFastOpen(false)
+	c.cancelRetransTimer()
+	first := c.fo.retrans == 0
+	c.retransmits, c.backoff = 0, 0
+	c.lastAckRcv = now
+	if c.state == StateSynRcvd {
+		c.setState(StateEstablished, RxACK)
+		if !c.fo.told {
+			c.events |= evEstablished
+		}
+		if c.finQueued {
+			c.closeStates()
+		}
+	}
+	c.sndWl1, c.sndWl2 = g.seq, g.ack
+	c.sndWnd = uint32(g.wnd) << c.sndWscale
+	c.maxSndWnd = max(c.maxSndWnd, c.sndWnd)
+	if c.set.quickAC {
+		c.quickACKs = maxQuickACKs
+	}
+	c.stack.tcp.count.passiveOpens++
+	c.recordStarted()
+	c.acknowledge(g)
+	if c.srtt == 0 && first {
+		c.sampleRTT(now - c.fo.synAt)
+	}
+	if !c.gone() && c.sndUna != c.sndNxt {
+		c.setRetransTimer(TimerRTO, c.backedOff())
+	}
+	return !c.gone()
+}
+
+// synACKTimeout is the SYN,ACK's timeout, doubled each time that it came.
+func (c *Conn) synACKTimeout() sim.Time {
+	return min(c.set.initialRTO<<min(c.fo.timeouts, maxBackoff), c.set.maxRTO)
+}
+
+func (c *Conn) resendSYNACK() {
+	c.fo.retrans = min(c.fo.retrans+1, maxRetry)
+	c.totalRetrans++
+	c.stack.tcp.count.retransSegs++
+	c.stack.tcp.count.synRetrans++
+	c.sendSYN(SendSYN)
+}
+
+// halfAcceptedTimeout repeats the SYN,ACK, once more often than for a connection that is not accepted yet; what else was
+// sent is not repeated before it is acknowledged. Linux: tcp_fastopen_synack_timer.
+func (c *Conn) halfAcceptedTimeout() {
+	if int(c.fo.timeouts) >= int(c.set.synAckRetries)+1 {
+		c.stack.tcp.count.abortOnTimeout++
+		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
+		return
+	}
+	if c.retransmits == 1 {
+		c.reduce()
+		c.win.Cwnd, c.win.Count = 1, 0
+	}
+	c.resendSYNACK()
+	c.fo.timeouts++
+	c.retransmits++
+	c.setRetransTimer(TimerRTO, c.synACKTimeout())
+}
