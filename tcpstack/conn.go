@@ -51,6 +51,7 @@ type Conn struct {
 	template [templateLen]byte // headers of a segment, to be patched
 	lsn      *Listener         // of a passive open, until it is accepted
 	fo       *fastOpen         // nil without Fast Open
+	lastICMP *ICMPError        // nil: none since the peer was last heard
 
 	next, prev *Conn // in order of creation
 

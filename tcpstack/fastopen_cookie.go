@@ -2,6 +2,7 @@ package tcpstack
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,8 @@ const maxFastOpenKeys = 2
 // fastOpenKey is a key as SipHash takes it.
 type fastOpenKey = [2]uint64
 
-// fastOpenKeys reads keys as the sysctl tcp_fastopen_key writes them: four groups of eight hex digits each, hyphens between
-// the groups or not, keys joined by a comma.
+// fastOpenKeys reads keys joined by a comma. Each is written as its 16 bytes in hex, or as the sysctl tcp_fastopen_key has
+// it: four numbers of 32 bits in hex with hyphens between, whose bytes lie in the key lowest first.
 func (r *resolver) fastOpenKeys(text string) []fastOpenKey {
 	if text == "" {
 		return nil
@@ -42,11 +43,19 @@ func (r *resolver) fastOpenKeys(text string) []fastOpenKey {
 }
 
 func parseFastOpenKey(s string) (k fastOpenKey, ok bool) {
-	if s = strings.ReplaceAll(s, "-", ""); len(s) != 32 {
+	groups := strings.Split(s, "-")
+	if len(groups) == 1 {
+		b, err := hex.DecodeString(s)
+		if err != nil || len(b) != 16 {
+			return k, false
+		}
+		return fastOpenKey{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}, true
+	}
+	if len(groups) != 4 {
 		return k, false
 	}
-	for i := range 4 {
-		n, err := strconv.ParseUint(s[8*i:8*i+8], 16, 32)
+	for i, g := range groups {
+		n, err := strconv.ParseUint(g, 16, 32)
 		if err != nil {
 			return k, false
 		}

@@ -312,6 +312,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		return false
 	}
 	c.probesOut = 0
+	if c.lastICMP != nil {
+		c.lastICMP = nil
+	}
 	if c.pendingTimer == TimerPersist && c.backoff > 0 && c.sndNxt == c.sndUna {
 		c.probeAnswered(g)
 	}

@@ -8,6 +8,7 @@ type tcpCounts struct {
 	pawsDrops, noSocket                            uint64
 	listenOverflows, attemptFails, embryonicRsts   uint64
 	deferAcceptDrops, skippedSynRecv, synRetrans   uint64
+	outOfWindowICMPs                               uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -38,6 +39,7 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.listen_drops", n.listenDrops},
 		Counter{"tcp.listen_overflows", n.listenOverflows},
 		Counter{"tcp.no_socket", n.noSocket},
+		Counter{"tcp.out_of_window_icmps", n.outOfWindowICMPs},
 		Counter{"tcp.out_rsts", n.outRsts},
 		Counter{"tcp.out_segs", n.outSegs},
 		Counter{"tcp.passive_opens", n.passiveOpens},

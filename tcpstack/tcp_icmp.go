@@ -6,7 +6,8 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// tcpControl hears an ICMP error about a segment this stack sent from src to dst with sequence number seq.
+// tcpControl hears an ICMP error about a segment this stack sent from src to dst with sequence number seq (Linux:
+// tcp_v4_err).
 //
 // RFC 9293 3.9.2.2: "Destination Unreachable -- codes 0, 1, 5: ... these are considered soft error conditions, and a TCP
 // implementation MUST NOT abort the connection"; "codes 2-4: ... these are hard error conditions, so TCP implementations
@@ -20,15 +21,62 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 		return
 	}
 	c := s.tcp.conns.find(&t, hash)
-	if c == nil || e.Type != wire.ICMPUnreachable {
+	if c == nil || c.gone() {
 		return
 	}
 	// RFC 5927 4.1: "TCP SHOULD check that the TCP sequence number contained in the payload of the ICMP error message is
-	// within the range SND.UNA =< SEG.SEQ < SND.NXT."
-	if !seqNum(seq).inWindow(c.sndUna, uint32(c.sndNxt-c.sndUna)) {
+	// within the range SND.UNA =< SEG.SEQ < SND.NXT." Linux takes SND.NXT as well.
+	una := c.sndUna
+	if c.halfAccepted() {
+		una = c.iss // its SYN,ACK is not yet acknowledged
+	}
+	if c.set.icmpHardening && !seqNum(seq).inWindow(una, uint32(c.sndNxt-una)+1) {
+		s.tcp.count.outOfWindowICMPs++
 		return
 	}
-	if c.state == StateSynSent || c.state == StateSynRcvd {
+	c.control(e)
+}
+
+// control takes an ICMP error that is the connection's.
+func (c *Conn) control(e ICMPError) {
+	switch {
+	case e.Type != wire.ICMPUnreachable && e.Type != wire.ICMPTimeExceeded && e.Type != wire.ICMPParamProblem,
+		e.Type == wire.ICMPUnreachable && e.Code == wire.ICMPFragNeeded:
+		return
+	case c.state == StateSynSent, c.state == StateSynRcvd && (!c.halfAccepted() || c.lsn != nil),
+		!c.set.icmpHardening && e.hard():
+		c.lastICMP = &e
 		c.terminate(ErrUnreachable, ClosedUnreachable, RxICMP)
+	default:
+		c.lastICMP = &e // it explains a timeout, if one follows (Linux: sk_err_soft)
+	}
+}
+
+// LastICMP is the ICMP error that ended the connection, or that came last since the peer was last heard; false if none did.
+func (c *Conn) LastICMP() (ICMPError, bool) {
+	if c.lastICMP == nil {
+		return ICMPError{}, false
+	}
+	return *c.lastICMP, true
+}
+
+// hard says whether an error is one that RFC 1122 4.2.3.9 ends connections on: protocol and port unreachable
+// (fragmentation needed is path MTU discovery's).
+func (e *ICMPError) hard() bool {
+	return e.Type == wire.ICMPUnreachable && (e.Code == wire.ICMPProtoUnreachable || e.Code == wire.ICMPPortUnreachable)
+}
+
+// control takes an ICMP error about a SYN,ACK: one that says that the peer cannot be reached ends the request, the others
+// leave it to its timer (Linux: tcp_req_err).
+func (r *request) control(e ICMPError, seq seqNum) {
+	s := r.lsn.stack
+	if r.set.icmpHardening && seq != r.iss {
+		s.tcp.count.outOfWindowICMPs++
+		return
+	}
+	unreachable := e.Type == wire.ICMPUnreachable && (e.Code == wire.ICMPNetUnreachable || e.Code == wire.ICMPHostUnreachable)
+	if unreachable || e.Type == wire.ICMPTimeExceeded || e.Type == wire.ICMPParamProblem {
+		s.tcp.count.listenDrops++
+		r.drop(RxICMP)
 	}
 }
