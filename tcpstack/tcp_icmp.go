@@ -17,7 +17,7 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 	t := tuple{local: ipAddrOf(src.Addr()), remote: ipAddrOf(dst.Addr()), localPort: src.Port(), remotePort: dst.Port()}
 	hash := t.hash(s.tcp.hashKey)
 	if r := s.tcp.requests.find(&t, hash); r != nil {
-		r.control(e, seqNum(seq))
+		r.icmpError(e, seqNum(seq))
 		return
 	}
 	c := s.tcp.conns.find(&t, hash)
@@ -34,11 +34,11 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 		s.tcp.count.outOfWindowICMPs++
 		return
 	}
-	c.control(e)
+	c.icmpError(e)
 }
 
-// control takes an ICMP error that is the connection's.
-func (c *Conn) control(e ICMPError) {
+// icmpError takes an ICMP error that is the connection's.
+func (c *Conn) icmpError(e ICMPError) {
 	switch {
 	case e.Type != wire.ICMPUnreachable && e.Type != wire.ICMPTimeExceeded && e.Type != wire.ICMPParamProblem,
 		e.Type == wire.ICMPUnreachable && e.Code == wire.ICMPFragNeeded:
@@ -66,9 +66,9 @@ func (e *ICMPError) hard() bool {
 	return e.Type == wire.ICMPUnreachable && (e.Code == wire.ICMPProtoUnreachable || e.Code == wire.ICMPPortUnreachable)
 }
 
-// control takes an ICMP error about a SYN,ACK: one that says that the peer cannot be reached ends the request, the others
+// icmpError takes an ICMP error about a SYN,ACK: one that says that the peer cannot be reached ends the request, the others
 // leave it to its timer (Linux: tcp_req_err).
-func (r *request) control(e ICMPError, seq seqNum) {
+func (r *request) icmpError(e ICMPError, seq seqNum) {
 	s := r.lsn.stack
 	if r.set.icmpHardening && seq != r.iss {
 		s.tcp.count.outOfWindowICMPs++
