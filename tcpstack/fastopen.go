@@ -2,25 +2,26 @@ package tcpstack
 
 import (
 	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
 	"labd.dev/tcpstack/wire"
 )
 
 // fastOpen is what a connection keeps that asked for Fast Open, or was opened by it (RFC 7413); others have none.
 type fastOpen struct {
 	// The client's.
-	option   wire.FastOpen // of the SYN that is sent next; absent again afterwards (RFC 7413 4.2.1: retransmissions go without)
-	asked    bool          // a SYN with the option was sent (Linux: syn_fastopen)
-	exp      bool          // by the experimental option
-	deferred bool          // the SYN waits for the first write (TCP_FASTOPEN_CONNECT)
-	synData  int           // bytes that went with the SYN
-	synStamp uint32        // the first SYN's timestamp
+	option   wire.FastOpen    // of the SYN that is sent next; absent again afterwards (RFC 7413 4.2.1: retransmissions go without)
+	asked    bool             // a SYN with the option was sent (Linux: syn_fastopen)
+	exp      bool             // by the experimental option
+	deferred bool             // the SYN waits for the first write (TCP_FASTOPEN_CONNECT)
+	synData  int              // bytes that went with the SYN
+	synAt    sim.Time         // when the SYN, or the SYN,ACK of a connection made by one, was first sent
+	stamp    congestion.Stamp // of its data
 	fail     fastOpenFail
 	resent   bool // the data that had gone with it was sent again
 	recheck  bool // the first after a pause: its success ends the pauses
 
 	// The server's, of a connection made by the SYN.
 	lsn      *Listener // whose Fast Open queue it counts in until the handshake is complete; nil: it does not
-	synAt    sim.Time  // when the SYN,ACK was first sent
 	timeouts uint8     // of the SYN,ACK
 	retrans  uint8     // of it
 	answered sim.Time  // when an invalid segment was last answered

@@ -80,6 +80,7 @@ func (c *Conn) openFast(data []byte) (n int) {
 	c.fo.deferred = false
 	if c.checkFastOpen() {
 		if n = min(c.synDataRoom(), len(data)); n > 0 {
+			c.fo.synAt = c.stack.loop.Now()
 			c.buffer().write(c, data[:n])
 			c.sndEnd += seqNum(n)
 			c.sndNxt = c.sndEnd
@@ -87,6 +88,7 @@ func (c *Conn) openFast(data []byte) (n int) {
 			c.pushedSeq = c.sndEnd
 			c.undrained = true
 			c.fo.synData = n
+			c.dataLeaves(&c.fo.stamp)
 			c.bytesSent += uint64(n)
 			c.dataSegsOut++
 		}
@@ -210,7 +212,7 @@ func (c *Conn) resendSYNData(from seqNum, left int) {
 	q := c.queue()
 	for left > 0 {
 		m := min(left, int(c.sndMSS))
-		x := txSeg{seq: from, length: uint16(m), tx: 1, sentAt: c.stack.loop.Now()}
+		x := txSeg{seq: from, length: uint16(m), tx: 1, sentAt: c.fo.synAt, stamp: c.fo.stamp}
 		if left -= m; left == 0 {
 			x.flags = txPSH
 		}
