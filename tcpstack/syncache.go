@@ -101,7 +101,7 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	r := l.newRequest(g, t, rt)
 	r.iss = s.chooseISN(t, r.set)
 	if w != nil && !r.set.fixedISN {
-		r.iss = w.nextISN(r.iss)
+		r.iss = w.nextISN()
 	}
 	fast, answer := l.fastOpen(r, g)
 	if fast {

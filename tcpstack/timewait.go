@@ -146,12 +146,9 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 	return false
 }
 
-// nextISN is the initial sequence number of the connection that reopens this one: the chosen one, unless the old
-// connection has sent more than the clock of RFC 6528 has ticked; then beyond any window that the old one may have had in
-// flight (Linux: tcp_timewait_state_process).
-func (w *timeWait) nextISN(chosen seqNum) seqNum {
-	return maxSeq(chosen, w.sndNxt+0xffff+2)
-}
+// nextISN is the initial sequence number of the connection that reopens this one: beyond any window that the old one may
+// have had in flight (Linux: tcp_timewait_state_process).
+func (w *timeWait) nextISN() seqNum { return w.sndNxt + 0xffff + 2 }
 
 // ack answers with the connection's last ACK.
 func (w *timeWait) ack(g *segment) {
