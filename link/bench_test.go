@@ -31,7 +31,7 @@ func BenchmarkHop(b *testing.B) {
 			id := &sim.Identity{Src: sim.Source{ID: 1}}
 			var dirs [hops]*Direction
 			for i := range dirs {
-				dirs[i] = NewDirection(l, id, &sim.Source{ID: sim.Origin(2 + i)}, string(rune('a'+i)), 1, c.cfg)
+				dirs[i] = NewDirection(l, id, sim.Source{ID: sim.Origin(2 + i)}, string(rune('a'+i)), 1, c.cfg)
 			}
 			for i, d := range dirs {
 				d.Connect(dirs[(i+1)%hops].Send)

@@ -8,7 +8,7 @@ type Direction struct {
 
 	loop *sim.Loop
 	from *sim.Identity // records are numbered with the sending node's
-	src  *sim.Source   // ID: the direction's; Seq: the frames offered so far
+	src  sim.Source    // ID: the direction's; Seq: the frames offered so far
 
 	// When the wire is free: freePs picoseconds after free.
 	free   sim.Time
@@ -51,7 +51,7 @@ func (s Stats) Dropped() uint64 { return s.QueueFull + s.Lost + s.Fault + s.TooB
 
 // NewDirection makes a direction from a node to wherever Connect or Cut says. src names its events and counts its
 // frames; name names its streams and must not change with the split of the lab.
-func NewDirection(loop *sim.Loop, from *sim.Identity, src *sim.Source, name string, seed uint64, cfg Config) *Direction {
+func NewDirection(loop *sim.Loop, from *sim.Identity, src sim.Source, name string, seed uint64, cfg Config) *Direction {
 	d := &Direction{name: name, loop: loop, from: from, src: src, dice: newDice(seed, name)}
 	d.flight = flight{loop: loop, origin: src.ID, dice: &d.dice}
 	d.flight.timer.H = &d.flight
@@ -69,6 +69,9 @@ func (d *Direction) setConfig(cfg Config) {
 
 // Name is the direction's name, "r1->r2".
 func (d *Direction) Name() string { return d.name }
+
+// Offered counts the frames that were sent, in any incarnation: what NewDirection's src began with is in it.
+func (d *Direction) Offered() uint64 { return d.src.Seq }
 
 // ID is the direction's origin, which records name it by.
 func (d *Direction) ID() sim.Origin { return d.src.ID }

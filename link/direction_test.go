@@ -14,7 +14,6 @@ type wire struct {
 	loop    *sim.Loop
 	far     *sim.Loop // the receiver's, where the direction is cut
 	id      *sim.Identity
-	src     *sim.Source
 	dir     *Direction
 	arrived []sim.Time
 	packets []uint64
@@ -28,9 +27,9 @@ func newWire(t *testing.T, cfg Config) *wire {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{t: t, loop: sim.NewLoop(sim.LoopConfig{}), id: &sim.Identity{Src: sim.Source{ID: 1}}, src: &sim.Source{ID: 2}}
+	w := &wire{t: t, loop: sim.NewLoop(sim.LoopConfig{}), id: &sim.Identity{Src: sim.Source{ID: 1}}}
 	w.loop.Rec = sim.NewRecorder(8, func(rs []sim.Record) { w.records = append(w.records, rs...) })
-	w.dir = NewDirection(w.loop, w.id, w.src, "a->b", 1, cfg)
+	w.dir = NewDirection(w.loop, w.id, sim.Source{ID: 2}, "a->b", 1, cfg)
 	w.dir.Connect(w.receive)
 	t.Cleanup(func() {
 		w.dir.Close()

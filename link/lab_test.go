@@ -131,7 +131,7 @@ func (p plan) build(loops int) *ring {
 		if i%2 == 1 {
 			to = r.stations[(i/2+p.stations-1)%p.stations]
 		}
-		src := &sim.Source{ID: sim.Origin(p.stations + 1 + i)}
+		src := sim.Source{ID: sim.Origin(p.stations + 1 + i)}
 		d := NewDirection(from.loop, from.id, src, fmt.Sprint("d", i), p.seed, cfg)
 		if from.loop == to.loop {
 			d.Connect(to.receive)

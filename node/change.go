@@ -84,7 +84,7 @@ func (c *change) removeDirections() {
 		d.active = nil
 		d.dropSets()
 		d.link.Remove()
-		c.net.former.directions[d.plan.ID] = d.src.Seq
+		c.net.former.directions[d.plan.ID] = d.link.Offered()
 		delete(c.directions, d.plan.ID)
 	}
 }
@@ -181,7 +181,7 @@ func (c *change) takeDirections() {
 		same := proto.Equal(d.plan.Spec, p.Spec) && d.untouched()
 		d.plan = p
 		d.port = d.from.ports[p.FromIf]
-		d.port.out = d
+		d.lead()
 		if !same {
 			d.sets, d.patched = d.temporary(), false
 			d.base = linkConfig(p.Spec).Effective()

@@ -51,7 +51,6 @@ type Network struct {
 type direction struct {
 	plan    *DirectionPlan
 	link    *link.Direction
-	src     sim.Source
 	base    link.Config // as the spec has it, and what was changed for good
 	patched bool        // base is not the spec's
 	loop    *sim.Loop   // the sender's
@@ -112,15 +111,15 @@ func (w *Network) addNode(i int) {
 
 func (n *Node) newPort(p *InterfacePlan) *Port {
 	n.net.ports++
-	return &Port{Node: n, Number: n.net.ports - 1, Plan: p, name: p.Name}
+	return &Port{Node: n, Number: n.net.ports - 1, Plan: p, name: p.Name, tapped: n.net.cfg.Tap != nil}
 }
 
 func (w *Network) addDirection(p *DirectionPlan) {
 	base := linkConfig(p.Spec)
 	from, to := w.nodes[p.From], w.nodes[p.To]
-	d := &direction{plan: p, src: sim.Source{ID: p.ID, Seq: w.former.directions[p.ID]}, base: base.Effective(),
-		loop: from.loop, from: from, port: from.ports[p.FromIf]}
-	d.link = link.NewDirection(from.loop, from.id, &d.src, p.Name, w.cfg.Spec.GetSeed(), base)
+	d := &direction{plan: p, base: base.Effective(), loop: from.loop, from: from, port: from.ports[p.FromIf]}
+	src := sim.Source{ID: p.ID, Seq: w.former.directions[p.ID]}
+	d.link = link.NewDirection(from.loop, from.id, src, p.Name, w.cfg.Spec.GetSeed(), base)
 	d.link.BeforeFlip(tcpstack.FillChecksums)
 	if w.cfg.Spec.GetRecord() == labv1.Record_RECORD_CONNS {
 		d.link.Mute()
@@ -132,9 +131,12 @@ func (w *Network) addDirection(p *DirectionPlan) {
 		d.link.Cut(to.loop).Connect(deliver)
 	}
 	d.ahead = d.leastAhead()
-	d.port.out = d
+	d.lead()
 	w.enlist(d)
 }
+
+// lead makes the direction the one that leads away from its port.
+func (d *direction) lead() { d.port.out, d.port.link = d, d.link }
 
 // enlist puts a direction among those of the plan.
 func (w *Network) enlist(d *direction) {

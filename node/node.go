@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"labd.dev/link"
 	"labd.dev/node/app"
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
@@ -32,16 +33,22 @@ type Node struct {
 
 // Port is a node's interface to a link.
 type Port struct {
-	Node   *Node
-	Number int // among all that the lab ever had
-	Index  int // among the node's interfaces
+	// What each frame needs lies in the first cache line; the size is two of them.
+
+	link               *link.Direction // out's
+	ifc                *tcpstack.Interface
+	Node               *Node
+	tapped             bool // the network has a Tap
+	rxPackets, rxBytes uint64
+	txPackets, txBytes uint64
+
+	out    *direction // away from here
+	Number int        // among all that the lab ever had
+	Index  int        // among the node's interfaces
 	Plan   *InterfacePlan
 	name   string // of the interface
 
-	ifc                *tcpstack.Interface
-	out                *direction
-	rxPackets, rxBytes uint64
-	txPackets, txBytes uint64
+	_ [16]byte
 }
 
 // task is an application that an input has started.
@@ -240,10 +247,10 @@ func (n *Node) connected() bool {
 func (p *Port) send(f *sim.Frame) {
 	p.txPackets++
 	p.txBytes += uint64(f.Len())
-	if tap := p.Node.net.cfg.Tap; tap != nil {
-		tap.Frame(p, p.Node.loop.Now(), true, f)
+	if p.tapped {
+		p.Node.net.cfg.Tap.Frame(p, p.Node.loop.Now(), true, f)
 	}
-	p.out.link.Send(f)
+	p.link.Send(f)
 }
 
 // receive takes a frame from the port's link.
@@ -255,8 +262,8 @@ func (p *Port) receive(f *sim.Frame) {
 	}
 	p.rxPackets++
 	p.rxBytes += uint64(f.Len())
-	if tap := n.net.cfg.Tap; tap != nil {
-		tap.Frame(p, n.loop.Now(), false, f)
+	if p.tapped {
+		n.net.cfg.Tap.Frame(p, n.loop.Now(), false, f)
 	}
 	if n.learner != nil {
 		n.learner.receive(p, f)

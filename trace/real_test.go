@@ -44,7 +44,7 @@ func newPair(t *testing.T, path string, there, back link.Config) *pair {
 		ids[i] = &sim.Identity{Src: sim.Source{ID: sim.Origin(1 + i)}, Name: name, Boots: 1}
 	}
 	for i, cfg := range []link.Config{there, back} {
-		dirs[i] = link.NewDirection(p.loop, ids[i], &sim.Source{ID: sim.Origin(3 + i)}, pairNames.Directions[3+i], 7, cfg)
+		dirs[i] = link.NewDirection(p.loop, ids[i], sim.Source{ID: sim.Origin(3 + i)}, pairNames.Directions[3+i], 7, cfg)
 	}
 	for i, id := range ids {
 		s, err := tcpstack.New(p.loop, id, tcpstack.Config{Name: id.Name, Seed: 7})

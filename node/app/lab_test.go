@@ -91,7 +91,7 @@ func (l *lab) join(a, b *host, aPrefix, bPrefix string, cfg link.Config) {
 func (l *lab) direction(from, to *host, cfg link.Config) *link.Direction {
 	l.ids++
 	name := from.name + "->" + to.name
-	d := link.NewDirection(l.loop, from.id, &sim.Source{ID: 100 + l.ids}, name, 1, cfg)
+	d := link.NewDirection(l.loop, from.id, sim.Source{ID: 100 + l.ids}, name, 1, cfg)
 	l.links[name] = d
 	return d
 }
