@@ -130,7 +130,7 @@ var solTCPOptions = []sockopt{
 	{level: solTCP, symbol: "TCP_NOTSENT_LOWAT",
 		set: func(s *socket, v optval) Errno {
 			s.opts.notsentLowat = int64(uint32(v.n))
-			return s.configure(tcpstack.TCPConfig{NotsentLowat: new(uint64(uint32(v.n)))})
+			return s.configure(tcpstack.TCPConfig{NotsentLowat: notsentLowat(uint64(uint32(v.n)))})
 		},
 		get: func(s *socket) optval { return intval(s.opts.notsentLowat) }},
 	{level: solTCP, symbol: "TCP_CC_INFO", get: func(s *socket) optval { return bytesval(s.ccInfoBytes()) }},

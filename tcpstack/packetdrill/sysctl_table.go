@@ -189,8 +189,14 @@ func applyNotsent(c *tcpstack.Config, v string) error {
 	if err != nil {
 		return fmt.Errorf("%q is no number", v)
 	}
-	c.TCP.NotsentLowat = &n
+	c.TCP.NotsentLowat = notsentLowat(n)
 	return nil
+}
+
+// notsentLowat is a low-water mark as the stack has it: what no buffer can hold is none.
+func notsentLowat(n uint64) *uint64 {
+	const largestBuffer = 1 << 30
+	return new(min(n, largestBuffer))
 }
 
 // applyOrphans: tcp_orphan_retries: "if (retries == 0 && alive) retries = 8".

@@ -31,7 +31,7 @@ var tcpInfoFields = []infoField{
 	{"tcpi_options", 1, 0, (*tcpInfo).options},
 	{"tcpi_snd_wscale", 0, 4, func(i *tcpInfo) uint64 { return uint64(i.SndWscale) }},
 	{"tcpi_rcv_wscale", 0, 4, func(i *tcpInfo) uint64 { return uint64(i.RcvWscale) }},
-	{"tcpi_delivery_rate_app_limited", 0, 1, func(i *tcpInfo) uint64 { return flag(i.DeliveryRateAppLimited) }},
+	{"tcpi_delivery_rate_app_limited", 0, 1, func(i *tcpInfo) uint64 { return bitOf(i.DeliveryRateAppLimited) }},
 	{"tcpi_fastopen_client_fail", 0, 7, func(i *tcpInfo) uint64 { return uint64(i.FastOpenClientFail) }},
 	{"tcpi_rto", 4, 0, func(i *tcpInfo) uint64 { return i.RTOUs }},
 	{"tcpi_ato", 4, 0, func(i *tcpInfo) uint64 { return i.ATOUs }},
@@ -99,11 +99,11 @@ const (
 )
 
 func (i *tcpInfo) options() uint64 {
-	return flag(i.TSOK)*tcpiTimestamps | flag(i.SackOK)*tcpiSACK | flag(i.WscaleOK)*tcpiWscale |
-		flag(i.ECN)*tcpiECN | flag(i.ECNSeen)*tcpiECNSeen | flag(i.SYNData)*tcpiSYNData
+	return bitOf(i.TSOK)*tcpiTimestamps | bitOf(i.SackOK)*tcpiSACK | bitOf(i.WscaleOK)*tcpiWscale |
+		bitOf(i.ECN)*tcpiECN | bitOf(i.ECNSeen)*tcpiECNSeen | bitOf(i.SYNData)*tcpiSYNData
 }
 
-func flag(on bool) uint64 { return uint64(b2i(on)) }
+func bitOf(on bool) uint64 { return uint64(b2i(on)) }
 
 // bytes lays the structure out.
 func (i *tcpInfo) bytes() []byte {
