@@ -75,6 +75,15 @@ var queueLimit = schema.Limit("limit", "", "What fits; what does not is dropped.
 	q.LimitPackets, q.LimitBytes = uint32(min(packets, 1<<32-1)), bytes
 })
 
+// Mark is the table of a queue's marking.
+var Mark = &schema.Object[labv1.QueueMark]{
+	Name: "mark",
+	Doc:  "A queue that marks packets by ECN (RFC 3168) instead of dropping them.",
+	Keys: []schema.Key[labv1.QueueMark]{
+		schema.Duration("sojourn", "sojourn_ns", "An ECN-capable packet that has waited longer leaves with the CE codepoint; others pass unmarked.", func(m *labv1.QueueMark, ns int64) { m.SojournNs = ns }).Must(),
+	},
+}
+
 // Queue is the table of a queue.
 var Queue = &schema.Object[labv1.Queue]{
 	Name: "queue",
@@ -83,6 +92,7 @@ var Queue = &schema.Object[labv1.Queue]{
 		schema.Enum("kind", "kind", "Absent: `droptail`.", []string{"droptail"}, []labv1.QueueKind{labv1.QueueKind_QUEUE_KIND_DROPTAIL},
 			func(q *labv1.Queue, k labv1.QueueKind) { q.Kind = k }),
 		queueLimit,
+		schema.Nested("mark", "mark", "Marks packets that wait too long; absent: none.", Mark, func(q *labv1.Queue) *labv1.QueueMark { q.Mark = &labv1.QueueMark{}; return q.Mark }),
 	},
 	Short: &queueLimit,
 }

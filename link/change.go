@@ -73,7 +73,7 @@ func (s *Stats) undo(outcome uint8) {
 		bit uint8
 		n   *uint64
 	}{{outcomeLost, &s.Lost}, {outcomeCorrupted, &s.Corrupted}, {outcomeDuplicated, &s.Duplicated},
-		{outcomeReordered, &s.Reordered}} {
+		{outcomeReordered, &s.Reordered}, {outcomeMarked, &s.Marked}} {
 		if outcome&c.bit != 0 {
 			*c.n--
 		}
@@ -143,6 +143,10 @@ func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
 }
 
 func (d *Direction) ship(a *arrival) sim.Time {
+	if a.mark {
+		setCE(a.frame)
+		a.mark = false
+	}
 	if a.flip {
 		d.dice.flip(a.frame, a.draw())
 		a.flip = false

@@ -58,6 +58,13 @@ type Duplicate struct {
 type Queue struct {
 	LimitPackets int // 0 together with LimitBytes 0: DefaultQueuePackets; 0 with LimitBytes: unlimited
 	LimitBytes   int // 0: unlimited
+	Mark         Mark
+}
+
+// Mark is active queue management by ECN (RFC 3168 5): a frame that has waited longer than Sojourn leaves the queue with
+// the CE codepoint, if its packet is ECN-capable; others pass as they are. The zero value marks nothing.
+type Mark struct {
+	Sojourn sim.Time
 }
 
 // LossAt is where loss and duplication happen.
@@ -128,6 +135,7 @@ func (c Config) Validate() error {
 		{"rate", int64(min(c.Rate, math.MaxInt64)), 0, MaxRate},
 		{"delay", int64(c.Delay), 0, int64(MaxDelay)},
 		{"jitter", int64(c.Jitter.Amount), 0, int64(MaxDelay)},
+		{"queue.mark.sojourn", int64(c.Queue.Mark.Sojourn), 0, int64(MaxDelay)},
 		{"jitter.distribution", int64(c.Jitter.Dist), 0, int64(Pareto)},
 		{"loss.model", int64(c.Loss.Model), 0, int64(GilbertElliott)},
 		{"duplicate.delay", int64(c.Duplicate.Delay), 0, int64(MaxDelay)},
@@ -161,6 +169,7 @@ func (c Config) Effective() Config {
 	c.Duplicate.Delay = min(max(c.Duplicate.Delay, 1), MaxDelay)
 	c.Overhead = min(max(c.Overhead, 0), MaxOverhead)
 	q := &c.Queue
+	q.Mark.Sojourn = min(max(q.Mark.Sojourn, 0), MaxDelay)
 	if q.LimitPackets <= 0 && q.LimitBytes <= 0 {
 		q.LimitPackets = DefaultQueuePackets
 	}

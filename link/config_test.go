@@ -49,7 +49,7 @@ func TestEffectiveIsInBounds(t *testing.T) {
 	}
 	got := wild.Effective()
 	if got.Rate != MaxRate || got.Delay != 1 || got.MTU != MinMTU || got.Overhead != 0 ||
-		got.Queue != (Queue{DefaultQueuePackets, MaxQueueBytes}) || got.Jitter.Amount != 0 || got.Duplicate.Delay != 1 {
+		got.Queue != (Queue{LimitPackets: DefaultQueuePackets, LimitBytes: MaxQueueBytes}) || got.Jitter.Amount != 0 || got.Duplicate.Delay != 1 {
 		t.Errorf("%+v", got)
 	}
 	if c := (Config{}).Effective(); c.Queue.LimitPackets != DefaultQueuePackets || c.MTU != DefaultMTU {

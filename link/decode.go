@@ -23,6 +23,7 @@ type Hop struct {
 	FaultID uint32    // dropped by a fault: its journal index
 
 	Duplicated, Corrupted, Reordered bool
+	Marked                           bool   // it left the queue with the CE codepoint
 	Copy                             bool   // a copy made on the wire
 	CopyOf                           uint32 // ESeq of the frame's record; once settled, First
 	Supersedes                       uint32 // ESeq of the record that a live change made void; 0: none
@@ -38,6 +39,7 @@ func Decode(r *sim.Record) (h Hop, ok bool) {
 		Node: r.Node, ESeq: r.ESeq, First: r.ESeq, Dir: sim.Origin(r.W[0]), Conn: r.Conn, Pkt: r.Pkt,
 		Offered: r.T, Decided: r.T, QueueBytes: int(r.W[3]),
 		Duplicated: has(hopDuplicated), Corrupted: has(hopCorrupted), Reordered: has(hopReordered), Copy: has(hopCopy),
+		Marked: has(hopMarked),
 	}
 	wait, packets := unpack(r.W[1], r.W[4])
 	flight, size := unpack(r.W[2], r.W[5])
@@ -67,6 +69,7 @@ func (h *Hop) Succeed(old *Hop) {
 	h.First, h.Offered, h.QueuePackets, h.QueueBytes = old.First, old.Offered, old.QueuePackets, old.QueueBytes
 	if h.CutShort() {
 		h.Start, h.Corrupted, h.Duplicated, h.CopyOf = old.Start, old.Corrupted, old.Duplicated, old.CopyOf
+		h.Marked = old.Marked
 	}
 }
 
@@ -127,6 +130,7 @@ const (
 	Duplicated EventName = "link:duplicated"
 	Reordered  EventName = "link:reordered"
 	Corrupted  EventName = "link:corrupted"
+	Marked     EventName = "link:marked"
 )
 
 // Event is one event of a hop: Hop says the rest (its queue, its packet, its cause of drop).
@@ -160,6 +164,9 @@ func (h *Hop) Events(events []Event) []Event {
 	if h.Drop != 0 && !h.CutShort() {
 		add(Dropped, h.Start)
 		return events
+	}
+	if h.Marked {
+		add(Marked, h.Start)
 	}
 	if h.Corrupted {
 		add(Corrupted, h.Start)

@@ -42,6 +42,7 @@ type Stats struct {
 	QueueFull, Lost           uint64 // dropped by the queue; by the loss model
 	Fault, TooBig             uint64 // dropped because the direction was down; because of the MTU
 	Corrupted, Duplicated     uint64
+	Marked                    uint64 // left the queue with the CE codepoint
 	Reordered                 uint64 // arrived before a frame that was sent earlier
 	QueuePackets, QueueBytes  int    // waiting now
 }
@@ -140,7 +141,7 @@ func (d *Direction) enqueue(f *sim.Frame, seq uint64, decided bool, now sim.Time
 	} else if d.free < now {
 		d.free, d.freePs = now, 0
 	}
-	w.f, w.seq, w.size, w.decided, w.eseq = f, seq, size, decided, 0
+	w.f, w.seq, w.size, w.decided, w.eseq, w.offered = f, seq, size, decided, 0, now
 	lost := d.transmit(w, now)
 	if waits {
 		q.add()
@@ -163,6 +164,9 @@ func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 	if d.impaired && d.impair(w, &a) {
 		d.recordLost(w, now)
 		return true
+	}
+	if d.cfg.Queue.Mark.Sojourn > 0 && d.marks(w) {
+		a.mark = true
 	}
 	if a.at >= d.lastArrival {
 		d.lastArrival = a.at

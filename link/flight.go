@@ -9,6 +9,7 @@ type arrival struct {
 	frame  *sim.Frame
 	eseq   uint32 // of its record; 0: it has none
 	flip   bool   // a bit is inverted when the frame leaves the sender's loop or arrives
+	mark   bool   // it gets the CE codepoint when it leaves the sender's loop or arrives
 	copied bool   // a copy made on the wire: nothing else refers to the frame
 }
 
@@ -59,7 +60,7 @@ func (fl *flight) push(a *arrival) {
 			fl.grow()
 		}
 		e := fl.at(fl.tail)
-		e.at, e.seq, e.frame, e.eseq, e.flip, e.copied = a.at, a.seq, a.frame, a.eseq, a.flip, a.copied
+		e.at, e.seq, e.frame, e.eseq, e.flip, e.mark, e.copied = a.at, a.seq, a.frame, a.eseq, a.flip, a.mark, a.copied
 		fl.tail++
 	}
 	if first && !fl.held {
@@ -121,6 +122,9 @@ func (fl *flight) arm() {
 func (fl *flight) Fire(sim.Time) {
 	for {
 		a, f := fl.pop()
+		if a.mark {
+			setCE(f)
+		}
 		if a.flip {
 			fl.dice.flip(f, a.draw())
 		}

@@ -8,12 +8,14 @@ const (
 	outcomeCorrupted
 	outcomeDuplicated
 	outcomeReordered
+	outcomeMarked
 )
 
 // frame is a frame in the queue, with all that is needed to decide anew what becomes of it.
 type frame struct {
 	f             *sim.Frame
-	seq           uint64   // see arrival.seq
+	seq           uint64 // see arrival.seq
+	offered       sim.Time
 	start         sim.Time // when its first bit goes on the wire, and it leaves the queue
 	startPs       int64    // picoseconds after start
 	arrivalBefore sim.Time // the latest arrival of the frames before it

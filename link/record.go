@@ -33,6 +33,7 @@ const (
 	hopReordered
 	hopCopy
 	hopSupersedes
+	hopMarked
 )
 
 // DropCause is why a direction dropped a frame.
@@ -114,6 +115,9 @@ func (d *Direction) record(w *frame, now, at sim.Time) {
 	}
 	if w.outcome&outcomeDuplicated != 0 {
 		r.Flags |= hopDuplicated
+	}
+	if w.outcome&outcomeMarked != 0 {
+		r.Flags |= hopMarked
 	}
 	if w.outcome&outcomeReordered != 0 {
 		r.Flags |= hopReordered

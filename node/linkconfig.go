@@ -54,7 +54,8 @@ func linkDuplicate(d *labv1.Duplicate) link.Duplicate {
 }
 
 func linkQueue(q *labv1.Queue) link.Queue {
-	return link.Queue{LimitPackets: int(q.GetLimitPackets()), LimitBytes: int(min(q.GetLimitBytes(), link.MaxQueueBytes))}
+	return link.Queue{LimitPackets: int(q.GetLimitPackets()), LimitBytes: int(min(q.GetLimitBytes(), link.MaxQueueBytes)),
+		Mark: link.Mark{Sojourn: sim.Time(q.GetMark().GetSojournNs())}}
 }
 
 func linkLossAt(l labv1.LossAt) link.LossAt {
@@ -101,6 +102,9 @@ func directionSpec(c link.Config) *labv1.DirectionSpec {
 	}
 	if c.Queue.LimitBytes < link.MaxQueueBytes {
 		s.Queue.LimitBytes = uint64(c.Queue.LimitBytes)
+	}
+	if m := c.Queue.Mark; m.Sojourn > 0 {
+		s.Queue.Mark = &labv1.QueueMark{SojournNs: int64(m.Sojourn)}
 	}
 	if c.LossAt == link.AtEnqueue {
 		s.LossAt = labv1.LossAt_LOSS_AT_ENQUEUE

@@ -88,6 +88,7 @@ var linkKinds = []EventKind{
 		FieldKind{"fault_input", "integer", "", "journal index of the fault that did it", "a fault did it", nil},
 		FieldKind{"fault_id", "string", "", "name of the fault that did it", "a fault did it, and the journal is at hand", nil},
 		copyField)},
+	{string(link.Marked), "It leaves the queue with ECN's CE codepoint: it had waited too long (`queue: {mark: {sojourn: ...}}`).", hopFields[:4:4]},
 	{string(link.Corrupted), "A bit of it was flipped on the wire.", hopFields[:4:4]},
 	{string(link.Duplicated), "The wire made a second one of it.", hopFields[:4:4]},
 	{string(link.Reordered), "It arrived before one that left earlier.", hopFields[:4:4]},

@@ -61,6 +61,12 @@ func (f *found) queue(path string, q *labv1.Queue) {
 	if q.LimitBytes > maxQueueBytes {
 		f.add(path+".limit_bytes", "must be at most %d B", uint64(maxQueueBytes))
 	}
+	if q.Mark != nil {
+		f.span(path+".mark.sojourn_ns", q.Mark.SojournNs, maxDelayNs)
+		if q.Mark.SojournNs == 0 {
+			f.add(path+".mark.sojourn_ns", "must be above 0")
+		}
+	}
 }
 
 func (f *found) loss(path string, l *labv1.Loss) {

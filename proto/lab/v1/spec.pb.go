@@ -2723,6 +2723,7 @@ type Queue struct {
 	Kind          QueueKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=lab.v1.QueueKind" json:"kind,omitempty"`
 	LimitPackets  uint32                 `protobuf:"varint,2,opt,name=limit_packets,json=limitPackets,proto3" json:"limit_packets,omitempty"` // 0 together with limit_bytes 0 means 1000 packets (netem's and txqueuelen's default)
 	LimitBytes    uint64                 `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	Mark          *QueueMark             `protobuf:"bytes,4,opt,name=mark,proto3" json:"mark,omitempty"` // absent: nothing is marked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2774,6 +2775,58 @@ func (x *Queue) GetLimitPackets() uint32 {
 func (x *Queue) GetLimitBytes() uint64 {
 	if x != nil {
 		return x.LimitBytes
+	}
+	return 0
+}
+
+func (x *Queue) GetMark() *QueueMark {
+	if x != nil {
+		return x.Mark
+	}
+	return nil
+}
+
+// QueueMark marks packets by ECN (RFC 3168) instead of dropping them.
+type QueueMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SojournNs     int64                  `protobuf:"varint,1,opt,name=sojourn_ns,json=sojournNs,proto3" json:"sojourn_ns,omitempty"` // an ECN-capable packet that has waited longer leaves with the CE codepoint; others pass unmarked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueMark) Reset() {
+	*x = QueueMark{}
+	mi := &file_lab_v1_spec_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueMark) ProtoMessage() {}
+
+func (x *QueueMark) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_spec_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueMark.ProtoReflect.Descriptor instead.
+func (*QueueMark) Descriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *QueueMark) GetSojournNs() int64 {
+	if x != nil {
+		return x.SojournNs
 	}
 	return 0
 }
@@ -3096,12 +3149,16 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\tgood_loss\x18\x04 \x01(\x01R\bgoodLoss\">\n" +
 	"\tDuplicate\x12\x16\n" +
 	"\x06chance\x18\x01 \x01(\x01R\x06chance\x12\x19\n" +
-	"\bdelay_ns\x18\x02 \x01(\x03R\adelayNs\"t\n" +
+	"\bdelay_ns\x18\x02 \x01(\x03R\adelayNs\"\x9b\x01\n" +
 	"\x05Queue\x12%\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x11.lab.v1.QueueKindR\x04kind\x12#\n" +
 	"\rlimit_packets\x18\x02 \x01(\rR\flimitPackets\x12\x1f\n" +
 	"\vlimit_bytes\x18\x03 \x01(\x04R\n" +
-	"limitBytes*A\n" +
+	"limitBytes\x12%\n" +
+	"\x04mark\x18\x04 \x01(\v2\x11.lab.v1.QueueMarkR\x04mark\"*\n" +
+	"\tQueueMark\x12\x1d\n" +
+	"\n" +
+	"sojourn_ns\x18\x01 \x01(\x03R\tsojournNs*A\n" +
 	"\x05Clock\x12\x15\n" +
 	"\x11CLOCK_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3148,7 +3205,7 @@ func file_lab_v1_spec_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_lab_v1_spec_proto_goTypes = []any{
 	(Clock)(0),                // 0: lab.v1.Clock
 	(Checksums)(0),            // 1: lab.v1.Checksums
@@ -3182,6 +3239,7 @@ var file_lab_v1_spec_proto_goTypes = []any{
 	(*GilbertElliott)(nil),    // 29: lab.v1.GilbertElliott
 	(*Duplicate)(nil),         // 30: lab.v1.Duplicate
 	(*Queue)(nil),             // 31: lab.v1.Queue
+	(*QueueMark)(nil),         // 32: lab.v1.QueueMark
 }
 var file_lab_v1_spec_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.LabSpec.clock:type_name -> lab.v1.Clock
@@ -3218,11 +3276,12 @@ var file_lab_v1_spec_proto_depIdxs = []int32{
 	29, // 31: lab.v1.Loss.gilbert_elliott:type_name -> lab.v1.GilbertElliott
 	28, // 32: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
 	5,  // 33: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	32, // 34: lab.v1.Queue.mark:type_name -> lab.v1.QueueMark
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_spec_proto_init() }
@@ -3251,7 +3310,7 @@ func file_lab_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_spec_proto_rawDesc), len(file_lab_v1_spec_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
