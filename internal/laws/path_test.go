@@ -39,7 +39,7 @@ func newPath(t testing.TB, data, answers link.Config, seed uint64) *path {
 			t.Fatal(err)
 		}
 		p.stack[i] = s
-		p.dir[i] = link.NewDirection(p.loop, id, &sim.Source{ID: sim.Origin(i + 3)}, name[i]+"->"+name[1-i], seed, cfg)
+		p.dir[i] = link.NewDirection(p.loop, id, sim.Source{ID: sim.Origin(i + 3)}, name[i]+"->"+name[1-i], seed, cfg)
 		p.dir[i].Mute()
 		ifc[i] = s.AddInterface(tcpstack.InterfaceConfig{Name: "eth0", MAC: wire.MAC{2, 0, 0, 0, 0, byte(i + 1)},
 			Prefix: netip.PrefixFrom(p.addr[i], 24)}, p.dir[i].Send)
