@@ -184,5 +184,6 @@ type sending struct {
 	to         netip.AddrPort // zero: nobody is named
 	unspec     bool           // the address is of AF_UNSPEC
 	control    []control
-	begun      bool // a Fast Open connect has begun
+	begun      bool  // a Fast Open connect has begun
+	inSYN      int64 // bytes that went with its SYN
 }

@@ -196,7 +196,7 @@ func (m *machine) connectCall(a *arguments) operation {
 		if !begun {
 			begun = true
 			if e := s.beginConnect(addr); e != 0 {
-				if e == EINPROGRESS && s.deferred != nil {
+				if e == EINPROGRESS && s.deferred() {
 					return 0, 0, true
 				}
 				if e != EINPROGRESS && e != EALREADY || s.nonblock {

@@ -273,6 +273,8 @@ func errnoOf(err error) Errno {
 		return EADDRNOTAVAIL
 	case tcpstack.ErrMessageTooLong:
 		return EMSGSIZE
+	case tcpstack.ErrFastOpenOff:
+		return EOPNOTSUPP
 	case tcpstack.ErrClosed:
 		return EPIPE
 	}

@@ -27,7 +27,7 @@ func (s *socket) ready() uint32 {
 		bits |= readableBits | epollRdhup
 	}
 	switch {
-	case state == tcpstack.StateSynSent && s.deferred != nil:
+	case state == tcpstack.StateSynSent && s.deferred():
 		bits |= writableBits
 	case state == tcpstack.StateSynSent || state == tcpstack.StateSynRcvd && s.conn.Initiator():
 	default:

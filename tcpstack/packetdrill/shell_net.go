@@ -219,4 +219,4 @@ func (m *machine) shellEthtool(s shellCommand) (bool, error) {
 }
 
 // flushMetrics forgets what is kept of peers: Fast Open cookies.
-func (m *machine) flushMetrics() {}
+func (m *machine) flushMetrics() { m.h.stack.FlushFastOpen() }

@@ -36,8 +36,7 @@ type socket struct {
 	over     bool  // the connection is gone
 	closed   bool  // no descriptor is left
 	last     tcpstack.Info
-	deferred *deferredConnect // of TCP_FASTOPEN_CONNECT; nil: none
-	sent     sendQueue        // of what was sent that somebody wants to hear of
+	sent     sendQueue // of what was sent that somebody wants to hear of
 	errors   errorQueue
 	watchers []*epollItem
 }

@@ -20,9 +20,9 @@ func (g *sending) supported() error {
 // send is tcp_sendmsg.
 func (s *socket) send(g *sending) (int64, Errno, bool) {
 	wait := s.waits(g.flags)
-	if g.flags&msgFastopen != 0 || s.deferred != nil || g.begun {
-		if value, errno, done, more := s.sendFastOpen(g, wait); !more {
-			return value, errno, done
+	if !g.begun && (g.flags&msgFastopen != 0 || s.deferred()) {
+		if value, errno, more := s.sendFastOpen(g, wait); !more {
+			return value, errno, true
 		}
 	}
 	switch s.state() {
@@ -87,7 +87,7 @@ func (g *sending) result(e Errno) (int64, Errno, bool) {
 
 // sendFailed is sk_stream_error: the pending error, else EPIPE.
 func (s *socket) sendFailed(g *sending) (int64, Errno, bool) {
-	if g.sent > 0 {
+	if g.sent > g.inSYN { // what went with a SYN that failed is not counted
 		return g.sent, 0, true
 	}
 	if e := s.takeError(); e != 0 {
@@ -182,11 +182,3 @@ func (s *socket) readMessage(r *receiving) {
 		r.message.control = append(r.message.control, control{level: solTCP, kind: tcpInq, data: controlInt(int64(s.conn.Buffered()))})
 	}
 }
-
-// sendFastOpen is tcp_sendmsg_fastopen; more says that the call goes on as any other.
-func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, done, more bool) {
-	return 0, 0, false, true
-}
-
-// deferredConnect is a connect that waits for the first write (TCP_FASTOPEN_CONNECT).
-type deferredConnect struct{}

@@ -60,7 +60,7 @@ func (s *socket) beginConnect(addr netip.AddrPort) Errno {
 	case phaseConnected, phaseListening:
 		return EISCONN
 	case phaseConnecting:
-		if s.deferred != nil {
+		if s.deferred() {
 			return EISCONN
 		}
 		if s.state() == tcpstack.StateSynSent || s.state() == tcpstack.StateSynRcvd {
@@ -78,7 +78,13 @@ func (s *socket) beginConnect(addr netip.AddrPort) Errno {
 func (s *socket) dial(addr netip.AddrPort) Errno {
 	s.tell(socketConnecting, addr)
 	s.over, s.sawFIN, s.shut = false, false, 0
-	conn, err := s.m.h.stack.Dial(s.local, addr, s.opts.tcp, s)
+	var conn *tcpstack.Conn
+	var err error
+	if s.opts.fastOpenConnect {
+		conn, err = s.m.h.stack.DialDeferred(s.local, addr, s.clientConfig(), s)
+	} else {
+		conn, err = s.m.h.stack.Dial(s.local, addr, s.opts.tcp, s)
+	}
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -116,6 +122,6 @@ func (s *socket) disconnect() {
 			s.err = ECONNRESET
 		}
 	}
-	s.conn, s.deferred, s.phase = nil, nil, phaseNew
+	s.conn, s.phase = nil, phaseNew
 	s.shut, s.sawFIN, s.over = 0, false, false
 }
