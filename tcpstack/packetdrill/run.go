@@ -122,7 +122,7 @@ func (r *runner) run(src []byte) error {
 // parse reads the script twice: the symbols that the original's driver defines
 // depend on the script's --ip_version.
 func (r *runner) parse(src []byte) (*Script, *settings, error) {
-	s, err := Parse(r.name, src, r.opts.Defines)
+	s, err := Parse(r.name, src, r.defines(familyIPv4))
 	var g *settings
 	if err == nil {
 		g, err = newSettings(s, r.opts)
@@ -130,12 +130,17 @@ func (r *runner) parse(src []byte) (*Script, *settings, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defines := driverDefines(g.family)
-	for k, v := range r.opts.Defines {
-		defines[k] = v
-	}
-	s, err = Parse(r.name, src, defines)
+	s, err = Parse(r.name, src, r.defines(g.family))
 	return s, g, err
+}
+
+// defines are the symbols that a script of a family may use.
+func (r *runner) defines(f family) map[string]string {
+	d := driverDefines(f)
+	for k, v := range r.opts.Defines {
+		d[k] = v
+	}
+	return d
 }
 
 // result makes a Result of what run returned.
