@@ -244,7 +244,7 @@ func (n *neighbour) flush() {
 // SetNeighbour makes a neighbour's hardware address known for good, as an entry that an administrator makes does (Linux:
 // NUD_PERMANENT). ip must be an address of the interface's network.
 func (i *Interface) SetNeighbour(ip netip.Addr, mac wire.MAC) {
-	if n := i.neighbour(num4(ip)); n != nil {
+	if n := i.neighbourAt(ipAddrOf(ip)); n != nil {
 		n.learn(mac)
 		n.until = sim.Never
 	}

@@ -37,16 +37,20 @@ func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.family == familyIPv6 {
-		return nil, skipf("the stack has no IPv6")
+	ic := tcpstack.InterfaceConfig{Name: "tun0", MAC: hostMAC, MTU: g.mtu}
+	anywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if own := netip.PrefixFrom(g.local, g.netmask); g.family == familyIPv6 {
+		ic.Prefixes6 = []netip.Prefix{own}
+		anywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	} else {
+		ic.Prefix = own
 	}
-	h.iface = h.stack.AddInterface(tcpstack.InterfaceConfig{Name: "tun0", MAC: hostMAC,
-		Prefix: netip.PrefixFrom(g.local, g.netmask), MTU: g.mtu}, func(f *sim.Frame) {
+	h.iface = h.stack.AddInterface(ic, func(f *sim.Frame) {
 		tcpstack.FillChecksums(f)
 		tx(append(append([]byte(nil), f.Header()...), f.Payload...))
 		f.Release()
 	})
-	h.stack.SetRoutes([]tcpstack.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g.gateway, Ifc: h.iface}})
+	h.stack.SetRoutes([]tcpstack.Route{{Dst: anywhere, Via: g.gateway, Ifc: h.iface}})
 	h.iface.SetNeighbour(g.gateway, peerMAC)
 	if netip.PrefixFrom(g.local, g.netmask).Masked().Contains(g.remote) {
 		h.iface.SetNeighbour(g.remote, peerMAC)

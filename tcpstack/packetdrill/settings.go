@@ -67,6 +67,7 @@ const (
 	defaultMask4    = 16
 	defaultMask6    = 48
 	defaultPort     = 8080
+	ipv6MTU         = 1520 // room for the MSS of IPv4 and 1500 bytes
 )
 
 // newSettings reads the script's options. The error is a *skipError: an option
@@ -74,6 +75,10 @@ const (
 func newSettings(s *Script, o Options) (*settings, error) {
 	g := &settings{bindPort: defaultPort, connectPort: defaultPort, mtu: tcpstack.DefaultMTU,
 		tolerance: DefaultTolerance, percent: tolerancePercent, laxPSH: o.LaxPSH}
+	if strings.HasSuffix(s.Name, "v6.pkt") {
+		// The original's driver runs such scripts with these options.
+		g.family, g.mtu = familyIPv6, ipv6MTU
+	}
 	for _, opt := range s.Options {
 		if err := g.set(opt); err != nil {
 			return nil, &skipError{line: opt.Line, reason: fmt.Sprintf("--%s: %v", opt.Name, err)}

@@ -152,6 +152,10 @@ func (s *socket) Closed(c *tcpstack.Conn, err error) {
 		s.err = EPIPE // tcp_reset, in CLOSE_WAIT
 	case err != nil && err != tcpstack.ErrAborted:
 		s.err = errnoOf(err)
+		// tcp_v4_err, and tcp_write_err: "sk->sk_err_soft ? : ETIMEDOUT".
+		if e, ok := c.LastICMP(); ok && err != tcpstack.ErrReset && err != tcpstack.ErrRefused {
+			s.err, _ = icmpErrno(e)
+		}
 	}
 	s.sent.abandon(s)
 	s.change(readableBits | writableBits | epollErr | epollHup | epollRdhup)
