@@ -44,6 +44,7 @@ type Conn struct {
 	h        ConnHandler
 	rt       *route
 	rtx      *txQueue          // segments in flight; nil while nothing is
+	rec      *recovery         // what loss recovery keeps; nil until data was sent
 	snd      *sendBuffer       // nil while empty
 	rcv      *recvBuffer       // nil while empty
 	cc       *control          // congestion control; nil until data is sent
@@ -63,7 +64,7 @@ type Conn struct {
 	// RFC 9293 3.3.1, send sequence variables.
 	iss, sndUna, sndNxt seqNum
 	sndEnd              seqNum // after the last byte written; the FIN's place
-	sndWl1, sndWl2      seqNum
+	sndWl1              seqNum
 	sndWnd, maxSndWnd   uint32 // bytes
 	pushedSeq           seqNum // after the last byte marked to be pushed
 	sndSml              seqNum // after the last small segment sent (Minshall)
@@ -71,8 +72,7 @@ type Conn struct {
 	irs, rcvNxt seqNum
 	rcvAdv      seqNum // right edge of the window announced; never moves left
 	rcvWup      seqNum // RCV.NXT in the last ACK sent
-	recover     seqNum // RFC 6582's and RFC 6675's RecoveryPoint: SND.NXT when the recovery began
-	rescueRxt   seqNum // RFC 6675's RescueRxt: a rescue retransmission waits for an ACK beyond it
+	rttSeq      seqNum // RTTVAR may shrink once this is acknowledged
 	rcvMSS      uint16 // largest segment received: what "full-sized" means for delayed ACKs
 	sndMSS      uint16 // data bytes of a full segment, options taken off
 	peerMSS     uint16 // as announced
@@ -110,8 +110,9 @@ type Conn struct {
 	// RFC 7323 timestamps.
 	tsOffset, tsRecent uint32
 	tsRecentAge        uint32 // lab time, s, when tsRecent was taken
-	// RFC 6298, ns.
-	srtt, rttvar, rto, minRTT sim.Time
+	// RFC 6298, us, in Linux's scales: 8*SRTT; 4*RTTVAR now, the largest of the window under way, and the one in force.
+	srtt8, mdev4, mdevMax4, rttvar4 uint32
+	rto                             sim.Time // without backoff
 
 	timerAt  sim.Time // of pendingTimer (rto or persist); Never: not set
 	delackAt sim.Time // Never: not set

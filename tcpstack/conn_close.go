@@ -83,6 +83,7 @@ func (c *Conn) dropSend() {
 		c.rtx.n = 0
 		c.releaseRtx()
 	}
+	c.releaseRec()
 }
 
 func (c *Conn) dropRecv() {

@@ -69,6 +69,10 @@ func (c *Conn) Fire(now sim.Time) {
 		switch c.pendingTimer {
 		case TimerRTO:
 			c.retransmissionTimeout()
+		case TimerTLP:
+			c.probeTimeout()
+		case TimerReorder:
+			c.reorderTimeout()
 		case TimerPersist:
 			c.persistTimeout()
 		case TimerTimeWait:

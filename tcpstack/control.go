@@ -19,6 +19,7 @@ func (c *Conn) control() *control {
 		cc := &control{alg: c.set.cc.New()}
 		c.cc = cc
 		cc.Window = &c.win
+		cc.Delivered = 1 // the SYN
 		cc.Seed = c.keyed(c.stack.tcp.tsKey)
 		cc.conn, cc.pacing.timer.H = c, cc
 		cc.use.stamp = c.stack.loop.Now()
@@ -52,7 +53,7 @@ func (c *Conn) changeAlgorithm() {
 func (c *Conn) lookAround(cc *control) {
 	cc.Now = c.stack.loop.Now()
 	cc.SentAt = c.lastDataSent
-	cc.SRTT, cc.MinRTT = c.srtt, c.minRTT
+	cc.SRTT, cc.MinRTT = c.srtt(), c.minRTT()
 	cc.SndUna, cc.SndNxt = uint32(c.sndUna), uint32(c.sndNxt)
 	cc.MSS = uint32(c.sndMSS)
 	cc.InFlight = uint32(c.rtx.inFlight())
@@ -125,17 +126,34 @@ func (c *Conn) rateDelivered(x *txSeg) {
 	cc.Deliver(&cc.rs, &x.stamp, x.sentAt, uint32(x.end()), x.flags&txRexmit != 0)
 }
 
-// congControl completes the rate sample and lets the algorithm, or the recovery, set the window (Linux: tcp_rate_gen,
-// tcp_cong_control). newly and lost are the segments that the ACK delivered and that were taken for lost on it; grow says
-// that the window may grow.
-func (c *Conn) congControl(newly, lost uint32, grow bool) {
+// congControl completes the rate sample and sets the window by an ACK: the algorithm, or the reduction under way (Linux:
+// tcp_rate_gen, tcp_cong_control).
+func (c *Conn) congControl(r *ackResult) {
 	cc := c.cc
+	delivered, lost := cc.Delivered-r.priorDelivered, cc.Lost-r.priorLost
+	slow := c.win.InSlowStart()
 	c.lookAround(cc)
-	cc.Generate(&cc.rs, newly, lost, false)
+	cc.rs.AckDelayed = r.flags&ackMaybeDelayed != 0
+	cc.Generate(&cc.rs, delivered, lost, c.rec.reneged)
 	if !cc.alg.CongControl(&cc.Sender, &cc.rs) {
-		if grow {
-			c.congAvoid(cc, newly)
+		switch {
+		case c.inCwndReduction():
+			c.reduceCwnd(int(delivered), int(lost), r.flags)
+		case c.mayRaise(r):
+			c.congAvoid(cc, delivered)
 		}
 		c.updatePacingRate(cc)
 	}
+	if slow && !c.win.InSlowStart() && c.caState < caCWR {
+		c.setCCState(CongestionAvoidance, CCSSThreshReached)
+	}
+}
+
+// mayRaise says whether the ACK may enlarge the window (Linux: tcp_may_raise_cwnd): where the path reorders much, a SACK
+// says as much as a cumulative ACK.
+func (c *Conn) mayRaise(r *ackResult) bool {
+	if c.rec.reordering > c.set.reordering {
+		return r.flags&ackProgress != 0
+	}
+	return r.flags&ackAcked != 0
 }

@@ -94,4 +94,4 @@ func (c *Conn) restartAfterIdle() {
 }
 
 // inCwndReduction says whether the window is being brought down to ssthresh (Linux: tcp_in_cwnd_reduction).
-func (c *Conn) inCwndReduction() bool { return c.caState == caRecovery }
+func (c *Conn) inCwndReduction() bool { return c.caState == caCWR || c.caState == caRecovery }

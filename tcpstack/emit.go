@@ -239,13 +239,10 @@ func (c *Conn) recordAck(a *ackResult) {
 	}
 	putOffset(r, c.bytesAcked)
 	r.W[2], r.W[3], r.W[4], r.W[5] = a.bytes, uint32(a.sacked)*uint32(c.sndMSS), ^uint32(0), c.sndWnd
-	if a.rtt > 0 {
-		r.W[4] = uint32(micros(a.rtt))
+	if a.rtt >= 0 {
+		r.W[4] = uint32(a.rtt)
 	}
 	r.Aux = c.dupAcks
-	if a.dup && c.dupAcks < 255 {
-		r.Aux++
-	}
 }
 
 func (c *Conn) recordLost(x *txSeg, why LossTrigger) {
@@ -255,8 +252,16 @@ func (c *Conn) recordLost(x *txSeg, why LossTrigger) {
 	}
 }
 
-func (c *Conn) recordRecovery(kind sim.Kind, what RecoveryKind, before uint32) {
+// recordRecovery records that a recovery began or ended; aux: its RecoveryTrigger, or whether it was spurious.
+func (c *Conn) recordRecovery(kind sim.Kind, what RecoveryKind, before uint32, aux uint8) {
 	if r := c.record(kind, uint8(what)); r != nil {
+		r.Aux = aux
+		r.W[0], r.W[1], r.W[2] = before, c.win.Cwnd, c.win.SSThresh
+	}
+}
+
+func (c *Conn) recordUndone(why UndoReason, before uint32) {
+	if r := c.record(KindTCPRecoveryUndone, uint8(why)); r != nil {
 		r.W[0], r.W[1], r.W[2] = before, c.win.Cwnd, c.win.SSThresh
 	}
 }
@@ -268,18 +273,18 @@ func (c *Conn) recordCCState(s CCState, why CCTrigger) {
 }
 
 // recordMetrics records the figures that changed with an ACK.
-func (c *Conn) recordMetrics(before congestion.Window, rtt sim.Time) {
-	if rtt == 0 && before.Cwnd == c.win.Cwnd && before.SSThresh == c.win.SSThresh {
+func (c *Conn) recordMetrics(before congestion.Window, rtt int64) {
+	if rtt < 0 && before.Cwnd == c.win.Cwnd && before.SSThresh == c.win.SSThresh {
 		return
 	}
 	r := c.record(KindTCPMetricsUpdated, uint8(c.limitedBy()))
 	r.W[0], r.W[1], r.W[2] = c.win.Cwnd, c.win.SSThresh, uint32(c.rtx.inFlight())
-	r.W[3], r.W[4], r.W[5] = uint32(micros(c.srtt)), uint32(micros(c.rto)), c.sndWnd
+	r.W[3], r.W[4], r.W[5] = c.srtt8>>3, uint32(micros(c.rto)), c.sndWnd
 	own := uint64(0)
 	if c.cc != nil {
 		own = math.Float64bits(c.cc.alg.Variable())
 	}
-	c.stack.recordMore(r, &moreWords{uint32(micros(c.rttvar)), uint32(micros(c.minRTT)), c.rcvWnd(), uint32(c.unsent()),
+	c.stack.recordMore(r, &moreWords{c.mdev4 >> 2, uint32(micros(c.minRTT())), c.rcvWnd(), uint32(c.unsent()),
 		uint32(own >> 32), uint32(own), uint32(c.set.cc)})
 }
 

@@ -220,15 +220,16 @@ func (c *Conn) resendSYNData(from seqNum, left int) {
 		from += seqNum(m)
 	}
 	for i := range q.n {
-		q.markLost(q.at(i))
-		c.recordLost(q.at(i), LossSYNData)
+		c.markLost(i, LossSYNData)
 	}
 	before := c.win.Cwnd
-	c.recover, c.caState = c.sndNxt, caLoss
+	c.rec.highSeq = c.sndNxt
+	c.win.SSThresh = c.currentSsthresh()
+	c.rec.prr.priorSSThresh, c.rec.undo.on = 0, false
+	c.setCAState(caLoss)
 	c.fo.resent = true
-	q.rtxHint, q.lostBelow = 0, q.n
-	c.recordRecovery(KindTCPRecoveryEntered, RecoverySYNData, before)
-	c.retransmitLost()
+	c.recordRecovery(KindTCPRecoveryEntered, RecoverySYNData, before, uint8(BySYNACK))
+	c.retransmitQueue()
 	c.setRetransTimer(TimerRTO, c.backedOff())
 }
 

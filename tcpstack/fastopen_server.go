@@ -206,7 +206,7 @@ func (c *Conn) handshakeAcked(g *segment) bool {
 			c.closeStates()
 		}
 	}
-	c.sndWl1, c.sndWl2 = g.seq, g.ack
+	c.sndWl1 = g.seq
 	c.sndWnd = uint32(g.wnd) << c.sndWscale
 	c.maxSndWnd = max(c.maxSndWnd, c.sndWnd)
 	if c.set.quickAC {
@@ -215,8 +215,8 @@ func (c *Conn) handshakeAcked(g *segment) bool {
 	c.stack.tcp.count.passiveOpens++
 	c.recordStarted()
 	c.acknowledge(g)
-	if c.srtt == 0 && first {
-		c.sampleRTT(now - c.fo.synAt)
+	if c.srtt8 == 0 && first {
+		c.sampleRTT(us(now - c.fo.synAt))
 	}
 	if !c.gone() && c.sndUna != c.sndNxt {
 		c.setRetransTimer(TimerRTO, c.backedOff())
@@ -246,7 +246,7 @@ func (c *Conn) halfAcceptedTimeout() {
 		return
 	}
 	if c.retransmits == 1 {
-		c.reduce()
+		c.win.SSThresh = c.caSsthresh(false)
 		c.win.Cwnd, c.win.Count = 1, 0
 	}
 	c.resendSYNACK()

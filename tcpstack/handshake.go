@@ -33,7 +33,6 @@ func (c *Conn) open() {
 // startSend sets the send sequence variables from ISS. "Set SND.UNA to ISS, SND.NXT to ISS+1".
 func (c *Conn) startSend() {
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss+1, c.iss+1
-	c.recover = c.iss
 	c.pushedSeq, c.sndSml = c.sndEnd, c.iss
 	c.rto = c.set.initialRTO
 	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
@@ -92,7 +91,7 @@ func (c *Conn) acceptSYN(g *segment) {
 	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
-	c.sndWl1, c.sndWl2 = g.seq, g.ack
+	c.sndWl1 = g.seq
 	c.syncMSS()
 	c.putTemplate()
 }
@@ -156,7 +155,9 @@ func (c *Conn) sendSYN(why SendReason) {
 // an offset of the connection's own.
 func (c *Conn) tsNow() uint32 { return c.stack.tsNow(c.tsOffset) }
 
-func (s *Stack) tsNow(offset uint32) uint32 { return uint32(s.loop.Now()/sim.Millisecond) + offset }
+func (s *Stack) tsNow(offset uint32) uint32 { return timestampAt(s.loop.Now(), offset) }
+
+func timestampAt(t sim.Time, offset uint32) uint32 { return uint32(t/sim.Millisecond) + offset }
 
 // Timestamp is the timestamp clock as the connection's segments show it (TCP_TIMESTAMP).
 func (c *Conn) Timestamp() uint32 { return c.tsNow() }
@@ -170,13 +171,11 @@ func (c *Conn) establish(g *segment) {
 	echo := sim.Time(c.tsNow()-g.opt.TSEcr) * sim.Millisecond
 	switch {
 	case c.retransmits == 0:
-		c.sampleRTT(now - c.lastDataSent)
+		c.sampleRTT(us(now - c.lastDataSent))
 	case !c.passive && c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
-		c.sampleRTT(max(echo, sim.Millisecond))
+		c.sampleRTT(us(max(echo, sim.Millisecond)))
 	default:
-		// RFC 6298 5.7: "If the timer expires awaiting the ACK of a SYN segment and the TCP implementation is using an RTO
-		// less than 3 seconds, the RTO MUST be re-initialized to 3 seconds when data transmission begins".
-		c.rto = max(c.rto>>min(c.backoff, 10), 3*sim.Second)
+		c.fallbackRTO()
 	}
 	// RFC 5681 3.1: "if the SYN or SYN/ACK is lost, the initial window ... MUST be one segment"; Linux (tcp_init_transfer)
 	// lets a single loss pass.

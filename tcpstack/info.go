@@ -57,7 +57,7 @@ func (c *Conn) Info() Info {
 		SndWscale: uint32(c.sndWscale), RcvWscale: uint32(c.rcvWscale),
 		RTOUs: micros(c.backedOff()), ATOUs: micros(c.set.delAck),
 		SndMSS: uint32(c.sndMSS), RcvMSS: uint32(c.rcvMSS), AdvMSS: uint32(c.advMSS()), PMTU: uint32(c.rt.mtu()),
-		RTTUs: micros(c.srtt), RTTVarUs: micros(c.rttvar), MinRTTUs: micros(c.minRTT),
+		RTTUs: micros(c.srtt()), RTTVarUs: micros(c.rttvar()), MinRTTUs: micros(c.minRTT()),
 		SndCwnd: c.win.Cwnd, SndSSThresh: c.win.SSThresh,
 		SndWnd: uint64(c.sndWnd), RcvWnd: uint64(c.rcvWnd()), RcvSpace: uint64(c.set.rcvBuf),
 		TotalRetrans: c.totalRetrans,
@@ -66,10 +66,17 @@ func (c *Conn) Info() Info {
 		SegsOut: c.segsOut, SegsIn: c.segsIn, DataSegsOut: c.dataSegsOut, DataSegsIn: c.dataSegsIn,
 		NotsentBytes: uint64(c.unsent()),
 		Probes:       uint32(c.probesOut), RcvSSThresh: uint64(c.set.rcvBuf), MaxPacingRate: or(c.set.from.MaxPacingRate, 1<<64-1),
-		Reordering:     c.set.reordering,
+		Reordering: c.set.reordering, Delivered: 1,
 		LastDataSentMs: c.sinceMs(c.lastDataSent), LastDataRecvMs: c.sinceMs(c.lastDataRcv), LastAckRecvMs: c.sinceMs(c.lastAckRcv),
 	}
 	c.fastOpenInfo(&i)
+	if rec := c.rec; rec != nil {
+		i.Reordering, i.ReordSeen, i.DSACKDups = rec.reordering, rec.reordSeen, rec.dsackDups
+		i.TotalRTO, i.TotalRTORecoveries, i.TotalRTOTimeMs = rec.totalRTO, rec.rtoRecoveries, uint64(rec.rtoTime/sim.Millisecond)
+	}
+	if c.cc != nil {
+		i.Delivered = c.cc.Delivered
+	}
 	if q := c.rtx; q != nil {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}

@@ -34,8 +34,8 @@ func (c *Conn) updatePacingRate(cc *control) {
 		out = max(out, uint32(c.rtx.n))
 	}
 	rate := uint64(c.sndMSS) * uint64(ratio) * uint64(out)
-	if c.srtt > 0 {
-		rate = mulDiv(rate, uint64(sim.Second)/100, uint64(c.srtt))
+	if c.srtt8 > 0 {
+		rate = mulDiv(rate, uint64(sim.Second)/100, uint64(max(c.srtt(), 1)))
 	} else {
 		rate *= uint64(sim.Second/sim.Microsecond) / 100 * 8 // as Linux does: no round trip is taken for 1/8 us
 	}
@@ -75,6 +75,9 @@ func (cc *control) Fire(sim.Time) {
 	c := cc.conn
 	c.stack.tcp.cause = 0
 	if !c.gone() {
+		if q := c.rtx; q != nil && q.lostOut > q.retransOut {
+			c.retransmitQueue()
+		}
 		c.transmit()
 	}
 }

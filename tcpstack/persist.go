@@ -39,6 +39,7 @@ func (c *Conn) persistTimeout() {
 	if usable := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)); usable > 0 && c.unsent() > 0 {
 		n := min(usable, int(c.snd.queue.head().end-c.sndNxt), c.segmentRoom())
 		c.sendData(n, c.finFits(n), true, SendZWP) // Linux (tcp_write_wakeup) pushes it
+		c.armAfterSending()
 		return
 	}
 	// As Linux does (tcp_xmit_probe_skb) the probe is an old sequence number without data: it is not acceptable, so the

@@ -46,6 +46,10 @@ var enumerations = []struct {
 	{"DropReason", func(v uint8) string { return DropReason(v).String() }, reasonOf(KindTCPSegmentDropped)},
 	{"LossTrigger", func(v uint8) string { return LossTrigger(v).String() }, reasonOf(KindTCPSegmentLost)},
 	{"RecoveryKind", func(v uint8) string { return RecoveryKind(v).String() }, reasonOf(KindTCPRecoveryEntered)},
+	{"RecoveryTrigger", func(v uint8) string { return RecoveryTrigger(v).String() }, func(r *sim.Record) (uint8, bool) {
+		return r.Aux, r.Kind == KindTCPRecoveryEntered
+	}},
+	{"UndoReason", func(v uint8) string { return UndoReason(v).String() }, reasonOf(KindTCPRecoveryUndone)},
 	{"RecoveryKind exited", func(v uint8) string { return RecoveryKind(v).String() }, reasonOf(KindTCPRecoveryExited)},
 	{"CCTrigger", func(v uint8) string { return CCTrigger(v).String() }, reasonOf(KindTCPCCStateUpdated)},
 	{"CCState", func(v uint8) string { return CCState(v).String() }, func(r *sim.Record) (uint8, bool) {

@@ -24,9 +24,9 @@ const (
 	KindTCPAckProcessed
 	// KindTCPSegmentLost: Reason is a LossTrigger, W = offset (2 words), len.
 	KindTCPSegmentLost
-	// KindTCPRecoveryEntered: Reason is a RecoveryKind, W = cwnd before, cwnd after, ssthresh.
+	// KindTCPRecoveryEntered: Reason is a RecoveryKind, Aux a RecoveryTrigger, W = cwnd before, cwnd after, ssthresh.
 	KindTCPRecoveryEntered
-	// KindTCPRecoveryExited: as entered.
+	// KindTCPRecoveryExited: as entered; Aux is 1 if it was found to be spurious.
 	KindTCPRecoveryExited
 	// KindTCPCCStateUpdated: Reason is a CCTrigger, Flags the old CCState, Aux the new one.
 	KindTCPCCStateUpdated
@@ -46,6 +46,8 @@ const (
 	KindTCPConnectionClosed
 	// KindTCPConnAlias: in a simultaneous open the end that learns the peer's name for the connection: Pkt is that name.
 	KindTCPConnAlias
+	// KindTCPRecoveryUndone: Reason is an UndoReason, W = cwnd before, cwnd after, ssthresh.
+	KindTCPRecoveryUndone
 
 	// KindIP is the first kind of the ip:* records (see the IP side); those below it are TCP's.
 	KindIP = sim.KindTCP + 48
@@ -83,10 +85,11 @@ const (
 	SendRTORtx
 	SendFIN
 	SendRST
+	SendTLP
 )
 
 var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "fast_rtx", "rto_rtx",
-	"fin", "rst"}
+	"fin", "rst", "tlp"}
 
 func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
 
@@ -155,9 +158,10 @@ const (
 	LossSACK
 	LossRTO
 	LossSYNData // the SYN,ACK acknowledged the SYN only
+	LossRACK
 )
 
-var lossTriggerNames = [...]string{"dupack", "sack", "rto", "syn_data"}
+var lossTriggerNames = [...]string{"dupack", "sack", "rto", "syn_data", "rack"}
 
 func (t LossTrigger) String() string { return nameOf(lossTriggerNames[:], uint8(t)) }
 
@@ -168,11 +172,44 @@ const (
 	RecoveryFast RecoveryKind = iota
 	RecoveryRTO
 	RecoverySYNData // of data that had gone with the SYN: nothing was congested
+	RecoveryECN
+	RecoveryTLP
 )
 
-var recoveryKindNames = [...]string{"fast", "rto", "syn_data"}
+var recoveryKindNames = [...]string{"fast", "rto", "syn_data", "ecn", "tlp"}
 
 func (k RecoveryKind) String() string { return nameOf(recoveryKindNames[:], uint8(k)) }
+
+// RecoveryTrigger says on what a loss recovery began.
+type RecoveryTrigger uint8
+
+const (
+	ByDupACK RecoveryTrigger = iota
+	BySACK
+	ByRACK
+	ByReorderTimer
+	ByRTO
+	ByECN
+	ByTLP
+	BySYNACK
+)
+
+var recoveryTriggerNames = [...]string{"dupack", "sack", "rack", "reorder_timer", "rto", "ecn", "tlp", "synack"}
+
+func (t RecoveryTrigger) String() string { return nameOf(recoveryTriggerNames[:], uint8(t)) }
+
+// UndoReason says what has shown a reduction of the window to be needless.
+type UndoReason uint8
+
+const (
+	UndoEifel UndoReason = iota
+	UndoDSACK
+	UndoFRTO
+)
+
+var undoReasonNames = [...]string{"eifel", "dsack", "frto"}
+
+func (r UndoReason) String() string { return nameOf(undoReasonNames[:], uint8(r)) }
 
 // CCState is what governs the congestion window.
 type CCState uint8
@@ -183,9 +220,10 @@ const (
 	FastRecovery
 	RTORecovery
 	AppLimited
+	WindowReduction
 )
 
-var ccStateNames = [...]string{"slow_start", "congestion_avoidance", "fast_recovery", "rto_recovery", "app_limited"}
+var ccStateNames = [...]string{"slow_start", "congestion_avoidance", "fast_recovery", "rto_recovery", "app_limited", "window_reduction"}
 
 func (s CCState) String() string { return nameOf(ccStateNames[:], uint8(s)) }
 
@@ -199,9 +237,10 @@ const (
 	CCRecovered
 	CCAppLimited
 	CCWindowLimited
+	CCECN
 )
 
-var ccTriggerNames = [...]string{"ssthresh_reached", "dupack", "rto", "recovered", "app_limited", "cwnd_limited"}
+var ccTriggerNames = [...]string{"ssthresh_reached", "dupack", "rto", "recovered", "app_limited", "cwnd_limited", "ecn"}
 
 func (t CCTrigger) String() string { return nameOf(ccTriggerNames[:], uint8(t)) }
 
@@ -227,9 +266,11 @@ const (
 	TimerDelACK
 	TimerPersist
 	TimerTimeWait
+	TimerTLP
+	TimerReorder
 )
 
-var timerNames = [...]string{"rto", "delack", "persist", "time_wait"}
+var timerNames = [...]string{"rto", "delack", "persist", "time_wait", "tlp", "reorder"}
 
 func (t TimerKind) String() string { return nameOf(timerNames[:], uint8(t)) }
 

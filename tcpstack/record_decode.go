@@ -72,9 +72,11 @@ func (d *Decoder) Decode(recs []sim.Record) (Event, int) {
 	case KindTCPSegmentLost:
 		return &SegmentLost{h, long(r.W[0], r.W[1]), r.W[2], LossTrigger(why)}, used
 	case KindTCPRecoveryEntered:
-		return &RecoveryEntered{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}}, used
+		return &RecoveryEntered{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}, RecoveryTrigger(r.Aux)}, used
 	case KindTCPRecoveryExited:
-		return &RecoveryExited{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}}, used
+		return &RecoveryExited{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}, r.Aux != 0}, used
+	case KindTCPRecoveryUndone:
+		return &RecoveryUndone{h, UndoReason(why), r.W[0], r.W[1], r.W[2]}, used
 	case KindTCPCCStateUpdated:
 		return &CCStateUpdated{h, CCState(r.Flags), CCState(r.Aux), CCTrigger(why)}, used
 	case KindTCPMetricsUpdated:

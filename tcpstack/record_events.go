@@ -96,12 +96,21 @@ type Recovery struct {
 type RecoveryEntered struct {
 	Head
 	Recovery
+	Trigger RecoveryTrigger
 }
 
 // RecoveryExited: loss recovery ended.
 type RecoveryExited struct {
 	Head
 	Recovery
+	Spurious bool
+}
+
+// RecoveryUndone: a reduction of the window proved needless.
+type RecoveryUndone struct {
+	Head
+	Reason                          UndoReason
+	CwndBefore, CwndAfter, SSThresh uint32
 }
 
 // CCStateUpdated: something else governs the congestion window now.
@@ -180,6 +189,7 @@ func (*AckProcessed) EventName() string      { return "tcp:ack_processed" }
 func (*SegmentLost) EventName() string       { return "tcp:segment_lost" }
 func (*RecoveryEntered) EventName() string   { return "tcp:recovery_entered" }
 func (*RecoveryExited) EventName() string    { return "tcp:recovery_exited" }
+func (*RecoveryUndone) EventName() string    { return "tcp:recovery_undone" }
 func (*CCStateUpdated) EventName() string    { return "tcp:cc_state_updated" }
 func (*MetricsUpdated) EventName() string    { return "tcp:metrics_updated" }
 func (*TimerSet) EventName() string          { return "tcp:timer_set" }

@@ -1,252 +1,244 @@
 package tcpstack
 
+import (
+	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
+)
+
 // caState is Linux's tcp_ca_state: what the sender thinks of the path.
 type caState uint8
 
 const (
 	caOpen     caState = iota // nothing unusual
 	caDisorder                // duplicate ACKs or SACK blocks, too few to act on
+	caCWR                     // the window is being reduced, and nothing is lost: congestion was echoed
 	caRecovery                // fast retransmit: RFC 6675 with SACK, RFC 6582 without
 	caLoss                    // after a retransmission timeout
 )
 
-var caStateNames = [...]string{"open", "disorder", "recovery", "loss"}
+var caStateNames = [...]string{"open", "disorder", "cwr", "recovery", "loss"}
 
 func (s caState) String() string { return nameOf(caStateNames[:], uint8(s)) }
 
-// detectLoss moves the recovery on with what an ACK has told.
-func (c *Conn) detectLoss(r *ackResult) {
-	q := c.rtx
-	if c.caState <= caDisorder && c.recover.less(c.sndUna) {
-		c.recover = c.sndUna - 1 // it keeps up, so that the comparison holds however much is sent
+// setCAState moves that state.
+func (c *Conn) setCAState(s caState) {
+	c.caSet(congestion.State(s))
+	c.caState = s
+}
+
+// fastRetransAlert moves the recovery on with an ACK that tells of something unusual, or comes in an unusual state (Linux:
+// tcp_fastretrans_alert).
+func (c *Conn) fastRetransAlert(r *ackResult) {
+	rec, q := c.rec, c.rtx
+	countLost := r.dup || r.flags&ackSacked != 0 && c.sackReachesFar()
+	if q != nil && q.n == 0 {
+		q.sackedOut = 0
 	}
-	if q == nil {
+	if r.flags&ackECE != 0 {
+		rec.prr.priorSSThresh = 0 // a reduction for a mark is not undone
+	}
+	if c.checkReneging(r) {
 		return
 	}
-	if r.dup {
-		if c.dupAcks < 255 {
-			c.dupAcks++
-		}
-		if !c.sackOK && q.sackedOut < q.n-1 {
-			q.sackedOut++ // a segment has left the network (RFC 6582 3.2 step 3 inflates the window for it)
-		}
-	} else if r.acked > 0 {
-		c.dupAcks = 0
+	if c.caState == caOpen {
+		rec.undo.retransAt = sim.Never
+	} else if rec.highSeq.lessEq(c.sndUna) && c.leavesState() {
+		return
 	}
+	byCount := false
 	switch c.caState {
-	case caRecovery, caLoss:
-		c.goOn(r)
-	default:
-		if !c.set.fastRtx {
+	case caRecovery:
+		if r.flags&ackAdvanced == 0 {
+			if !c.sackOK && r.dup {
+				c.addRenoSack()
+			}
+		} else if c.tryUndoPartial(r) {
+			return
+		} else {
+			countLost = c.sackReachesFar()
+		}
+		if c.tryUndoDSACK() {
+			c.tryToOpen(r)
+		}
+		c.identifyLoss(r)
+		if c.caState != caRecovery {
+			if !c.timeToRecover() {
+				return
+			}
+			c.enterRecovery(r.flags&ackECE != 0, c.recoveryTrigger())
+		}
+	case caLoss:
+		c.processLoss(r)
+		if c.caState != caLoss {
+			c.endRTOTime()
+		}
+		c.identifyLoss(r)
+		if c.caState != caOpen && r.flags&ackLostRetrans == 0 {
 			return
 		}
-		if c.shouldRecover() {
-			c.enterRecovery()
-		} else if q.sackedOut > 0 {
-			c.caState = caDisorder
-		} else {
-			c.caState = caOpen
+		if byCount = c.mayRecover(r); !byCount {
+			return
+		}
+	default:
+		if byCount = c.mayRecover(r); !byCount {
+			return
+		}
+	}
+	if !c.set.rack && countLost && q != nil && q.n > 0 {
+		c.markCountedLost(byCount)
+	}
+	r.resend = resendLost
+}
+
+// mayRecover enters fast recovery if it is time to, and else the state that what is in flight calls for.
+func (c *Conn) mayRecover(r *ackResult) bool {
+	if !c.sackOK && c.rtx != nil {
+		if r.flags&ackAdvanced != 0 {
+			c.resetRenoSack()
+		}
+		if r.dup {
+			c.addRenoSack()
+		}
+	}
+	if c.caState <= caDisorder {
+		c.tryUndoDSACK()
+	}
+	c.identifyLoss(r)
+	if !c.timeToRecover() {
+		c.tryToOpen(r)
+		return false
+	}
+	c.enterRecovery(r.flags&ackECE != 0, c.recoveryTrigger())
+	return true
+}
+
+// leavesState ends a state whose highSeq is acknowledged. It reports that the ACK is dealt with.
+func (c *Conn) leavesState() bool {
+	switch c.caState {
+	case caCWR:
+		// RFC 3168 6.1.2: the CWR flag rides on data above highSeq: it has to arrive first.
+		if c.sndUna != c.rec.highSeq {
+			before := c.win.Cwnd
+			c.endReduction()
+			c.setCAState(caOpen)
+			c.recordRecovery(KindTCPRecoveryExited, RecoveryECN, before, 0)
+			c.resumeCCState(CCRecovered)
+		}
+	case caRecovery:
+		if !c.sackOK {
+			c.resetRenoSack()
+		}
+		return c.tryUndoRecovery()
+	}
+	return false
+}
+
+// identifyLoss takes for lost what the ACK shows to be (Linux: tcp_identify_packet_loss).
+func (c *Conn) identifyLoss(r *ackResult) {
+	if c.rtx == nil || c.rtx.n == 0 || !c.set.fastRtx {
+		return
+	}
+	switch {
+	case !c.sackOK:
+		c.newRenoMarkLost(r.flags&ackAdvanced != 0)
+	case c.set.rack:
+		was := c.rtx.retransOut
+		if c.rackMarkLost() {
+			r.flags &^= ackSetTimer
+		}
+		if c.rtx.retransOut < was {
+			r.flags |= ackLostRetrans
 		}
 	}
 }
 
-// shouldRecover decides on fast retransmit. RFC 5681 3.2: "The TCP sender SHOULD use the "fast retransmit" algorithm to
-// detect and repair loss, based on incoming duplicate ACKs." RFC 6675 5: "(1) If DupAcks >= DupThresh, go to step (4)";
-// "(2) If DupAcks < DupThresh but IsLost (HighACK + 1) returns true ... go to step (4)".
-func (c *Conn) shouldRecover() bool {
-	if c.sackOK {
-		return c.rtx.sackedOut > 0 && (c.markLostBySACK() || c.dupAcks >= dupThresh)
+// timeToRecover says whether losses call for fast recovery (Linux: tcp_time_to_recover).
+func (c *Conn) timeToRecover() bool {
+	if c.rtx == nil || c.rtx.n == 0 || !c.set.fastRtx {
+		return false
 	}
-	// RFC 6582 3.2 (2): "If the Cumulative Acknowledgment field covers more than recover": else the duplicates are answers
-	// to our own retransmissions.
-	return c.dupAcks >= dupThresh && c.recover.less(c.sndUna)
+	return c.rtx.lostOut > 0 || !c.set.rack && c.countedLost()
 }
 
-// enterRecovery begins fast recovery. RFC 6675 5 (4): "(4.1) RecoveryPoint = HighData"; "(4.2) ssthresh = cwnd =
-// (FlightSize / 2)", with the algorithm's own factor; "(4.3) Retransmit the first data segment presumed dropped".
-func (c *Conn) enterRecovery() {
-	q := c.rtx
-	before := c.win.Cwnd
-	c.recover = c.sndNxt
-	c.reduce()
-	c.win.Cwnd = c.win.SSThresh
-	c.caState = caRecovery
-	c.recordRecovery(KindTCPRecoveryEntered, RecoveryFast, before)
+// recoveryTrigger says what kind of evidence fast recovery begins on.
+func (c *Conn) recoveryTrigger() RecoveryTrigger {
+	switch {
+	case !c.sackOK:
+		return ByDupACK
+	case c.set.rack:
+		return ByRACK
+	}
+	return BySACK
+}
+
+// enterRecovery begins fast recovery (Linux: tcp_enter_recovery). RFC 6675 5 (4): "(4.1) RecoveryPoint = HighData"; "(4.2)
+// ssthresh = cwnd = (FlightSize / 2)", with the algorithm's own factor, and by RFC 9937's steps.
+func (c *Conn) enterRecovery(ece bool, why RecoveryTrigger) {
+	rec, before := c.rec, c.win.Cwnd
+	c.cleanRetransStamp()
+	rec.prr.priorSSThresh = 0
+	rec.spurious = false
+	c.initUndo()
+	if !c.inCwndReduction() {
+		if !ece {
+			rec.prr.priorSSThresh = c.currentSsthresh()
+		}
+		c.initReduction(ece)
+	}
+	c.setCAState(caRecovery)
+	c.recordRecovery(KindTCPRecoveryEntered, RecoveryFast, before, uint8(why))
 	c.setCCState(FastRecovery, CCDupACK)
-	i := 0
-	for i < q.n-1 && q.at(i).flags&txSacked != 0 {
-		i++
-	}
-	x := q.at(i)
-	if x.flags&txLost == 0 {
-		q.markLost(x)
-		trigger := LossDupACK
-		if c.sackOK {
-			trigger = LossSACK
-		}
-		c.recordLost(x, trigger)
-	}
-	q.rtxHint, q.forwardHint = 0, 0
-	// RFC 6675 5 (4.3): "To prevent repeated retransmission of the same data or a premature rescue retransmission, set both
-	// HighRxt and RescueRxt to the highest sequence number in the retransmitted segment."
-	c.rescueRxt = x.end()
-	c.resend(x, SendFastRtx)
-	// RFC 6675 5 (4.3) and RFC 6298 5.1: the timer covers the retransmission.
-	c.setRetransTimer(TimerRTO, c.backedOff())
 }
 
-// reduce asks the algorithm for the new threshold.
-func (c *Conn) reduce() {
-	c.win.SSThresh = c.caSsthresh(false)
-	c.win.Count = 0
+// leaveRecovery makes the state Open after fast recovery or a timeout.
+func (c *Conn) leaveRecovery() {
+	was, before := c.caState, c.win.Cwnd
+	if was != caLoss {
+		c.endReduction()
+	}
+	c.setCAState(caOpen)
+	c.dupAcks = 0
+	c.recordLeft(was, before)
 }
 
-// goOn continues a recovery. It ends with an ACK of all that was sent before it began.
-func (c *Conn) goOn(r *ackResult) {
-	q := c.rtx
-	if c.recover.lessEq(c.sndUna) {
-		r.exited = c.caState == caRecovery
-		c.exitRecovery()
-		return
-	}
-	if c.sackOK {
-		if c.caState == caRecovery && q.sackedOut > 0 {
-			c.markLostBySACK()
-		}
-		return
-	}
-	if c.caState == caRecovery && r.acked > 0 && q.n > 0 {
-		// RFC 6582 3.2 (3), partial acknowledgments: "retransmit the first unacknowledged segment".
-		if x := q.at(0); x.flags&txLost == 0 {
-			q.markLost(x)
-			c.recordLost(x, LossDupACK)
-			c.resend(x, SendFastRtx)
-		}
-	}
-}
-
-// exitRecovery ends fast recovery or the recovery after a timeout.
-//
-// RFC 6582 3.2 (3), full acknowledgments: "Set cwnd to ... ssthresh", which it is since the recovery began.
-func (c *Conn) exitRecovery() {
-	kind := RecoveryFast
-	if c.caState == caLoss {
+// recordLeft records the end of fast recovery or of the recovery after a timeout.
+func (c *Conn) recordLeft(was caState, before uint32) {
+	kind, spurious := RecoveryFast, uint8(0)
+	if was == caLoss {
 		kind = c.lossKind()
 	}
-	c.caState = caOpen
-	c.dupAcks = 0
-	if q := c.rtx; !c.sackOK {
-		q.sackedOut = 0
+	if c.rec.spurious {
+		spurious = 1
 	}
-	c.recordRecovery(KindTCPRecoveryExited, kind, c.win.Cwnd)
-	if c.win.InSlowStart() {
-		c.setCCState(SlowStart, CCRecovered)
-	} else {
-		c.setCCState(CongestionAvoidance, CCRecovered)
+	c.rec.spurious = false
+	c.recordRecovery(KindTCPRecoveryExited, kind, before, spurious)
+	c.resumeCCState(CCRecovered)
+}
+
+// tryKeepOpen makes the state Open, or Disorder while something is amiss (Linux: tcp_try_keep_open).
+func (c *Conn) tryKeepOpen() {
+	s := caOpen
+	if q := c.rtx; q != nil && q.sackedOut+q.lostOut > 0 || c.anyRetransmitted() {
+		s = caDisorder
+	}
+	if c.caState != s {
+		was := c.caState
+		c.setCAState(s)
+		c.rec.highSeq = c.sndNxt
+		if was >= caRecovery {
+			c.recordLeft(was, c.win.Cwnd)
+		}
 	}
 }
 
-// enterLoss answers a retransmission timeout. RFC 5681 3.1: "When a TCP sender detects segment loss using the
-// retransmission timer and the given segment has not yet been resent by way of the retransmission timer, the value of
-// ssthresh MUST be set to no more than" half of FlightSize; "upon a timeout ... cwnd MUST be set to no more than the loss
-// window, LW, which equals 1 full-sized segment".
-func (c *Conn) enterLoss() {
-	q := c.rtx
-	if q == nil || q.n == 0 {
-		return
+// tryToOpen is Linux's tcp_try_to_open.
+func (c *Conn) tryToOpen(r *ackResult) {
+	c.cleanRetransStamp()
+	if r.flags&ackECE != 0 {
+		c.enterCWR()
 	}
-	before := c.win.Cwnd
-	first := c.caState != caLoss || !c.sndUna.less(c.recover)
-	if c.caState <= caDisorder || c.caState == caLoss && (first || c.retransmits <= 1) {
-		c.reduce()
-	}
-	c.win.Cwnd, c.win.Count = 1, 0
-	reneged := q.at(0).flags&txSacked != 0
-	for i := range q.n {
-		x := q.at(i)
-		if reneged && x.flags&txSacked != 0 {
-			// RFC 2018 8: "the data sender SHOULD turn off all of the SACKed bits, since the timeout might indicate that the
-			// data receiver has reneged"; like Linux, when the first segment itself had been SACKed.
-			q.sackedOut--
-			x.flags &^= txSacked
-		}
-		if x.flags&txSacked == 0 {
-			if x.flags&txLost == 0 || x.flags&txRetrans != 0 { // the retransmission is lost as well
-				c.recordLost(x, LossRTO)
-			}
-			q.markLost(x)
-		}
-	}
-	if reneged {
-		q.highSacked = -1
-		clear(q.blocks[:])
-	}
-	if !c.sackOK {
-		q.sackedOut = 0
-	}
-	c.dupAcks = 0
-	q.rtxHint, q.lostBelow = 0, q.n
-	if c.caState != caLoss {
-		c.caState = caLoss
-		c.recordRecovery(KindTCPRecoveryEntered, RecoveryRTO, before)
-		c.setCCState(RTORecovery, CCRTO)
-	}
-	c.recover = c.sndNxt
-	c.resend(q.at(0), SendRTORtx)
-}
-
-// retransmitLost resends what was taken for lost, as far as the window lets it. RFC 6675 5 (C): "If cwnd - pipe >= 1
-// SMSS, the sender SHOULD transmit one or more segments".
-func (c *Conn) retransmitLost() {
-	q := c.rtx
-	why := SendFastRtx
-	if c.caState == caLoss {
-		why = SendRTORtx
-	}
-	for ; q.rtxHint < q.n; q.rtxHint++ {
-		x := q.at(q.rtxHint)
-		if x.flags&(txLost|txRetrans|txSacked) != txLost {
-			continue
-		}
-		if q.inFlight() >= int(c.win.Cwnd) {
-			return
-		}
-		c.resend(x, why)
-	}
-}
-
-// retransmitForward uses room in the window that neither lost segments nor new data take: rules (3) and (4) of RFC 6675's
-// NextSeg. What it resends may be on its way still, so it is not counted as lost.
-func (c *Conn) retransmitForward() {
-	q := c.rtx
-	// "(3) If the conditions for rules (1) and (2) fail, but there exists an unSACKed sequence number 'S3' that meets the
-	// criteria for detecting loss given in steps (1.a) and (1.b) above (specifically excluding step (1.c)), then one segment
-	// ... starting with S3 SHOULD be returned."
-	for ; q.forwardHint < q.highSacked; q.forwardHint++ {
-		x := q.at(q.forwardHint)
-		if x.flags&(txSacked|txRetrans) != 0 {
-			continue
-		}
-		if q.inFlight() >= int(c.win.Cwnd) {
-			return
-		}
-		c.resend(x, SendFastRtx)
-	}
-	// "(4) If the conditions for (1), (2), and (3) fail, but there exists outstanding unSACKed data, we provide the
-	// opportunity for a single "rescue" retransmission per entry into loss recovery. If HighACK is greater than RescueRxt
-	// ..., then one segment ... that MUST include the highest outstanding unSACKed sequence number SHOULD be returned, and
-	// RescueRxt set to RecoveryPoint."
-	if !c.rescueRxt.less(c.sndUna) || q.inFlight() >= int(c.win.Cwnd) {
-		return
-	}
-	for i := q.n - 1; i >= 0; i-- {
-		if x := q.at(i); x.flags&txSacked == 0 {
-			if x.flags&txRetrans == 0 {
-				c.rescueRxt = c.recover
-				c.resend(x, SendFastRtx)
-			}
-			return
-		}
+	if c.caState != caCWR {
+		c.tryKeepOpen()
 	}
 }
 
@@ -258,17 +250,22 @@ func (c *Conn) setCCState(s CCState, why CCTrigger) {
 	}
 }
 
+// resumeCCState notes that the algorithm governs it again.
+func (c *Conn) resumeCCState(why CCTrigger) {
+	if c.win.InSlowStart() {
+		c.setCCState(SlowStart, why)
+	} else {
+		c.setCCState(CongestionAvoidance, why)
+	}
+}
+
 // updateCCState notes whether the window or the application holds the sender back, outside of recovery.
 func (c *Conn) updateCCState(blocked bool) {
 	switch {
-	case c.caState == caRecovery || c.caState == caLoss:
+	case c.caState >= caCWR:
 	case !c.isCwndLimited(c.control()):
 		c.setCCState(AppLimited, CCAppLimited)
 	case c.ccState == AppLimited && blocked:
-		if c.win.InSlowStart() {
-			c.setCCState(SlowStart, CCWindowLimited)
-		} else {
-			c.setCCState(CongestionAvoidance, CCWindowLimited)
-		}
+		c.resumeCCState(CCWindowLimited)
 	}
 }

@@ -132,8 +132,9 @@ func (b *recvBuffer) read(p []byte) int {
 	return n
 }
 
-// insert keeps a piece beyond a gap, cut to what is new. It reports whether it kept all of it that is new.
-func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
+// insert keeps a piece beyond a gap, cut to what is new. It reports whether it kept all of it that is new, and the first
+// range of it that was held already.
+func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) (kept bool, twice sackRange) {
 	i := 0
 	for i < len(b.ooo) && b.ooo[i].end().lessEq(seq) {
 		i++
@@ -147,6 +148,12 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
 				if n < 0 {
 					n = 0
 				}
+				if n > 0 && twice.left == twice.right {
+					twice = sackRange{seq, seq}
+				}
+				if twice.right == seq {
+					twice.right += seqNum(n)
+				}
 				p, seq = p[n:], seq+seqNum(n)
 				i++
 				continue
@@ -158,7 +165,7 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
 		}
 		if len(b.ooo) >= maxOOO {
 			b.changed()
-			return false
+			return false, twice
 		}
 		ch.Retain()
 		b.ooo = append(b.ooo, oooPiece{})
@@ -170,12 +177,16 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) bool {
 		i++
 	}
 	b.changed()
-	return true
+	return true, twice
 }
 
-// advance moves the pieces that nxt has reached to the queue in order and returns the new RCV.NXT.
-func (b *recvBuffer) advance(l *sim.Loop, nxt seqNum) seqNum {
+// advance moves the pieces that nxt has reached to the queue in order and returns the new RCV.NXT, and the range below the
+// old one that they held.
+func (b *recvBuffer) advance(l *sim.Loop, nxt seqNum) (_ seqNum, twice sackRange) {
 	k := 0
+	if first := b.ooo[0].seq; first.less(nxt) {
+		twice = sackRange{first, nxt}
+	}
 	for k < len(b.ooo) && b.ooo[k].seq.lessEq(nxt) {
 		o := &b.ooo[k]
 		b.oooLen -= len(o.b)
@@ -193,7 +204,7 @@ func (b *recvBuffer) advance(l *sim.Loop, nxt seqNum) seqNum {
 		b.latest = max(0, b.latest-k)
 		b.reached(nxt)
 	}
-	return nxt
+	return nxt, twice
 }
 
 // drop lets go of everything.

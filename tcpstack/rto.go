@@ -7,58 +7,60 @@ import (
 
 const (
 	ssthreshUnset = congestion.Unset
-	// maxRTO: RFC 6298 2.5: "A maximum value MAY be placed on RTO provided it is at least 60 seconds"; Linux's TCP_RTO_MAX.
-	maxRTO = 120 * sim.Second
-	// maxBackoff keeps the shift below the width of a sim.Time; maxRTO is reached long before.
+	// maxBackoff keeps the shift below the width of a sim.Time; the largest timeout is reached long before.
 	maxBackoff = 16
 )
 
-// sampleRTT takes a round-trip time into SRTT and RTTVAR.
-func (c *Conn) sampleRTT(r sim.Time) {
-	r = max(r, 1)
-	if c.minRTT == 0 || r < c.minRTT {
-		c.minRTT = r
-	}
-	if c.srtt == 0 {
-		// RFC 6298 2.2: "SRTT <- R, RTTVAR <- R/2".
-		c.srtt, c.rttvar = r, r/2
-	} else {
-		// RFC 6298 2.3: "RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|, SRTT <- (1 - alpha) * SRTT + alpha * R'",
-		// "alpha=1/8 and beta=1/4".
-		d := c.srtt - r
-		if d < 0 {
-			d = -d
-		}
-		c.rttvar += (d - c.rttvar) / 4
-		c.srtt += (r - c.srtt) / 8
-	}
-	c.rto = c.computeRTO()
-}
-
-// computeRTO is Linux's: SRTT + max(200 ms, 4*RTTVAR). RFC 6298 2.3 has "RTO <- SRTT + max (G, K*RTTVAR)" and 2.4 a
-// least RTO of 1 second.
-func (c *Conn) computeRTO() sim.Time {
-	return min(c.srtt+max(c.set.minRTO, 4*c.rttvar), maxRTO)
+// fallbackRTO: RFC 6298 5.7: "If the timer expires awaiting the ACK of a SYN segment and the TCP implementation is using an
+// RTO less than 3 seconds, the RTO MUST be re-initialized to 3 seconds when data transmission begins" (Linux:
+// TCP_TIMEOUT_FALLBACK).
+func (c *Conn) fallbackRTO() {
+	c.rto = 3 * sim.Second
+	c.rttvar4 = uint32(us(c.rto))
+	c.mdev4, c.mdevMax4 = c.rttvar4, c.rttvar4
 }
 
 // backedOff is the timeout with the backoff in force. RFC 6298 5.5: "The host MUST set RTO <- RTO * 2 ("back off the
 // timer")."
 func (c *Conn) backedOff() sim.Time {
-	return min(c.rto<<min(c.backoff, maxBackoff), maxRTO)
+	return min(c.rto<<min(c.backoff, maxBackoff), c.set.maxRTO)
 }
 
-// restartRTO: RFC 6298 5.2: "When all outstanding data has been acknowledged, turn off the retransmission timer." 5.3:
-// "When an ACK is received that acknowledges new data, restart the retransmission timer so that it will expire after RTO
-// seconds".
-func (c *Conn) restartRTO() {
-	if c.sndUna == c.sndNxt {
-		if c.pendingTimer == TimerRTO {
+// rtoLeft is when the first segment in flight times out, us from now; it may be past.
+func (c *Conn) rtoLeft() int64 { return us(c.backedOff()) - c.elapsed(c.rtx.at(0).sentAt) }
+
+// setXmitTimer sets the timer after an ACK of new data: for a loss probe, or for the retransmission.
+func (c *Conn) setXmitTimer() {
+	if !c.scheduleProbe(true) {
+		c.rearmRTO()
+	}
+}
+
+// rearmRTO: RFC 6298 5.2: "When all outstanding data has been acknowledged, turn off the retransmission timer." 5.3: "When
+// an ACK is received that acknowledges new data, restart the retransmission timer so that it will expire after RTO
+// seconds". Where another timer ran in its place, it counts from when the first segment was sent (Linux: tcp_rearm_rto).
+func (c *Conn) rearmRTO() {
+	if c.halfAccepted() {
+		return // the timer is the SYN,ACK's
+	}
+	if c.rtx == nil || c.rtx.n == 0 {
+		if c.timerAt != sim.Never && c.pendingTimer.repairs() {
 			c.cancelRetransTimer()
 		}
 		return
 	}
+	if c.timerAt != sim.Never && (c.pendingTimer == TimerReorder || c.pendingTimer == TimerTLP) {
+		c.rearmFromHead()
+		return
+	}
 	c.setRetransTimer(TimerRTO, c.backedOff())
 }
+
+// rearmFromHead sets the retransmission timer for when the first segment in flight times out.
+func (c *Conn) rearmFromHead() { c.setRetransTimer(TimerRTO, ceilMs(max(c.rtoLeft(), 1))) }
+
+// repairs says whether a timer is one of those that find losses: they exclude each other.
+func (t TimerKind) repairs() bool { return t == TimerRTO || t == TimerTLP || t == TimerReorder }
 
 // retransmissionTimeout: RFC 6298 5.4: "When the retransmission timer expires, ... Retransmit the earliest segment that
 // has not been acknowledged by the TCP receiver."
@@ -67,28 +69,65 @@ func (c *Conn) retransmissionTimeout() {
 		c.halfAcceptedTimeout()
 		return
 	}
-	limit := c.set.dataRetries
-	if !c.state.synchronized() {
-		limit = c.set.synRetries
+	syn := !c.state.synchronized()
+	if !syn && (c.rtx == nil || c.rtx.n == 0) {
+		return
 	}
-	c.fastOpenTimeout(c.retransmits >= limit)
-	if c.retransmits >= limit {
+	over := c.timedOutForGood()
+	c.fastOpenTimeout(over)
+	if over {
 		c.stack.tcp.count.abortOnTimeout++
 		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
 		return
 	}
-	c.retransmits++
-	c.backoff = min(c.backoff+1, maxBackoff)
-	if !c.state.synchronized() {
+	if !syn {
+		c.enterLoss()
+	}
+	c.countRTO()
+	if syn {
 		c.totalRetrans++
 		c.stack.tcp.count.retransSegs++
 		c.sendSYN(SendSYN)
 	} else {
-		c.enterLoss()
+		c.resend(c.rtx.at(0), SendRTORtx)
+	}
+	// RFC 6298 5.5 doubles the timeout; that of a SYN stays for some times (tcp_syn_linear_timeouts).
+	if c.state != StateSynSent || c.rec.totalRTO > uint32(c.set.synLinear) {
+		c.backoff = min(c.backoff+1, maxBackoff)
 	}
 	// RFC 6298 5.6: "Start the retransmission timer, such that it expires after RTO seconds (for the value of RTO after
 	// the doubling operation outlined in 5.5)."
-	if c.state != StateClosed {
-		c.setRetransTimer(TimerRTO, c.backedOff())
+	c.setRetransTimer(TimerRTO, c.backedOff())
+}
+
+// timedOutForGood says whether the peer has not answered for so long that the connection ends (Linux: tcp_write_timeout).
+func (c *Conn) timedOutForGood() bool {
+	if c.state == StateSynSent {
+		return int(c.retransmits) >= int(c.set.synRetries)+int(c.set.synLinear)
+	}
+	if !c.state.synchronized() {
+		return c.retransmits >= c.set.synRetries
+	}
+	return c.retransmits >= c.set.dataRetries
+}
+
+// countRTO keeps tcp_info's account of timeouts (Linux: tcp_update_rto_stats).
+func (c *Conn) countRTO() {
+	rec := c.recovery()
+	if c.retransmits == 0 {
+		rec.rtoRecoveries++
+		rec.rtoStamp = c.stack.loop.Now()
+	}
+	if c.retransmits < 255 {
+		c.retransmits++
+	}
+	rec.totalRTO++
+}
+
+// endRTOTime adds up how long a recovery from a timeout took.
+func (c *Conn) endRTOTime() {
+	if rec := c.rec; rec.rtoStamp != sim.Never {
+		rec.rtoTime += c.stack.loop.Now() - rec.rtoStamp
+		rec.rtoStamp = sim.Never
 	}
 }

@@ -226,6 +226,9 @@ func (c *Conn) checkSequence(g *segment) bool {
 			c.challenge(g)
 			if g.length > 0 {
 				c.dupAckDue = true
+				if g.seq.less(c.rcvNxt) {
+					c.reportDup(g.seq, minSeq(g.seq+seqNum(g.length), c.rcvNxt))
+				}
 			}
 			// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
 			// ACKs, URGs, and RSTs."
@@ -322,20 +325,21 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	return !c.gone()
 }
 
-// setSndWnd: "SND.WND, SND.WL1 and SND.WL2": RFC 9293 3.10.7.4: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2
-// =< SEG.ACK)), set SND.WND <- SEG.WND, set SND.WL1 <- SEG.SEQ, and set SND.WL2 <- SEG.ACK." It reports a change.
+// setSndWnd: RFC 9293 3.10.7.4: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK)), set SND.WND <-
+// SEG.WND, set SND.WL1 <- SEG.SEQ, and set SND.WL2 <- SEG.ACK." Like Linux (tcp_may_update_window) it takes the window of
+// an ACK that is not new in any other way only if it is larger, or closed. It reports that the ACK counts as a window
+// update; SND.UNA is still what it was.
 func (c *Conn) setSndWnd(g *segment) bool {
-	if g.seq.less(c.sndWl1) || g.seq == c.sndWl1 && g.ack.less(c.sndWl2) {
+	wnd := uint32(g.wnd) << c.sndWscale
+	if !c.sndUna.less(g.ack) && !c.sndWl1.less(g.seq) && (g.seq != c.sndWl1 || wnd <= c.sndWnd && wnd != 0) {
 		return false
 	}
-	wnd := uint32(g.wnd) << c.sndWscale
-	changed := wnd != c.sndWnd
-	c.sndWnd, c.sndWl1, c.sndWl2 = wnd, g.seq, g.ack
+	c.sndWnd, c.sndWl1 = wnd, g.seq
 	if wnd > c.maxSndWnd {
 		c.maxSndWnd = wnd
 		c.syncMSS()
 	}
-	return changed
+	return true
 }
 
 // arrivesText is "Seventh, process the segment text".
@@ -361,6 +365,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 	p, seq := g.f.Payload, g.seq
 	// "segments are trimmed": what came before is cut off the front, what lies beyond the window off the end.
 	if seq.less(c.rcvNxt) {
+		c.reportDup(seq, minSeq(seq+seqNum(len(p)), c.rcvNxt))
 		p, seq = p[min(len(p), int(c.rcvNxt-seq)):], c.rcvNxt
 	}
 	if over := int(int32(seq + seqNum(len(p)) - c.rcvAdv)); over > 0 {
@@ -374,9 +379,11 @@ func (c *Conn) arrivesText(g *segment) bool {
 	if seq != c.rcvNxt {
 		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
 		c.ackPending, c.ackNow, c.dupAckDue = true, true, true
-		if !b.insert(seq, g.f.Chunk(), p) {
+		kept, twice := b.insert(seq, g.f.Chunk(), p)
+		if !kept {
 			c.recordDropped(g, DropMemory)
 		}
+		c.reportDup(twice.left, twice.right)
 		c.recordReassembly()
 		return true
 	}
@@ -386,7 +393,9 @@ func (c *Conn) arrivesText(g *segment) bool {
 	if len(b.ooo) > 0 {
 		// RFC 5681 4.2: "a TCP receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
 		// part of a gap in the sequence space."
-		c.rcvNxt = b.advance(c.stack.loop, c.rcvNxt)
+		var twice sackRange
+		c.rcvNxt, twice = b.advance(c.stack.loop, c.rcvNxt)
+		c.reportDup(twice.left, twice.right)
 		c.ackNow = true
 		c.recordReassembly()
 	}

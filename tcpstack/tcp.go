@@ -31,6 +31,7 @@ type tcpState struct {
 	freeRcv *recvBuffer
 	freeRtx *txQueue
 	freeReq *request
+	freeRec *recovery
 
 	fastOpen fastOpenState
 }

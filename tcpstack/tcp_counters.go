@@ -9,6 +9,8 @@ type tcpCounts struct {
 	listenOverflows, attemptFails, embryonicRsts   uint64
 	deferAcceptDrops, skippedSynRecv, synRetrans   uint64
 	outOfWindowICMPs                               uint64
+	dsackReceived, dsackIgnored, dsackSent         uint64
+	sackInvalid, sackReneging                      uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -24,6 +26,9 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.active_opens", n.activeOpens},
 		Counter{"tcp.attempt_fails", n.attemptFails},
 		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
+		Counter{"tcp.dsack_ignored", n.dsackIgnored},
+		Counter{"tcp.dsack_received", n.dsackReceived},
+		Counter{"tcp.dsack_sent", n.dsackSent},
 		Counter{"tcp.embryonic_rsts", n.embryonicRsts},
 		Counter{"tcp.fast_open_active", n.fastOpenActive},
 		Counter{"tcp.fast_open_active_fail", n.fastOpenActiveFail},
@@ -45,6 +50,8 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.passive_opens", n.passiveOpens},
 		Counter{"tcp.paws_drops", n.pawsDrops},
 		Counter{"tcp.retrans_segs", n.retransSegs},
+		Counter{"tcp.sack_invalid", n.sackInvalid},
+		Counter{"tcp.sack_reneging", n.sackReneging},
 		Counter{"tcp.syn_retrans", n.synRetrans},
 	)
 }

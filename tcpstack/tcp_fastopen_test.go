@@ -115,7 +115,7 @@ func TestFastOpenDataNotAcked(t *testing.T) {
 	x.learnCookie()
 	x.dialFO(1000)
 	x.wantFO("S seq=1000 len=1000", fo(testCookie))
-	x.send("SA seq=100 ack=1001 mss=600")
+	x.send("SA seq=100 ack=1001 mss=600 sackok")
 	x.want("A seq=1001 ack=101 len=600")
 	x.want("PA seq=1601 ack=101 len=400")
 	if i := x.c.Info(); i.SYNData || i.FastOpenClientFail != 2 || i.SndCwnd != 10 || i.CAState != "loss" {

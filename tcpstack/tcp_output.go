@@ -46,18 +46,23 @@ func (c *Conn) maxSegments() int {
 	return int(c.set.sndBuf)/min(int(c.sndMSS), smallChunk) + 64
 }
 
-// transmit sends what may be sent: first what is lost, then new data, then the FIN.
+// transmit sends what may be sent of new data, and the FIN. What is lost is sent again as ACKs and timers say so.
 func (c *Conn) transmit() { c.transmitAs(c.nagleMode()) }
 
-// transmitAs is transmit under Nagle's rule as given (Linux: tcp_write_xmit).
+// transmitAs is transmit under Nagle's rule as given.
 func (c *Conn) transmitAs(nagle nagleMode) {
 	if !c.state.transmits() && !c.halfAccepted() {
 		return
 	}
-	if c.rtx != nil && c.rtx.lostOut > 0 {
-		c.retransmitLost()
+	c.sendNew(nagle)
+	if c.timerAt == sim.Never && c.sndUna == c.sndNxt {
+		c.armPersist()
 	}
-	sent, blocked, tried := false, false, false
+}
+
+// sendNew sends new data and the FIN as far as the windows let it (Linux: tcp_write_xmit).
+func (c *Conn) sendNew(nagle nagleMode) {
+	sent, blocked, tried := 0, false, false
 	for {
 		n, fin := c.nextStretch(nagle)
 		if n == 0 && !fin {
@@ -72,22 +77,26 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 			blocked = true
 			break
 		}
+		before := c.rtx.out()
 		c.sendStretch(n, quota, fin, nagle)
-		sent = true
+		sent += c.rtx.n - before
 	}
-	if !blocked && c.caState == caRecovery && c.sackOK && c.rtx != nil {
-		c.retransmitForward()
+	if sent > 0 {
+		c.countPRR(sent)
+		c.armAfterSending()
 	}
-	if limited := tried && (blocked || c.rtx.inFlight() >= int(c.win.Cwnd)); sent || limited {
+	if limited := tried && (blocked || c.rtx.inFlight() >= int(c.win.Cwnd)); sent > 0 || limited {
 		c.validateCwnd(limited)
 		c.updateCCState(blocked)
 	}
-	if c.timerAt == sim.Never {
-		if c.sndUna != c.sndNxt {
-			c.setRetransTimer(TimerRTO, c.backedOff())
-		} else {
-			c.armPersist()
-		}
+}
+
+// armAfterSending sets the timer for new data. RFC 6298 5.1: "Every time a packet containing data is sent (including a
+// retransmission), if the timer is not running, start it running so that it will expire after RTO seconds". RFC 8985 7.2:
+// a loss probe is scheduled "after ... new data transmission".
+func (c *Conn) armAfterSending() {
+	if !c.scheduleProbe(false) && (c.timerAt == sim.Never || c.pendingTimer == TimerPersist || c.pendingTimer == TimerTLP) {
+		c.rearmRTO()
 	}
 }
 
@@ -129,7 +138,7 @@ func (c *Conn) quota(n int, fin bool) int {
 	if q == nil {
 		return max(int(c.win.Cwnd), 1)
 	}
-	room := min(int(c.win.Cwnd)-q.inFlight(), c.maxSegments()-q.n)
+	room := min(int(c.win.Cwnd)-q.inFlight()-c.limitsTransmit(), c.maxSegments()-q.n)
 	if c.cc != nil && c.cc.Paced {
 		room = min(room, int(c.cc.Burst())) // what is paced goes in small bursts (Linux: tcp_tso_autosize)
 	}
@@ -186,7 +195,14 @@ func (c *Conn) segmentRoom() int {
 		return int(c.sndMSS)
 	}
 	var blocks [wire.MaxSACKBlocks]wire.SACKBlock
-	return int(c.sndMSS) - sackLen(c.rcv.sackBlocks(blocks[:c.maxSACKBlocks()]))
+	n, limit := 0, c.maxSACKBlocks()
+	if c.owesDSACK() {
+		n = 1
+	}
+	if c.rcv != nil {
+		n += c.rcv.sackBlocks(blocks[:limit-n])
+	}
+	return int(c.sndMSS) - sackLen(n)
 }
 
 // finFits says whether the FIN may follow n bytes of new data: it takes a sequence number of the peer's window.
@@ -231,44 +247,6 @@ func (c *Conn) sendData(n int, fin, push bool, why SendReason) {
 	c.queue().push(x)
 	c.lastDataSent = x.sentAt
 	c.finish(f, flags, x.seq, n, why, 1)
-	c.pace(c.cc, n)
-	if c.timerAt == sim.Never || c.pendingTimer == TimerPersist {
-		// RFC 6298 5.1: "Every time a packet containing data is sent (including a retransmission), if the timer is not
-		// running, start it running so that it will expire after RTO seconds".
-		c.setRetransTimer(TimerRTO, c.backedOff())
-	}
-}
-
-// resend sends a segment in flight once more.
-func (c *Conn) resend(x *txSeg, why SendReason) {
-	flags := wire.FlagACK
-	if x.flags&txFIN != 0 {
-		flags |= wire.FlagFIN
-	}
-	n := int(x.length)
-	if x.flags&txPSH != 0 {
-		flags |= wire.FlagPSH
-	}
-	f := c.start(flags, x.seq)
-	if n > 0 {
-		c.snd.payload(c.stack.loop, f, x.seq, n)
-	}
-	if x.flags&txRetrans == 0 {
-		x.flags |= txRetrans
-		c.rtx.retransOut++
-	}
-	x.flags |= txRexmit
-	if x.tx < 255 {
-		x.tx++
-	}
-	x.sentAt = c.stack.loop.Now()
-	c.lastDataSent = x.sentAt
-	c.cc.Now = x.sentAt
-	c.cc.Sent(&x.stamp, false, uint32(c.rtx.inFlight()))
-	c.totalRetrans++
-	c.bytesRetrans += uint64(n)
-	c.stack.tcp.count.retransSegs++
-	c.finish(f, flags, x.seq, n, why, int(x.tx))
 	c.pace(c.cc, n)
 }
 
@@ -323,7 +301,7 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 	}
 	cp := NotECT
 	if c.ecn&ecnOK != 0 && flags&wire.FlagSYN == 0 {
-		cp = c.ecnMark(f, &flags, n, why == SendData)
+		cp = c.ecnMark(f, &flags, n, tx == 1)
 	}
 	c.ackSent()
 	if c.dupAckDue && n > 0 && opt.NSACK == 0 {
@@ -406,7 +384,9 @@ func (c *Conn) windowMayUpdate() {
 
 // owesSACK says whether segments carry a SACK option. RFC 2018 4: "If sent at all, SACK options SHOULD be included in all
 // ACKs which do not ACK the highest sequence number in the data receiver's queue."
-func (c *Conn) owesSACK() bool { return c.sackOK && c.rcv != nil && len(c.rcv.ooo) > 0 }
+func (c *Conn) owesSACK() bool {
+	return c.sackOK && (c.rcv != nil && len(c.rcv.ooo) > 0 || c.owesDSACK())
+}
 
 // sackLen is the length of a SACK option with n blocks, with its padding.
 func sackLen(n int) int { return 4 + 8*n }
@@ -427,8 +407,14 @@ func (c *Conn) putSACK(f *sim.Frame, n int, opt *wire.TCPOptions) {
 	if n > 0 {
 		limit = max(0, min(limit, (int(c.sndMSS)-n-sackLen(0))/8))
 	}
-	opt.NSACK = uint8(c.rcv.sackBlocks(opt.SACK[:limit]))
-	if opt.NSACK == 0 {
+	at := 0
+	if limit > 0 && c.owesDSACK() {
+		opt.SACK[0], at = c.takeDSACK(), 1
+	}
+	if c.rcv != nil {
+		at += c.rcv.sackBlocks(opt.SACK[at:limit])
+	}
+	if opt.NSACK = uint8(at); at == 0 {
 		return
 	}
 	b := f.Append(opt.Len())

@@ -168,7 +168,7 @@ func TestLossyTrace(t *testing.T) {
 	for _, name := range []string{"tcp:connection_started", "tcp:state_updated", "tcp:segment_sent", "tcp:segment_received",
 		"tcp:ack_processed", "tcp:segment_lost", "tcp:recovery_entered", "tcp:recovery_exited", "tcp:cc_state_updated",
 		"tcp:metrics_updated", "tcp:timer_set", "tcp:timer_fired", "tcp:timer_cancelled", "tcp:reassembly_updated",
-		"tcp:connection_closed", "lost by sack", "entered fast", "cc fast_recovery", "cc congestion_avoidance", "rx in_order",
+		"tcp:connection_closed", "lost by rack", "entered fast", "cc fast_recovery", "cc congestion_avoidance", "rx in_order",
 		"rx ooo", "fired delack", "fired time_wait"} {
 		if seen[name] == 0 && name != "fired time_wait" {
 			t.Errorf("no %s among %v", name, seen)

@@ -367,19 +367,22 @@ func TestCloseWhileOpening(t *testing.T) {
 	x.wantHeard("closed <nil>")
 }
 
-// RFC 9293 3.8.3 and Linux's tcp_syn_retries: a SYN is tried seven times in all, with doubling timeouts.
+// RFC 9293 3.8.3 and Linux's tcp_syn_retries and tcp_syn_linear_timeouts: a SYN is sent again after a second four times, and
+// six times with doubling timeouts.
 func TestSynTimeout(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.dial()
 	wait := sim.Second
 	x.want("S seq=1000")
 	x.advance(1)
-	for range 6 {
+	for i := range 10 {
 		x.advance(wait - 2)
 		x.wantIdle()
 		x.advance(2)
 		x.want("S seq=1000")
-		wait *= 2
+		if i >= 4 {
+			wait *= 2
+		}
 	}
 	x.advance(65 * sim.Second)
 	x.wantHeard("closed tcp: connection timed out")

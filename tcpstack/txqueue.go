@@ -14,13 +14,13 @@ type txQueue struct {
 	// sackedOut counts the segments that the peer has reported, or without SACK its duplicate ACKs; lostOut those taken
 	// for lost; retransOut those retransmitted and not yet acknowledged.
 	sackedOut, lostOut, retransOut int
-	lostBelow                      int    // every entry below this index was looked at for loss already
-	rtxHint                        int    // no entry below this index awaits retransmission
-	forwardHint                    int    // no entry below this index is for retransmitForward
-	highSacked                     int    // index of the highest SACKed entry; -1: none
-	newlyLost                      uint32 // segments taken for lost since the last rate sample
-	blocks                         [wire.MaxSACKBlocks]wire.SACKBlock
-	next                           *txQueue // in the free list
+	rtxHint                        int // no entry below this index awaits retransmission
+	rackHint                       int // no entry below this index was sent only once and may yet be found lost by RACK
+	highSacked                     int // index of the highest SACKed entry; -1: none
+	// blocks[:nblocks] are those of the last ACK that had any, by sequence number: what they cover is tagged.
+	blocks  [wire.MaxSACKBlocks]sackRange
+	nblocks uint8
+	next    *txQueue // in the free list
 }
 
 // txSeg is one segment in flight.
@@ -41,6 +41,7 @@ const (
 	txRexmit  // retransmitted at any time: Karn's algorithm does not time it
 	txFIN
 	txPSH
+	txJudged // RACK has taken it for lost, and looks at it again only once it was resent
 )
 
 // end is the sequence number after the segment.
@@ -64,6 +65,7 @@ func (c *Conn) queue() *txQueue {
 			c.rtx = &txQueue{ring: make([]txSeg, txQueueMin)}
 		}
 		c.rtx.highSacked = -1
+		c.recovery()
 	}
 	return c.rtx
 }
@@ -98,9 +100,8 @@ func (q *txQueue) pop() {
 	q.uncount(q.at(0))
 	q.head = (q.head + 1) & (len(q.ring) - 1)
 	q.n--
-	q.lostBelow = max(0, q.lostBelow-1)
 	q.rtxHint = max(0, q.rtxHint-1)
-	q.forwardHint = max(0, q.forwardHint-1)
+	q.rackHint = max(0, q.rackHint-1)
 	q.highSacked = max(-1, q.highSacked-1)
 }
 
@@ -139,15 +140,10 @@ func (q *txQueue) inFlight() int {
 	return q.n - q.sackedOut - q.lostOut + q.retransOut
 }
 
-// markLost takes an entry for lost.
-func (q *txQueue) markLost(x *txSeg) {
-	if x.flags&txLost == 0 {
-		x.flags |= txLost
-		q.lostOut++
-		q.newlyLost++
+// out is how many segments are in the queue.
+func (q *txQueue) out() int {
+	if q == nil {
+		return 0
 	}
-	if x.flags&txRetrans != 0 {
-		x.flags &^= txRetrans
-		q.retransOut--
-	}
+	return q.n
 }

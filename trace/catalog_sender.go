@@ -18,10 +18,28 @@ var tcpSenderKinds = []EventKind{
 			{"sack", "enough was selectively acknowledged beyond it (RFC 6675)"},
 			{"rto", "the retransmission timer (RFC 6298)"},
 			{"syn_data", "the SYN,ACK acknowledged the SYN, but not the data that had gone with it (RFC 7413)"},
+			{"rack", "what was sent sufficiently later has arrived (RFC 8985)"},
 		}},
 	}},
-	{"tcp:recovery_entered", "Loss recovery began.", recoveryFields},
-	{"tcp:recovery_exited", "Loss recovery is over.", recoveryFields},
+	{"tcp:recovery_entered", "Loss recovery, or another reduction of the window, began.", append(recoveryFields[:len(recoveryFields):len(recoveryFields)],
+		FieldKind{"trigger", "string", "", "what it began on", "", []ValueKind{
+			{"dupack", "duplicate ACKs (RFC 5681 3.2)"},
+			{"sack", "SACKed segments, by their number (RFC 6675)"},
+			{"rack", "an ACK of what was sent later (RFC 8985)"},
+			{"reorder_timer", "the reordering window has passed (RFC 8985)"},
+			{"rto", "the retransmission timer (RFC 6298)"},
+			{"ecn", "the peer echoes congestion (RFC 3168)"},
+			{"tlp", "an ACK of a loss probe that has repaired a loss (RFC 8985 7.4)"},
+			{"synack", "a SYN,ACK that does not acknowledge the data sent with the SYN"},
+		}})},
+	{"tcp:recovery_exited", "It is over.", append(recoveryFields[:len(recoveryFields):len(recoveryFields)],
+		FieldKind{"spurious", "bool", "", "it was undone: nothing had been lost", "", nil})},
+	{"tcp:recovery_undone", "A reduction of the window proves needless, and is taken back.", append([]FieldKind{
+		{"reason", "string", "", "what has shown it", "", []ValueKind{
+			{"eifel", "timestamps: the original was acknowledged, not the retransmission (RFC 3522)"},
+			{"dsack", "each retransmission was reported as a duplicate (RFC 2883)"},
+			{"frto", "data that was never sent again arrived after the timeout (RFC 5682)"},
+		}}}, recoveryFields[1:]...)},
 	{"tcp:cc_state_updated", "What governs the congestion window changed.", []FieldKind{
 		{"old", "string", "", "before", "", ccStateValues},
 		{"new", "string", "", "after", "", ccStateValues},
@@ -32,6 +50,7 @@ var tcpSenderKinds = []EventKind{
 			{"recovered", "all that was out when the loss was met is acknowledged"},
 			{"app_limited", "the application gives less than the window holds"},
 			{"cwnd_limited", "the application gives more than the window holds again"},
+			{"ecn", "the peer echoes congestion"},
 		}},
 	}},
 	{"tcp:metrics_updated", "Figures of the sender, after an ACK that changed some.", []FieldKind{
@@ -64,6 +83,8 @@ var recoveryFields = []FieldKind{
 		{"fast", "fast recovery, after ACKs that tell of a loss"},
 		{"rto", "after the retransmission timer ran out"},
 		{"syn_data", "of data that had gone with the SYN: nothing was congested"},
+		{"ecn", "the window is reduced because the peer echoes congestion"},
+		{"tlp", "the window is reduced for a loss that a loss probe has repaired"},
 	}},
 	{"cwnd_before", "integer", "segments", "congestion window before", "", nil},
 	{"cwnd_after", "integer", "segments", "congestion window after", "", nil},
@@ -76,6 +97,7 @@ var ccStateValues = []ValueKind{
 	{"fast_recovery", "held while what ACKs call lost is sent again"},
 	{"rto_recovery", "starting over after a timeout"},
 	{"app_limited", "not used up, so not grown"},
+	{"window_reduction", "coming down, without a loss"},
 }
 
 var timerFields = []FieldKind{
@@ -84,6 +106,8 @@ var timerFields = []FieldKind{
 		{"delack", "delayed acknowledgement"},
 		{"persist", "probe of a window of zero"},
 		{"time_wait", "end of TIME-WAIT"},
+		{"tlp", "tail loss probe"},
+		{"reorder", "end of RACK's reordering window"},
 	}},
 }
 

@@ -47,6 +47,7 @@ var tcpKinds = []EventKind{
 			{"rto_rtx", "sent again because no ACK came in time"},
 			{"fin", "to say that no more data comes"},
 			{"rst", "to reset, or to refuse"},
+			{"tlp", "to probe for the loss of a flight's tail"},
 		}})},
 	{"tcp:segment_received", "A segment came.", append(segmentKind("met in"),
 		FieldKind{"verdict", "string", "", "what it was to the connection", "", []ValueKind{

@@ -71,13 +71,15 @@ func (x *expander) tcpEvent(r *sim.Record, more []sim.Record, e *Event) {
 func (x *expander) tcpStateEvent(r *sim.Record, reason uint8, m *[moreWords]uint32, e *Event) {
 	w := &r.W
 	switch r.Kind {
-	case tcpstack.KindTCPRecoveryEntered, tcpstack.KindTCPRecoveryExited:
+	case tcpstack.KindTCPRecoveryEntered:
 		e.Name = "tcp:recovery_entered"
-		e.Data = []Field{{"kind", tcpstack.RecoveryKind(reason).String()}, {"cwnd_before", num(w[0])}, {"cwnd_after", num(w[1])},
-			{"ssthresh", num(w[2])}}
-		if r.Kind == tcpstack.KindTCPRecoveryExited {
-			e.Name = "tcp:recovery_exited"
-		}
+		e.Data = append(recoveryFieldsOf("kind", tcpstack.RecoveryKind(reason).String(), w),
+			Field{"trigger", tcpstack.RecoveryTrigger(r.Aux).String()})
+	case tcpstack.KindTCPRecoveryExited:
+		e.Name = "tcp:recovery_exited"
+		e.Data = append(recoveryFieldsOf("kind", tcpstack.RecoveryKind(reason).String(), w), Field{"spurious", r.Aux != 0})
+	case tcpstack.KindTCPRecoveryUndone:
+		e.Name, e.Data = "tcp:recovery_undone", recoveryFieldsOf("reason", tcpstack.UndoReason(reason).String(), w)
 	case tcpstack.KindTCPCCStateUpdated:
 		e.Name = "tcp:cc_state_updated"
 		e.Data = []Field{{"old", tcpstack.CCState(r.Flags).String()}, {"new", tcpstack.CCState(r.Aux).String()},
@@ -158,4 +160,9 @@ func spellFlags(letters string) string {
 		return "no flags"
 	}
 	return strings.Join(names, "+")
+}
+
+// recoveryFieldsOf are the fields that the events of a recovery share.
+func recoveryFieldsOf(name, value string, w *[6]uint32) []Field {
+	return []Field{{name, value}, {"cwnd_before", num(w[0])}, {"cwnd_after", num(w[1])}, {"ssthresh", num(w[2])}}
 }

@@ -71,9 +71,10 @@ func (f *inFlight) fits(now, rttUs int64) bool {
 
 func (samples) finish(*Checker) {}
 
-// retreats: a fast retransmit has its reasons, and makes the sender slower. RFC 6675 5: recovery begins with DupThresh
-// duplicate ACKs, or when "at least (DupThresh - 1) * SMSS bytes" or DupThresh separate ranges above a segment have been
-// reported; then "cwnd = ssthresh" (RFC 6582 3.2 adds the three segments that have left the network).
+// retreats: a fast retransmit has its reasons, and makes the sender slower. Without SACK, RFC 5681 3.2: recovery begins with
+// DupThresh duplicate ACKs; with RFC 6675 5 when "at least (DupThresh - 1) * SMSS bytes" or DupThresh separate ranges above a
+// segment have been reported; with RACK when time tells (RFC 8985). Then the threshold is below the window, which comes down
+// to it as ACKs arrive (RFC 9937), so it is at most what it was.
 type retreats map[*end]*reports
 
 // reports is what an end's peer has reported of what is in flight.
@@ -100,11 +101,12 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		p.take(e, n)
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
-		if p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
+		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
+		if !byTime && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
 			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
 		}
 		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
-		if after > ssthresh+dupThresh || ssthresh >= max(before, dupThresh) {
+		if after > before || ssthresh >= max(before, dupThresh) {
 			c.problem(e, "a window of %d segments becomes %d, ssthresh %d", before, after, ssthresh)
 		}
 	}

@@ -96,7 +96,7 @@ func (retransmissions) event(c *Checker, e *trace.Event, n *end) {
 	switch {
 	case again && from >= n.sent:
 		c.problem(e, "%s of offset %d, which has not been sent: %d is the highest", why, from, n.sent)
-	case !again && why != "zwp" && from < n.sent:
+	case !again && why != "zwp" && why != "tlp" && from < n.sent:
 		c.problem(e, "offset %d, sent before, is sent again for the reason %q", from, why)
 	case from > n.sent:
 		c.problem(e, "skips from offset %d to %d", n.sent, from)

@@ -14,7 +14,8 @@ const (
 )
 
 // backoff: the retransmission timer never fires before its time, and each time without progress it waits twice as long,
-// up to a bound. RFC 6298 5.5: "The host MUST set RTO <- RTO * 2".
+// up to a bound. RFC 6298 5.5: "The host MUST set RTO <- RTO * 2". A SYN's waits as long the first times (Linux's
+// tcp_syn_linear_timeouts).
 type backoff struct{}
 
 func (backoff) event(c *Checker, e *trace.Event, n *end) {
@@ -26,7 +27,8 @@ func (backoff) event(c *Checker, e *trace.Event, n *end) {
 		if n.rtoArmed && e.TNs < n.rtoSet+n.rtoIn {
 			c.problem(e, "set at %d ns for %d ns", n.rtoSet, n.rtoIn)
 		}
-		if wait := e.TNs - n.rtoFired; n.rtoFired >= 0 && n.rtoWait > 0 && outside(wait, min(2*n.rtoWait, maxRTO)) {
+		if wait := e.TNs - n.rtoFired; n.rtoFired >= 0 && n.rtoWait > 0 && outside(wait, min(2*n.rtoWait, maxRTO)) &&
+			(n.state != "SYN_SENT" || outside(wait, n.rtoWait)) {
 			c.problem(e, "%d ns after the one before, which had waited %d ns", wait, n.rtoWait)
 		}
 	case e.Name == "tcp:metrics_updated":
@@ -42,7 +44,8 @@ func outside(got, want int64) bool { return got < want-2*tick || got > want+2*ti
 func (backoff) finish(*Checker) {}
 
 // congestion: RFC 5681 3.1: after a retransmission timeout "cwnd MUST be set to no more than the loss window, LW, which
-// equals 1 full-sized segment"; ssthresh is "max (FlightSize / 2, 2*SMSS)", never less than two segments nor more than was
+// equals 1 full-sized segment", beside what RACK takes to be still on its way (RFC 8985 6.3), which was in flight by the window
+// before; ssthresh is "max (FlightSize / 2, 2*SMSS)", never less than two segments nor more than was
 // in flight.
 type congestion struct{}
 
@@ -51,7 +54,7 @@ func (congestion) event(c *Checker, e *trace.Event, n *end) {
 		return
 	}
 	before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
-	if text(e, "kind") == "rto" && after != 1 {
+	if text(e, "kind") == "rto" && (after < 1 || after > max(before, 1)) {
 		c.problem(e, "a window of %d segments after a timeout", after)
 	}
 	if text(e, "kind") == "fast" && (ssthresh < 2 || ssthresh > max(before, 2)) {

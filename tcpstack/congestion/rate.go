@@ -56,6 +56,9 @@ type RateSample struct {
 // Begin clears the sample before an ACK is worked on.
 func (rs *RateSample) Begin() { *rs = RateSample{RTT: -1} }
 
+// PriorDelivered is what Delivered was when the segment of the sample was sent; false: there is none.
+func (rs *RateSample) PriorDelivered() (uint32, bool) { return rs.prior, rs.hasDelivered }
+
 // Sent stamps a segment that is sent now. first says that nothing else is in flight: the clocks start anew, so that idle
 // time counts for no rate.
 func (s *Sender) Sent(x *Stamp, first bool, inFlight uint32) {
