@@ -251,10 +251,17 @@ func (m *machine) closeCall(a *arguments) operation {
 			begun = true
 			s.close()
 		}
-		return 0, 0, !s.lingering()
+		if s.lingering() {
+			return 0, 0, false
+		}
+		s.orphan()
+		return 0, 0, true
 	}}
 	if s.opts.lingers && s.opts.linger > 0 {
-		op.until, op.late = s.lingerUntil(), func() (int64, Errno) { return 0, 0 }
+		op.until, op.late = s.lingerUntil(), func() (int64, Errno) {
+			s.orphan()
+			return 0, 0
+		}
 	}
 	return op
 }

@@ -167,8 +167,7 @@ func (s *socket) Closed(c *tcpstack.Conn, err error) {
 // forget lets go of a socket that no descriptor and no connection holds.
 func (s *socket) forget() { s.m.sockets = without(s.m.sockets, s) }
 
-// close is what the last descriptor's close does to a socket; it returns what must be waited for, with the time at
-// which that ends (SO_LINGER).
+// close is what the last descriptor's close does to a socket, but for what SO_LINGER waits for.
 func (s *socket) close() {
 	s.closed = true
 	for _, w := range s.watchers {
@@ -187,14 +186,28 @@ func (s *socket) close() {
 	case s.opts.lingers && s.opts.linger == 0:
 		// tcp_close: "if (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime)" disconnects, which resets.
 		s.conn.Abort()
+	case s.lingers():
+		s.conn.CloseWrite()
 	default:
 		s.conn.Close()
 	}
 }
 
-// lingering says whether a close must wait: SO_LINGER with a time, and data or a FIN not yet acknowledged.
+// lingers says whether close waits for the peer: SO_LINGER with a time, on a socket that may wait, and nothing unread.
+func (s *socket) lingers() bool {
+	return s.opts.lingers && s.opts.linger > 0 && !s.nonblock && s.conn.Buffered() == 0
+}
+
+// orphan lets go of a connection that close has waited for.
+func (s *socket) orphan() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+// lingering says whether a close has to wait longer: data or the FIN is not yet acknowledged.
 func (s *socket) lingering() bool {
-	if s.conn == nil || !s.opts.lingers || s.opts.linger == 0 || s.nonblock {
+	if s.conn == nil || !s.lingers() {
 		return false
 	}
 	switch s.conn.State() {
