@@ -12,7 +12,7 @@ func (s *socket) listen(backlog int64) Errno {
 	if limit := s.m.sysctls.somaxconn(); backlog < 0 || backlog > limit {
 		backlog = limit
 	}
-	if s.opts.fastOpenQueue < 0 && s.m.sysctls.fastOpen(fastOpenAllListeners) {
+	if s.opts.fastOpenQueue <= 0 && s.m.sysctls.fastOpen(fastOpenAllListeners) {
 		s.opts.fastOpenQueue = backlog // inet_listen: TFO_SERVER_WO_SOCKOPT1
 	}
 	if s.lsn != nil {
