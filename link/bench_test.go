@@ -34,7 +34,7 @@ func BenchmarkHop(b *testing.B) {
 				dirs[i] = NewDirection(l, id, sim.Source{ID: sim.Origin(2 + i)}, string(rune('a'+i)), 1, c.cfg)
 			}
 			for i, d := range dirs {
-				d.Connect(dirs[(i+1)%hops].Send)
+				d.Connect(SinkFunc(dirs[(i+1)%hops].Send))
 			}
 			for range c.window {
 				f := l.NewFrame()

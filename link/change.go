@@ -85,8 +85,8 @@ type Receiver struct {
 	flight flight
 }
 
-// Connect says who gets the frames, in the receiver's loop. deliver owns each frame it is given.
-func (r *Receiver) Connect(deliver func(*sim.Frame)) { r.flight.deliver = deliver }
+// Connect says who gets the frames, in the receiver's loop.
+func (r *Receiver) Connect(to Sink) { r.flight.to = to }
 
 // Cut parts the direction from its receiver, which lives in the loop dst. Frames then stay with the sender until they
 // have gone on the wire, and Ship moves them. It is done before the first frame is sent.

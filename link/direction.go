@@ -80,8 +80,17 @@ func (d *Direction) ID() sim.Origin { return d.src.ID }
 // Config is what is in force, defaults filled in.
 func (d *Direction) Config() Config { return d.cfg }
 
-// Connect says who gets the frames, in the sender's own loop. deliver owns each frame it is given.
-func (d *Direction) Connect(deliver func(*sim.Frame)) { d.flight.deliver = deliver }
+// Sink is who gets a direction's frames, and owns each that it is given.
+type Sink interface{ Receive(*sim.Frame) }
+
+// SinkFunc makes a Sink of a function.
+type SinkFunc func(*sim.Frame)
+
+// Receive implements Sink.
+func (fn SinkFunc) Receive(f *sim.Frame) { fn(f) }
+
+// Connect says who gets the frames, in the sender's own loop.
+func (d *Direction) Connect(to Sink) { d.flight.to = to }
 
 // BeforeFlip says what is to be done with a frame just before one of its bits is inverted: whoever leaves checksums
 // open until somebody looks fills them in then. Not at Send: corruption may be switched on while frames are queued.

@@ -30,7 +30,7 @@ func newWire(t *testing.T, cfg Config) *wire {
 	w := &wire{t: t, loop: sim.NewLoop(sim.LoopConfig{}), id: &sim.Identity{Src: sim.Source{ID: 1}}}
 	w.loop.Rec = sim.NewRecorder(8, func(rs []sim.Record) { w.records = append(w.records, rs...) })
 	w.dir = NewDirection(w.loop, w.id, sim.Source{ID: 2}, "a->b", 1, cfg)
-	w.dir.Connect(w.receive)
+	w.dir.Connect(SinkFunc(w.receive))
 	t.Cleanup(func() {
 		w.dir.Close()
 		for _, f := range w.frames {
@@ -56,7 +56,7 @@ func (w *wire) receive(f *sim.Frame) {
 // cut puts the receiver into a loop of its own.
 func (w *wire) cut() {
 	w.far = sim.NewLoop(sim.LoopConfig{})
-	w.dir.Cut(w.far).Connect(w.receive)
+	w.dir.Cut(w.far).Connect(SinkFunc(w.receive))
 }
 
 // send offers frames of n bytes in all.
@@ -383,7 +383,7 @@ func TestFramesDoNotAllocate(t *testing.T) {
 	} {
 		w := newWire(t, cfg)
 		w.loop.Rec = sim.NewRecorder(64, func([]sim.Record) {})
-		w.dir.Connect(func(f *sim.Frame) { f.Release() })
+		w.dir.Connect(SinkFunc((*sim.Frame).Release))
 		step := func() {
 			for range 100 {
 				w.send(64, 1514, 700)

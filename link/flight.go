@@ -27,12 +27,12 @@ func (a *arrival) before(b *arrival) bool { return a.at < b.at || a.at == b.at &
 // flight holds the frames on their way in order of arrival, with one timer for the first of them. Most arrive in the
 // order they were sent: these are in a ring. A frame that jitter lets overtake, and every copy, is in a small heap.
 type flight struct {
-	loop    *sim.Loop
-	origin  sim.Origin
-	dice    *dice
-	deliver func(*sim.Frame)
-	timer   sim.Timer
-	held    bool // frames wait here to be shipped to another loop; no timer
+	loop   *sim.Loop
+	origin sim.Origin
+	dice   *dice
+	to     Sink
+	timer  sim.Timer
+	held   bool // frames wait here to be shipped to another loop; no timer
 
 	ring       []arrival // a power of two long
 	head, tail int       // ever growing
@@ -130,9 +130,9 @@ func (fl *flight) Fire(sim.Time) {
 		}
 		fl.frames++
 		fl.bytes += uint64(f.Len())
-		fl.deliver(f)
+		fl.to.Receive(f)
 		next := fl.first()
-		if next == nil || fl.timer.Armed() { // what deliver did may have armed it
+		if next == nil || fl.timer.Armed() { // what the sink did may have armed it
 			return
 		}
 		if k := (sim.Key{At: next.at, Origin: fl.origin, Seq: next.seq}); !fl.loop.Proceed(k) {

@@ -134,9 +134,9 @@ func (p plan) build(loops int) *ring {
 		src := sim.Source{ID: sim.Origin(p.stations + 1 + i)}
 		d := NewDirection(from.loop, from.id, src, fmt.Sprint("d", i), p.seed, cfg)
 		if from.loop == to.loop {
-			d.Connect(to.receive)
+			d.Connect(SinkFunc(to.receive))
 		} else {
-			d.Cut(to.loop).Connect(to.receive)
+			d.Cut(to.loop).Connect(SinkFunc(to.receive))
 			r.group.Crossings = append(r.group.Crossings, d)
 		}
 		from.out = append(from.out, d)

@@ -245,7 +245,7 @@ func (c *change) adaptStack(n *Node, was *NodePlan) {
 	for _, p := range n.ports {
 		switch k := was.ifc(p.name); {
 		case k < 0:
-			p.ifc = n.stack.AddInterface(p.config(), p.send)
+			p.ifc = n.stack.Attach(p.config(), p)
 		case was.Interfaces[k].MAC != p.Plan.MAC || was.Interfaces[k].Prefix != p.Plan.Prefix || p.ifc.MTU() != p.out.base.MTU:
 			p.ifc.Readdress(p.config())
 		}

@@ -124,11 +124,11 @@ func (w *Network) addDirection(p *DirectionPlan) {
 	if w.cfg.Spec.GetRecord() == labv1.Record_RECORD_CONNS {
 		d.link.Mute()
 	}
-	deliver := to.ports[p.ToIf].receive
+	end := to.ports[p.ToIf]
 	if from.loop == to.loop {
-		d.link.Connect(deliver)
+		d.link.Connect(end)
 	} else {
-		d.link.Cut(to.loop).Connect(deliver)
+		d.link.Cut(to.loop).Connect(end)
 	}
 	d.ahead = d.leastAhead()
 	d.lead()

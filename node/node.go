@@ -35,8 +35,8 @@ type Node struct {
 type Port struct {
 	// What each frame needs lies in the first cache line; the size is two of them.
 
-	link               *link.Direction // out's
-	ifc                *tcpstack.Interface
+	link               *link.Direction     // out's
+	ifc                *tcpstack.Interface // nil while the node is down, and of a switch
 	Node               *Node
 	tapped             bool // the network has a Tap
 	rxPackets, rxBytes uint64
@@ -86,7 +86,7 @@ func (n *Node) boot() error {
 	}
 	n.stack = stack
 	for _, p := range n.ports {
-		p.ifc = stack.AddInterface(p.config(), p.send)
+		p.ifc = stack.Attach(p.config(), p)
 	}
 	static, err := n.staticRoutes()
 	if err != nil {
@@ -189,6 +189,9 @@ func (n *Node) crashNow() {
 		}
 	}
 	n.stack, n.services, n.serving, n.work = nil, nil, nil, nil
+	for _, p := range n.ports {
+		p.ifc = nil
+	}
 }
 
 // bootAgain is boot for a node whose settings have been accepted before.
@@ -243,8 +246,8 @@ func (n *Node) connected() bool {
 	return false
 }
 
-// send passes a frame of the stack to the port's link.
-func (p *Port) send(f *sim.Frame) {
+// Transmit passes a frame of the stack to the port's link.
+func (p *Port) Transmit(f *sim.Frame) {
 	p.txPackets++
 	p.txBytes += uint64(f.Len())
 	if p.tapped {
@@ -253,10 +256,10 @@ func (p *Port) send(f *sim.Frame) {
 	p.link.Send(f)
 }
 
-// receive takes a frame from the port's link.
-func (p *Port) receive(f *sim.Frame) {
+// Receive takes a frame from the port's link.
+func (p *Port) Receive(f *sim.Frame) {
 	n := p.Node
-	if !n.Up() {
+	if p.ifc == nil && n.learner == nil { // it is down
 		f.Release()
 		return
 	}
@@ -265,9 +268,9 @@ func (p *Port) receive(f *sim.Frame) {
 	if p.tapped {
 		n.net.cfg.Tap.Frame(p, n.loop.Now(), false, f)
 	}
-	if n.learner != nil {
-		n.learner.receive(p, f)
+	if p.ifc != nil {
+		p.ifc.Receive(f)
 		return
 	}
-	n.stack.Receive(p.ifc, f)
+	n.learner.receive(p, f)
 }

@@ -70,7 +70,7 @@ func (l *learner) unicast(in, out *Port, f *sim.Frame) {
 		return
 	}
 	l.forwarded++
-	out.send(f)
+	out.Transmit(f)
 }
 
 // flood sends to all ports but the one the frame came from.
@@ -82,7 +82,7 @@ func (l *learner) flood(in *Port, f *sim.Frame) {
 			continue
 		}
 		if last != nil {
-			last.send(f.Clone())
+			last.Transmit(f.Clone())
 		}
 		last = p
 	}
@@ -90,7 +90,7 @@ func (l *learner) flood(in *Port, f *sim.Frame) {
 		f.Release()
 		return
 	}
-	last.send(f)
+	last.Transmit(f)
 }
 
 // find is where a station was heard within the ageing time.

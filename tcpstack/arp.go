@@ -25,7 +25,7 @@ func (i *Interface) sendARP(dst wire.MAC, a wire.ARP) {
 	f.Pkt, f.Verified = s.id.NextPacket(), true
 	a.Put(f.Append(wire.ARPLen))
 	wire.Ethernet{Dst: dst, Src: i.cfg.MAC, Type: wire.EtherTypeARP}.Put(f.Prepend(wire.EthernetLen))
-	i.tx(f)
+	i.tx.Transmit(f)
 }
 
 // arpInput receives an ARP packet that came from hardware address src. It follows RFC 826 "Packet Reception", with two

@@ -55,7 +55,7 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 // transmit sends a datagram to a neighbour whose hardware address is known.
 func (n *neighbour) transmit(f *sim.Frame) {
 	copy(f.Prepend(wire.EthernetLen), n.eth[:])
-	n.ifc.tx(f)
+	n.ifc.tx.Transmit(f)
 }
 
 // gather makes the first n bytes of the frame lie in its header region, where they may not be if the frame was put

@@ -20,25 +20,30 @@ const (
 
 // InterfaceConfig describes an interface to AddInterface.
 type InterfaceConfig struct {
-	Name   string // "eth0"
 	MAC    wire.MAC
-	Prefix netip.Prefix // the interface's own IPv4 address and its network's length; zero: no IPv4
 	MTU    int          // largest IP datagram, bytes; 0: DefaultMTU
+	Name   string       // "eth0"
+	Prefix netip.Prefix // the interface's own IPv4 address and its network's length; zero: no IPv4
 
 	Prefixes6 []netip.Prefix // IPv6 addresses beside the link-local one, which is made of MAC
 }
 
 // Interface joins the stack to one link.
 type Interface struct {
-	stack      *Stack
-	cfg        InterfaceConfig
+	// What each frame needs lies in the first cache line, cfg's MAC included; the size is three of them.
+
+	stack *Stack
+	tx    Device
+	mtu   int
+	addr  uint32
+	mask  uint32
+	six   *interface6 // nil: no IPv6
+	cfg   InterfaceConfig
+
 	index      int // in order of AddInterface, from 0; -1: the loopback
-	addr       uint32
-	mask       uint32
-	mtu        int
-	tx         func(*sim.Frame)
-	six        *interface6 // nil: no IPv6
 	neighbours map[ipAddr]*neighbour
+
+	_ [40]byte
 }
 
 // Name is the interface's name.
@@ -53,9 +58,26 @@ func (i *Interface) MAC() wire.MAC { return i.cfg.MAC }
 // MTU is the largest IP datagram that the interface sends, bytes.
 func (i *Interface) MTU() int { return i.mtu }
 
-// AddInterface adds an interface; tx takes ownership of each complete Ethernet frame it is handed. The configuration has
-// been validated with the lab's: an address of the other version or an impossible MTU panics.
+// Device is the link that an interface sends to. It takes ownership of each complete Ethernet frame it is handed.
+type Device interface{ Transmit(*sim.Frame) }
+
+// DeviceFunc makes a Device of a function.
+type DeviceFunc func(*sim.Frame)
+
+// Transmit implements Device.
+func (fn DeviceFunc) Transmit(f *sim.Frame) { fn(f) }
+
+// Receive takes a frame that arrived on the link, Ethernet header first, and owns it.
+func (i *Interface) Receive(f *sim.Frame) { i.stack.Receive(i, f) }
+
+// AddInterface attaches an interface to a function.
 func (s *Stack) AddInterface(ic InterfaceConfig, tx func(*sim.Frame)) *Interface {
+	return s.Attach(ic, DeviceFunc(tx))
+}
+
+// Attach adds an interface to a link. The configuration has been validated with the lab's: an address of the other version
+// or an impossible MTU panics.
+func (s *Stack) Attach(ic InterfaceConfig, tx Device) *Interface {
 	if ic.MTU == 0 {
 		ic.MTU = DefaultMTU
 	}

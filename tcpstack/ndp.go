@@ -39,7 +39,7 @@ func (i *Interface) sendND(src, dst ipAddr, mac wire.MAC, n int, put func([]byte
 		s.recordICMP(KindICMPSent, f, h, h[wire.IPv6Len:])
 	}
 	wire.Ethernet{Dst: mac, Src: i.cfg.MAC, Type: wire.EtherTypeIPv6}.Put(f.Prepend(wire.EthernetLen))
-	i.tx(f)
+	i.tx.Transmit(f)
 }
 
 // groupMAC is the Ethernet address of a group (RFC 2464 7).

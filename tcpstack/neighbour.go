@@ -41,16 +41,18 @@ const (
 // neighbour is one address on an interface's link.
 type neighbour struct {
 	ifc     *Interface
-	addr    ipAddr
 	until   sim.Time               // believed to here, if reachable; else when it was last believed
 	eth     [wire.EthernetLen]byte // the header of datagrams to it
 	state   NeighbourState
 	six     bool // IPv6: resolved by RFC 4861 and not by ARP
 	router  bool // it has said so (IPv6)
 	tries   uint8
+	addr    ipAddr
 	asker   ipAddr // whose datagram asked for its address (IPv6)
 	pending []*sim.Frame
 	timer   sim.Timer
+
+	_ [32]byte // to whole cache lines: the first holds what each packet needs
 }
 
 // neighbour finds the table's entry for an IPv4 address, or makes it.

@@ -57,10 +57,10 @@ func newPair(t *testing.T, path string, there, back link.Config) *pair {
 			p.captured(i, true, f)
 			dirs[i].Send(f)
 		})
-		dirs[1-i].Connect(func(f *sim.Frame) {
+		dirs[1-i].Connect(link.SinkFunc(func(f *sim.Frame) {
 			p.captured(i, false, f)
 			p.stacks[i].Receive(ifcs[i], f)
-		})
+		}))
 	}
 	var err error
 	p.events, err = p.dir.File(EventsFile)

@@ -30,7 +30,7 @@ func TestStreamIsTheExpansion(t *testing.T) {
 		cfg := link.Config{Rate: 8_000_000, Delay: 3 * sim.Millisecond, Queue: link.Queue{LimitPackets: 4},
 			Duplicate: link.Duplicate{Chance: 0.3, Delay: sim.Millisecond}, Corrupt: 0.2}
 		d := link.NewDirection(loop, id, sim.Source{ID: onClient}, "r1->client", rapid.Uint64().Draw(t, "seed"), cfg)
-		d.Connect((*sim.Frame).Release)
+		d.Connect(link.SinkFunc((*sim.Frame).Release))
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			for range rapid.IntRange(0, 4).Draw(t, "frames") {
 				f := loop.NewFrame()

@@ -45,7 +45,7 @@ func newPath(t testing.TB, data, answers link.Config, seed uint64) *path {
 			Prefix: netip.PrefixFrom(p.addr[i], 24)}, p.dir[i].Send)
 	}
 	for i := range 2 {
-		p.dir[i].Connect(func(f *sim.Frame) { p.stack[1-i].Receive(ifc[1-i], f) })
+		p.dir[i].Connect(ifc[1-i])
 	}
 	t.Cleanup(func() {
 		for i := range 2 {

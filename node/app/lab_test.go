@@ -84,8 +84,8 @@ func (l *lab) join(a, b *host, aPrefix, bPrefix string, cfg link.Config) {
 	ab, ba := l.direction(a, b, cfg), l.direction(b, a, cfg)
 	aIf := a.addInterface(aPrefix, ab, b)
 	b.ifc = b.addInterface(bPrefix, ba, a)
-	ab.Connect(func(f *sim.Frame) { b.stack.Receive(b.ifc, f) })
-	ba.Connect(func(f *sim.Frame) { a.stack.Receive(aIf, f) })
+	ab.Connect(link.SinkFunc(func(f *sim.Frame) { b.stack.Receive(b.ifc, f) }))
+	ba.Connect(link.SinkFunc(func(f *sim.Frame) { a.stack.Receive(aIf, f) }))
 }
 
 func (l *lab) direction(from, to *host, cfg link.Config) *link.Direction {
