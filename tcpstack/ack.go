@@ -168,6 +168,7 @@ func (c *Conn) advanceUna(ack seqNum, r *ackResult) {
 	was := c.dataUna()
 	c.sndUna = ack
 	r.bytes = uint32(c.dataUna() - was)
+	c.stack.tcp.mem.give(int(r.bytes))
 	c.bytesAcked += uint64(r.bytes)
 	c.rt.confirm()
 	if c.snd != nil && r.bytes > 0 {
@@ -262,13 +263,16 @@ func (c *Conn) tellAlgorithm(r *ackResult) {
 }
 
 // progress notes what the application waits for, and what the FIN's acknowledgement means.
-func (c *Conn) progress(*ackResult) {
+func (c *Conn) progress(r *ackResult) {
 	if c.sndUna == c.sndNxt && c.unsent() == 0 && c.undrained && (!c.finQueued || c.finSent) {
 		c.undrained = false
 		c.events |= evDrained
 	}
 	// Linux (sk_stream_is_writeable): a third of the buffer is free.
-	if c.wantWrite && c.Room() >= int(c.set.sndBuf)/3 {
+	if r.bytes > 0 {
+		c.spaceFreed()
+	}
+	if c.wantWrite && c.Room() >= int(c.sndBuf)/3 {
 		c.wantWrite = false
 		c.events |= evWritable
 	}

@@ -16,11 +16,11 @@ type TCPConfig struct {
 	Timestamps     *bool     // RFC 7323; default on (tcp_timestamps)
 	WindowScaling  *bool     // RFC 7323; default on (tcp_window_scaling)
 	ISN            *uint32   // fixed initial sequence number; default: RFC 6528
-	DelayedACK     *sim.Time // longest time an ACK is held; 0: never held; default 40 ms (TCP_DELACK_MIN)
+	DelayedACK     *sim.Time // longest time an ACK is held; 0: never held; absent: 40 to 200 ms as data comes (TCP_ATO_MIN, TCP_DELACK_MAX)
 	Nagle          *bool     // RFC 9293 3.7.4; default on (no TCP_NODELAY)
 	MSS            uint32    // upper bound of the MSS announced and used, bytes; default: what the MTU allows (TCP_MAXSEG)
-	SendBuffer     uint64    // bytes; default 128 KiB (tcp_wmem)
-	RecvBuffer     uint64    // bytes; default 128 KiB (tcp_rmem)
+	SendBuffer     uint64    // bytes; absent: grows from 16 KiB on (tcp_wmem)
+	RecvBuffer     uint64    // bytes; absent: 128 KiB of memory that grow (tcp_rmem)
 	InitialWindow  uint32    // segments; RFC 6928; default 10 (TCP_INIT_CWND)
 	MinRTO         sim.Time  // default 200 ms (TCP_RTO_MIN)
 	InitialRTO     sim.Time  // default 1 s (TCP_TIMEOUT_INIT)
@@ -164,8 +164,9 @@ type settings struct {
 	fixedISN, nagle, fastRtx, quickAC bool
 	isn                               uint32
 	delAck                            sim.Time
+	fixedDelAck                       bool   // delAck was given
 	mss                               uint32 // 0: the MTU's
-	sndBuf, rcvBuf                    uint32
+	sndBuf, rcvBuf                    uint32 // 0: tuned
 	iw                                uint32
 	minRTO, initialRTO, timeWait      sim.Time
 	synRetries, dataRetries           uint8
@@ -250,20 +251,18 @@ func (c TCPConfig) resolve() (*settings, error) {
 		from: c,
 		cc:   cc, sack: or(c.SACK, true), timestamps: or(c.Timestamps, true), windowScaling: or(c.WindowScaling, true),
 		nagle: or(c.Nagle, true), fastRtx: or(c.FastRetransmit, true), quickAC: or(c.QuickACK, true),
-		fixedISN: c.ISN != nil, isn: or(c.ISN, 0), delAck: or(c.DelayedACK, 40*sim.Millisecond),
+		fixedISN: c.ISN != nil, isn: or(c.ISN, 0), delAck: or(c.DelayedACK, 0), fixedDelAck: c.DelayedACK != nil,
 		mss: c.MSS, minRTO: c.MinRTO, initialRTO: c.InitialRTO, timeWait: or(c.TimeWait, 60*sim.Second),
 	}
-	inherit(&c.SendBuffer, 128<<10)
-	inherit(&c.RecvBuffer, 128<<10)
 	inherit(&c.InitialWindow, 10)
 	inherit(&c.Backlog, 128)
 	inherit(&s.minRTO, 200*sim.Millisecond)
 	inherit(&s.initialRTO, sim.Second)
 	syn, data := or(c.SYNRetries, 6), or(c.DataRetries, 15)
 	switch {
-	case c.SendBuffer < minBuffer || c.SendBuffer > maxBuffer:
+	case c.SendBuffer != 0 && c.SendBuffer < minBuffer || c.SendBuffer > maxBuffer:
 		return nil, fmt.Errorf("tcpstack: send buffer of %d bytes is not within %d and %d", c.SendBuffer, minBuffer, maxBuffer)
-	case c.RecvBuffer < minBuffer || c.RecvBuffer > maxBuffer:
+	case c.RecvBuffer != 0 && c.RecvBuffer < minBuffer || c.RecvBuffer > maxBuffer:
 		return nil, fmt.Errorf("tcpstack: receive buffer of %d bytes is not within %d and %d", c.RecvBuffer, minBuffer, maxBuffer)
 	case c.MSS != 0 && (c.MSS < minMSS || c.MSS > maxMSS):
 		return nil, fmt.Errorf("tcpstack: MSS %d is not within %d and %d", c.MSS, minMSS, maxMSS)

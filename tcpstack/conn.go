@@ -47,6 +47,7 @@ type Conn struct {
 	rec      *recovery         // what loss recovery keeps; nil until data was sent
 	snd      *sendBuffer       // nil while empty
 	rcv      *recvBuffer       // nil while empty
+	rcvf     *recvFlow         // nil until data has come
 	cc       *control          // congestion control; nil until data is sent
 	timer    sim.Timer         // the least of the deadlines below
 	template [templateLen]byte // headers of a segment, to be patched
@@ -74,6 +75,7 @@ type Conn struct {
 	rcvWup      seqNum // RCV.NXT in the last ACK sent
 	rttSeq      seqNum // RTTVAR may shrink once this is acknowledged
 	rcvMSS      uint16 // largest segment received: what "full-sized" means for delayed ACKs
+	lastSegSize uint16 // of a segment below rcvMSS, if the last was one
 	sndMSS      uint16 // data bytes of a full segment, options taken off
 	peerMSS     uint16 // as announced
 
@@ -86,6 +88,8 @@ type Conn struct {
 	probesOut              uint8 // zero-window probes without an answer
 	dupAcks                uint8 // in a row, saturating
 	quickACKs              uint8 // ACKs still to be sent at once
+	pingPong               uint8 // replies with data in a row, saturating: from pingPongFrom on ACKs wait for data
+	ackPushed              uint8 // bits ackPushed*
 	pendingTimer           TimerKind
 	sackOK, tsOK, wscaleOK bool
 	passive                bool // responder
@@ -97,10 +101,10 @@ type Conn struct {
 	ackPending             bool
 	ackNow                 bool
 	dupAckDue              bool // the ACK that goes out is a duplicate
-	pingPong               bool // an interactive exchange: ACKs wait for data to ride on
 	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
 	dead                   bool // Closed was called
 	ecn                    uint8
+	wasRead                bool // the application has read since the last flushACK
 	naglePush              bool // what is queued goes out, whatever Nagle and cork say
 	events                 uint8
 	closeErr               error
@@ -114,6 +118,8 @@ type Conn struct {
 	srtt8, mdev4, mdevMax4, rttvar4 uint32
 	rto                             sim.Time // without backoff
 
+	ato      sim.Time // how long an ACK waits (Linux: icsk_ack.ato); 0: no data has come
+	sndBuf   uint32   // bytes that may be written and not yet acknowledged
 	timerAt  sim.Time // of pendingTimer (rto or persist); Never: not set
 	delackAt sim.Time // Never: not set
 
@@ -166,7 +172,7 @@ func (c *Conn) dataUna() seqNum {
 }
 
 // Room is how many bytes a Write takes at most.
-func (c *Conn) Room() int { return max(0, int(c.set.sndBuf)-c.Unacked()) }
+func (c *Conn) Room() int { return max(0, int(c.sndBuf)-c.Unacked()) }
 
 // Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
 // peer's FIN, or what ended the connection.
@@ -183,8 +189,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	n := c.rcv.read(p)
+	c.stack.tcp.mem.give(n)
 	c.releaseRcv()
-	c.windowMayUpdate()
+	c.adjustRecvSpace()
+	c.wasRead = true
+	if !c.processing {
+		c.flushRead()
+	}
 	if c.gone() && c.Buffered() == 0 && !c.processing && !c.dead {
 		// What kept Closed waiting is read. It is called in an event of its own, not from within Read.
 		c.stack.loop.Arm(&c.timer, &c.stack.id.Src, c.stack.loop.Now())
@@ -238,7 +249,11 @@ func (c *Conn) admit(n int) (int, error) {
 	case c.finQueued || !c.state.sends() && c.state != StateSynSent && c.state != StateSynRcvd:
 		return 0, ErrClosed
 	}
-	if room := c.Room(); n > room {
+	room := c.Room()
+	if m := &c.stack.tcp.mem; !m.fits(n) && c.Unacked() > 0 {
+		room = 0 // beyond the stack's memory a connection with nothing in flight alone may write
+	}
+	if n > room {
 		c.wantWrite = true
 		return room, ErrWouldBlock
 	}
@@ -247,6 +262,7 @@ func (c *Conn) admit(n int) (int, error) {
 
 // written accounts for n bytes just queued and sends what may be sent.
 func (c *Conn) written(n int, flags WriteFlags) {
+	c.stack.tcp.mem.take(n)
 	c.enqueue(n, flags)
 	c.undrained = true
 	c.restartAfterIdle()

@@ -76,6 +76,9 @@ func (c *Conn) free() {
 
 func (c *Conn) dropSend() {
 	if c.snd != nil {
+		una := minSeq(maxSeq(c.sndUna, c.iss+1), c.sndEnd) // whatever state it was left in
+		c.stack.tcp.mem.give(int(c.sndEnd - una))
+		c.sndEnd = una
 		c.snd.drop()
 		c.releaseSnd()
 	}
@@ -87,7 +90,9 @@ func (c *Conn) dropSend() {
 }
 
 func (c *Conn) dropRecv() {
+	c.releaseFlow()
 	if c.rcv != nil {
+		c.stack.tcp.mem.give(c.rcv.inOrder + c.rcv.oooLen)
 		c.rcv.drop()
 		c.rcv.hasFIN = false
 		c.releaseRcv()

@@ -29,10 +29,10 @@ func (c *Conn) cancelRetransTimer() {
 // setDelackTimer sets the delayed ACK timer.
 func (c *Conn) setDelackTimer(in sim.Time) {
 	if c.delackAt == sim.Never {
-		c.delackAt = c.stack.loop.Now() + in
 		c.recordTimerSet(TimerDelACK, in)
-		c.arm()
 	}
+	c.delackAt = c.stack.loop.Now() + in
+	c.arm()
 }
 
 func (c *Conn) cancelDelackTimer() {
@@ -61,7 +61,7 @@ func (c *Conn) Fire(now sim.Time) {
 	if c.delackAt <= now {
 		c.delackAt = sim.Never
 		c.recordTimerFired(TimerDelACK)
-		c.sendACK(SendDelACK)
+		c.delackTimeout()
 	}
 	if c.timerAt <= now {
 		c.timerAt = sim.Never

@@ -100,7 +100,7 @@ func (c *Conn) ecnReceived(g *segment) {
 	mark := ECN(g.ecn())
 	if mark == NotECT {
 		if c.ecn&ecnSeen != 0 {
-			c.quickACK(ecnEchoQuickACKs) // a retransmission, probably: its sender waits for it
+			c.enterQuickACK(ecnEchoQuickACKs) // a retransmission, probably: its sender waits for it
 		}
 		return
 	}
@@ -108,7 +108,7 @@ func (c *Conn) ecnReceived(g *segment) {
 		c.dctcpReceived(mark == CE)
 	}
 	if mark == CE && c.ecn&ecnDemandCWR == 0 {
-		c.quickACK(ecnEchoQuickACKs)
+		c.enterQuickACK(ecnEchoQuickACKs)
 		c.ecn |= ecnDemandCWR
 	}
 	c.ecn |= ecnSeen
@@ -128,12 +128,6 @@ func (c *Conn) dctcpReceived(ce bool) {
 	if ce {
 		c.ecn |= ecnCE | ecnDemandCWR
 	}
-}
-
-// quickACK makes the next n ACKs go at once (Linux: tcp_enter_quickack_mode).
-func (c *Conn) quickACK(n uint8) {
-	c.quickACKs = max(c.quickACKs, n)
-	c.pingPong = false
 }
 
 // ecnEchoed says whether an ACK echoes a mark (Linux: tcp_ecn_rcv_ecn_echo).

@@ -148,7 +148,7 @@ func (c *Conn) checkHalfAccepted(g *segment) bool {
 		c.setRetransTimer(TimerRTO, c.synACKTimeout())
 		return false
 	}
-	if paws || !inSynWindow(g, c.rcvNxt, c.set.synWindow()) {
+	if paws || !inSynWindow(g, c.rcvNxt, c.set.synWindow(c.rt, c.tsOK)) {
 		if paws {
 			s.tcp.count.pawsDrops++
 			c.recordDropped(g, DropPAWS)

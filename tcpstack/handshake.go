@@ -40,15 +40,6 @@ func (c *Conn) startSend() {
 	c.putTemplate()
 }
 
-// wscale is the least shift with which the whole receive buffer can be announced.
-func (s *settings) wscale() uint8 {
-	n := uint8(0)
-	for s.rcvBuf>>n > 0xffff && n < maxWscale {
-		n++
-	}
-	return n
-}
-
 // advMSS is the MSS that the SYN announces: what the interface can take, or what is configured.
 // RFC 6691 2: "the MSS value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
 // headers", options not counted.
@@ -87,7 +78,7 @@ func (c *Conn) acceptSYN(g *segment) {
 	if c.peerMSS == 0 {
 		c.peerMSS = c.rt.defaultMSS()
 	}
-	c.rcvMSS = min(c.rt.defaultMSS(), c.advMSS())
+	c.initRcvMSS()
 	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
@@ -96,14 +87,11 @@ func (c *Conn) acceptSYN(g *segment) {
 	c.putTemplate()
 }
 
-// synWindow is the window that our SYN announces: it is not scaled.
-func (s *settings) synWindow() uint32 { return min(s.rcvBuf, 0xffff) }
-
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
 	ecn := wire.TCPFlags(0)
-	window := c.set.synWindow()
+	window := c.set.synWindow(c.rt, c.tsOK && c.state != StateSynSent)
 	if c.state != StateSynSent {
 		h.Flags |= wire.FlagACK
 		if c.ecn&ecnOK != 0 { // a simultaneous open's
@@ -185,9 +173,7 @@ func (c *Conn) establish(g *segment) {
 	c.retransmits, c.backoff = 0, 0
 	c.lastDataSent = 0
 	c.cancelRetransTimer()
-	if c.set.quickAC {
-		c.quickACKs = maxQuickACKs
-	}
+	c.expandSendBuffer()
 	if c.passive {
 		c.stack.tcp.count.passiveOpens++
 	}

@@ -32,3 +32,8 @@ func (c *Conn) halfWindow(n int) int {
 	}
 	return max(bound, least)
 }
+
+// initRcvMSS guesses the size of full segments before any has come (Linux: tcp_initialize_rcv_mss).
+func (c *Conn) initRcvMSS() {
+	c.rcvMSS = max(min(c.advMSS(), c.sndMSS, defaultMSS), minRcvMSS)
+}

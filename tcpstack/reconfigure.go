@@ -17,6 +17,7 @@ func (s *Stack) Reconfigure(cfg Config) error {
 	c := &s.cfg
 	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
 	s.tcp.defaults = set
+	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.changes++
 	s.gen++
 	return nil
@@ -89,6 +90,9 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 		c.changeAlgorithm()
 	}
 	c.repace()
+	if set.sndBuf != 0 {
+		c.sndBuf = set.sndBuf
+	}
 	if c.state.transmits() {
 		c.transmit()
 	}

@@ -21,6 +21,10 @@ type recvBuffer struct {
 	finSeq  seqNum
 	hasFIN  bool // a FIN at finSeq has come, perhaps beyond a gap
 	next    *recvBuffer
+
+	compressedNxt seqNum // RCV.NXT that dupsSent counts for
+	dupsSent      uint8  // duplicate ACKs that went at once
+	compressed    uint8  // duplicate ACKs held back
 }
 
 // piece is a slice of a chunk.

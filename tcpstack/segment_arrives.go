@@ -41,10 +41,7 @@ func (c *Conn) conclude() {
 	}
 	c.transmit()
 	if c.state != StateClosed {
-		c.flushACK(c.ackReason())
-		if c.rcvWnd() < uint32(c.rcvMSS) {
-			c.windowMayUpdate() // the application may have read in any callback
-		}
+		c.flushACK()
 	}
 }
 
@@ -135,7 +132,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.events |= evEstablished
 	resent := c.fo != nil && c.fastOpenAnswered(g)
 	// "If there are other controls or text in the segment, then continue processing at the sixth step".
-	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow())
+	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, false))
 	g.flags &^= wire.FlagSYN
 	g.seq++
 	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
@@ -229,6 +226,7 @@ func (c *Conn) checkSequence(g *segment) bool {
 				if g.seq.less(c.rcvNxt) {
 					c.reportDup(g.seq, minSeq(g.seq+seqNum(g.length), c.rcvNxt))
 				}
+				c.enterQuickACK(maxQuickACKs) // Linux (tcp_send_dupack): what repeats was not acknowledged in time
 			}
 			// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
 			// ACKs, URGs, and RSTs."
@@ -356,12 +354,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 		c.terminate(ErrReset, ClosedReset, AppClose)
 		return false
 	}
-	now := c.stack.loop.Now()
-	c.lastDataRcv = now
 	c.ecnReceived(g)
-	if n := uint16(min(g.length, uint32(c.advMSS()))); n > c.rcvMSS {
-		c.rcvMSS = n
-	}
 	p, seq := g.f.Payload, g.seq
 	// "segments are trimmed": what came before is cut off the front, what lies beyond the window off the end.
 	if seq.less(c.rcvNxt) {
@@ -375,33 +368,49 @@ func (c *Conn) arrivesText(g *segment) bool {
 	if len(p) == 0 {
 		return true
 	}
+	m := &c.stack.tcp.mem
+	if !c.recvFits(seq, len(p)) {
+		c.stack.tcp.count.memoryDrops++
+		c.recordDropped(g, DropMemory)
+		c.ackPending, c.ackNow = true, true
+		return false
+	}
 	b := c.inbox()
 	if seq != c.rcvNxt {
 		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
-		c.ackPending, c.ackNow, c.dupAckDue = true, true, true
+		c.ackPending, c.dupAckDue = true, true
+		held := b.oooLen
 		kept, twice := b.insert(seq, g.f.Chunk(), p)
 		if !kept {
 			c.recordDropped(g, DropMemory)
 		}
 		c.reportDup(twice.left, twice.right)
+		m.take(b.oooLen - held)
+		c.flow()
+		c.growWindow(g.length)
 		c.recordReassembly()
 		return true
 	}
+	m.take(len(p))
 	before := c.rcvNxt
 	b.push(c.stack.loop, g.f.Chunk(), p)
 	c.rcvNxt += seqNum(len(p))
 	if len(b.ooo) > 0 {
 		// RFC 5681 4.2: "a TCP receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
-		// part of a gap in the sequence space."
+		// part of a gap in the sequence space." Like Linux, at once if no gap is left; else it is one more duplicate.
+		held := b.oooLen + b.inOrder
 		var twice sackRange
 		c.rcvNxt, twice = b.advance(c.stack.loop, c.rcvNxt)
 		c.reportDup(twice.left, twice.right)
-		c.ackNow = true
+		m.give(held - b.oooLen - b.inOrder)
+		if len(b.ooo) == 0 {
+			c.ackNow = true
+		}
 		c.recordReassembly()
 	}
 	c.bytesReceived += uint64(c.rcvNxt - before)
 	c.events |= evReadable
-	c.ackSoon()
+	c.dataReceived(g)
 	if b.hasFIN && b.finSeq == c.rcvNxt {
 		c.finArrived()
 		return false
@@ -419,7 +428,7 @@ func (c *Conn) arrivesFIN(g *segment) {
 		if c.rcvNxt.less(at) { // beyond a gap: it waits like the text before it
 			b := c.inbox()
 			b.hasFIN, b.finSeq = true, at
-			c.ackPending, c.ackNow, c.dupAckDue = true, true, true
+			c.ackPending, c.dupAckDue = true, true
 		}
 		return
 	}
@@ -432,8 +441,15 @@ func (c *Conn) finArrived() {
 	c.rcvFIN = true
 	c.rcvNxt++
 	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
-	c.ackPending, c.ackNow = true, true
+	c.ackPending = true
 	c.events |= evReadable
+	// Linux (tcp_fin): the ACK of a FIN in ESTABLISHED may wait for the application's own FIN or data; in the states in
+	// which this end has closed it goes at once.
+	if c.state == StateEstablished {
+		c.pingPong = pingPongFrom
+	} else {
+		c.ackNow = true
+	}
 	switch c.state {
 	case StateEstablished:
 		c.setState(StateCloseWait, RxFIN)

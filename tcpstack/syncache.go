@@ -220,7 +220,7 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 		s.tcp.count.synRetrans++
 	}
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss), Ack: uint32(r.rcvNxt()),
-		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow())}
+		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow(r.rt, r.tsOK()))}
 	opt := wire.TCPOptions{MSS: r.set.advMSS(r.rt), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
 		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo}
 	if r.tsOK() {
@@ -240,7 +240,7 @@ func (r *request) sendACK() {
 	s := r.lsn.stack
 	shift := r.rcvWscale()
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss) + 1, Ack: uint32(r.rcvNxt()),
-		Flags: wire.FlagACK, Window: uint16(r.set.synWindow() >> shift)}
+		Flags: wire.FlagACK, Window: uint16(r.set.synWindow(r.rt, r.tsOK()) >> shift)}
 	opt := wire.TCPOptions{HasTimestamps: r.tsOK()}
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
@@ -327,7 +327,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 		return
 	}
 	// "First, check sequence number", with PAWS (RFC 7323 5.3) before it.
-	if paws && !g.has(wire.FlagRST) || !inSynWindow(g, r.rcvNxt(), r.set.synWindow()) {
+	if paws && !g.has(wire.FlagRST) || !inSynWindow(g, r.rcvNxt(), r.set.synWindow(r.rt, r.tsOK())) {
 		r.outOfWindow(g, paws)
 		return
 	}
@@ -463,7 +463,7 @@ func (r *request) conn() *Conn {
 	c.startSend()
 	c.state = StateSynRcvd
 	c.tsRecent = r.tsRecent
-	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow())
+	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, c.tsOK))
 	c.segsIn = 1 // the SYN; like Linux, its answer is not counted with the connection's segments
 	c.lastDataSent = r.firstSent
 	c.retransmits, c.totalRetrans = r.retrans, uint32(r.retrans)

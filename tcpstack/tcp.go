@@ -27,11 +27,13 @@ type tcpState struct {
 
 	changes uint32 // of defaults
 
-	freeSnd *sendBuffer
-	freeRcv *recvBuffer
-	freeRtx *txQueue
-	freeReq *request
-	freeRec *recovery
+	mem      memory
+	freeSnd  *sendBuffer
+	freeFlow *recvFlow
+	freeRcv  *recvBuffer
+	freeRtx  *txQueue
+	freeReq  *request
+	freeRec  *recovery
 
 	fastOpen fastOpenState
 }
@@ -43,6 +45,7 @@ func (s *Stack) tcpInit() error {
 		return err
 	}
 	s.tcp.defaults = set
+	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.listeners = make(map[uint16][]*Listener)
 	secret := s.stream("tcp secret")
 	s.tcp.hashKey = secret.Uint64(0)
@@ -152,6 +155,9 @@ const connBytes = 1024
 func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn {
 	c := &Conn{stack: s, set: set, h: h, rt: rt, tuple: t, timerAt: sim.Never, delackAt: sim.Never}
 	c.timer.H = c
+	if c.sndBuf = set.sndBuf; c.sndBuf == 0 {
+		c.sndBuf = min(sendBufDefault, set.maxSendBuffer)
+	}
 	c.hashed = c.hash(s.tcp.hashKey)
 	s.tcp.conns.insert(c, c.hashed)
 	if c.prev = s.tcp.last; c.prev != nil {

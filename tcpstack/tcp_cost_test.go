@@ -10,8 +10,9 @@ import (
 
 // In steady state a segment, its half ACK included, allocates nothing, recorded or not.
 func TestNoAllocationPerSegment(t *testing.T) {
+	fixed := Config{Checksums: ChecksumsAlways, TCP: TCPConfig{SendBuffer: 128 << 10, RecvBuffer: 128 << 10}}
 	for _, rec := range []*sim.Recorder{nil, sim.NewRecorder(1024, func([]sim.Record) {})} {
-		p := newTCPPair(t, [2]Config{{Checksums: ChecksumsAlways}, {Checksums: ChecksumsAlways}}, sim.Microsecond)
+		p := newTCPPair(t, [2]Config{fixed, fixed}, sim.Microsecond)
 		p.loop.Rec = rec
 		src, dst := &source{buf: make([]byte, 64<<10)}, &sinkApp{buf: make([]byte, 64<<10)}
 		if _, err := p.stack[1].Listen(netip.AddrPortFrom(netip.Addr{}, 80), TCPConfig{}, func(*Conn) ConnHandler { return dst }); err != nil {

@@ -5,6 +5,7 @@ type tcpCounts struct {
 	activeOpens, passiveOpens                      uint64
 	inSegs, inErrs, inCsumErrors, outSegs, outRsts uint64
 	retransSegs, listenDrops, abortOnTimeout       uint64
+	delayedAcks, ofoPruned, memoryDrops            uint64
 	pawsDrops, noSocket                            uint64
 	listenOverflows, attemptFails, embryonicRsts   uint64
 	deferAcceptDrops, skippedSynRecv, synRetrans   uint64
@@ -26,6 +27,7 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.active_opens", n.activeOpens},
 		Counter{"tcp.attempt_fails", n.attemptFails},
 		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
+		Counter{"tcp.delayed_acks", n.delayedAcks},
 		Counter{"tcp.dsack_ignored", n.dsackIgnored},
 		Counter{"tcp.dsack_received", n.dsackReceived},
 		Counter{"tcp.dsack_sent", n.dsackSent},
@@ -43,7 +45,9 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.in_segs", n.inSegs},
 		Counter{"tcp.listen_drops", n.listenDrops},
 		Counter{"tcp.listen_overflows", n.listenOverflows},
+		Counter{"tcp.memory_drops", n.memoryDrops},
 		Counter{"tcp.no_socket", n.noSocket},
+		Counter{"tcp.ofo_pruned", n.ofoPruned},
 		Counter{"tcp.out_of_window_icmps", n.outOfWindowICMPs},
 		Counter{"tcp.out_rsts", n.outRsts},
 		Counter{"tcp.out_segs", n.outSegs},

@@ -43,7 +43,7 @@ func (c *Conn) unsent() int {
 // maxSegments bounds the segments in flight, and so the memory that keeps account of them, where a connection sends
 // mostly tiny ones.
 func (c *Conn) maxSegments() int {
-	return int(c.set.sndBuf)/min(int(c.sndMSS), smallChunk) + 64
+	return int(c.sndBuf)/min(int(c.sndMSS), smallChunk) + 64
 }
 
 // transmit sends what may be sent of new data, and the FIN. What is lost is sent again as ACKs and timers say so.
@@ -343,43 +343,6 @@ func (c *Conn) emit(f *sim.Frame, flags wire.TCPFlags) {
 		c.stack.tcp.count.outRsts++
 	}
 	_ = c.stack.output(f, c.rt) // no route is a loss like any other: the retransmission timer ends the connection
-}
-
-// advertise is the window field of the segment being sent; it moves RCV.ADV.
-//
-// RFC 9293 3.8.6.2.2, the receiver's silly window avoidance (MUST-39): "keep RCV.NXT+RCV.WND fixed until: RCV.BUFF -
-// RCV.USER - RCV.WND >= min ( Fr * RCV.BUFF, Eff.snd.MSS )", with Fr = 1/2. RFC 9293 3.8.6 (SHLD-14): "A TCP receiver
-// SHOULD NOT shrink the window".
-func (c *Conn) advertise() uint16 {
-	free, wnd := c.rcvFree(), c.rcvWnd()
-	if free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
-		wnd = min(free, 0xffff<<c.rcvWscale) >> c.rcvWscale << c.rcvWscale
-	}
-	// The field counts units: rounding down would move the edge back.
-	field := (wnd + 1<<c.rcvWscale - 1) >> c.rcvWscale
-	field = min(field, 0xffff)
-	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(field<<c.rcvWscale))
-	return uint16(field)
-}
-
-// rcvFree is how much more the receive buffer takes.
-func (c *Conn) rcvFree() uint32 {
-	if c.rcv == nil {
-		return c.set.rcvBuf
-	}
-	return c.set.rcvBuf - min(c.set.rcvBuf, uint32(c.rcv.inOrder))
-}
-
-// windowMayUpdate announces room that reading has made once it is worth a segment of its own: when little was left of the
-// window and it at least doubles (Linux: tcp_cleanup_rbuf).
-func (c *Conn) windowMayUpdate() {
-	if c.processing || !c.state.receives() {
-		return
-	}
-	wnd, free := c.rcvWnd(), c.rcvFree()
-	if wnd <= c.set.rcvBuf/4 && free >= 2*wnd && free >= wnd+min(c.set.rcvBuf/2, uint32(c.rcvMSS)) {
-		c.sendACK(SendWndUpdate)
-	}
 }
 
 // owesSACK says whether segments carry a SACK option. RFC 2018 4: "If sent at all, SACK options SHOULD be included in all

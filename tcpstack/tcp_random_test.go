@@ -89,8 +89,8 @@ func check(t *testing.T, p *tcpPair) {
 	t.Helper()
 	for _, s := range p.stack {
 		for _, c := range s.Conns() {
-			if c.Unacked() > int(c.set.sndBuf) {
-				t.Fatalf("%d bytes in a send buffer of %d", c.Unacked(), c.set.sndBuf)
+			if c.Unacked() > int(c.sndBuf) {
+				t.Fatalf("%d bytes in a send buffer of %d", c.Unacked(), c.sndBuf)
 			}
 			if c.Buffered() > int(c.set.rcvBuf)+1<<c.rcvWscale {
 				t.Fatalf("%d bytes in a receive buffer of %d", c.Buffered(), c.set.rcvBuf)

@@ -14,7 +14,7 @@ func TestHandshake(t *testing.T) {
 	t.Run("active", func(t *testing.T) {
 		x := newTCPTrace(t, TCPConfig{Timestamps: &on, WindowScaling: &on})
 		x.dial()
-		syn := x.want("S seq=1000 win=65535")
+		syn := x.want("S seq=1000 win=32120") // tcp_rmem's 128 KiB, less overhead, in whole segments
 		if o := syn.opt; o.MSS != 1460 || !o.SACKPermitted || !o.HasTimestamps || !o.HasWindowScale || syn.HeaderLen != 40 {
 			t.Errorf("options %+v", o)
 		}
@@ -158,6 +158,8 @@ func TestPassiveClose(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1460")
 	x.send("FA seq=101 ack=1001")
+	x.wantIdle() // the application may answer at once
+	x.advance(1)
 	x.want("A seq=1001 ack=102")
 	x.wantState(StateCloseWait)
 	x.wantHeard("established", "eof")
