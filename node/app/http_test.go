@@ -68,7 +68,7 @@ func TestHTTPServerHoldsABlockUntilItIsWritten(t *testing.T) {
 			}
 		}
 	}
-	if read != size || held != 0 || partial < 10 {
+	if read != size || held != 0 || partial < 5 {
 		t.Errorf("%d of %d bytes read, %d held at the end, %d writes of a part of a block", read, size, held, partial)
 	}
 }

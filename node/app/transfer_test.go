@@ -196,7 +196,7 @@ func TestSlowReaders(t *testing.T) {
 			for !a.Done() && l.loop.Now() < 20*sim.Second {
 				l.advance(l.loop.Now() + sim.Millisecond)
 				for _, c := range l.client.stack.Conns() {
-					closed = closed || c.State() == tcpstack.StateEstablished && c.Info().SndWnd < 1448
+					closed = closed || (c.State() == tcpstack.StateEstablished || c.State() == tcpstack.StateFinWait1) && c.Info().SndWnd < 1448
 				}
 			}
 			s := l.wantDone("t1", 500_000)
