@@ -46,7 +46,7 @@ var table = []mutant{
 	{
 		name: "fin-not-acknowledged", breaks: "RFC 9293 3.10.7.4: a FIN is acknowledged",
 		file: "tcpstack/segment_arrives.go",
-		old:  "	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)\n\tc.ackPending, c.ackNow = true, true\n", fault: "	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)\n\tc.ackPending, c.ackNow = false, false\n",
+		old:  "	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)\n\tc.ackPending = true\n", fault: "	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)\n\tc.ackPending = false\n",
 		rule: "delayedAcks", seed: 1,
 	},
 	{
@@ -100,7 +100,7 @@ var table = []mutant{
 	{
 		name: "delayed-ack-forgotten", breaks: "RFC 9293 3.8.6.3: an ACK is not held back for half a second",
 		file: "tcpstack/delack.go",
-		old:  "		c.setDelackTimer(c.set.delAck)\n", fault: "		c.ackPending = false\n",
+		old:  "	c.setDelackTimer(ato)\n", fault: "	c.ackPending = false\n",
 		rule: "delayedAcks", seed: 8,
 	},
 	{
