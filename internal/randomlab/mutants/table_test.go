@@ -28,13 +28,13 @@ var table = []mutant{
 	{
 		name: "window-overrun", breaks: "RFC 9293 3.8.6: no data beyond the peer's window",
 		file: "tcpstack/tcp_output.go",
-		old:  "u := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt))", fault: "u := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)) + int(c.sndMSS)",
+		old:  "if whole > int(int32(c.sndUna+seqNum(c.sndWnd)-c.sndNxt)) {", fault: "if whole > int(int32(c.sndUna+seqNum(c.sndWnd)-c.sndNxt))+int(c.sndMSS) {",
 		rule: "windows", seed: 5,
 	},
 	{
 		name: "window-shrunk", breaks: "RFC 9293 3.8.6: what was offered is not taken back",
-		file: "tcpstack/tcp_output.go",
-		old:  "	field = min(field, 0xffff)\n", fault: "	if c.rcv != nil {\n\t\tfield -= min(field, uint32(c.rcv.oooLen)>>c.rcvWscale)\n\t}\n\tfield = min(field, 0xffff)\n",
+		file: "tcpstack/rcvwindow.go",
+		old:  "	wnd = min(wnd, 0xffff<<c.rcvWscale)\n", fault: "	if c.rcv != nil {\n\t\twnd -= min(wnd, uint32(c.rcv.oooLen))\n\t}\n\twnd = min(wnd, 0xffff<<c.rcvWscale)\n",
 		rule: "windows", seed: 1,
 	},
 	{
