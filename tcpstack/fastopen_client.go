@@ -82,6 +82,7 @@ func (c *Conn) openFast(data []byte) (n int) {
 		if n = min(c.synDataRoom(), len(data)); n > 0 {
 			c.fo.synAt = c.stack.loop.Now()
 			c.buffer().write(c, data[:n])
+			c.stack.tcp.mem.take(n)
 			c.sndEnd += seqNum(n)
 			c.sndNxt = c.sndEnd
 			c.snd.sent(c.sndNxt)
