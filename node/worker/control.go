@@ -76,7 +76,7 @@ func (l *lab) awaitStep(ctx context.Context, s *clockStep, resp *workerv1.Contro
 	select {
 	case <-s.done:
 	case <-l.done:
-		return fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+		return l.stopped()
 	case <-l.overC:
 		return l.breakStep(ctx, s, nil)
 	case <-ctx.Done():

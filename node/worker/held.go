@@ -39,7 +39,11 @@ func (h held) flush(ctx context.Context) error {
 	if h.lab == nil {
 		return nil
 	}
-	return h.lab.do(ctx, h.lab.files.flush)
+	err := h.lab.do(ctx, h.lab.files.flush)
+	if errors.Is(err, errStopped) {
+		return nil // meanwhile, and its files are whole
+	}
+	return err
 }
 
 // ListLabs implements the service.

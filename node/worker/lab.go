@@ -219,7 +219,7 @@ func (l *lab) do(ctx context.Context, f func() error) error {
 	case l.calls <- call:
 		l.clock.wake()
 	case <-l.done:
-		return fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+		return l.stopped()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -227,11 +227,21 @@ func (l *lab) do(ctx context.Context, f func() error) error {
 	case err := <-result:
 		return err
 	case <-l.done:
-		return fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+		select {
+		case err := <-result: // it was the last thing that the lab did
+			return err
+		default:
+		}
+		return l.stopped()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+// errStopped tells that a lab's goroutine has ended, and all that it writes is on disk.
+var errStopped = fmt.Errorf("%w", errNotFound)
+
+func (l *lab) stopped() error { return fmt.Errorf("%w: lab %q has stopped", errStopped, l.id) }
 
 // stop ends the lab's goroutine and waits for it.
 func (l *lab) stop() {

@@ -65,7 +65,7 @@ func (l *lab) stamp(ctx context.Context, w *Worker, in *labv1.Input) (*labv1.Jou
 	case r := <-call.result:
 		return r.entry, r.err
 	case <-l.done:
-		return nil, fmt.Errorf("%w: lab %q has stopped", errNotFound, l.id)
+		return nil, l.stopped()
 	case <-ctx.Done():
 		// Whoever asked is gone. Had the stamp been given meanwhile, nobody would commit it.
 		err := l.do(context.WithoutCancel(ctx), func() error { l.withdraw(w, call); return nil })
