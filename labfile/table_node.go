@@ -105,6 +105,13 @@ var ip = &schema.Object[labv1.IpSettings]{
 		schema.Duration("reassemblyTimeout", "reassembly_timeout_ns", "Fragments are kept this long; absent: `30s` (`ipfrag_time`).", func(s *labv1.IpSettings, ns int64) { s.ReassemblyTimeoutNs = &ns }),
 		schema.Duration("arpTimeout", "arp_timeout_ns", "An ARP entry is fresh this long; absent: `30s`.", func(s *labv1.IpSettings, ns int64) { s.ArpTimeoutNs = &ns }),
 		schema.Duration("arpRetry", "arp_retry_ns", "Between ARP requests, three in all; absent: `1s`.", func(s *labv1.IpSettings, ns int64) { s.ArpRetryNs = &ns }),
+		schema.Enum("version", "version", "Which versions of IP the node speaks; with `ipv6` alone its name stands for its IPv6 address. Absent: `dual`.",
+			[]string{"dual", "ipv4", "ipv6"}, []labv1.IpVersion{labv1.IpVersion_IP_VERSION_DUAL, labv1.IpVersion_IP_VERSION_IPV4, labv1.IpVersion_IP_VERSION_IPV6},
+			func(s *labv1.IpSettings, v labv1.IpVersion) { s.Version = v }),
+		schema.Switch("slaac", "slaac", "A host: its IPv6 address and router come from advertisements, after a check for duplicates (RFC 4862); absent: off.", func(s *labv1.IpSettings, on bool) { s.Slaac = on }),
+		schema.Switch("routerAdvertisements", "router_advertisements", "A router: advertises itself and its links' IPv6 networks (RFC 4861); absent: off.", func(s *labv1.IpSettings, on bool) { s.RouterAdvertisements = on }),
+		schema.Duration("raInterval", "ra_interval_ns", "The longest time between two advertisements, at least `4s`; absent: `600s`.", func(s *labv1.IpSettings, ns int64) { s.RaIntervalNs = ns }),
+		schema.Whole("dadTransmits", "dad_transmits", "Probes before SLAAC uses an address; absent: 1 (`dad_transmits`).", 8, func(s *labv1.IpSettings, n uint64) { s.DadTransmits = uint32(n) }),
 	},
 }
 
@@ -113,6 +120,7 @@ var iface = &schema.Object[labv1.InterfaceSpec]{
 	Doc:  "Fixes what would else be assigned.",
 	Keys: []schema.Key[labv1.InterfaceSpec]{
 		schema.Text("address", "address", "Address with prefix: `10.0.1.2/24`.", func(i *labv1.InterfaceSpec, s string) { i.Address = s }),
+		schema.Text("address6", "address6", "IPv6 address with prefix: `fd00:1::2/64`.", func(i *labv1.InterfaceSpec, s string) { i.Address6 = s }),
 		schema.Text("mac", "mac", "`02:00:00:00:00:01`.", func(i *labv1.InterfaceSpec, s string) { i.Mac = s }),
 	},
 }
@@ -120,7 +128,7 @@ var iface = &schema.Object[labv1.InterfaceSpec]{
 var route = &schema.Object[labv1.RouteSpec]{
 	Name: "route",
 	Keys: []schema.Key[labv1.RouteSpec]{
-		schema.Text("to", "destination", "Prefix: `10.9.0.0/16`; `0.0.0.0/0` is the default route.", func(r *labv1.RouteSpec, s string) { r.Destination = s }).Must(),
+		schema.Text("to", "destination", "Prefix: `10.9.0.0/16`, `fd00:9::/48`; `0.0.0.0/0` and `::/0` are the default routes.", func(r *labv1.RouteSpec, s string) { r.Destination = s }).Must(),
 		schema.Text("via", "via", "Address of the next hop.", func(r *labv1.RouteSpec, s string) { r.Via = s }).Must(),
 	},
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"net/netip"
+
 	"google.golang.org/protobuf/proto"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -31,10 +33,7 @@ func (w *Network) change(spec *labv1.LabSpec) {
 	c.removeDirections()
 	c.removeNodes()
 	w.cfg.Spec, w.cfg.Plan = spec, plan
-	w.graph = newGraph(plan)
-	for i := range w.routes {
-		w.routes[i] = newRoutes(w.graph)
-	}
+	w.findRoutes()
 	c.takeNodes()
 	c.takeDirections()
 	for _, n := range w.nodes {
@@ -289,7 +288,15 @@ func (silent) ExecDone(string, int)                         {}
 
 // config is how the port's stack knows it.
 func (p *Port) config() tcpstack.InterfaceConfig {
-	return tcpstack.InterfaceConfig{Name: p.name, MAC: p.Plan.MAC, Prefix: p.Plan.Prefix, MTU: p.out.base.MTU}
+	n := p.Node.plan
+	c := tcpstack.InterfaceConfig{Name: p.name, MAC: p.Plan.MAC, MTU: p.out.base.MTU}
+	if n.speaks(labv1.Family_FAMILY_IPV4) {
+		c.Prefix = p.Plan.Prefix
+	}
+	if p.Plan.Prefix6.IsValid() && !n.slaac() {
+		c.Prefixes6 = []netip.Prefix{p.Plan.Prefix6}
+	}
+	return c
 }
 
 // fitMTU makes the interface's MTU that of the direction it sends on.

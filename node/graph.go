@@ -8,7 +8,7 @@ import (
 	"labd.dev/sim"
 )
 
-// graph is a lab's topology as routing sees it: nodes on segments. It never changes, so the loops of a lab share it; a
+// graph is a lab's topology as routing of one version of IP sees it: nodes on segments. It never changes, so the loops of a lab share it; a
 // lab that changes gets another.
 type graph struct {
 	plan     *Plan
@@ -17,19 +17,23 @@ type graph struct {
 	bits     []int // lengths of the subnets there are, the longest first
 }
 
-func newGraph(p *Plan) *graph {
+func newGraph(p *Plan, version labv1.Family) *graph {
 	g := &graph{plan: p, bySubnet: map[netip.Prefix]int32{}}
 	for i := range p.Nodes {
-		g.forwards = append(g.forwards, p.Nodes[i].Spec.GetKind() == labv1.NodeKind_NODE_KIND_ROUTER)
+		g.forwards = append(g.forwards, p.Nodes[i].kind() == labv1.NodeKind_NODE_KIND_ROUTER && p.Nodes[i].speaks(version))
 	}
-	var have [33]bool
+	var have [129]bool
 	for i := range p.Segments {
-		if net := p.Segments[i].Subnet; net.IsValid() {
+		net := p.Segments[i].Subnet
+		if version == labv1.Family_FAMILY_IPV6 {
+			net = p.Segments[i].Subnet6
+		}
+		if net.IsValid() {
 			g.bySubnet[net] = int32(i)
 			have[net.Bits()] = true
 		}
 	}
-	for b := 32; b >= 0; b-- {
+	for b := 128; b >= 0; b-- {
 		if have[b] {
 			g.bits = append(g.bits, b)
 		}

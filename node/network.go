@@ -37,7 +37,9 @@ type Network struct {
 	cfg        Config
 	graph      *graph
 	routes     []*routes // by loop
-	nodes      []*Node   // as in the plan
+	graph6     *graph    // of IPv6
+	routes6    []*routes
+	nodes      []*Node // as in the plan
 	directions []*direction
 	cut        []*direction
 	lab        sim.Identity // of the records that no node makes
@@ -67,11 +69,10 @@ func NewNetwork(cfg Config) (*Network, error) {
 	if cfg.LoopOf == nil {
 		cfg.LoopOf = make([]int, len(cfg.Plan.Nodes))
 	}
-	w := &Network{cfg: cfg, graph: newGraph(cfg.Plan), lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil},
+	w := &Network{cfg: cfg, lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil},
 		former: former{map[sim.Origin]*sim.Identity{}, map[sim.Origin]uint64{}}}
-	for range cfg.Loops {
-		w.routes = append(w.routes, newRoutes(w.graph))
-	}
+	w.routes, w.routes6 = make([]*routes, len(cfg.Loops)), make([]*routes, len(cfg.Loops))
+	w.findRoutes()
 	for i := range cfg.Plan.Nodes {
 		w.addNode(i)
 	}
@@ -90,6 +91,14 @@ func NewNetwork(cfg Config) (*Network, error) {
 		}
 	}
 	return w, nil
+}
+
+// findRoutes makes the graphs of the present plan.
+func (w *Network) findRoutes() {
+	w.graph, w.graph6 = newGraph(w.cfg.Plan, labv1.Family_FAMILY_IPV4), newGraph(w.cfg.Plan, labv1.Family_FAMILY_IPV6)
+	for i := range w.routes {
+		w.routes[i], w.routes6[i] = newRoutes(w.graph), newRoutes(w.graph6)
+	}
 }
 
 func (w *Network) loopOf(node int) int { return w.cfg.LoopOf[node] }
@@ -151,33 +160,59 @@ func (n *Node) env() app.Env {
 	w := n.net
 	return app.Env{
 		Stack: n.stack, Loop: n.loop, ID: n.id, Seed: w.cfg.Spec.GetSeed(),
-		Resolve: w.Resolve, NameOf: w.nameOf, TransferPort: w.transferPort,
+		Resolve: n.resolve, NameOf: w.nameOf, TransferPort: w.transferPort,
 		Blob: w.cfg.Blob, Sink: w.cfg.Sink, Input: w.input, Report: w.cfg.Report,
 	}
 }
 
 // Resolve finds the address of a node, that of its first interface, or reads a literal one.
-func (w *Network) Resolve(name string) (netip.Addr, bool) { return w.cfg.Plan.Resolve(name) }
+func (w *Network) Resolve(name string, family labv1.Family) (netip.Addr, bool) {
+	return w.cfg.Plan.Resolve(name, family)
+}
 
-// Resolve finds the address of a node, that of its first interface, or reads a literal one.
-func (p *Plan) Resolve(name string) (netip.Addr, bool) {
+// resolve is Resolve for who asks: where no version is asked for, a node without IPv4 means IPv6.
+func (n *Node) resolve(name string, family labv1.Family) (netip.Addr, bool) {
+	if family == labv1.Family_FAMILY_UNSPECIFIED && !n.plan.speaks(labv1.Family_FAMILY_IPV4) {
+		family = labv1.Family_FAMILY_IPV6
+	}
+	return n.net.Resolve(name, family)
+}
+
+// Resolve finds the address of a node, that of its first interface, or reads a literal one. Where no version is asked for
+// it is the IPv4 address, or that of IPv6 if the node has no IPv4.
+func (p *Plan) Resolve(name string, family labv1.Family) (netip.Addr, bool) {
 	if i, ok := p.Node(name); ok {
-		if ifcs := p.Nodes[i].Interfaces; len(ifcs) > 0 && ifcs[0].Prefix.IsValid() {
-			return ifcs[0].Prefix.Addr(), true
+		n := &p.Nodes[i]
+		if family == labv1.Family_FAMILY_UNSPECIFIED {
+			family = labv1.Family_FAMILY_IPV4
+			if !n.speaks(family) {
+				family = labv1.Family_FAMILY_IPV6
+			}
 		}
-		return netip.Addr{}, false
+		if len(n.Interfaces) == 0 || !n.speaks(family) {
+			return netip.Addr{}, false
+		}
+		prefix := n.Interfaces[0].Prefix
+		if family == labv1.Family_FAMILY_IPV6 {
+			prefix = n.Interfaces[0].Prefix6
+		}
+		return prefix.Addr(), prefix.IsValid()
 	}
 	a, err := netip.ParseAddr(name)
-	return a, err == nil && a.Is4()
+	return a, err == nil && !a.Is4In6() && (family == labv1.Family_FAMILY_UNSPECIFIED || a.Is4() == (family == labv1.Family_FAMILY_IPV4))
 }
 
 func (w *Network) nameOf(a netip.Addr) (string, bool) {
-	at, ok := w.graph.segment(a)
+	g := w.graph
+	if a.Is6() {
+		g = w.graph6
+	}
+	at, ok := g.segment(a)
 	if !ok {
 		return "", false
 	}
 	for _, s := range w.cfg.Plan.Segments[at].Stations {
-		if w.cfg.Plan.station(s).Prefix.Addr() == a {
+		if i := w.cfg.Plan.station(s); i.Prefix.Addr() == a || i.Prefix6.Addr() == a {
 			return w.cfg.Plan.Nodes[s.Node].Name, true
 		}
 	}

@@ -101,7 +101,7 @@ func (n *Node) boot() error {
 	return nil
 }
 
-func (n *Node) forwards() bool { return n.net.graph.forwards[n.index] }
+func (n *Node) forwards() bool { return n.plan.kind() == labv1.NodeKind_NODE_KIND_ROUTER }
 
 func (n *Node) stackConfig() tcpstack.Config {
 	ip := n.plan.Spec.GetIp()
@@ -109,6 +109,9 @@ func (n *Node) stackConfig() tcpstack.Config {
 		Name: n.plan.Name, Forwarding: n.forwards(), TTL: uint8(ip.GetTtl()), Seed: n.net.cfg.Spec.GetSeed(),
 		ARPTimeout: sim.Time(ip.GetArpTimeoutNs()), ARPRetry: sim.Time(ip.GetArpRetryNs()),
 		ReassemblyTimeout: sim.Time(ip.GetReassemblyTimeoutNs()), TCP: app.TCPConfig(n.plan.Spec.GetTcp()),
+		DisableIPv6: !n.plan.speaks(labv1.Family_FAMILY_IPV6), SLAAC: n.plan.slaac(),
+		RouterAdvertisements: n.forwards() && ip.GetRouterAdvertisements(), RAInterval: sim.Time(ip.GetRaIntervalNs()),
+		DADTransmits: uint8(ip.GetDadTransmits()),
 	}
 	if n.net.cfg.Spec.GetChecksums() == labv1.Checksums_CHECKSUMS_ALWAYS {
 		c.Checksums = tcpstack.ChecksumsAlways
@@ -123,13 +126,13 @@ func (n *Node) staticRoutes() ([]tcpstack.Route, error) {
 	for i, r := range n.plan.Spec.GetRoutes() {
 		field := fmt.Sprintf("nodes[%d].routes[%d].", n.plan.index, i)
 		dst, err := netip.ParsePrefix(r.GetDestination())
-		if err != nil || !dst.Addr().Is4() {
-			errs.add(field+"destination", "%q is not an IPv4 network like 10.0.0.0/8", r.GetDestination())
+		if err != nil {
+			errs.add(field+"destination", "%q is not a network like 10.0.0.0/8 or fd00:9::/48", r.GetDestination())
 			continue
 		}
 		via, err := netip.ParseAddr(r.GetVia())
 		p := n.portTo(via)
-		if err != nil || p == nil {
+		if err != nil || p == nil || via.Is4() != dst.Addr().Is4() {
 			errs.add(field+"via", "%q is not an address on a link of %s", r.GetVia(), n.plan.Name)
 			continue
 		}
@@ -144,8 +147,10 @@ func (n *Node) staticRoutes() ([]tcpstack.Route, error) {
 // portTo is the port whose link's network an address is in, other than the port's own.
 func (n *Node) portTo(a netip.Addr) *Port {
 	for _, p := range n.ports {
-		if a.IsValid() && p.Plan.Prefix.Contains(a) && p.Plan.Prefix.Addr() != a {
-			return p
+		for _, own := range []netip.Prefix{p.Plan.Prefix, p.Plan.Prefix6} {
+			if a.IsValid() && own.IsValid() && own.Contains(a) && own.Addr() != a {
+				return p
+			}
 		}
 	}
 	return nil
@@ -153,16 +158,24 @@ func (n *Node) portTo(a netip.Addr) *Port {
 
 // Lookup is the stack's way into the lab's graph: the next hop on a shortest path, one of several by the flow.
 func (n *Node) Lookup(dst netip.Addr, flow uint32) (netip.Addr, *tcpstack.Interface, bool) {
-	segment, ok := n.net.graph.segment(dst)
+	ways := n.net.routes[n.net.loopOf(n.index)]
+	if dst.Is6() {
+		ways = n.net.routes6[n.net.loopOf(n.index)]
+	}
+	segment, ok := ways.g.segment(dst)
 	if !ok {
 		return netip.Addr{}, nil, false
 	}
-	n.hops = n.net.routes[n.net.loopOf(n.index)].hops(n.hops[:0], n.index, segment)
+	n.hops = ways.hops(n.hops[:0], n.index, segment)
 	if len(n.hops) == 0 {
 		return netip.Addr{}, nil, false
 	}
 	h := n.hops[choose(n.ecmp, flow, len(n.hops))]
-	return n.net.cfg.Plan.station(h.via).Prefix.Addr(), n.ports[h.ifc].ifc, true
+	via := n.net.cfg.Plan.station(h.via)
+	if dst.Is6() {
+		return tcpstack.LinkLocal(via.MAC), n.ports[h.ifc].ifc, true // RFC 4861 8: routers know each other by these
+	}
+	return via.Prefix.Addr(), n.ports[h.ifc].ifc, true
 }
 
 // crashNow loses the node's state at once. Nothing is sent: the peers find out as TCP does.

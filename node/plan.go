@@ -43,13 +43,14 @@ type NodePlan struct {
 
 // InterfacePlan is one end of a link.
 type InterfacePlan struct {
-	Name   string
-	MAC    wire.MAC
-	Prefix netip.Prefix // own address and length of the segment's network; none at a switch
-	Link   int          // in Plan.Links
-	Out    int          // the direction it sends on, in Plan.Directions
-	Peer   int          // the node at the other end, in Plan.Nodes
-	PeerIf int          // its interface there
+	Name    string
+	MAC     wire.MAC
+	Prefix  netip.Prefix // own address and length of the segment's network; none at a switch
+	Prefix6 netip.Prefix // the same of IPv6; none at a switch, nor where the node has no IPv6
+	Link    int          // in Plan.Links
+	Out     int          // the direction it sends on, in Plan.Directions
+	Peer    int          // the node at the other end, in Plan.Nodes
+	PeerIf  int          // its interface there
 
 	Segment int // in Plan.Segments
 }
@@ -109,7 +110,7 @@ func Assign(spec *labv1.LabSpec, previous *Plan) (*Plan, error) {
 		a.plan.nextID, a.plan.nextMAC, a.plan.nextNet = previous.nextID, previous.nextMAC, previous.nextNet
 		a.remember()
 	}
-	for _, step := range []func(){a.nodes, a.links, a.directions, a.interfaces, a.macs, a.segments, a.addresses} {
+	for _, step := range []func(){a.nodes, a.links, a.directions, a.interfaces, a.macs, a.segments, a.addresses, a.addresses6} {
 		step()
 		if len(a.errs) > 0 {
 			return nil, a.errs

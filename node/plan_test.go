@@ -198,7 +198,7 @@ func diamond() *labv1.LabSpec {
 
 func TestShortestPaths(t *testing.T) {
 	p := assign(t, diamond(), nil)
-	g := newGraph(p)
+	g := newGraph(p, labv1.Family_FAMILY_IPV4)
 	rs := newRoutes(g)
 	hops := func(from, to string) string {
 		i, _ := p.Node(from)
@@ -256,7 +256,7 @@ func TestTreesAreBounded(t *testing.T) {
 		}
 	}
 	p := assign(t, spec, nil)
-	rs := newRoutes(newGraph(p))
+	rs := newRoutes(newGraph(p, labv1.Family_FAMILY_IPV4))
 	for l := range p.Links {
 		if got := rs.hops(nil, 0, int32(l)); l > 0 && len(got) != 1 {
 			t.Fatalf("link %d: %v", l, got)

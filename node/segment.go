@@ -13,7 +13,8 @@ import (
 // network.
 type SegmentPlan struct {
 	Subnet   netip.Prefix // none where there are switches alone
-	Stations []Station    // in the order of node names, then interface names
+	Subnet6  netip.Prefix
+	Stations []Station // in the order of node names, then interface names
 	Switched bool
 
 	link int // the first of its links, for messages

@@ -53,8 +53,15 @@ func (n *Node) Status() *labv1.NodeStatus {
 }
 
 func (p *Port) status() *labv1.InterfaceStatus {
+	var six []*labv1.AddressStatus
+	if p.Node.stack != nil {
+		for _, a := range p.ifc.Addresses() {
+			six = append(six, &labv1.AddressStatus{Address: a.Prefix.String(), State: a.State.String(), Slaac: a.Auto})
+		}
+	}
 	return &labv1.InterfaceStatus{
-		Name: p.Plan.Name, Mac: p.Plan.MAC.String(), Address: p.address(),
+		Addresses6: six,
+		Name:       p.Plan.Name, Mac: p.Plan.MAC.String(), Address: p.address(),
 		Link: p.Node.net.cfg.Plan.Links[p.Plan.Link].Name, MtuBytes: uint32(p.out.base.MTU),
 		Up:        p.Node.Up() && !p.out.link.Config().Down,
 		RxPackets: p.rxPackets, RxBytes: p.rxBytes, TxPackets: p.txPackets, TxBytes: p.txBytes,
@@ -78,38 +85,66 @@ func (l *learner) counters() []*labv1.Counter {
 }
 
 // routeStatus lists the routing table as the stack uses it: connected, static, then the shortest paths to all other
-// networks, each of several of equal cost.
+// networks, each of several of equal cost; for IPv4, then for IPv6.
 func (n *Node) routeStatus() []*labv1.RouteStatus {
-	var out []*labv1.RouteStatus
 	if n.plan.switches() {
 		return nil
+	}
+	var out []*labv1.RouteStatus
+	bound := max(min(maxStatusRoutes, maxLabRoutes/len(n.net.nodes)), minStatusRoutes)
+	at := n.net.loopOf(n.index)
+	for _, v := range []struct {
+		family labv1.Family
+		ways   *routes
+	}{{labv1.Family_FAMILY_IPV4, n.net.routes[at]}, {labv1.Family_FAMILY_IPV6, n.net.routes6[at]}} {
+		if n.plan.speaks(v.family) {
+			out = n.appendRoutes(out, v.family, v.ways, bound)
+		}
+	}
+	return out
+}
+
+// appendRoutes appends the routes of one version of IP.
+func (n *Node) appendRoutes(out []*labv1.RouteStatus, family labv1.Family, ways *routes, bound int) []*labv1.RouteStatus {
+	six := family == labv1.Family_FAMILY_IPV6
+	network := func(segment int) netip.Prefix {
+		if six {
+			return n.net.cfg.Plan.Segments[segment].Subnet6
+		}
+		return n.net.cfg.Plan.Segments[segment].Subnet
 	}
 	own := map[int]bool{}
 	for _, p := range n.ports {
 		own[p.Plan.Segment] = true
-		out = append(out, &labv1.RouteStatus{Destination: p.Plan.Prefix.Masked().String(), Interface: p.Plan.Name, Origin: "connected"})
+		if net := network(p.Plan.Segment); net.IsValid() {
+			out = append(out, &labv1.RouteStatus{Destination: net.String(), Interface: p.Plan.Name, Origin: "connected"})
+		}
 	}
 	for _, r := range n.plan.Spec.GetRoutes() {
 		via, err := netip.ParseAddr(r.GetVia())
-		if p := n.portTo(via); err == nil && p != nil {
+		if p := n.portTo(via); err == nil && p != nil && via.Is6() == six {
 			out = append(out, &labv1.RouteStatus{Destination: r.GetDestination(), Via: r.GetVia(), Interface: p.Plan.Name, Origin: "static"})
 		}
 	}
-	bound := max(min(maxStatusRoutes, maxLabRoutes/len(n.net.nodes)), minStatusRoutes)
-	rs := n.net.routes[n.net.loopOf(n.index)]
+	if six && n.plan.slaac() {
+		return out // its way on is the router that it hears
+	}
 	for i := range n.net.cfg.Plan.Segments {
 		if len(out) >= bound {
 			break
 		}
-		if own[i] || !n.net.cfg.Plan.Segments[i].Subnet.IsValid() {
+		if own[i] || !network(i).IsValid() {
 			continue
 		}
-		n.hops = rs.hops(n.hops[:0], n.index, int32(i))
+		n.hops = ways.hops(n.hops[:0], n.index, int32(i))
 		for _, h := range n.hops {
-			p := n.ports[h.ifc]
+			via := n.net.cfg.Plan.station(h.via)
+			next := via.Prefix.Addr()
+			if six {
+				next = tcpstack.LinkLocal(via.MAC)
+			}
 			out = append(out, &labv1.RouteStatus{
-				Destination: n.net.cfg.Plan.Segments[i].Subnet.String(), Via: n.net.cfg.Plan.station(h.via).Prefix.Addr().String(),
-				Interface: p.Plan.Name, Origin: "automatic",
+				Destination: network(i).String(), Via: next.String(), Interface: n.ports[h.ifc].Plan.Name, Origin: "automatic",
 			})
 		}
 	}

@@ -35,6 +35,7 @@ const (
 	optInterfaceName  = 2
 	optInterfaceDesc  = 3
 	optInterfaceIPv4  = 4
+	optInterfaceIPv6  = 5
 	optInterfaceMAC   = 6
 	optInterfaceTSRes = 9
 	optPacketFlags    = 2
@@ -46,10 +47,11 @@ const LabEpoch = 946_684_800 * 1_000_000_000
 
 // CaptureInterface describes the one vantage point of a capture file.
 type CaptureInterface struct {
-	Node   string
-	Name   string // eth0
-	MAC    [6]byte
-	Prefix netip.Prefix
+	Node    string
+	Name    string // eth0
+	MAC     [6]byte
+	Prefix  netip.Prefix
+	Prefix6 netip.Prefix
 	// SnapLen is how many bytes of a packet are written at most; 0: all.
 	SnapLen uint32
 	Hosts   []HostName // what a reader of the capture may print instead of addresses
@@ -107,6 +109,9 @@ func (c *CaptureWriter) iface(ifc *CaptureInterface) {
 		a := ifc.Prefix.Addr().As4()
 		mask := ^uint32(0) << (32 - ifc.Prefix.Bits())
 		c.tlv(optInterfaceIPv4, string(binary.BigEndian.AppendUint32(a[:], mask)))
+	}
+	if p := ifc.Prefix6; p.IsValid() {
+		c.tlv(optInterfaceIPv6, string(append(p.Addr().AsSlice(), byte(p.Bits()))))
 	}
 	c.tlv(optInterfaceMAC, string(ifc.MAC[:]))
 	c.tlv(optInterfaceTSRes, string([]byte{timestampNanos}))

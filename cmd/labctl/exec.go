@@ -30,6 +30,7 @@ Times of ping and traceroute without a unit are seconds, as they are in the orig
 can be made of.`,
 		Example: `  labctl exec client -- ping -c 3 server
   labctl exec client -- traceroute server
+  labctl exec client -- ping -6 server
   labctl exec mallory -- send ip.src=client ip.dst=server tcp.sport=40000 tcp.dport=80 tcp.flags=S tcp.seq=1000`,
 		Args: arguments(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), args[0], args[1:]) },
@@ -40,16 +41,22 @@ can be made of.`,
 func (a *app) exec(ctx context.Context, node string, words []string) error {
 	req := &labv1.CreateExecRequest{RequestId: client.RequestID(), Lab: a.labName()}
 	switch words[0] {
-	case "ping":
+	case "ping", "ping6":
 		p, err := parsePing(node, words[1:])
 		if err != nil {
 			return err
 		}
+		if words[0] == "ping6" {
+			p.Family = labv1.Family_FAMILY_IPV6
+		}
 		req.Command = &labv1.CreateExecRequest_Ping{Ping: p}
-	case "traceroute":
+	case "traceroute", "traceroute6":
 		t, err := parseTraceroute(node, words[1:])
 		if err != nil {
 			return err
+		}
+		if words[0] == "traceroute6" {
+			t.Family = labv1.Family_FAMILY_IPV6
 		}
 		req.Command = &labv1.CreateExecRequest_Traceroute{Traceroute: t}
 	case "send":
@@ -132,6 +139,23 @@ func parseDestination(f *pflag.FlagSet, words []string) (string, error) {
 	return f.Arg(0), nil
 }
 
+// familyFlags are ping's and traceroute's -4 and -6; what it returns tells which was given.
+func familyFlags(f *pflag.FlagSet) func() (labv1.Family, error) {
+	four := f.BoolP("ipv4", "4", false, "")
+	six := f.BoolP("ipv6", "6", false, "")
+	return func() (labv1.Family, error) {
+		switch {
+		case *four && *six:
+			return 0, &usageError{f.Name() + ": only one of -4 and -6"}
+		case *four:
+			return labv1.Family_FAMILY_IPV4, nil
+		case *six:
+			return labv1.Family_FAMILY_IPV6, nil
+		}
+		return labv1.Family_FAMILY_UNSPECIFIED, nil
+	}
+}
+
 func parsePing(node string, words []string) (*labv1.Ping, error) {
 	p := &labv1.Ping{From: node}
 	f := pflag.NewFlagSet("ping", pflag.ContinueOnError)
@@ -143,6 +167,7 @@ func parsePing(node string, words []string) (*labv1.Ping, error) {
 	f.Uint32VarP(&p.Ttl, "ttl", "t", 0, "")
 	f.VarP(&timeout, "timeout", "W", "")
 	f.StringVarP(&discovery, "mtu-discovery", "M", "", "")
+	family := familyFlags(f)
 	to, err := parseDestination(f, words)
 	if err != nil {
 		return nil, err
@@ -153,6 +178,9 @@ func parsePing(node string, words []string) (*labv1.Ping, error) {
 		p.DontFragment = true
 	default:
 		return nil, &usageError{"ping: -M must be do or dont"}
+	}
+	if p.Family, err = family(); err != nil {
+		return nil, err
 	}
 	p.To, p.IntervalNs, p.TimeoutNs = to, interval.ns, timeout.ns
 	return p, nil
@@ -165,7 +193,12 @@ func parseTraceroute(node string, words []string) (*labv1.Traceroute, error) {
 	f.Uint32VarP(&t.MaxHops, "max-hops", "m", 0, "")
 	f.Uint32VarP(&t.Probes, "queries", "q", 0, "")
 	f.VarP(&timeout, "wait", "w", "")
+	family := familyFlags(f)
 	to, err := parseDestination(f, words)
+	if err != nil {
+		return nil, err
+	}
 	t.To, t.TimeoutNs = to, timeout.ns
+	t.Family, err = family()
 	return t, err
 }

@@ -107,7 +107,7 @@ func (s *scene) node(path, name string, host bool) {
 
 // target checks a node's name or an address.
 func (s *scene) target(path, name string) {
-	if a, err := netip.ParseAddr(name); err == nil && a.Is4() {
+	if a, err := netip.ParseAddr(name); err == nil && !a.Is4In6() && a.Zone() == "" {
 		return
 	}
 	s.node(path, name, false)
@@ -115,6 +115,9 @@ func (s *scene) target(path, name string) {
 
 func (s *scene) pair(path, from, to string) {
 	s.node(path+".from", from, true)
+	if a, err := netip.ParseAddr(to); err == nil && !a.Is4In6() && a.Zone() == "" {
+		return
+	}
 	s.node(path+".to", to, true)
 	if from == to && from != "" {
 		s.add(path+".to", "from and to are the same node")

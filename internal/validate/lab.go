@@ -185,11 +185,10 @@ func (f *found) node(path string, n *labv1.NodeSpec) {
 		}
 	}
 	for i, r := range n.GetRoutes() {
-		if p, err := netip.ParsePrefix(r.GetDestination()); err != nil || !p.Addr().Is4() || p.Masked() != p {
-			f.add(at(path, "routes", i)+".destination", "%q is not an IPv4 prefix like 10.9.0.0/16", clip(r.GetDestination()))
-		}
-		if a, err := netip.ParseAddr(r.GetVia()); err != nil || !a.Is4() {
-			f.add(at(path, "routes", i)+".via", "%q is not an IPv4 address", clip(r.GetVia()))
+		if p, err := netip.ParsePrefix(r.GetDestination()); err != nil || p.Addr().Is4In6() || p.Masked() != p {
+			f.add(at(path, "routes", i)+".destination", "%q is not a prefix like 10.9.0.0/16 or fd00:9::/48", clip(r.GetDestination()))
+		} else if a, err := netip.ParseAddr(r.GetVia()); err != nil || a.Is4() != p.Addr().Is4() || a.Zone() != "" {
+			f.add(at(path, "routes", i)+".via", "%q is not an address of the same version of IP as %s", clip(r.GetVia()), p)
 		}
 	}
 	f.apps(path, n)
@@ -216,6 +215,12 @@ func (f *found) switchNode(path string, n *labv1.NodeSpec) {
 	}
 }
 
+const (
+	minRAIntervalNs = 4e9 // RFC 4861 6.2.1: MaxRtrAdvInterval "MUST be no less than 4 seconds and no greater than 1800"
+	maxRAIntervalNs = 1800e9
+	maxDADTransmits = 16 // seconds that an address is waited for, with the usual interval
+)
+
 func (f *found) ip(path string, s *labv1.IpSettings) {
 	if s == nil {
 		return
@@ -226,6 +231,15 @@ func (f *found) ip(path string, s *labv1.IpSettings) {
 	f.span(path+".reassembly_timeout_ns", s.GetReassemblyTimeoutNs(), maxTimerNs)
 	f.span(path+".arp_timeout_ns", s.GetArpTimeoutNs(), maxTimerNs)
 	f.span(path+".arp_retry_ns", s.GetArpRetryNs(), maxTimerNs)
+	if s.RaIntervalNs != 0 && (s.RaIntervalNs < minRAIntervalNs || s.RaIntervalNs > maxRAIntervalNs) {
+		f.add(path+".ra_interval_ns", "must be from 4s to 1800s (RFC 4861 6.2.1)")
+	}
+	if s.DadTransmits > maxDADTransmits {
+		f.add(path+".dad_transmits", "must be at most %d", maxDADTransmits)
+	}
+	if (s.Slaac || s.RouterAdvertisements) && s.Version == labv1.IpVersion_IP_VERSION_IPV4 {
+		f.add(path+".version", "slaac and routerAdvertisements are IPv6's")
+	}
 }
 
 // addresses checks what was fixed: that it can be, that no two are the same, and that the two ends of a link agree.
@@ -249,6 +263,7 @@ func (f *found) addresses(s *labv1.LabSpec, l *layout) {
 			seen[ifc.GetName()] = true
 			f.mac(path+".mac", ifc.GetMac(), end, byMAC)
 			f.address(path+".address", ifc.GetAddress(), end, byAddr, fixed, l)
+			f.address6(path+".address6", ifc.GetAddress6(), end, byAddr)
 		}
 	}
 }
@@ -303,6 +318,27 @@ func (f *found) address(path, text, end string, seen map[netip.Addr]string, fixe
 	if q, ok := fixed[l.peers[end]]; ok && q.Masked() != p.Masked() {
 		f.add(path, "%s is not in the network of the link's other end, %s at %s", text, q, l.peers[end])
 	}
+}
+
+// address6 checks a fixed IPv6 address by itself; node.Assign sees whether it fits its link.
+func (f *found) address6(path, text, end string, seen map[netip.Addr]string) {
+	if text == "" {
+		return
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || !p.Addr().Is6() || p.Addr().Is4In6():
+		f.add(path, "%q is not an IPv6 address with its prefix, like fd00:1::2/64", clip(text))
+		return
+	case p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsUnspecified() || p.Addr().IsLinkLocalUnicast():
+		f.add(path, "%s is not an address that a host can be given", text)
+		return
+	}
+	if other := seen[p.Addr()]; other != "" {
+		f.add(path, "address clash: %s is already the address of %s", p.Addr(), other)
+		return
+	}
+	seen[p.Addr()] = end
 }
 
 // hostAddress reports whether a prefix's address is unicast and neither its network's first nor its last.

@@ -34,8 +34,8 @@ type Env struct {
 	ID    *sim.Identity
 	Seed  uint64 // the lab's
 
-	// Resolve finds the address of a node's name or of a literal address.
-	Resolve func(name string) (netip.Addr, bool)
+	// Resolve finds the address of a node's name or of a literal address, of a version of IP if one is asked for.
+	Resolve func(name string, family labv1.Family) (netip.Addr, bool)
 	// NameOf names the node that has an address, for traceroute; nil: addresses only.
 	NameOf func(addr netip.Addr) (string, bool)
 	// TransferPort is the port of a node's transfer server; nil: TransferPort everywhere.
@@ -153,8 +153,8 @@ func portOr(port uint32, otherwise uint16) uint16 {
 }
 
 // resolve finds a node's address, as an error that people read.
-func (e *Env) resolve(name string) (netip.Addr, error) {
-	if a, ok := e.Resolve(name); ok {
+func (e *Env) resolve(name string, family labv1.Family) (netip.Addr, error) {
+	if a, ok := e.Resolve(name, family); ok {
 		return a, nil
 	}
 	return netip.Addr{}, fmt.Errorf("%s: name or address not known", name)

@@ -71,7 +71,7 @@ func (a *httpGet) target() (*url.URL, netip.AddrPort, error) {
 	if u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
 		return u, netip.AddrPort{}, errors.New("not a URL of the form http://NODE[:PORT]/PATH")
 	}
-	addr, err := a.env.resolve(u.Hostname())
+	addr, err := a.env.resolve(u.Hostname(), a.spec.GetFamily())
 	if err != nil {
 		return u, netip.AddrPort{}, err
 	}

@@ -130,7 +130,7 @@ func (h *host) env() Env {
 	}
 }
 
-func (l *lab) resolve(name string) (netip.Addr, bool) {
+func (l *lab) resolve(name string, _ labv1.Family) (netip.Addr, bool) {
 	for _, h := range []*host{l.client, l.r1, l.server} {
 		if h.name == name {
 			return h.addrs[0], true
@@ -285,7 +285,7 @@ func (r *rawConn) Closed(_ *tcpstack.Conn, err error) { r.err = err }
 // dial opens a connection from the client that sends data and, if told, its FIN after it.
 func (l *lab) dial(to string, port uint16, data string, close bool) *rawConn {
 	l.t.Helper()
-	a, _ := l.resolve(to)
+	a, _ := l.resolve(to, labv1.Family_FAMILY_UNSPECIFIED)
 	r := &rawConn{send: []byte(data), close: close}
 	var err error
 	r.conn, err = l.client.stack.Dial(netip.AddrPort{}, netip.AddrPortFrom(a, port), tcpstack.TCPConfig{}, r)

@@ -9,6 +9,7 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
+	"labd.dev/tcpstack/wire"
 )
 
 const (
@@ -60,7 +61,7 @@ func StartPing(env Env, index uint32, spec *labv1.Ping) App {
 	p.timer.H = p
 	size := orDefault(spec.GetSizeBytes(), defaultPingSize)
 	var err error
-	if p.to, err = env.resolve(spec.GetTo()); err != nil {
+	if p.to, err = env.resolve(spec.GetTo(), spec.GetFamily()); err != nil {
 		return p.fail(err)
 	}
 	if p.sock, err = env.Stack.OpenEcho(p.event); err != nil {
@@ -74,7 +75,11 @@ func StartPing(env Env, index uint32, spec *labv1.Ping) App {
 		p.payload[i] = byte(i)
 	}
 	p.sentAt, p.answered = make([]sim.Time, 0, min(p.count, 64)), make([]bool, 0, min(p.count, 64))
-	p.printf("PING %s (%s) %d(%d) bytes of data.", spec.GetTo(), p.to, size, size+28)
+	headers := uint32(wire.IPv4MinLen + wire.ICMPLen)
+	if p.to.Is6() {
+		headers = wire.IPv6Len + wire.ICMPLen
+	}
+	p.printf("PING %s (%s) %d(%d) bytes of data.", spec.GetTo(), p.to, size, size+headers)
 	p.Fire(p.start)
 	return p
 }

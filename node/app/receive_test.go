@@ -13,7 +13,7 @@ import (
 // tagged opens a connection by hand that claims to be the transfer of an input.
 func (l *lab) tagged(index uint32, data []byte, close bool) *rawConn {
 	l.t.Helper()
-	to, _ := l.resolve("server")
+	to, _ := l.resolve("server", labv1.Family_FAMILY_UNSPECIFIED)
 	r := &rawConn{send: data, close: close}
 	var err error
 	r.conn, err = l.client.stack.Dial(netip.AddrPort{}, netipPort(to, TransferPort), tcpstack.TCPConfig{Tag: index}, r)

@@ -84,8 +84,16 @@ func CraftFields(p *labv1.RawPacket) []craft.Field {
 }
 
 func (s *send) addresses(name string) ([]netip.Addr, bool) {
-	a, ok := s.env.Resolve(name)
+	a, ok := s.env.Resolve(name, labv1.Family_FAMILY_IPV4)
 	return []netip.Addr{a}, ok
+}
+
+// resolve is an address that a field stands for: a name is its node's IPv4 address, and a literal one what it is.
+func (s *send) resolve(name string) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(name); err == nil {
+		return a, true
+	}
+	return s.env.Resolve(name, labv1.Family_FAMILY_IPV4)
 }
 
 func (s *send) Name() string { return "send" }
@@ -193,7 +201,7 @@ func (s *send) endTurn(t *sendTurn) {
 // one makes a packet and sends it. A mistake that only the packet seen brings out ends the whole.
 func (s *send) one(t *sendTurn) {
 	b, err := s.packets[t.packet].Build(&craft.Env{
-		Resolve: s.env.Resolve, Source: s.env.Stack.SourceTo, Draw: s.draw, I: uint64(t.i), Seen: t.seen,
+		Resolve: s.resolve, Source: s.env.Stack.SourceTo, Draw: s.draw, I: uint64(t.i), Seen: t.seen,
 	})
 	var pkt sim.PacketID
 	if err == nil {

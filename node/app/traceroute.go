@@ -50,7 +50,7 @@ func StartTraceroute(env Env, index uint32, spec *labv1.Traceroute) App {
 	}
 	t.timer.H = t
 	var err error
-	if t.to, err = env.resolve(spec.GetTo()); err != nil {
+	if t.to, err = env.resolve(spec.GetTo(), spec.GetFamily()); err != nil {
 		return t.fail(err)
 	}
 	if t.sock, err = env.Stack.OpenUDP(any4(0), t.answered); err != nil {
@@ -87,11 +87,15 @@ func (t *traceroute) send() {
 	if t.probe%t.probes == 0 {
 		fmt.Fprintf(&t.line, "%2d ", t.probe/t.probes+1)
 	}
-	var payload [traceSize - wire.IPv4MinLen - wire.UDPLen]byte
+	var room [traceSize]byte
+	payload := room[:traceSize-wire.IPv4MinLen-wire.UDPLen]
+	if t.to.Is6() {
+		payload = payload[:traceSize-wire.IPv6Len-wire.UDPLen]
+	}
 	t.sentAt = t.env.Loop.Now()
 	t.env.arm(&t.timer, t.sentAt+t.timeout)
 	o := tcpstack.SendOptions{TTL: uint8(t.probe/t.probes + 1), Tag: t.index}
-	if err := t.sock.SendTo(payload[:], netip.AddrPortFrom(t.to, t.port()), o); err != nil {
+	if err := t.sock.SendTo(payload, netip.AddrPortFrom(t.to, t.port()), o); err != nil {
 		t.Stop()
 		t.fail(err)
 	}

@@ -77,7 +77,7 @@ func sizeOf(t *labv1.Transfer) uint64 {
 
 // transferServer is where a transfer goes.
 func (e *Env) transferServer(t *labv1.Transfer) (netip.AddrPort, error) {
-	addr, err := e.resolve(t.GetTo())
+	addr, err := e.resolve(t.GetTo(), t.GetFamily())
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

@@ -44,7 +44,7 @@ type udpSender struct {
 func StartUDPBlast(env Env, index uint32, b *labv1.UdpBlast) App {
 	size := datagramSize(b.GetSizeBytes())
 	started(env, b.GetId(), b.GetFrom(), b.GetTo(), "udp", 0)
-	addr, err := env.resolve(b.GetTo())
+	addr, err := env.resolve(b.GetTo(), b.GetFamily())
 	if err != nil {
 		return failedTransfer(env, b.GetId(), err)
 	}

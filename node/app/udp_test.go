@@ -124,7 +124,7 @@ func TestUDPSinkTakesGarbage(t *testing.T) {
 	l.serveUDPSink()
 	u, err := l.client.stack.OpenUDP(any4(0), func(tcpstack.Datagram) {})
 	l.must(err)
-	to, _ := l.resolve("server")
+	to, _ := l.resolve("server", labv1.Family_FAMILY_UNSPECIFIED)
 	for n := range 40 {
 		l.must(u.SendTo(make([]byte, n), netipPort(to, DiscardPort), tcpstack.SendOptions{}))
 	}
@@ -143,7 +143,7 @@ func TestEchoOverTCPAndUDP(t *testing.T) {
 	var back []byte
 	u, err := l.client.stack.OpenUDP(any4(0), func(d tcpstack.Datagram) { back = append(back, d.Data...) })
 	l.must(err)
-	to, _ := l.resolve("server")
+	to, _ := l.resolve("server", labv1.Family_FAMILY_UNSPECIFIED)
 	l.must(u.SendTo([]byte("hello"), netipPort(to, EchoPort), tcpstack.SendOptions{}))
 	l.advance(2 * sim.Second)
 	if string(r.got) != text || !r.eof || r.err != nil {

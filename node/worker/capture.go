@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"sync/atomic"
 
@@ -102,7 +103,7 @@ func (p *portTap) open(dir *trace.Dir, n *node.NodePlan, i *node.InterfacePlan, 
 		return err
 	}
 	p.capture, err = trace.NewCaptureWriter(p.file, trace.CaptureInterface{
-		Node: n.Name, Name: i.Name, MAC: i.MAC, Prefix: i.Prefix, Hosts: hosts,
+		Node: n.Name, Name: i.Name, MAC: i.MAC, Prefix: i.Prefix, Prefix6: i.Prefix6, Hosts: hosts,
 	})
 	return err
 }
@@ -112,8 +113,11 @@ func captureHosts(plan *node.Plan) []trace.HostName {
 	var hosts []trace.HostName
 	for i := range plan.Nodes {
 		for j := range plan.Nodes[i].Interfaces {
-			if a := plan.Nodes[i].Interfaces[j].Prefix.Addr(); a.IsValid() {
-				hosts = append(hosts, trace.HostName{Addr: a, Name: plan.Nodes[i].Name})
+			ifc := &plan.Nodes[i].Interfaces[j]
+			for _, p := range []netip.Prefix{ifc.Prefix, ifc.Prefix6} {
+				if p.IsValid() {
+					hosts = append(hosts, trace.HostName{Addr: p.Addr(), Name: plan.Nodes[i].Name})
+				}
 			}
 		}
 	}

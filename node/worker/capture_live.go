@@ -205,8 +205,10 @@ func (l *lab) addressesOf(name string) (out []netip.Addr, ok bool) {
 	}
 	n := &l.plan.Nodes[at]
 	for i := range n.Interfaces {
-		if a := n.Interfaces[i].Prefix.Addr(); a.IsValid() {
-			out = append(out, a)
+		for _, p := range []netip.Prefix{n.Interfaces[i].Prefix, n.Interfaces[i].Prefix6} {
+			if p.IsValid() {
+				out = append(out, p.Addr())
+			}
 		}
 	}
 	return out, true

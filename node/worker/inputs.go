@@ -85,18 +85,18 @@ func (l *lab) checkNames(in *labv1.Input) error {
 	case nil:
 		return fmt.Errorf("%w: an input of no kind", errBadRequest)
 	case *labv1.Input_Transfer:
-		if err := l.checkNodes("transfer", k.Transfer.GetFrom(), k.Transfer.GetTo()); err != nil {
+		if err := l.checkTarget("transfer", k.Transfer.GetFrom(), k.Transfer.GetTo(), k.Transfer.GetFamily()); err != nil {
 			return err
 		}
 		return l.checkFile(k.Transfer.GetFile())
 	case *labv1.Input_HttpGet:
 		return l.checkNodes("http_get", k.HttpGet.GetFrom())
 	case *labv1.Input_Udp:
-		return l.checkNodes("udp", k.Udp.GetFrom(), k.Udp.GetTo())
+		return l.checkTarget("udp", k.Udp.GetFrom(), k.Udp.GetTo(), k.Udp.GetFamily())
 	case *labv1.Input_Ping:
-		return l.checkTarget("ping", k.Ping.GetFrom(), k.Ping.GetTo())
+		return l.checkTarget("ping", k.Ping.GetFrom(), k.Ping.GetTo(), k.Ping.GetFamily())
 	case *labv1.Input_Traceroute:
-		return l.checkTarget("traceroute", k.Traceroute.GetFrom(), k.Traceroute.GetTo())
+		return l.checkTarget("traceroute", k.Traceroute.GetFrom(), k.Traceroute.GetTo(), k.Traceroute.GetFamily())
 	case *labv1.Input_Send:
 		return l.checkNodes("send", k.Send.GetFrom())
 	case *labv1.Input_Fault:
@@ -122,12 +122,12 @@ func (l *lab) checkNodes(what string, names ...string) error {
 	return nil
 }
 
-func (l *lab) checkTarget(what, from, to string) error {
+func (l *lab) checkTarget(what, from, to string, family labv1.Family) error {
 	if err := l.checkNodes(what, from); err != nil {
 		return err
 	}
-	if _, ok := l.plan.Resolve(to); !ok {
-		return fmt.Errorf("%w: %s.to: %q is neither a node with a link nor an IPv4 address", errNotFound, what, to)
+	if _, ok := l.plan.Resolve(to, family); !ok {
+		return fmt.Errorf("%w: %s.to: %q is neither a node with such an address nor one itself", errNotFound, what, to)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func run(flows int, rate uint64, dur time.Duration, record labv1.Record) (result
 		case 'd':
 			err = sink(n.Stack(), &read)
 		case 's':
-			to, _ := net.Resolve("d" + n.Name()[1:])
+			to, _ := net.Resolve("d"+n.Name()[1:], labv1.Family_FAMILY_UNSPECIFIED)
 			err = bulk(loop, n.Stack(), netip.AddrPortFrom(to, port))
 		}
 		if err != nil {

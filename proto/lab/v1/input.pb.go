@@ -490,6 +490,7 @@ type Transfer struct {
 	RateBps             uint64             `protobuf:"varint,16,opt,name=rate_bps,json=rateBps,proto3" json:"rate_bps,omitempty"`                                       // the sending application writes at most this fast; UDP: the datagrams' rate; 0: unlimited
 	WriteSizeBytes      uint32             `protobuf:"varint,17,opt,name=write_size_bytes,json=writeSizeBytes,proto3" json:"write_size_bytes,omitempty"`                // bytes per write call or datagram; 0: 65536 (TCP), 1400 (UDP)
 	Save                bool               `protobuf:"varint,18,opt,name=save,proto3" json:"save,omitempty"`                                                            // keep what arrived, to be read back
+	Family              Family             `protobuf:"varint,19,opt,name=family,proto3,enum=lab.v1.Family" json:"family,omitempty"`                                     // which of the target's addresses
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -661,6 +662,13 @@ func (x *Transfer) GetSave() bool {
 	return false
 }
 
+func (x *Transfer) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
+}
+
 type isTransfer_Content interface {
 	isTransfer_Content()
 }
@@ -687,6 +695,7 @@ type HttpGet struct {
 	Reader        *Reader                `protobuf:"bytes,5,opt,name=reader,proto3" json:"reader,omitempty"`
 	Save          bool                   `protobuf:"varint,6,opt,name=save,proto3" json:"save,omitempty"`                            // keep what arrived, to be read back
 	LocalPort     uint32                 `protobuf:"varint,7,opt,name=local_port,json=localPort,proto3" json:"local_port,omitempty"` // 0: ephemeral
+	Family        Family                 `protobuf:"varint,8,opt,name=family,proto3,enum=lab.v1.Family" json:"family,omitempty"`     // which of the target's addresses
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +779,13 @@ func (x *HttpGet) GetLocalPort() uint32 {
 	return 0
 }
 
+func (x *HttpGet) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
+}
+
 // UdpBlast sends datagrams at a rate to a UDP sink.
 type UdpBlast struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -780,6 +796,7 @@ type UdpBlast struct {
 	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`                          // datagrams
 	SizeBytes     uint32                 `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // payload of each, at least 16; 0: 1400
 	RateBps       uint64                 `protobuf:"varint,7,opt,name=rate_bps,json=rateBps,proto3" json:"rate_bps,omitempty"`       // of payload; 0: all at once
+	Family        Family                 `protobuf:"varint,8,opt,name=family,proto3,enum=lab.v1.Family" json:"family,omitempty"`     // which of the target's addresses
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -863,6 +880,13 @@ func (x *UdpBlast) GetRateBps() uint64 {
 	return 0
 }
 
+func (x *UdpBlast) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
+}
+
 // Ping sends ICMP echo requests.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -875,6 +899,7 @@ type Ping struct {
 	Ttl           uint32                 `protobuf:"varint,7,opt,name=ttl,proto3" json:"ttl,omitempty"`                                       // 0: the node's
 	TimeoutNs     int64                  `protobuf:"varint,8,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`          // for a reply; 0: 1 s
 	DontFragment  bool                   `protobuf:"varint,9,opt,name=dont_fragment,json=dontFragment,proto3" json:"dont_fragment,omitempty"` // set the DF flag
+	Family        Family                 `protobuf:"varint,10,opt,name=family,proto3,enum=lab.v1.Family" json:"family,omitempty"`             // which of the target's addresses
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -972,6 +997,13 @@ func (x *Ping) GetDontFragment() bool {
 	return false
 }
 
+func (x *Ping) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
+}
+
 // Traceroute finds the routers on the way, by UDP probes with growing TTL.
 type Traceroute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -981,6 +1013,7 @@ type Traceroute struct {
 	MaxHops       uint32                 `protobuf:"varint,4,opt,name=max_hops,json=maxHops,proto3" json:"max_hops,omitempty"`       // 0: 30
 	Probes        uint32                 `protobuf:"varint,5,opt,name=probes,proto3" json:"probes,omitempty"`                        // per hop; 0: 3
 	TimeoutNs     int64                  `protobuf:"varint,6,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"` // for an answer; 0: 1 s
+	Family        Family                 `protobuf:"varint,7,opt,name=family,proto3,enum=lab.v1.Family" json:"family,omitempty"`     // which of the target's addresses
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1088,13 @@ func (x *Traceroute) GetTimeoutNs() int64 {
 		return x.TimeoutNs
 	}
 	return 0
+}
+
+func (x *Traceroute) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
 }
 
 // RawSend makes a node send packets of any kind, whatever their source address says: at once, or whenever a packet passes
@@ -1976,7 +2016,7 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x05input\x18\x03 \x01(\v2\r.lab.v1.InputR\x05input\"0\n" +
 	"\x05Stamp\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
-	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\"\xe1\x04\n" +
+	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\"\x89\x05\n" +
 	"\bTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -1998,8 +2038,9 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x15shutdown_before_reply\x18\x0f \x01(\bR\x13shutdownBeforeReply\x12\x19\n" +
 	"\brate_bps\x18\x10 \x01(\x04R\arateBps\x12(\n" +
 	"\x10write_size_bytes\x18\x11 \x01(\rR\x0ewriteSizeBytes\x12\x12\n" +
-	"\x04save\x18\x12 \x01(\bR\x04saveB\t\n" +
-	"\acontent\"\xc1\x01\n" +
+	"\x04save\x18\x12 \x01(\bR\x04save\x12&\n" +
+	"\x06family\x18\x13 \x01(\x0e2\x0e.lab.v1.FamilyR\x06familyB\t\n" +
+	"\acontent\"\xe9\x01\n" +
 	"\aHttpGet\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x10\n" +
@@ -2008,7 +2049,8 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x06reader\x18\x05 \x01(\v2\x0e.lab.v1.ReaderR\x06reader\x12\x12\n" +
 	"\x04save\x18\x06 \x01(\bR\x04save\x12\x1d\n" +
 	"\n" +
-	"local_port\x18\a \x01(\rR\tlocalPort\"\xa2\x01\n" +
+	"local_port\x18\a \x01(\rR\tlocalPort\x12&\n" +
+	"\x06family\x18\b \x01(\x0e2\x0e.lab.v1.FamilyR\x06family\"\xca\x01\n" +
 	"\bUdpBlast\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -2017,7 +2059,8 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x05count\x18\x05 \x01(\x04R\x05count\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x06 \x01(\rR\tsizeBytes\x12\x19\n" +
-	"\brate_bps\x18\a \x01(\x04R\arateBps\"\xe6\x01\n" +
+	"\brate_bps\x18\a \x01(\x04R\arateBps\x12&\n" +
+	"\x06family\x18\b \x01(\x0e2\x0e.lab.v1.FamilyR\x06family\"\x8e\x02\n" +
 	"\x04Ping\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -2030,7 +2073,9 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\x03ttl\x18\a \x01(\rR\x03ttl\x12\x1d\n" +
 	"\n" +
 	"timeout_ns\x18\b \x01(\x03R\ttimeoutNs\x12#\n" +
-	"\rdont_fragment\x18\t \x01(\bR\fdontFragment\"\x92\x01\n" +
+	"\rdont_fragment\x18\t \x01(\bR\fdontFragment\x12&\n" +
+	"\x06family\x18\n" +
+	" \x01(\x0e2\x0e.lab.v1.FamilyR\x06family\"\xba\x01\n" +
 	"\n" +
 	"Traceroute\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -2039,7 +2084,8 @@ const file_lab_v1_input_proto_rawDesc = "" +
 	"\bmax_hops\x18\x04 \x01(\rR\amaxHops\x12\x16\n" +
 	"\x06probes\x18\x05 \x01(\rR\x06probes\x12\x1d\n" +
 	"\n" +
-	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\"\xad\x01\n" +
+	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\x12&\n" +
+	"\x06family\x18\a \x01(\x0e2\x0e.lab.v1.FamilyR\x06family\"\xad\x01\n" +
 	"\aRawSend\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -2158,11 +2204,12 @@ var file_lab_v1_input_proto_goTypes = []any{
 	(*FileRef)(nil),        // 22: lab.v1.FileRef
 	(*TcpSettings)(nil),    // 23: lab.v1.TcpSettings
 	(*Reader)(nil),         // 24: lab.v1.Reader
-	(*Loss)(nil),           // 25: lab.v1.Loss
-	(*Jitter)(nil),         // 26: lab.v1.Jitter
-	(*Duplicate)(nil),      // 27: lab.v1.Duplicate
-	(*Queue)(nil),          // 28: lab.v1.Queue
-	(*LabSpec)(nil),        // 29: lab.v1.LabSpec
+	(Family)(0),            // 25: lab.v1.Family
+	(*Loss)(nil),           // 26: lab.v1.Loss
+	(*Jitter)(nil),         // 27: lab.v1.Jitter
+	(*Duplicate)(nil),      // 28: lab.v1.Duplicate
+	(*Queue)(nil),          // 29: lab.v1.Queue
+	(*LabSpec)(nil),        // 30: lab.v1.LabSpec
 }
 var file_lab_v1_input_proto_depIdxs = []int32{
 	5,  // 0: lab.v1.Input.transfer:type_name -> lab.v1.Transfer
@@ -2182,28 +2229,33 @@ var file_lab_v1_input_proto_depIdxs = []int32{
 	23, // 14: lab.v1.Transfer.tcp:type_name -> lab.v1.TcpSettings
 	24, // 15: lab.v1.Transfer.reader:type_name -> lab.v1.Reader
 	1,  // 16: lab.v1.Transfer.close:type_name -> lab.v1.CloseMode
-	23, // 17: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
-	24, // 18: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
-	11, // 19: lab.v1.RawSend.packets:type_name -> lab.v1.RawPacket
-	12, // 20: lab.v1.RawPacket.fields:type_name -> lab.v1.RawField
-	14, // 21: lab.v1.Fault.down:type_name -> lab.v1.Down
-	25, // 22: lab.v1.Fault.loss:type_name -> lab.v1.Loss
-	26, // 23: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
-	27, // 24: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
-	28, // 25: lab.v1.Fault.queue:type_name -> lab.v1.Queue
-	15, // 26: lab.v1.Fault.crash:type_name -> lab.v1.Crash
-	16, // 27: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
-	29, // 28: lab.v1.Apply.spec:type_name -> lab.v1.LabSpec
-	21, // 29: lab.v1.LinkSet.patch:type_name -> lab.v1.DirectionPatch
-	26, // 30: lab.v1.DirectionPatch.jitter:type_name -> lab.v1.Jitter
-	25, // 31: lab.v1.DirectionPatch.loss:type_name -> lab.v1.Loss
-	27, // 32: lab.v1.DirectionPatch.duplicate:type_name -> lab.v1.Duplicate
-	28, // 33: lab.v1.DirectionPatch.queue:type_name -> lab.v1.Queue
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	25, // 17: lab.v1.Transfer.family:type_name -> lab.v1.Family
+	23, // 18: lab.v1.HttpGet.tcp:type_name -> lab.v1.TcpSettings
+	24, // 19: lab.v1.HttpGet.reader:type_name -> lab.v1.Reader
+	25, // 20: lab.v1.HttpGet.family:type_name -> lab.v1.Family
+	25, // 21: lab.v1.UdpBlast.family:type_name -> lab.v1.Family
+	25, // 22: lab.v1.Ping.family:type_name -> lab.v1.Family
+	25, // 23: lab.v1.Traceroute.family:type_name -> lab.v1.Family
+	11, // 24: lab.v1.RawSend.packets:type_name -> lab.v1.RawPacket
+	12, // 25: lab.v1.RawPacket.fields:type_name -> lab.v1.RawField
+	14, // 26: lab.v1.Fault.down:type_name -> lab.v1.Down
+	26, // 27: lab.v1.Fault.loss:type_name -> lab.v1.Loss
+	27, // 28: lab.v1.Fault.jitter:type_name -> lab.v1.Jitter
+	28, // 29: lab.v1.Fault.duplicate:type_name -> lab.v1.Duplicate
+	29, // 30: lab.v1.Fault.queue:type_name -> lab.v1.Queue
+	15, // 31: lab.v1.Fault.crash:type_name -> lab.v1.Crash
+	16, // 32: lab.v1.Fault.reboot:type_name -> lab.v1.Reboot
+	30, // 33: lab.v1.Apply.spec:type_name -> lab.v1.LabSpec
+	21, // 34: lab.v1.LinkSet.patch:type_name -> lab.v1.DirectionPatch
+	27, // 35: lab.v1.DirectionPatch.jitter:type_name -> lab.v1.Jitter
+	26, // 36: lab.v1.DirectionPatch.loss:type_name -> lab.v1.Loss
+	28, // 37: lab.v1.DirectionPatch.duplicate:type_name -> lab.v1.Duplicate
+	29, // 38: lab.v1.DirectionPatch.queue:type_name -> lab.v1.Queue
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_input_proto_init() }

@@ -231,6 +231,109 @@ func (NodeKind) EnumDescriptor() ([]byte, []int) {
 	return file_lab_v1_spec_proto_rawDescGZIP(), []int{3}
 }
 
+// IpVersion says which versions of IP a node speaks.
+type IpVersion int32
+
+const (
+	IpVersion_IP_VERSION_UNSPECIFIED IpVersion = 0 // dual
+	IpVersion_IP_VERSION_DUAL        IpVersion = 1 // both; names stand for IPv4 addresses where nothing else is asked for
+	IpVersion_IP_VERSION_IPV4        IpVersion = 2 // no IPv6 (Linux disable_ipv6)
+	IpVersion_IP_VERSION_IPV6        IpVersion = 3 // no IPv4; names stand for IPv6 addresses
+)
+
+// Enum value maps for IpVersion.
+var (
+	IpVersion_name = map[int32]string{
+		0: "IP_VERSION_UNSPECIFIED",
+		1: "IP_VERSION_DUAL",
+		2: "IP_VERSION_IPV4",
+		3: "IP_VERSION_IPV6",
+	}
+	IpVersion_value = map[string]int32{
+		"IP_VERSION_UNSPECIFIED": 0,
+		"IP_VERSION_DUAL":        1,
+		"IP_VERSION_IPV4":        2,
+		"IP_VERSION_IPV6":        3,
+	}
+)
+
+func (x IpVersion) Enum() *IpVersion {
+	p := new(IpVersion)
+	*p = x
+	return p
+}
+
+func (x IpVersion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IpVersion) Descriptor() protoreflect.EnumDescriptor {
+	return file_lab_v1_spec_proto_enumTypes[4].Descriptor()
+}
+
+func (IpVersion) Type() protoreflect.EnumType {
+	return &file_lab_v1_spec_proto_enumTypes[4]
+}
+
+func (x IpVersion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IpVersion.Descriptor instead.
+func (IpVersion) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{4}
+}
+
+// Family says which address of a node is meant.
+type Family int32
+
+const (
+	Family_FAMILY_UNSPECIFIED Family = 0 // IPv4, or IPv6 where either end has no IPv4
+	Family_FAMILY_IPV4        Family = 1
+	Family_FAMILY_IPV6        Family = 2
+)
+
+// Enum value maps for Family.
+var (
+	Family_name = map[int32]string{
+		0: "FAMILY_UNSPECIFIED",
+		1: "FAMILY_IPV4",
+		2: "FAMILY_IPV6",
+	}
+	Family_value = map[string]int32{
+		"FAMILY_UNSPECIFIED": 0,
+		"FAMILY_IPV4":        1,
+		"FAMILY_IPV6":        2,
+	}
+)
+
+func (x Family) Enum() *Family {
+	p := new(Family)
+	*p = x
+	return p
+}
+
+func (x Family) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Family) Descriptor() protoreflect.EnumDescriptor {
+	return file_lab_v1_spec_proto_enumTypes[5].Descriptor()
+}
+
+func (Family) Type() protoreflect.EnumType {
+	return &file_lab_v1_spec_proto_enumTypes[5]
+}
+
+func (x Family) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Family.Descriptor instead.
+func (Family) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{5}
+}
+
 // Distribution of a jitter.
 type Distribution int32
 
@@ -268,11 +371,11 @@ func (x Distribution) String() string {
 }
 
 func (Distribution) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[4].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[6].Descriptor()
 }
 
 func (Distribution) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[4]
+	return &file_lab_v1_spec_proto_enumTypes[6]
 }
 
 func (x Distribution) Number() protoreflect.EnumNumber {
@@ -281,7 +384,7 @@ func (x Distribution) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Distribution.Descriptor instead.
 func (Distribution) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{4}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{6}
 }
 
 // QueueKind is the queue discipline.
@@ -315,11 +418,11 @@ func (x QueueKind) String() string {
 }
 
 func (QueueKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[5].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[7].Descriptor()
 }
 
 func (QueueKind) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[5]
+	return &file_lab_v1_spec_proto_enumTypes[7]
 }
 
 func (x QueueKind) Number() protoreflect.EnumNumber {
@@ -328,7 +431,7 @@ func (x QueueKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QueueKind.Descriptor instead.
 func (QueueKind) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{5}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{7}
 }
 
 // LossAt says where in the direction frames are lost and duplicated.
@@ -365,11 +468,11 @@ func (x LossAt) String() string {
 }
 
 func (LossAt) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_spec_proto_enumTypes[6].Descriptor()
+	return file_lab_v1_spec_proto_enumTypes[8].Descriptor()
 }
 
 func (LossAt) Type() protoreflect.EnumType {
-	return &file_lab_v1_spec_proto_enumTypes[6]
+	return &file_lab_v1_spec_proto_enumTypes[8]
 }
 
 func (x LossAt) Number() protoreflect.EnumNumber {
@@ -378,7 +481,7 @@ func (x LossAt) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LossAt.Descriptor instead.
 func (LossAt) EnumDescriptor() ([]byte, []int) {
-	return file_lab_v1_spec_proto_rawDescGZIP(), []int{6}
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{8}
 }
 
 // LabSpec is a lab as its file describes it: nodes, links and their settings, defaults already applied.
@@ -708,9 +811,10 @@ func (x *NodeSpec) GetApps() []*AppSpec {
 // InterfaceSpec fixes what would else be assigned.
 type InterfaceSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // ethN
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // CIDR, "10.0.1.2/24"; empty: assigned
-	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`         // "02:00:00:00:00:01"; empty: assigned
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`         // ethN
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`   // CIDR, "10.0.1.2/24"; empty: assigned
+	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`           // "02:00:00:00:00:01"; empty: assigned
+	Address6      string                 `protobuf:"bytes,4,opt,name=address6,proto3" json:"address6,omitempty"` // CIDR, "fd00:1::2/64"; empty: assigned
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,10 +870,17 @@ func (x *InterfaceSpec) GetMac() string {
 	return ""
 }
 
+func (x *InterfaceSpec) GetAddress6() string {
+	if x != nil {
+		return x.Address6
+	}
+	return ""
+}
+
 // RouteSpec is a static route.
 type RouteSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Destination   string                 `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"` // CIDR; "0.0.0.0/0" is the default route
+	Destination   string                 `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"` // CIDR; "0.0.0.0/0" and "::/0" are the default routes
 	Via           string                 `protobuf:"bytes,2,opt,name=via,proto3" json:"via,omitempty"`                 // next hop's address
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -821,13 +932,18 @@ func (x *RouteSpec) GetVia() string {
 
 // IpSettings are a stack's IP-level settings.
 type IpSettings struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	Ttl                 uint32                 `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`                                                                    // of packets sent, 1..255; 0 means 64 (Linux ip_default_ttl)
-	ReassemblyTimeoutNs *int64                 `protobuf:"varint,2,opt,name=reassembly_timeout_ns,json=reassemblyTimeoutNs,proto3,oneof" json:"reassembly_timeout_ns,omitempty"` // fragments are kept this long; absent: 30 s (Linux ipfrag_time)
-	ArpTimeoutNs        *int64                 `protobuf:"varint,3,opt,name=arp_timeout_ns,json=arpTimeoutNs,proto3,oneof" json:"arp_timeout_ns,omitempty"`                      // an ARP entry is fresh this long; absent: 30 s (Linux base_reachable_time_ms)
-	ArpRetryNs          *int64                 `protobuf:"varint,4,opt,name=arp_retry_ns,json=arpRetryNs,proto3,oneof" json:"arp_retry_ns,omitempty"`                            // between requests, three in all; absent: 1 s (Linux retrans_time_ms)
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Ttl                  uint32                 `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`                                                                    // of packets sent, 1..255; 0 means 64 (Linux ip_default_ttl)
+	ReassemblyTimeoutNs  *int64                 `protobuf:"varint,2,opt,name=reassembly_timeout_ns,json=reassemblyTimeoutNs,proto3,oneof" json:"reassembly_timeout_ns,omitempty"` // fragments are kept this long; absent: 30 s (Linux ipfrag_time)
+	ArpTimeoutNs         *int64                 `protobuf:"varint,3,opt,name=arp_timeout_ns,json=arpTimeoutNs,proto3,oneof" json:"arp_timeout_ns,omitempty"`                      // an ARP entry is fresh this long; absent: 30 s (Linux base_reachable_time_ms)
+	ArpRetryNs           *int64                 `protobuf:"varint,4,opt,name=arp_retry_ns,json=arpRetryNs,proto3,oneof" json:"arp_retry_ns,omitempty"`                            // between requests, three in all; absent: 1 s (Linux retrans_time_ms)
+	Version              IpVersion              `protobuf:"varint,5,opt,name=version,proto3,enum=lab.v1.IpVersion" json:"version,omitempty"`
+	Slaac                bool                   `protobuf:"varint,6,opt,name=slaac,proto3" json:"slaac,omitempty"`                                                           // a host: its IPv6 address and router come from advertisements, after duplicate address detection (RFC 4862)
+	RouterAdvertisements bool                   `protobuf:"varint,7,opt,name=router_advertisements,json=routerAdvertisements,proto3" json:"router_advertisements,omitempty"` // a router: advertises itself and its links' IPv6 networks (RFC 4861 6.2)
+	RaIntervalNs         int64                  `protobuf:"varint,8,opt,name=ra_interval_ns,json=raIntervalNs,proto3" json:"ra_interval_ns,omitempty"`                       // the longest time between two advertisements; 0: 600 s
+	DadTransmits         uint32                 `protobuf:"varint,9,opt,name=dad_transmits,json=dadTransmits,proto3" json:"dad_transmits,omitempty"`                         // probes before SLAAC uses an address; 0: 1 (Linux dad_transmits)
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *IpSettings) Reset() {
@@ -884,6 +1000,41 @@ func (x *IpSettings) GetArpTimeoutNs() int64 {
 func (x *IpSettings) GetArpRetryNs() int64 {
 	if x != nil && x.ArpRetryNs != nil {
 		return *x.ArpRetryNs
+	}
+	return 0
+}
+
+func (x *IpSettings) GetVersion() IpVersion {
+	if x != nil {
+		return x.Version
+	}
+	return IpVersion_IP_VERSION_UNSPECIFIED
+}
+
+func (x *IpSettings) GetSlaac() bool {
+	if x != nil {
+		return x.Slaac
+	}
+	return false
+}
+
+func (x *IpSettings) GetRouterAdvertisements() bool {
+	if x != nil {
+		return x.RouterAdvertisements
+	}
+	return false
+}
+
+func (x *IpSettings) GetRaIntervalNs() int64 {
+	if x != nil {
+		return x.RaIntervalNs
+	}
+	return 0
+}
+
+func (x *IpSettings) GetDadTransmits() uint32 {
+	if x != nil {
+		return x.DadTransmits
 	}
 	return 0
 }
@@ -2865,21 +3016,27 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"interfaces\x18\x05 \x03(\v2\x15.lab.v1.InterfaceSpecR\n" +
 	"interfaces\x12)\n" +
 	"\x06routes\x18\x06 \x03(\v2\x11.lab.v1.RouteSpecR\x06routes\x12#\n" +
-	"\x04apps\x18\a \x03(\v2\x0f.lab.v1.AppSpecR\x04apps\"O\n" +
+	"\x04apps\x18\a \x03(\v2\x0f.lab.v1.AppSpecR\x04apps\"k\n" +
 	"\rInterfaceSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
-	"\x03mac\x18\x03 \x01(\tR\x03mac\"?\n" +
+	"\x03mac\x18\x03 \x01(\tR\x03mac\x12\x1a\n" +
+	"\baddress6\x18\x04 \x01(\tR\baddress6\"?\n" +
 	"\tRouteSpec\x12 \n" +
 	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xe7\x01\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xaa\x03\n" +
 	"\n" +
 	"IpSettings\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\x127\n" +
 	"\x15reassembly_timeout_ns\x18\x02 \x01(\x03H\x00R\x13reassemblyTimeoutNs\x88\x01\x01\x12)\n" +
 	"\x0earp_timeout_ns\x18\x03 \x01(\x03H\x01R\farpTimeoutNs\x88\x01\x01\x12%\n" +
 	"\farp_retry_ns\x18\x04 \x01(\x03H\x02R\n" +
-	"arpRetryNs\x88\x01\x01B\x18\n" +
+	"arpRetryNs\x88\x01\x01\x12+\n" +
+	"\aversion\x18\x05 \x01(\x0e2\x11.lab.v1.IpVersionR\aversion\x12\x14\n" +
+	"\x05slaac\x18\x06 \x01(\bR\x05slaac\x123\n" +
+	"\x15router_advertisements\x18\a \x01(\bR\x14routerAdvertisements\x12$\n" +
+	"\x0era_interval_ns\x18\b \x01(\x03R\fraIntervalNs\x12#\n" +
+	"\rdad_transmits\x18\t \x01(\rR\fdadTransmitsB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
 	"\r_arp_retry_ns\"\xa5&\n" +
@@ -3178,7 +3335,16 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eNODE_KIND_HOST\x10\x01\x12\x14\n" +
 	"\x10NODE_KIND_ROUTER\x10\x02\x12\x14\n" +
-	"\x10NODE_KIND_SWITCH\x10\x03*x\n" +
+	"\x10NODE_KIND_SWITCH\x10\x03*f\n" +
+	"\tIpVersion\x12\x1a\n" +
+	"\x16IP_VERSION_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fIP_VERSION_DUAL\x10\x01\x12\x13\n" +
+	"\x0fIP_VERSION_IPV4\x10\x02\x12\x13\n" +
+	"\x0fIP_VERSION_IPV6\x10\x03*B\n" +
+	"\x06Family\x12\x16\n" +
+	"\x12FAMILY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vFAMILY_IPV4\x10\x01\x12\x0f\n" +
+	"\vFAMILY_IPV6\x10\x02*x\n" +
 	"\fDistribution\x12\x1c\n" +
 	"\x18DISTRIBUTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DISTRIBUTION_UNIFORM\x10\x01\x12\x17\n" +
@@ -3204,84 +3370,87 @@ func file_lab_v1_spec_proto_rawDescGZIP() []byte {
 	return file_lab_v1_spec_proto_rawDescData
 }
 
-var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
 var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_lab_v1_spec_proto_goTypes = []any{
 	(Clock)(0),                // 0: lab.v1.Clock
 	(Checksums)(0),            // 1: lab.v1.Checksums
 	(Record)(0),               // 2: lab.v1.Record
 	(NodeKind)(0),             // 3: lab.v1.NodeKind
-	(Distribution)(0),         // 4: lab.v1.Distribution
-	(QueueKind)(0),            // 5: lab.v1.QueueKind
-	(LossAt)(0),               // 6: lab.v1.LossAt
-	(*LabSpec)(nil),           // 7: lab.v1.LabSpec
-	(*EventBudget)(nil),       // 8: lab.v1.EventBudget
-	(*Placement)(nil),         // 9: lab.v1.Placement
-	(*NodeSpec)(nil),          // 10: lab.v1.NodeSpec
-	(*InterfaceSpec)(nil),     // 11: lab.v1.InterfaceSpec
-	(*RouteSpec)(nil),         // 12: lab.v1.RouteSpec
-	(*IpSettings)(nil),        // 13: lab.v1.IpSettings
-	(*TcpSettings)(nil),       // 14: lab.v1.TcpSettings
-	(*AppSpec)(nil),           // 15: lab.v1.AppSpec
-	(*HttpServerApp)(nil),     // 16: lab.v1.HttpServerApp
-	(*FileRef)(nil),           // 17: lab.v1.FileRef
-	(*EchoApp)(nil),           // 18: lab.v1.EchoApp
-	(*SinkApp)(nil),           // 19: lab.v1.SinkApp
-	(*UdpSinkApp)(nil),        // 20: lab.v1.UdpSinkApp
-	(*TransferServerApp)(nil), // 21: lab.v1.TransferServerApp
-	(*Reader)(nil),            // 22: lab.v1.Reader
-	(*Endpoint)(nil),          // 23: lab.v1.Endpoint
-	(*LinkSpec)(nil),          // 24: lab.v1.LinkSpec
-	(*DirectionSpec)(nil),     // 25: lab.v1.DirectionSpec
-	(*Jitter)(nil),            // 26: lab.v1.Jitter
-	(*Loss)(nil),              // 27: lab.v1.Loss
-	(*FrameList)(nil),         // 28: lab.v1.FrameList
-	(*GilbertElliott)(nil),    // 29: lab.v1.GilbertElliott
-	(*Duplicate)(nil),         // 30: lab.v1.Duplicate
-	(*Queue)(nil),             // 31: lab.v1.Queue
-	(*QueueMark)(nil),         // 32: lab.v1.QueueMark
+	(IpVersion)(0),            // 4: lab.v1.IpVersion
+	(Family)(0),               // 5: lab.v1.Family
+	(Distribution)(0),         // 6: lab.v1.Distribution
+	(QueueKind)(0),            // 7: lab.v1.QueueKind
+	(LossAt)(0),               // 8: lab.v1.LossAt
+	(*LabSpec)(nil),           // 9: lab.v1.LabSpec
+	(*EventBudget)(nil),       // 10: lab.v1.EventBudget
+	(*Placement)(nil),         // 11: lab.v1.Placement
+	(*NodeSpec)(nil),          // 12: lab.v1.NodeSpec
+	(*InterfaceSpec)(nil),     // 13: lab.v1.InterfaceSpec
+	(*RouteSpec)(nil),         // 14: lab.v1.RouteSpec
+	(*IpSettings)(nil),        // 15: lab.v1.IpSettings
+	(*TcpSettings)(nil),       // 16: lab.v1.TcpSettings
+	(*AppSpec)(nil),           // 17: lab.v1.AppSpec
+	(*HttpServerApp)(nil),     // 18: lab.v1.HttpServerApp
+	(*FileRef)(nil),           // 19: lab.v1.FileRef
+	(*EchoApp)(nil),           // 20: lab.v1.EchoApp
+	(*SinkApp)(nil),           // 21: lab.v1.SinkApp
+	(*UdpSinkApp)(nil),        // 22: lab.v1.UdpSinkApp
+	(*TransferServerApp)(nil), // 23: lab.v1.TransferServerApp
+	(*Reader)(nil),            // 24: lab.v1.Reader
+	(*Endpoint)(nil),          // 25: lab.v1.Endpoint
+	(*LinkSpec)(nil),          // 26: lab.v1.LinkSpec
+	(*DirectionSpec)(nil),     // 27: lab.v1.DirectionSpec
+	(*Jitter)(nil),            // 28: lab.v1.Jitter
+	(*Loss)(nil),              // 29: lab.v1.Loss
+	(*FrameList)(nil),         // 30: lab.v1.FrameList
+	(*GilbertElliott)(nil),    // 31: lab.v1.GilbertElliott
+	(*Duplicate)(nil),         // 32: lab.v1.Duplicate
+	(*Queue)(nil),             // 33: lab.v1.Queue
+	(*QueueMark)(nil),         // 34: lab.v1.QueueMark
 }
 var file_lab_v1_spec_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.LabSpec.clock:type_name -> lab.v1.Clock
-	10, // 1: lab.v1.LabSpec.nodes:type_name -> lab.v1.NodeSpec
-	24, // 2: lab.v1.LabSpec.links:type_name -> lab.v1.LinkSpec
+	12, // 1: lab.v1.LabSpec.nodes:type_name -> lab.v1.NodeSpec
+	26, // 2: lab.v1.LabSpec.links:type_name -> lab.v1.LinkSpec
 	1,  // 3: lab.v1.LabSpec.checksums:type_name -> lab.v1.Checksums
-	8,  // 4: lab.v1.LabSpec.budget:type_name -> lab.v1.EventBudget
-	9,  // 5: lab.v1.LabSpec.placement:type_name -> lab.v1.Placement
+	10, // 4: lab.v1.LabSpec.budget:type_name -> lab.v1.EventBudget
+	11, // 5: lab.v1.LabSpec.placement:type_name -> lab.v1.Placement
 	2,  // 6: lab.v1.LabSpec.record:type_name -> lab.v1.Record
 	3,  // 7: lab.v1.NodeSpec.kind:type_name -> lab.v1.NodeKind
-	14, // 8: lab.v1.NodeSpec.tcp:type_name -> lab.v1.TcpSettings
-	13, // 9: lab.v1.NodeSpec.ip:type_name -> lab.v1.IpSettings
-	11, // 10: lab.v1.NodeSpec.interfaces:type_name -> lab.v1.InterfaceSpec
-	12, // 11: lab.v1.NodeSpec.routes:type_name -> lab.v1.RouteSpec
-	15, // 12: lab.v1.NodeSpec.apps:type_name -> lab.v1.AppSpec
-	16, // 13: lab.v1.AppSpec.http:type_name -> lab.v1.HttpServerApp
-	18, // 14: lab.v1.AppSpec.echo:type_name -> lab.v1.EchoApp
-	19, // 15: lab.v1.AppSpec.sink:type_name -> lab.v1.SinkApp
-	20, // 16: lab.v1.AppSpec.udp_sink:type_name -> lab.v1.UdpSinkApp
-	21, // 17: lab.v1.AppSpec.transfer:type_name -> lab.v1.TransferServerApp
-	17, // 18: lab.v1.HttpServerApp.files:type_name -> lab.v1.FileRef
-	22, // 19: lab.v1.SinkApp.reader:type_name -> lab.v1.Reader
-	22, // 20: lab.v1.TransferServerApp.reader:type_name -> lab.v1.Reader
-	23, // 21: lab.v1.LinkSpec.a:type_name -> lab.v1.Endpoint
-	23, // 22: lab.v1.LinkSpec.b:type_name -> lab.v1.Endpoint
-	25, // 23: lab.v1.LinkSpec.forward:type_name -> lab.v1.DirectionSpec
-	25, // 24: lab.v1.LinkSpec.reverse:type_name -> lab.v1.DirectionSpec
-	26, // 25: lab.v1.DirectionSpec.jitter:type_name -> lab.v1.Jitter
-	27, // 26: lab.v1.DirectionSpec.loss:type_name -> lab.v1.Loss
-	30, // 27: lab.v1.DirectionSpec.duplicate:type_name -> lab.v1.Duplicate
-	31, // 28: lab.v1.DirectionSpec.queue:type_name -> lab.v1.Queue
-	6,  // 29: lab.v1.DirectionSpec.loss_at:type_name -> lab.v1.LossAt
-	4,  // 30: lab.v1.Jitter.distribution:type_name -> lab.v1.Distribution
-	29, // 31: lab.v1.Loss.gilbert_elliott:type_name -> lab.v1.GilbertElliott
-	28, // 32: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
-	5,  // 33: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
-	32, // 34: lab.v1.Queue.mark:type_name -> lab.v1.QueueMark
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	16, // 8: lab.v1.NodeSpec.tcp:type_name -> lab.v1.TcpSettings
+	15, // 9: lab.v1.NodeSpec.ip:type_name -> lab.v1.IpSettings
+	13, // 10: lab.v1.NodeSpec.interfaces:type_name -> lab.v1.InterfaceSpec
+	14, // 11: lab.v1.NodeSpec.routes:type_name -> lab.v1.RouteSpec
+	17, // 12: lab.v1.NodeSpec.apps:type_name -> lab.v1.AppSpec
+	4,  // 13: lab.v1.IpSettings.version:type_name -> lab.v1.IpVersion
+	18, // 14: lab.v1.AppSpec.http:type_name -> lab.v1.HttpServerApp
+	20, // 15: lab.v1.AppSpec.echo:type_name -> lab.v1.EchoApp
+	21, // 16: lab.v1.AppSpec.sink:type_name -> lab.v1.SinkApp
+	22, // 17: lab.v1.AppSpec.udp_sink:type_name -> lab.v1.UdpSinkApp
+	23, // 18: lab.v1.AppSpec.transfer:type_name -> lab.v1.TransferServerApp
+	19, // 19: lab.v1.HttpServerApp.files:type_name -> lab.v1.FileRef
+	24, // 20: lab.v1.SinkApp.reader:type_name -> lab.v1.Reader
+	24, // 21: lab.v1.TransferServerApp.reader:type_name -> lab.v1.Reader
+	25, // 22: lab.v1.LinkSpec.a:type_name -> lab.v1.Endpoint
+	25, // 23: lab.v1.LinkSpec.b:type_name -> lab.v1.Endpoint
+	27, // 24: lab.v1.LinkSpec.forward:type_name -> lab.v1.DirectionSpec
+	27, // 25: lab.v1.LinkSpec.reverse:type_name -> lab.v1.DirectionSpec
+	28, // 26: lab.v1.DirectionSpec.jitter:type_name -> lab.v1.Jitter
+	29, // 27: lab.v1.DirectionSpec.loss:type_name -> lab.v1.Loss
+	32, // 28: lab.v1.DirectionSpec.duplicate:type_name -> lab.v1.Duplicate
+	33, // 29: lab.v1.DirectionSpec.queue:type_name -> lab.v1.Queue
+	8,  // 30: lab.v1.DirectionSpec.loss_at:type_name -> lab.v1.LossAt
+	6,  // 31: lab.v1.Jitter.distribution:type_name -> lab.v1.Distribution
+	31, // 32: lab.v1.Loss.gilbert_elliott:type_name -> lab.v1.GilbertElliott
+	30, // 33: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
+	7,  // 34: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
+	34, // 35: lab.v1.Queue.mark:type_name -> lab.v1.QueueMark
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_spec_proto_init() }
@@ -3309,7 +3478,7 @@ func file_lab_v1_spec_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_spec_proto_rawDesc), len(file_lab_v1_spec_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      9,
 			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,

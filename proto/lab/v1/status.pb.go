@@ -465,6 +465,7 @@ type InterfaceStatus struct {
 	RxBytes       uint64                 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
 	TxPackets     uint64                 `protobuf:"varint,9,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
 	TxBytes       uint64                 `protobuf:"varint,10,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	Addresses6    []*AddressStatus       `protobuf:"bytes,11,rep,name=addresses6,proto3" json:"addresses6,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +570,74 @@ func (x *InterfaceStatus) GetTxBytes() uint64 {
 	return 0
 }
 
+func (x *InterfaceStatus) GetAddresses6() []*AddressStatus {
+	if x != nil {
+		return x.Addresses6
+	}
+	return nil
+}
+
+// AddressStatus is an IPv6 address of an interface.
+type AddressStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // CIDR
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`     // tentative, preferred, deprecated or duplicate (RFC 4862)
+	Slaac         bool                   `protobuf:"varint,3,opt,name=slaac,proto3" json:"slaac,omitempty"`    // made of a router's advertisement
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressStatus) Reset() {
+	*x = AddressStatus{}
+	mi := &file_lab_v1_status_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressStatus) ProtoMessage() {}
+
+func (x *AddressStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_status_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressStatus.ProtoReflect.Descriptor instead.
+func (*AddressStatus) Descriptor() ([]byte, []int) {
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AddressStatus) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AddressStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *AddressStatus) GetSlaac() bool {
+	if x != nil {
+		return x.Slaac
+	}
+	return false
+}
+
 // NodeStatus is a node as it stands.
 type NodeStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -587,7 +656,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_lab_v1_status_proto_msgTypes[4]
+	mi := &file_lab_v1_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +668,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[4]
+	mi := &file_lab_v1_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +681,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{4}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -691,7 +760,7 @@ type RouteStatus struct {
 
 func (x *RouteStatus) Reset() {
 	*x = RouteStatus{}
-	mi := &file_lab_v1_status_proto_msgTypes[5]
+	mi := &file_lab_v1_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +772,7 @@ func (x *RouteStatus) String() string {
 func (*RouteStatus) ProtoMessage() {}
 
 func (x *RouteStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[5]
+	mi := &file_lab_v1_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +785,7 @@ func (x *RouteStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteStatus.ProtoReflect.Descriptor instead.
 func (*RouteStatus) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RouteStatus) GetDestination() string {
@@ -758,7 +827,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_lab_v1_status_proto_msgTypes[6]
+	mi := &file_lab_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +839,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[6]
+	mi := &file_lab_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +852,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counter) GetName() string {
@@ -819,7 +888,7 @@ type DirectionStatus struct {
 
 func (x *DirectionStatus) Reset() {
 	*x = DirectionStatus{}
-	mi := &file_lab_v1_status_proto_msgTypes[7]
+	mi := &file_lab_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +900,7 @@ func (x *DirectionStatus) String() string {
 func (*DirectionStatus) ProtoMessage() {}
 
 func (x *DirectionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[7]
+	mi := &file_lab_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +913,7 @@ func (x *DirectionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectionStatus.ProtoReflect.Descriptor instead.
 func (*DirectionStatus) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DirectionStatus) GetName() string {
@@ -929,7 +998,7 @@ type LinkStatus struct {
 
 func (x *LinkStatus) Reset() {
 	*x = LinkStatus{}
-	mi := &file_lab_v1_status_proto_msgTypes[8]
+	mi := &file_lab_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1010,7 @@ func (x *LinkStatus) String() string {
 func (*LinkStatus) ProtoMessage() {}
 
 func (x *LinkStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[8]
+	mi := &file_lab_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1023,7 @@ func (x *LinkStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkStatus.ProtoReflect.Descriptor instead.
 func (*LinkStatus) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LinkStatus) GetName() string {
@@ -996,7 +1065,7 @@ type ConnStatus struct {
 
 func (x *ConnStatus) Reset() {
 	*x = ConnStatus{}
-	mi := &file_lab_v1_status_proto_msgTypes[9]
+	mi := &file_lab_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1077,7 @@ func (x *ConnStatus) String() string {
 func (*ConnStatus) ProtoMessage() {}
 
 func (x *ConnStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[9]
+	mi := &file_lab_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1090,7 @@ func (x *ConnStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnStatus.ProtoReflect.Descriptor instead.
 func (*ConnStatus) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConnStatus) GetConn() string {
@@ -1138,7 +1207,7 @@ type TcpInfo struct {
 
 func (x *TcpInfo) Reset() {
 	*x = TcpInfo{}
-	mi := &file_lab_v1_status_proto_msgTypes[10]
+	mi := &file_lab_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1219,7 @@ func (x *TcpInfo) String() string {
 func (*TcpInfo) ProtoMessage() {}
 
 func (x *TcpInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[10]
+	mi := &file_lab_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1232,7 @@ func (x *TcpInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpInfo.ProtoReflect.Descriptor instead.
 func (*TcpInfo) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TcpInfo) GetCaName() string {
@@ -1483,7 +1552,7 @@ type LabProgress struct {
 
 func (x *LabProgress) Reset() {
 	*x = LabProgress{}
-	mi := &file_lab_v1_status_proto_msgTypes[11]
+	mi := &file_lab_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1564,7 @@ func (x *LabProgress) String() string {
 func (*LabProgress) ProtoMessage() {}
 
 func (x *LabProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[11]
+	mi := &file_lab_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1577,7 @@ func (x *LabProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabProgress.ProtoReflect.Descriptor instead.
 func (*LabProgress) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LabProgress) GetNowNs() int64 {
@@ -1625,7 +1694,7 @@ type PacketHop struct {
 
 func (x *PacketHop) Reset() {
 	*x = PacketHop{}
-	mi := &file_lab_v1_status_proto_msgTypes[12]
+	mi := &file_lab_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1706,7 @@ func (x *PacketHop) String() string {
 func (*PacketHop) ProtoMessage() {}
 
 func (x *PacketHop) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[12]
+	mi := &file_lab_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1719,7 @@ func (x *PacketHop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PacketHop.ProtoReflect.Descriptor instead.
 func (*PacketHop) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{12}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PacketHop) GetTNs() int64 {
@@ -1746,7 +1815,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x05fault\x18\x02 \x01(\v2\r.lab.v1.FaultR\x05fault\x12\x19\n" +
 	"\bstart_ns\x18\x03 \x01(\x03R\astartNs\x12\x15\n" +
 	"\x06end_ns\x18\x04 \x01(\x03R\x05endNs\x12\x16\n" +
-	"\x06active\x18\x05 \x01(\bR\x06active\"\x86\x02\n" +
+	"\x06active\x18\x05 \x01(\bR\x06active\"\xbd\x02\n" +
 	"\x0fInterfaceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x18\n" +
@@ -1760,7 +1829,14 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"tx_packets\x18\t \x01(\x04R\ttxPackets\x12\x19\n" +
 	"\btx_bytes\x18\n" +
-	" \x01(\x04R\atxBytes\"\xa3\x02\n" +
+	" \x01(\x04R\atxBytes\x125\n" +
+	"\n" +
+	"addresses6\x18\v \x03(\v2\x15.lab.v1.AddressStatusR\n" +
+	"addresses6\"U\n" +
+	"\rAddressStatus\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05slaac\x18\x03 \x01(\bR\x05slaac\"\xa3\x02\n" +
 	"\n" +
 	"NodeStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -1908,44 +1984,46 @@ func file_lab_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_lab_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_lab_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_lab_v1_status_proto_goTypes = []any{
 	(TransferState)(0),      // 0: lab.v1.TransferState
 	(*TransferStatus)(nil),  // 1: lab.v1.TransferStatus
 	(*ExecStatus)(nil),      // 2: lab.v1.ExecStatus
 	(*FaultStatus)(nil),     // 3: lab.v1.FaultStatus
 	(*InterfaceStatus)(nil), // 4: lab.v1.InterfaceStatus
-	(*NodeStatus)(nil),      // 5: lab.v1.NodeStatus
-	(*RouteStatus)(nil),     // 6: lab.v1.RouteStatus
-	(*Counter)(nil),         // 7: lab.v1.Counter
-	(*DirectionStatus)(nil), // 8: lab.v1.DirectionStatus
-	(*LinkStatus)(nil),      // 9: lab.v1.LinkStatus
-	(*ConnStatus)(nil),      // 10: lab.v1.ConnStatus
-	(*TcpInfo)(nil),         // 11: lab.v1.TcpInfo
-	(*LabProgress)(nil),     // 12: lab.v1.LabProgress
-	(*PacketHop)(nil),       // 13: lab.v1.PacketHop
-	(*Stamp)(nil),           // 14: lab.v1.Stamp
-	(*Fault)(nil),           // 15: lab.v1.Fault
-	(NodeKind)(0),           // 16: lab.v1.NodeKind
-	(*DirectionSpec)(nil),   // 17: lab.v1.DirectionSpec
+	(*AddressStatus)(nil),   // 5: lab.v1.AddressStatus
+	(*NodeStatus)(nil),      // 6: lab.v1.NodeStatus
+	(*RouteStatus)(nil),     // 7: lab.v1.RouteStatus
+	(*Counter)(nil),         // 8: lab.v1.Counter
+	(*DirectionStatus)(nil), // 9: lab.v1.DirectionStatus
+	(*LinkStatus)(nil),      // 10: lab.v1.LinkStatus
+	(*ConnStatus)(nil),      // 11: lab.v1.ConnStatus
+	(*TcpInfo)(nil),         // 12: lab.v1.TcpInfo
+	(*LabProgress)(nil),     // 13: lab.v1.LabProgress
+	(*PacketHop)(nil),       // 14: lab.v1.PacketHop
+	(*Stamp)(nil),           // 15: lab.v1.Stamp
+	(*Fault)(nil),           // 16: lab.v1.Fault
+	(NodeKind)(0),           // 17: lab.v1.NodeKind
+	(*DirectionSpec)(nil),   // 18: lab.v1.DirectionSpec
 }
 var file_lab_v1_status_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.TransferStatus.state:type_name -> lab.v1.TransferState
-	14, // 1: lab.v1.ExecStatus.stamp:type_name -> lab.v1.Stamp
-	15, // 2: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
-	16, // 3: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
-	4,  // 4: lab.v1.NodeStatus.interfaces:type_name -> lab.v1.InterfaceStatus
-	6,  // 5: lab.v1.NodeStatus.routes:type_name -> lab.v1.RouteStatus
-	7,  // 6: lab.v1.NodeStatus.counters:type_name -> lab.v1.Counter
-	17, // 7: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
-	8,  // 8: lab.v1.LinkStatus.forward:type_name -> lab.v1.DirectionStatus
-	8,  // 9: lab.v1.LinkStatus.reverse:type_name -> lab.v1.DirectionStatus
-	11, // 10: lab.v1.ConnStatus.info:type_name -> lab.v1.TcpInfo
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	15, // 1: lab.v1.ExecStatus.stamp:type_name -> lab.v1.Stamp
+	16, // 2: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
+	5,  // 3: lab.v1.InterfaceStatus.addresses6:type_name -> lab.v1.AddressStatus
+	17, // 4: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
+	4,  // 5: lab.v1.NodeStatus.interfaces:type_name -> lab.v1.InterfaceStatus
+	7,  // 6: lab.v1.NodeStatus.routes:type_name -> lab.v1.RouteStatus
+	8,  // 7: lab.v1.NodeStatus.counters:type_name -> lab.v1.Counter
+	18, // 8: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
+	9,  // 9: lab.v1.LinkStatus.forward:type_name -> lab.v1.DirectionStatus
+	9,  // 10: lab.v1.LinkStatus.reverse:type_name -> lab.v1.DirectionStatus
+	12, // 11: lab.v1.ConnStatus.info:type_name -> lab.v1.TcpInfo
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_status_proto_init() }
@@ -1961,7 +2039,7 @@ func file_lab_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_status_proto_rawDesc), len(file_lab_v1_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
