@@ -19,8 +19,8 @@ import (
 type transferOptions struct {
 	*app
 	id, from, to, file, bytes, save, protocol, congestion, rate, family string
-	port                                                        uint16
-	detach                                                      bool
+	port                                                                uint16
+	detach                                                              bool
 }
 
 func newTransferCommand(a *app) *cobra.Command {
