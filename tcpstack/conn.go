@@ -209,7 +209,7 @@ func (c *Conn) Write(p []byte) (int, error) { return c.WriteFlags(p, 0) }
 
 // WriteFlags is Write in the manner that flags say.
 func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
-	if c.Deferred() && len(p) > 0 {
+	if c.Deferred() { // an empty write sends the SYN, too
 		if n, err := c.writeDeferred(p); n > 0 {
 			return n, err
 		}

@@ -11,8 +11,11 @@ var zeros [64 << 10]byte
 
 // supported says what of a call that sends has no mechanism here.
 func (g *sending) supported() error {
-	if g.flags&msgErrqueue != 0 {
+	switch {
+	case g.flags&msgErrqueue != 0:
 		return skipf("MSG_ERRQUEUE among the flags of a call that sends")
+	case g.flags&msgOOB != 0:
+		return skipf("MSG_OOB: the stack sends no urgent data")
 	}
 	return nil
 }
@@ -68,9 +71,6 @@ func (s *socket) write(g *sending, n int64) (int64, error) {
 	}
 	if g.flags&msgEOR != 0 && g.sent+n == g.want {
 		flags |= tcpstack.WriteEOR
-	}
-	if g.flags&msgOOB != 0 && g.sent+n == g.want {
-		flags |= tcpstack.WriteUrgent
 	}
 	k, err := s.conn.WriteFlags(zeros[:n], flags)
 	s.sent.offset += uint64(k)
@@ -170,8 +170,13 @@ func (s *socket) consume(r *receiving) (value int64, errno Errno, end bool) {
 	return 0, 0, false
 }
 
-// receiveUrgent is tcp_recv_urg.
-func (s *socket) receiveUrgent(r *receiving) (int64, Errno, bool) { return -1, EINVAL, true }
+// receiveUrgent is tcp_recv_urg where no urgent data has come.
+func (s *socket) receiveUrgent(*receiving) (int64, Errno, bool) {
+	if s.state() == tcpstack.StateClosed && !s.sawFIN {
+		return -1, ENOTCONN, true
+	}
+	return -1, EINVAL, true
+}
 
 // readMessage fills in what recvmsg tells beside the data.
 func (s *socket) readMessage(r *receiving) {
