@@ -89,6 +89,8 @@ type TCPConfig struct {
 	RecvAutotuning    *bool     // The receive buffer grows with what the application reads a round trip, unless recvBuffer fixes it; absent: on (tcp_moderate_rcvbuf)
 	MaxSendBuffer     *uint64   // What autotuning may grow the send buffer to; absent: 4MiB (tcp_wmem)
 	MaxRecvBuffer     *uint64   // What autotuning may grow the receive buffer to; absent: 6MiB (tcp_rmem)
+	StartSendBuffer   *uint64   // What autotuning begins with; absent: 16 KiB (tcp_wmem); of packetdrill's sysctls alone, as the next
+	StartRecvBuffer   *uint64   // What autotuning begins with, bytes of memory; absent: 128 KiB (tcp_rmem)
 	MemoryLimit       *uint64   // Bytes that all buffers of a node's stack may hold; beyond it buffers are pruned and segments dropped; absent: the lab's own limit (tcp_mem)
 	NotsentLowat      *uint64   // Unsent bytes above which a connection is not writable; absent: none (tcp_notsent_lowat)
 	WindowClamp       *uint64   // Upper bound of the window announced; absent: none (TCP_WINDOW_CLAMP)
@@ -224,6 +226,8 @@ type settings struct {
 	recvAutotuning     bool
 	maxSendBuffer      uint32
 	maxRecvBuffer      uint32
+	startSendBuffer    uint32
+	startRecvBuffer    uint32
 	memoryLimit        uint32
 	notsentLowat       uint32
 	windowClamp        uint32

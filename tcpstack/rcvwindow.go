@@ -22,8 +22,8 @@ type recvFlow struct {
 const (
 	// recvBufDefault is tcp_rmem[1].
 	recvBufDefault = 131072
-	// defaultScalingRatio is Linux's TCP_DEFAULT_SCALING_RATIO: 1200 bytes in a socket buffer of 4096 with its overhead.
-	defaultScalingRatio = 1200 << 8 / (4096 + skbOverhead)
+	// defaultScalingRatio is Linux's TCP_DEFAULT_SCALING_RATIO: half, since 6.10.
+	defaultScalingRatio = 1 << 7
 	// skbOverhead is struct sk_buff and struct skb_shared_info, as SKB_TRUESIZE adds them.
 	skbOverhead = 256 + 320
 	// skbHeadroom is what stands before a segment's data in its buffer: padding and headers.
@@ -47,7 +47,7 @@ func (s *settings) recvSpace() (buf, ratio uint32) {
 	if s.rcvBuf != 0 {
 		return s.rcvBuf, 256
 	}
-	return min(recvBufDefault, s.maxRecvBuffer), defaultScalingRatio
+	return min(s.startRecvBuffer, s.maxRecvBuffer), defaultScalingRatio
 }
 
 // initialClamp is window_clamp as the handshake begins: what is configured, and what a fixed buffer holds.

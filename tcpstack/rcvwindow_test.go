@@ -102,7 +102,7 @@ func TestInitialWindow(t *testing.T) {
 		cfg  TCPConfig
 		want string
 	}{
-		{TCPConfig{}, "SA seq=1000 ack=101 win=32120 mss=1460 ws=7"},
+		{TCPConfig{}, "SA seq=1000 ack=101 win=64240 mss=1460 ws=7"},
 		{TCPConfig{RecvBuffer: 128 << 10}, "SA seq=1000 ack=101 win=65535 mss=1460 ws=2"},
 		{TCPConfig{RecvBuffer: 20000}, "SA seq=1000 ack=101 win=18980 mss=1460 ws=0"},
 		{TCPConfig{WindowClamp: &clamp}, "SA seq=1000 ack=101 win=4380 mss=1460 ws=0"},
@@ -117,19 +117,19 @@ func TestInitialWindow(t *testing.T) {
 
 // Linux (tcp_grow_window): the window opens by two segments with each that comes, up to what the buffer holds.
 func TestWindowGrows(t *testing.T) {
-	x := newTCPTrace(t, TCPConfig{})
+	x := newTCPTrace(t, TCPConfig{StartRecvBuffer: new(uint64(96 << 10))})
 	x.accept("mss=1460")
 	var last uint16
 	for i := range uint32(8) {
 		x.send("A ack=1001 len=1460 seq=" + itoa(101+1460*i))
 		for len(x.out) > 0 {
-			if last = x.out[0].Window; last < 32120 {
+			if last = x.out[0].Window; last < 48180 {
 				t.Errorf("window %d", last)
 			}
 			x.out = x.out[1:]
 		}
 	}
-	if last < 32120+5*2*1460 {
+	if last < 48180+4*2*1460 {
 		t.Errorf("window %d", last)
 	}
 	x.advance(sim.Second)

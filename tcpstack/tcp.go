@@ -156,7 +156,7 @@ func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn 
 	c := &Conn{stack: s, set: set, h: h, rt: rt, tuple: t, timerAt: sim.Never, delackAt: sim.Never}
 	c.timer.H = c
 	if c.sndBuf = set.sndBuf; c.sndBuf == 0 {
-		c.sndBuf = min(sendBufDefault, set.maxSendBuffer)
+		c.sndBuf = min(set.startSendBuffer, set.maxSendBuffer)
 	}
 	c.hashed = c.hash(s.tcp.hashKey)
 	s.tcp.conns.insert(c, c.hashed)

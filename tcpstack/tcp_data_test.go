@@ -400,7 +400,7 @@ func TestWindowScale(t *testing.T) {
 	y.send("PA seq=101 ack=1001 len=10")
 	y.send("A seq=111 ack=1001 win=3")
 	y.advance(41 * sim.Millisecond)
-	y.want("A seq=1001 ack=111 win=32110")
+	y.want("A seq=1001 ack=111 win=64230")
 	if y.c.sndWnd != 3 {
 		t.Errorf("window %d", y.c.sndWnd)
 	}

@@ -14,7 +14,7 @@ func TestHandshake(t *testing.T) {
 	t.Run("active", func(t *testing.T) {
 		x := newTCPTrace(t, TCPConfig{Timestamps: &on, WindowScaling: &on})
 		x.dial()
-		syn := x.want("S seq=1000 win=32120") // tcp_rmem's 128 KiB, less overhead, in whole segments
+		syn := x.want("S seq=1000 win=64240") // half of tcp_rmem's 128 KiB, in whole segments
 		if o := syn.opt; o.MSS != 1460 || !o.SACKPermitted || !o.HasTimestamps || !o.HasWindowScale || syn.HeaderLen != 40 {
 			t.Errorf("options %+v", o)
 		}

@@ -47,7 +47,7 @@ func TestShellLines(t *testing.T) {
 		{"# nothing\necho 0 > /proc/sys/net/ipv4/tcp_early_retrans\n", func(c tcpstack.Config) bool { return !*c.TCP.TLP }},
 		{"echo \"reno\" >/proc/sys/net/ipv4/tcp_congestion_control", func(c tcpstack.Config) bool { return c.TCP.Congestion == "reno" }},
 		{`sysctl -q net.ipv4.tcp_rmem="4096 $((2*65536)) $((15*1024*1024))"`, func(c tcpstack.Config) bool {
-			return *c.TCP.MaxRecvBuffer == 15<<19
+			return *c.TCP.MaxRecvBuffer == 15<<20 && *c.TCP.StartRecvBuffer == 131072
 		}},
 		{"sysctl -q net.ipv4.tcp_wmem='4096 16384 2097152'", func(c tcpstack.Config) bool { return *c.TCP.MaxSendBuffer == 2<<20 }},
 		{"../common/defaults.sh", func(c tcpstack.Config) bool {

@@ -283,16 +283,16 @@ func applyRecovery(c *tcpstack.Config, v string) error {
 }
 
 // applyBuffers reads "least usual most".
-func applyBuffers(v string) (usual, most uint64, err error) {
+func applyBuffers(v string) (usual, most *uint64, err error) {
 	f := strings.Fields(v)
 	if len(f) != 3 {
-		return 0, 0, fmt.Errorf("%q is not three sizes", v)
+		return nil, nil, fmt.Errorf("%q is not three sizes", v)
 	}
 	var n [3]uint64
 	for i := range f {
 		if n[i], err = strconv.ParseUint(f[i], 0, 31); err != nil || n[i] == 0 {
-			return 0, 0, fmt.Errorf("%q is no size", f[i])
+			return nil, nil, fmt.Errorf("%q is no size", f[i])
 		}
 	}
-	return n[1], n[2], nil
+	return new(max(n[1], leastBuffer)), new(max(n[2], leastBuffer)), nil
 }

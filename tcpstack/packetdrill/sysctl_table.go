@@ -112,7 +112,7 @@ var sysctls = []sysctl{
 	{"net.ipv4.tcp_retries1", "3", counted(0, 255, func(c *tcpConfig) **uint32 { return &c.BlackholeRetries }), true, "`BlackholeRetries`"},
 	{"net.ipv4.tcp_retries2", "15", counted(0, 255, func(c *tcpConfig) **uint32 { return &c.DataRetries }), true, "`DataRetries`"},
 	{"net.ipv4.tcp_rfc1337", "0", onOff(func(c *tcpConfig) **bool { return &c.RFC1337 }), true, "`RFC1337`"},
-	{"net.ipv4.tcp_rmem", "4096 131072 6291456", applyRmem, false, "`RecvBuffer`: half of the second number; `MaxRecvBuffer`: half of the third"},
+	{"net.ipv4.tcp_rmem", "4096 131072 6291456", applyRmem, false, "`StartRecvBuffer`, `MaxRecvBuffer`: the second and the third number"},
 	{"net.ipv4.tcp_rto_max_ms", "120000", timed(sim.Millisecond, func(c *tcpConfig) **sim.Time { return &c.MaxRTO }), true, "`MaxRTO`"},
 	{"net.ipv4.tcp_rto_min_us", "200000", applyMinRTO, true, "`MinRTO`"},
 	{"net.ipv4.tcp_sack", "1", onOff(func(c *tcpConfig) **bool { return &c.SACK }), false, "`SACK`"},
@@ -131,7 +131,7 @@ var sysctls = []sysctl{
 	{"net.ipv4.tcp_tw_reuse", "2", worded(func(c *tcpConfig) *string { return &c.TimeWaitReuse }, "off", "on", "loopback"), true, "`TimeWaitReuse`: 0 off, 1 on, 2 loopback"},
 	{"net.ipv4.tcp_tw_reuse_delay", "1000", nil, false, "it is a second, as by default"},
 	{"net.ipv4.tcp_window_scaling", "1", onOff(func(c *tcpConfig) **bool { return &c.WindowScaling }), false, "`WindowScaling`"},
-	{"net.ipv4.tcp_wmem", "4096 16384 4194304", applyWmem, false, "`MaxSendBuffer`: the third number; the second is where autotuning begins"},
+	{"net.ipv4.tcp_wmem", "4096 16384 4194304", applyWmem, false, "`StartSendBuffer`, `MaxSendBuffer`: the second and the third number"},
 	{"net.ipv4.tcp_workaround_signed_windows", "0", only("0"), false, "0 alone"},
 	{"net.ipv4.udp_*", "0", nil, false, "buffers of UDP are not counted as Linux does"},
 	{"net.ipv6.auto_flowlabels", "1", nil, false, "flow labels are compared only where a script names one"},
@@ -212,21 +212,12 @@ func applyOrphans(c *tcpstack.Config, v string) error {
 	return nil
 }
 
-// applyRmem: a receive buffer's half is window (tcp_win_from_space, before segments show another share).
-func applyRmem(c *tcpstack.Config, v string) error {
-	usual, most, err := applyBuffers(v)
-	if err != nil {
-		return err
-	}
-	c.TCP.RecvBuffer, c.TCP.MaxRecvBuffer = max(usual/2, leastBuffer), new(max(most/2, leastBuffer))
-	return nil
+func applyRmem(c *tcpstack.Config, v string) (err error) {
+	c.TCP.StartRecvBuffer, c.TCP.MaxRecvBuffer, err = applyBuffers(v)
+	return err
 }
 
-func applyWmem(c *tcpstack.Config, v string) error {
-	_, most, err := applyBuffers(v)
-	if err != nil {
-		return err
-	}
-	c.TCP.MaxSendBuffer = new(max(most, leastBuffer))
-	return nil
+func applyWmem(c *tcpstack.Config, v string) (err error) {
+	c.TCP.StartSendBuffer, c.TCP.MaxSendBuffer, err = applyBuffers(v)
+	return err
 }
