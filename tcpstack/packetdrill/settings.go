@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"labd.dev/tcpstack"
+	"labd.dev/tcpstack/wire"
 )
 
 // Options say how scripts are run. The zero Options are the original's defaults.
@@ -91,10 +92,28 @@ func newSettings(s *Script, o Options) (*settings, error) {
 		}
 	}
 	g.addresses()
-	if g.local.Is4() == (g.family == familyIPv6) || g.remote.Is4() == (g.family == familyIPv6) {
-		return nil, skipf("addresses %v and %v are not of the script's --ip_version", g.local, g.remote)
+	return g, g.checkAddresses()
+}
+
+// checkAddresses refuses addresses that a host could not have, before the stack is
+// made with them.
+func (g *settings) checkAddresses() error {
+	six := g.family == familyIPv6
+	for _, a := range []netip.Addr{g.local, g.remote, g.gateway} {
+		if a.IsUnspecified() || a.IsMulticast() {
+			return skipf("%v is not the address of a host", a)
+		}
+		if a.Is4() == six || a.Is4In6() {
+			return skipf("addresses %v and %v are not of the script's --ip_version", g.local, g.remote)
+		}
 	}
-	return g, nil
+	switch {
+	case g.local == g.remote || g.local == g.gateway:
+		return skipf("the host and its peer have one address, %v", g.local)
+	case six && g.mtu < wire.IPv6MinMTU:
+		return skipf("an MTU of %d is too small for IPv6", g.mtu)
+	}
+	return nil
 }
 
 // addresses fills in what the options left open.
