@@ -157,3 +157,16 @@ func (c *Conn) mayRaise(r *ackResult) bool {
 	}
 	return r.flags&ackAcked != 0
 }
+
+// tellInfo fills in what congestion control knows of a connection for tcp_info.
+func (c *Conn) tellInfo(i *Info) {
+	i.ECN, i.ECNSeen = c.ecn&ecnOK != 0, c.ecn&ecnSeen != 0
+	cc := c.cc
+	if cc == nil {
+		return
+	}
+	cc.MSS = uint32(c.sndMSS)
+	i.PacingRate = cc.PacingRate
+	i.DeliveryRate, i.DeliveryRateAppLimited = cc.DeliveryRate()
+	i.Delivered, i.DeliveredCE = cc.Delivered, cc.DeliveredCE
+}

@@ -201,6 +201,9 @@ func (c *Conn) recordStarted() {
 	if c.tsOK {
 		r.Flags |= startedTS
 	}
+	if c.ecn&ecnOK != 0 {
+		r.Flags |= startedECN
+	}
 	r.W = [6]uint32{uint32(c.iss), uint32(c.irs), uint32(c.localPort)<<16 | uint32(c.remotePort),
 		uint32(c.sndMSS)<<16 | uint32(c.sndWscale)<<8 | uint32(c.rcvWscale)}
 	c.stack.recordMore(r, &moreWords{
@@ -281,11 +284,15 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt int64) {
 	r.W[0], r.W[1], r.W[2] = c.win.Cwnd, c.win.SSThresh, uint32(c.rtx.inFlight())
 	r.W[3], r.W[4], r.W[5] = c.srtt8>>3, uint32(micros(c.rto)), c.sndWnd
 	own := uint64(0)
-	if c.cc != nil {
-		own = math.Float64bits(c.cc.alg.Variable())
+	var pacing, delivery uint64
+	if cc := c.cc; cc != nil {
+		own = math.Float64bits(cc.alg.Variable())
+		pacing = cc.PacingRate
+		delivery, _ = cc.DeliveryRate()
 	}
 	c.stack.recordMore(r, &moreWords{c.mdev4 >> 2, uint32(micros(c.minRTT())), c.rcvWnd(), uint32(c.unsent()),
-		uint32(own >> 32), uint32(own), uint32(c.set.cc)})
+		uint32(own >> 32), uint32(own), uint32(c.set.cc), uint32(pacing >> 32), uint32(pacing),
+		uint32(delivery >> 32), uint32(delivery)})
 }
 
 func (c *Conn) recordTimerSet(kind TimerKind, in sim.Time) {

@@ -74,9 +74,7 @@ func (c *Conn) Info() Info {
 		i.Reordering, i.ReordSeen, i.DSACKDups = rec.reordering, rec.reordSeen, rec.dsackDups
 		i.TotalRTO, i.TotalRTORecoveries, i.TotalRTOTimeMs = rec.totalRTO, rec.rtoRecoveries, uint64(rec.rtoTime/sim.Millisecond)
 	}
-	if c.cc != nil {
-		i.Delivered = c.cc.Delivered
-	}
+	c.tellInfo(&i)
 	if q := c.rtx; q != nil {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}
@@ -96,6 +94,8 @@ func (c *Conn) sinceMs(t sim.Time) uint64 {
 // limitedBy is what holds the sender back now.
 func (c *Conn) limitedBy() Limit {
 	switch {
+	case c.cc != nil && c.cc.timer.Armed():
+		return LimitedPacing
 	case c.rtx.inFlight() >= int(c.win.Cwnd):
 		return LimitedCwnd
 	case c.unsent() > 0:

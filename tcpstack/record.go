@@ -31,7 +31,8 @@ const (
 	// KindTCPCCStateUpdated: Reason is a CCTrigger, Flags the old CCState, Aux the new one.
 	KindTCPCCStateUpdated
 	// KindTCPMetricsUpdated: Reason is a Limit, W = cwnd, ssthresh, inflight, srtt_us, rto_us, snd_wnd. More: rttvar_us,
-	// min_rtt_us, rcv_wnd, notsent, the algorithm's own variable as a float64 (2), its congestion.ID.
+	// min_rtt_us, rcv_wnd, notsent, the algorithm's own variable as a float64 (2), its congestion.ID,
+	// pacing rate in bytes/s (2), delivery rate (2).
 	KindTCPMetricsUpdated
 	// KindTCPTimerSet: Reason is a TimerKind, W = delay in us, backoff.
 	KindTCPTimerSet
@@ -61,6 +62,7 @@ const (
 	startedInitiator = 1 << iota
 	startedSACK
 	startedTS
+	startedECN
 )
 
 // Low bits of the last word of a segment's record.
@@ -252,9 +254,10 @@ const (
 	LimitedRwnd
 	LimitedApp
 	LimitedSndbuf
+	LimitedPacing
 )
 
-var limitNames = [...]string{"cwnd", "rwnd", "app", "sndbuf"}
+var limitNames = [...]string{"cwnd", "rwnd", "app", "sndbuf", "pacing"}
 
 func (l Limit) String() string { return nameOf(limitNames[:], uint8(l)) }
 

@@ -182,7 +182,7 @@ func decodeStarted(h Head, r *sim.Record, m *moreWords) *ConnectionStarted {
 		Remote: netip.AddrPortFrom(ipAddr{long(m[4], m[5]), long(m[6], m[7])}.netip(), uint16(r.W[2])),
 		ISS:    r.W[0], IRS: r.W[1], CC: congestion.ID(r.Reason &^ sideBit).String(),
 		MSS: uint16(r.W[3] >> 16), WscaleSnd: uint8(r.W[3] >> 8), WscaleRcv: uint8(r.W[3]),
-		SACK: r.Flags&startedSACK != 0, TS: r.Flags&startedTS != 0,
+		SACK: r.Flags&startedSACK != 0, TS: r.Flags&startedTS != 0, ECN: r.Flags&startedECN != 0,
 		Initiator: r.Flags&startedInitiator != 0,
 	}
 }
@@ -192,6 +192,7 @@ func decodeMetrics(h Head, r *sim.Record, m *moreWords) *MetricsUpdated {
 		Head: h, Limited: Limit(r.Reason &^ sideBit),
 		Cwnd: r.W[0], SSThresh: r.W[1], InFlight: r.W[2], SRTTUs: r.W[3], RTOUs: r.W[4], SndWnd: r.W[5],
 		RTTVarUs: m[0], MinRTTUs: m[1], RcvWnd: m[2], Notsent: m[3],
+		PacingBps: long(m[7], m[8]), DeliveryBps: long(m[9], m[10]),
 		CCVariable: congestion.ID(m[6]).VariableName(), CCValue: math.Float64frombits(long(m[4], m[5])),
 	}
 }

@@ -19,7 +19,7 @@ type ConnectionStarted struct {
 	CC                   string
 	MSS                  uint16 // data bytes of a full segment
 	WscaleSnd, WscaleRcv uint8
-	SACK, TS             bool
+	SACK, TS, ECN        bool
 }
 
 // StateUpdated: the state machine moved.
@@ -128,6 +128,7 @@ type MetricsUpdated struct {
 	SRTTUs, RTTVarUs         uint32
 	MinRTTUs, RTOUs          uint32
 	SndWnd, RcvWnd, Notsent  uint32 // bytes
+	PacingBps, DeliveryBps   uint64 // bytes a second; 0: not yet known
 	CCVariable               string // name of the algorithm's own figure; empty: none
 	CCValue                  float64
 }

@@ -135,12 +135,15 @@ func (c *Conn) nextStretch(nagle nagleMode) (n int, fin bool) {
 // quota is how many segments the congestion window has room for.
 func (c *Conn) quota(n int, fin bool) int {
 	q := c.rtx
-	if q == nil {
-		return max(int(c.win.Cwnd), 1)
+	room := max(int(c.win.Cwnd), 1)
+	if q != nil {
+		room = min(int(c.win.Cwnd)-q.inFlight()-c.limitsTransmit(), c.maxSegments()-q.n)
 	}
-	room := min(int(c.win.Cwnd)-q.inFlight()-c.limitsTransmit(), c.maxSegments()-q.n)
 	if c.cc != nil && c.cc.Paced {
 		room = min(room, int(c.cc.Burst())) // what is paced goes in small bursts (Linux: tcp_tso_autosize)
+	}
+	if q == nil {
+		return room
 	}
 	if room <= 0 && fin && n <= int(c.sndMSS) && q.n < c.maxSegments()+1 {
 		return 1 // the FIN's segment is not held up by the congestion window (Linux: tcp_cwnd_test)

@@ -35,6 +35,7 @@ type traceSegment struct {
 	opt  wire.TCPOptions
 	len  int
 	at   sim.Time
+	tos  uint8
 	data []byte
 }
 
@@ -77,7 +78,7 @@ func (x *tcpTrace) sent(f *sim.Frame) {
 	}
 	h := f.Header()[wire.IPv4MinLen:]
 	p, err := wire.ParseTCP(h)
-	g := traceSegment{TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload)}
+	g := traceSegment{tos: f.Header()[wire.IPv4OffTOS], TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload)}
 	if err == nil {
 		err = wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt)
 	}
@@ -166,7 +167,8 @@ func (x *tcpTrace) advance(d sim.Time) {
 
 func (x *tcpTrace) parse(text string) (g traceSegment) {
 	x.t.Helper()
-	letters := map[rune]wire.TCPFlags{'S': wire.FlagSYN, 'A': wire.FlagACK, 'F': wire.FlagFIN, 'R': wire.FlagRST, 'P': wire.FlagPSH}
+	letters := map[rune]wire.TCPFlags{'S': wire.FlagSYN, 'A': wire.FlagACK, 'F': wire.FlagFIN, 'R': wire.FlagRST, 'P': wire.FlagPSH,
+		'E': wire.FlagECE, 'C': wire.FlagCWR}
 	fields := strings.Fields(text)
 	for _, r := range fields[0] {
 		g.Flags |= letters[r]

@@ -16,6 +16,7 @@ var tcpKinds = []EventKind{
 		{"wscale_rcv", "integer", "bits", "shift of the windows sent", "", nil},
 		{"sack", "bool", "", "selective acknowledgements are in use (RFC 2018)", "", nil},
 		{"ts", "bool", "", "timestamps are in use (RFC 7323)", "", nil},
+		{"ecn", "bool", "", "explicit congestion notification is in use (RFC 3168)", "", nil},
 	}},
 	{"tcp:state_updated", "The state machine moved. An event without a connection is a listener's.", []FieldKind{
 		{"old", "string", "", "the state before", "", stateValues},

@@ -17,6 +17,7 @@ const (
 	startedInitiator = 1 << iota
 	startedSACK
 	startedTS
+	startedECN
 
 	segmentHasTS    = 1
 	segmentECNShift = 2
@@ -38,7 +39,7 @@ func startedFields(r *sim.Record, cc uint8, m *[moreWords]uint32) []Field {
 		{"local", endpoint(m[0:4], w[2]>>16)}, {"remote", endpoint(m[4:8], w[2]&0xffff)}, {"role", role},
 		{"iss", num(w[0])}, {"irs", num(w[1])}, {"cc", congestion.ID(cc).String()}, {"mss", num(w[3] >> 16)},
 		{"wscale_snd", num(w[3] >> 8 & 0xff)}, {"wscale_rcv", num(w[3] & 0xff)},
-		{"sack", has(startedSACK)}, {"ts", has(startedTS)},
+		{"sack", has(startedSACK)}, {"ts", has(startedTS)}, {"ecn", has(startedECN)},
 	}
 }
 
@@ -148,6 +149,12 @@ func metricsFields(w *[6]uint32, limit uint8, m *[moreWords]uint32) []Field {
 		{"cwnd", num(w[0])}, {"ssthresh", num(w[1])}, {"inflight", num(w[2])}, {"srtt_us", num(w[3])},
 		{"rttvar_us", num(m[0])}, {"min_rtt_us", num(m[1])}, {"rto_us", num(w[4])}, {"snd_wnd", num(w[5])},
 		{"rcv_wnd", num(m[2])}, {"notsent", num(m[3])}, {"limited", tcpstack.Limit(limit).String()},
+	}
+	if pacing := long(m[7], m[8]); pacing != 0 {
+		f = append(f, Field{"pacing_Bps", pacing})
+	}
+	if delivery := long(m[9], m[10]); delivery != 0 {
+		f = append(f, Field{"delivery_Bps", delivery})
 	}
 	if name := congestion.ID(m[6]).VariableName(); name != "" {
 		f = append(f, Field{"cc", []Field{{name, math.Float64frombits(long(m[4], m[5]))}}})
