@@ -263,6 +263,7 @@ func (c *Conn) admit(n int) (int, error) {
 // written accounts for n bytes just queued and sends what may be sent.
 func (c *Conn) written(n int, flags WriteFlags) {
 	c.stack.tcp.mem.take(n)
+	c.checkAppLimited()
 	c.enqueue(n, flags)
 	c.undrained = true
 	c.restartAfterIdle()

@@ -158,6 +158,19 @@ func (c *Conn) mayRaise(r *ackResult) bool {
 	return r.flags&ackAcked != 0
 }
 
+// checkAppLimited notes, before more is written, that the sender had run dry: less than a segment waited and the window had
+// room, so that what is sent now tells no rate of the path (Linux: tcp_rate_check_app_limited).
+func (c *Conn) checkAppLimited() {
+	cc := c.cc
+	if cc == nil || c.unsent() >= int(c.sndMSS) {
+		return
+	}
+	inFlight := c.rtx.inFlight()
+	if inFlight < int(c.win.Cwnd) && (c.rtx == nil || c.rtx.lostOut <= c.rtx.retransOut) {
+		cc.LimitByApp(uint32(inFlight))
+	}
+}
+
 // tellInfo fills in what congestion control knows of a connection for tcp_info.
 func (c *Conn) tellInfo(i *Info) {
 	i.ECN, i.ECNSeen = c.ecn&ecnOK != 0, c.ecn&ecnSeen != 0

@@ -149,12 +149,7 @@ func metricsFields(w *[6]uint32, limit uint8, m *[moreWords]uint32) []Field {
 		{"cwnd", num(w[0])}, {"ssthresh", num(w[1])}, {"inflight", num(w[2])}, {"srtt_us", num(w[3])},
 		{"rttvar_us", num(m[0])}, {"min_rtt_us", num(m[1])}, {"rto_us", num(w[4])}, {"snd_wnd", num(w[5])},
 		{"rcv_wnd", num(m[2])}, {"notsent", num(m[3])}, {"limited", tcpstack.Limit(limit).String()},
-	}
-	if pacing := long(m[7], m[8]); pacing != 0 {
-		f = append(f, Field{"pacing_Bps", pacing})
-	}
-	if delivery := long(m[9], m[10]); delivery != 0 {
-		f = append(f, Field{"delivery_Bps", delivery})
+		{"pacing_Bps", long(m[7], m[8])}, {"delivery_Bps", long(m[9], m[10])},
 	}
 	if name := congestion.ID(m[6]).VariableName(); name != "" {
 		f = append(f, Field{"cc", []Field{{name, math.Float64frombits(long(m[4], m[5]))}}})
