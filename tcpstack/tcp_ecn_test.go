@@ -141,16 +141,16 @@ func TestDCTCPReceiver(t *testing.T) {
 	x.send("SEC seq=100 mss=1000")
 	x.want("SAE seq=1000 ack=101")
 	x.send("A seq=101 ack=1001")
-	x.send("PA seq=101 ack=1001 len=1000") // delayed
+	x.send("PA seq=101 ack=1001 len=200") // delayed
 	x.wantIdle()
 	x.mark(CE)
-	x.send("PA seq=1101 ack=1001 len=1000")
-	x.want("A seq=1001 ack=1101") // not marked so far
-	x.wantECN(x.want("AE seq=1001 ack=2101"), ECT0)
-	x.send("PA seq=2101 ack=1001 len=1000")
+	x.send("PA seq=301 ack=1001 len=200")
+	x.want("A seq=1001 ack=301") // not marked so far
+	x.wantECN(x.want("AE seq=1001 ack=501"), ECT0)
+	x.send("PA seq=501 ack=1001 len=200")
 	x.wantIdle() // delayed
 	x.mark(ECT0)
-	x.send("PA seq=3101 ack=1001 len=1000")
-	x.want("AE seq=1001 ack=3101")
-	x.want("A seq=1001 ack=4101")
+	x.send("PA seq=701 ack=1001 len=200")
+	x.want("AE seq=1001 ack=701")
+	x.want("A seq=1001 ack=901")
 }
