@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"fmt"
 	"testing"
 
 	"labd.dev/sim"
@@ -141,16 +142,24 @@ func TestDCTCPReceiver(t *testing.T) {
 	x.send("SEC seq=100 mss=1000")
 	x.want("SAE seq=1000 ack=101")
 	x.send("A seq=101 ack=1001")
-	x.send("PA seq=101 ack=1001 len=200") // delayed
-	x.wantIdle()
-	x.mark(CE)
-	x.send("PA seq=301 ack=1001 len=200")
-	x.want("A seq=1001 ack=301") // not marked so far
-	x.wantECN(x.want("AE seq=1001 ack=501"), ECT0)
-	x.send("PA seq=501 ack=1001 len=200")
-	x.wantIdle() // delayed
-	x.mark(ECT0)
-	x.send("PA seq=701 ack=1001 len=200")
-	x.want("AE seq=1001 ack=701")
-	x.want("A seq=1001 ack=901")
+	next := 101
+	arrive := func(cp ECN) {
+		x.mark(cp)
+		x.send(fmt.Sprintf("PA seq=%d ack=1001 len=200", next))
+		next += 200
+	}
+	for arrive(ECT0); len(x.out) > 0 && next < 10_000; arrive(ECT0) {
+		x.out = nil // the first go at once, until one is delayed
+	}
+	unmarked := next
+	arrive(CE)
+	x.want(fmt.Sprintf("A seq=1001 ack=%d", unmarked))
+	x.wantECN(x.want(fmt.Sprintf("AE seq=1001 ack=%d", next)), ECT0)
+	for arrive(CE); len(x.out) > 0 && next < 10_000; arrive(CE) {
+		x.want(fmt.Sprintf("AE seq=1001 ack=%d", next))
+	}
+	marked := next
+	arrive(ECT0)
+	x.want(fmt.Sprintf("AE seq=1001 ack=%d", marked))
+	x.want(fmt.Sprintf("A seq=1001 ack=%d", next))
 }
