@@ -144,7 +144,7 @@ func (m *machine) receive(s *socket, errno Errno, r *receiving) operation {
 	case s.datagram != nil:
 		return operation{try: func() (int64, Errno, bool) { return s.datagram.receive(r) }}
 	case r.flags&msgErrqueue != 0:
-		return immediate(func() (int64, Errno) { return s.errors.receive(r) })
+		return immediate(func() (int64, Errno) { return s.receiveError(r) })
 	}
 	return operation{try: func() (int64, Errno, bool) { return s.receive(r) }}
 }

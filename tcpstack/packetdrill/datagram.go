@@ -107,7 +107,7 @@ func (d *datagram) send(g *sending) (int64, Errno) {
 // receive takes one datagram; what does not fit is lost.
 func (d *datagram) receive(r *receiving) (int64, Errno, bool) {
 	if r.flags&msgErrqueue != 0 {
-		v, e := d.s.errors.receive(r)
+		v, e := d.s.receiveError(r)
 		return v, e, true
 	}
 	if e := d.s.takeError(); e != 0 {

@@ -15,8 +15,10 @@ func (q *errorQueue) push(e queuedError) {
 	}
 }
 
-// receive takes the oldest message; it never waits (sock_recv_errqueue, ip_recv_error).
-func (q *errorQueue) receive(r *receiving) (int64, Errno) {
+// receiveError takes the oldest message of the error queue; it never waits (sock_recv_errqueue, ip_recv_error).
+func (s *socket) receiveError(r *receiving) (int64, Errno) {
+	s.settle()
+	q := &s.errors
 	if len(q.list) == 0 {
 		return -1, EAGAIN
 	}
@@ -49,6 +51,14 @@ func (q *sendQueue) note(s *socket, g *sending) {
 	}
 	q.marks = append(q.marks, sendMark{q.offset, q.copies})
 	q.copies++
+}
+
+// settle reports what has been acknowledged by now: completions have no times, so that it is soon enough when somebody
+// looks.
+func (s *socket) settle() {
+	if s.conn != nil && len(s.sent.marks) > 0 {
+		s.sent.acked(s, s.sent.offset-uint64(s.conn.Unacked()))
+	}
 }
 
 // acked reports the calls whose bytes the peer has acknowledged.

@@ -11,6 +11,7 @@ func (s *socket) ready() uint32 {
 	if s.datagram != nil {
 		return s.datagram.ready()
 	}
+	s.settle()
 	state := s.state()
 	if state == tcpstack.StateListen {
 		if s.acceptable() {

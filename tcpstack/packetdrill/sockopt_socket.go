@@ -132,14 +132,15 @@ func isOn(p *bool, otherwise bool) bool {
 // config is what the socket's connections are made with: its own settings, then the stack's.
 func (s *socket) config() tcpstack.TCPConfig { return s.opts.tcp.Merge(s.m.h.config.TCP) }
 
-// setSndbuf: "sk->sk_sndbuf = max(val * 2, SOCK_MIN_SNDBUF)", val at most net.core.wmem_max: half of it is data.
+// setSndbuf: "sk->sk_sndbuf = max(val * 2, SOCK_MIN_SNDBUF)", val at most net.core.wmem_max. Large writes take little more
+// of it than their bytes.
 func (s *socket) setSndbuf(v optval) Errno {
 	n := min(v.n, s.m.sysctls.number("net.core.wmem_max"))
 	s.opts.sndbuf = max(2*n, minSndbuf)
 	if s.datagram != nil {
 		return 0
 	}
-	return s.configure(tcpstack.TCPConfig{SendBuffer: uint64(max(s.opts.sndbuf/2, leastBuffer))})
+	return s.configure(tcpstack.TCPConfig{SendBuffer: uint64(s.opts.sndbuf)})
 }
 
 func (s *socket) getSndbuf() optval {
