@@ -32,7 +32,7 @@ func (s *socket) ready() uint32 {
 		bits |= writableBits
 	case state == tcpstack.StateSynSent || state == tcpstack.StateSynRcvd && s.conn.Initiator():
 	default:
-		if s.conn != nil && s.conn.Buffered() >= int(max(1, s.opts.rcvlowat)) {
+		if s.buffered() >= max(1, s.opts.rcvlowat) {
 			bits |= readableBits
 		}
 		if shut&shutWrite != 0 || s.writable() {

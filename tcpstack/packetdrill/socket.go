@@ -34,6 +34,7 @@ type socket struct {
 	err      Errno // sk_err: what went wrong and has not been reported
 	sawFIN   bool  // the peer's FIN has come (SOCK_DONE)
 	over     bool  // the connection is gone
+	left     int64 // bytes that had come before and were not read: a reset does not take them back
 	closed   bool  // no descriptor is left
 	last     tcpstack.Info
 	sent     sendQueue // of what was sent that somebody wants to hear of
@@ -82,6 +83,14 @@ func without[T comparable](list []T, x T) []T {
 		}
 	}
 	return list
+}
+
+// buffered is how many bytes can be read.
+func (s *socket) buffered() int64 {
+	if s.conn == nil {
+		return s.left
+	}
+	return int64(s.conn.Buffered())
 }
 
 // takeError is sock_error: the pending error, which is then forgotten.
@@ -144,8 +153,12 @@ func (s *socket) Drained(*tcpstack.Conn) { s.change(0) }
 
 // Closed: the connection is gone.
 func (s *socket) Closed(c *tcpstack.Conn, err error) {
+	if s.over {
+		return // inherit has told it
+	}
 	s.last = c.Info()
 	s.over = true
+	s.left = int64(c.Buffered())
 	s.conn = nil
 	switch {
 	case err == tcpstack.ErrReset && s.sawFIN:

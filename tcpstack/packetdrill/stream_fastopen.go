@@ -36,7 +36,7 @@ func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, 
 		return -1, EINVAL, false
 	}
 	s.tell(socketConnecting, g.to)
-	s.over, s.sawFIN, s.shut = false, false, 0
+	s.over, s.sawFIN, s.shut, s.left = false, false, 0, 0
 	conn, k, err := s.m.h.stack.DialFastOpen(s.local, g.to, s.clientConfig(), zeros[:n], s)
 	if err != nil {
 		return -1, errnoOf(err), false

@@ -146,14 +146,16 @@ func (s *socket) receive(r *receiving) (int64, Errno, bool) {
 
 // consume moves what has come to the caller, or with MSG_PEEK only looks at it.
 func (s *socket) consume(r *receiving) (value int64, errno Errno, end bool) {
-	if s.conn == nil {
-		return 0, 0, false
-	}
-	if r.null && r.flags&msgTrunc == 0 && s.conn.Buffered() > 0 {
+	if r.null && r.flags&msgTrunc == 0 && s.buffered() > 0 {
 		return -1, EFAULT, true
 	}
 	if r.flags&msgPeek != 0 {
-		r.got = min(r.want, int64(s.conn.Buffered()))
+		r.got = min(r.want, s.buffered())
+		return 0, 0, false
+	}
+	if s.conn == nil {
+		n := min(r.want-r.got, s.left)
+		r.got, s.left = r.got+n, s.left-n
 		return 0, 0, false
 	}
 	for r.got < r.want {

@@ -1,6 +1,7 @@
 package packetdrill
 
 import (
+	"io"
 	"net/netip"
 
 	"labd.dev/tcpstack"
@@ -48,7 +49,29 @@ func (s *socket) accept() (*socket, Errno) {
 	child.opts.stored = append([]storedOption(nil), s.opts.stored...)
 	child.sawFIN = conn.State() == tcpstack.StateCloseWait
 	conn.SetHandler(child)
+	if child.conn != nil && conn.State() == tcpstack.StateClosed {
+		child.inherit(conn)
+	}
 	return child, 0
+}
+
+// inherit takes over what is left of a connection that ended before it was accepted.
+func (s *socket) inherit(c *tcpstack.Conn) {
+	s.last = c.Info()
+	var scratch [16 << 10]byte
+	for {
+		n, err := c.Read(scratch[:])
+		s.left += int64(n)
+		if err == io.EOF {
+			s.sawFIN = true
+		} else if err != nil {
+			s.err = errnoOf(err)
+		}
+		if err != nil || n == 0 {
+			break
+		}
+	}
+	s.over, s.conn = true, nil
 }
 
 // acceptable says whether a connection waits to be accepted.
@@ -77,7 +100,7 @@ func (s *socket) beginConnect(addr netip.AddrPort) Errno {
 // dial sends the SYN.
 func (s *socket) dial(addr netip.AddrPort) Errno {
 	s.tell(socketConnecting, addr)
-	s.over, s.sawFIN, s.shut = false, false, 0
+	s.over, s.sawFIN, s.shut, s.left = false, false, 0, 0
 	var conn *tcpstack.Conn
 	var err error
 	if s.opts.fastOpenConnect {
@@ -123,5 +146,5 @@ func (s *socket) disconnect() {
 		}
 	}
 	s.conn, s.phase = nil, phaseNew
-	s.shut, s.sawFIN, s.over = 0, false, false
+	s.shut, s.sawFIN, s.over, s.left = 0, false, false, 0
 }
