@@ -96,6 +96,8 @@ func parseHeaders(frame []byte) (headers []header, payload payloadPart, remark s
 	switch typ {
 	case 0x0800:
 		return parseIPv4(headers, frame, 14)
+	case 0x86dd:
+		return parseIPv6(headers, frame, 14)
 	case 0x0806:
 		if len(rest) < 28 {
 			return headers, payloadPart{14, len(rest)}, "too short for ARP"
@@ -181,7 +183,9 @@ func parseTransport(headers []header, b []byte, off int, proto wire.Protocol, ps
 		h = udpHeader(b, off, sum(pseudo))
 	case proto == wire.ProtoICMP && len(b) >= 8:
 		h = icmpHeader(b, off, sum(0))
-	case proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoICMP:
+	case proto == wire.ProtoICMPv6 && len(b) >= 8:
+		h = icmpv6Header(b, off, sum(pseudo))
+	case proto == wire.ProtoTCP || proto == wire.ProtoUDP || proto == wire.ProtoICMP || proto == wire.ProtoICMPv6:
 		return headers, payloadPart{off, len(b)}, fmt.Sprintf("no whole %s header follows", proto)
 	default:
 		return headers, payloadPart{off, len(b)}, ""

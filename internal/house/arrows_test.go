@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"proto":                {"proto"},
 	"node/app":             {"sim", "tcpstack", "proto", "node/app", "trace/capfilter"},
 	"node/app/craft":       {"tcpstack/wire"},
-	"trace/capfilter":      {},
+	"trace/capfilter":      {"tcpstack/wire"},
 	"node":                 {"sim", "tcpstack", "link", "proto", "node/app"},
 	"node/worker":          {"sim", "tcpstack", "link", "node", "journal", "trace", "proto", "internal/validate"},
 	"trace":                {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},

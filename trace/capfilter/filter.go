@@ -167,15 +167,17 @@ func (p *parser) primary(depth int) (test, error) {
 
 // protocols are the tests that need no value.
 var protocols = map[string]test{
-	"ip":   func(k *packet) bool { return k.etherType == etherTypeIPv4 },
-	"arp":  func(k *packet) bool { return k.etherType == etherTypeARP },
-	"icmp": func(k *packet) bool { return k.etherType == etherTypeIPv4 && k.proto == protoICMP },
-	"tcp":  func(k *packet) bool { return k.etherType == etherTypeIPv4 && k.proto == protoTCP },
-	"udp":  func(k *packet) bool { return k.etherType == etherTypeIPv4 && k.proto == protoUDP },
+	"ip":    func(k *packet) bool { return k.etherType == etherTypeIPv4 },
+	"arp":   func(k *packet) bool { return k.etherType == etherTypeARP },
+	"icmp":  func(k *packet) bool { return k.etherType == etherTypeIPv4 && k.proto == protoICMP },
+	"ip6":   func(k *packet) bool { return k.etherType == etherTypeIPv6 },
+	"icmp6": func(k *packet) bool { return k.etherType == etherTypeIPv6 && k.proto == protoICMPv6 },
+	"tcp":   func(k *packet) bool { return k.ip() && k.proto == protoTCP },
+	"udp":   func(k *packet) bool { return k.ip() && k.proto == protoUDP },
 }
 
 // known are the words that are no names.
-var known = []string{"and", "or", "not", "&&", "||", "!", "(", ")", "ip", "arp", "icmp", "tcp", "udp", "src", "dst", "host", "net", "port", "portrange", "&", "|"}
+var known = []string{"and", "or", "not", "&&", "||", "!", "(", ")", "ip", "ip6", "arp", "icmp", "icmp6", "tcp", "udp", "src", "dst", "host", "net", "port", "portrange", "&", "|"}
 
 func (p *parser) test() (test, error) {
 	w, _ := p.peek()
@@ -189,7 +191,7 @@ func (p *parser) test() (test, error) {
 	var err error
 	switch {
 	case more && slices.Contains([]string{"host", "net", "port", "portrange"}, next.text):
-		if (next.text == "port" || next.text == "portrange") && (w.text == "arp" || w.text == "icmp") {
+		if (next.text == "port" || next.text == "portrange") && (w.text == "arp" || w.text == "icmp" || w.text == "icmp6") {
 			return nil, &Error{next.column, w.text + " has no ports"}
 		}
 		p.at++

@@ -134,3 +134,53 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+func frame6(proto byte, src, dst string, srcPort, dstPort uint16, extension ...byte) []byte {
+	b := make([]byte, 14+40, 14+40+60)
+	binary.BigEndian.PutUint16(b[12:], etherTypeIPv6)
+	b[14], b[20] = 0x60, proto
+	if len(extension) > 0 {
+		b[20] = 60
+	}
+	copy(b[22:], netip.MustParseAddr(src).AsSlice())
+	copy(b[38:], netip.MustParseAddr(dst).AsSlice())
+	b = append(b, extension...)
+	b = binary.BigEndian.AppendUint16(b, srcPort)
+	b = binary.BigEndian.AppendUint16(b, dstPort)
+	return append(b, make([]byte, 16)...)
+}
+
+func TestMatchIPv6(t *testing.T) {
+	web := frame6(protoTCP, "fd00::1", "fd00::2", 40000, 80)
+	behind := frame6(protoTCP, "fd00::1", "fd00::2", 40000, 80, protoTCP, 0, 1, 4, 0, 0, 0, 0)
+	asks := frame6(protoICMPv6, "fe80::1", "ff02::1:ff00:2", 0x8700, 0)
+	old := frame(protoTCP, client, server, 40000, 80)
+	for _, c := range []struct {
+		filter  string
+		yes, no [][]byte
+	}{
+		{"ip6", [][]byte{web, asks}, [][]byte{old}},
+		{"ip", [][]byte{old}, [][]byte{web}},
+		{"tcp", [][]byte{web, behind, old}, [][]byte{asks}},
+		{"icmp6", [][]byte{asks}, [][]byte{web}},
+		{"icmp", nil, [][]byte{asks}},
+		{"ip6 port 80", [][]byte{web, behind}, [][]byte{old, asks}},
+		{"host fd00::2", [][]byte{web}, [][]byte{asks, old}},
+		{"src net fe80::/10", [][]byte{asks}, [][]byte{web}},
+	} {
+		f, err := Compile(c.filter, resolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range c.yes {
+			if !f.Match(b) {
+				t.Errorf("%q does not match %x", c.filter, b)
+			}
+		}
+		for _, b := range c.no {
+			if f.Match(b) {
+				t.Errorf("%q matches %x", c.filter, b)
+			}
+		}
+	}
+}
