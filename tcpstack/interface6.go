@@ -92,9 +92,9 @@ func (i *Interface) startIPv6() {
 	s := i.stack
 	x := &interface6{ifc: i, mtu: i.mtu, reachable: s.cfg.ARPTimeout, retry: s.cfg.ARPRetry}
 	i.six = x
-	x.add(ipAddr{0xfe80 << 48, interfaceID(i.cfg.MAC)}, linkLocalBits, s.cfg.SLAAC)
+	x.add(&address6{addr: ipAddr{0xfe80 << 48, interfaceID(i.cfg.MAC)}, bits: linkLocalBits, preferred: sim.Never, valid: sim.Never}, s.cfg.SLAAC)
 	for _, p := range i.cfg.Prefixes6 {
-		x.add(ipAddrOf(p.Addr()), p.Bits(), false)
+		x.add(&address6{addr: ipAddrOf(p.Addr()), bits: p.Bits(), preferred: sim.Never, valid: sim.Never}, false)
 	}
 	if s.cfg.SLAAC {
 		x.host = newSLAAC(x)
@@ -140,14 +140,14 @@ func SLAACAddress(p netip.Prefix, mac wire.MAC) netip.Prefix {
 func LinkLocal(mac wire.MAC) netip.Addr { return ipAddr{0xfe80 << 48, interfaceID(mac)}.netip() }
 
 // add gives the interface an address, to be checked for duplicates first or not.
-func (x *interface6) add(addr ipAddr, bits int, check bool) *address6 {
-	a := &address6{ifc: x.ifc, addr: addr, bits: bits, preferred: sim.Never, valid: sim.Never}
+func (x *interface6) add(a *address6, check bool) {
+	a.ifc = x.ifc
 	a.timer.H = a
 	x.addrs = append(x.addrs, a)
 	s := x.ifc.stack
 	if !check {
 		a.state = AddressPreferred
-		return a // the lab file's, and made for good: no news
+		return // the lab file's, and made for good: no news
 	}
 	a.state, a.probes = AddressTentative, s.cfg.DADTransmits
 	s.recordAddress(a)
@@ -155,7 +155,6 @@ func (x *interface6) add(addr ipAddr, bits int, check bool) *address6 {
 	// MAX_RTR_SOLICITATION_DELAY if the address being checked is configured by a router advertisement message sent to a
 	// multicast address", and so at the interface's start.
 	s.loop.Arm(&a.timer, &s.id.Src, s.loop.Now()+1+s.six.delay(maxSolicitDelay))
-	return a
 }
 
 func (a *address6) setState(to AddressState) {

@@ -197,8 +197,8 @@ func (h *slaac) prefix(p *wire.PrefixInfo, now sim.Time) {
 	if p.Valid == 0 || len(h.x.addrs) >= maxAutoAddresses {
 		return
 	}
-	a := h.x.add(ipAddr{net.hi, interfaceID(h.x.ifc.cfg.MAC)}, 64, true)
-	a.auto, a.preferred, a.valid = true, ends(now, p.Preferred), until
+	h.x.add(&address6{addr: ipAddr{net.hi, interfaceID(h.x.ifc.cfg.MAC)}, bits: 64, auto: true,
+		preferred: ends(now, p.Preferred), valid: until}, true)
 }
 
 // ends is when a lifetime that was advertised ends.

@@ -15,6 +15,9 @@ const (
 
 // icmpText is an ICMP error in the words of Linux's ping.
 func icmpText(e tcpstack.ICMPError) string {
+	if e.Six {
+		return icmpv6Text(e)
+	}
 	switch e.Type {
 	case wire.ICMPUnreachable:
 		switch e.Code {
@@ -41,6 +44,32 @@ func icmpText(e tcpstack.ICMPError) string {
 		return "Time to live exceeded"
 	}
 	return fmt.Sprintf("Bad ICMP type: %d", e.Type)
+}
+
+// icmpv6Text is what ping -6 prints of an error, which is told in ICMPv4's terms.
+func icmpv6Text(e tcpstack.ICMPError) string {
+	switch e.Type {
+	case wire.ICMPUnreachable:
+		switch e.Code {
+		case wire.ICMPNetUnreachable:
+			return "Destination unreachable: No route"
+		case wire.ICMPHostUnreachable:
+			return "Destination unreachable: Address unreachable"
+		case wire.ICMPPortUnreachable:
+			return "Destination unreachable: Port unreachable"
+		case wire.ICMPFragNeeded:
+			return fmt.Sprintf("Packet too big: mtu=%d", e.MTU)
+		case wire.ICMPProtoUnreachable:
+			return "Parameter problem: Unknown Header"
+		}
+		return "Destination unreachable: Administratively prohibited"
+	case wire.ICMPTimeExceeded:
+		if e.Code == wire.ICMPReassemblyExceeded {
+			return "Time exceeded: Defragmentation failure"
+		}
+		return "Time exceeded: Hop limit"
+	}
+	return "Parameter problem: Wrong header field"
 }
 
 // icmpMark is what traceroute appends to a probe's time: "!H" and the like; empty for the answer of the host itself.
