@@ -34,6 +34,11 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 		s.tcp.count.outOfWindowICMPs++
 		return
 	}
+	if e.Six && e.MTU != 0 {
+		// No router cuts an IPv6 packet: until the segments are smaller, IP sends what is too long for the path in fragments
+		// (RFC 8201 4).
+		s.pathTooNarrow(c.remote, e.MTU)
+	}
 	c.icmpError(e)
 }
 

@@ -87,3 +87,41 @@ func TestListenOnOneVersion(t *testing.T) {
 	}
 	p.teardown()
 }
+
+// RFC 8201: a Packet Too Big that quotes a segment in flight makes what follows fit the path; one that quotes another
+// sequence number does not (RFC 5927 4.1).
+func TestTCPPathMTUOverIPv6(t *testing.T) {
+	for _, forged := range []bool{false, true} {
+		p := newTCPPair(t, [2]Config{}, sim.Millisecond)
+		p.useIPv6()
+		var tooBig []byte
+		p.pipe[0].fate = func(_ uint64, f *sim.Frame) (bool, sim.Time, int) {
+			if f.Len()-wire.EthernetLen <= 1300 {
+				return false, 0, 0
+			}
+			quoted := append([]byte{}, f.Header()[wire.EthernetLen:]...)
+			if forged {
+				quoted[wire.IPv6Len+wire.TCPOffSeq] ^= 0x40
+			}
+			tooBig = icmp6("fd00::99", "fd00::1", wire.ICMPv6PacketTooBig, 0, 1300, string(quoted))
+			return true, 0, 0
+		}
+		data := pattern(100_000, 1)
+		a, b := &peer{t: t, out: data, closeOut: true}, &peer{t: t, closeEOF: true}
+		p.connect(TCPConfig{}, a, b)
+		for range 2000 {
+			p.run(10 * sim.Millisecond)
+			if tooBig != nil {
+				x := &ipBench{loop: p.loop, cut: 14 + 48}
+				p.stack[0].Receive(p.pipe[1].ifc, x.frame(ethernet(p.pipe[1].ifc.cfg.MAC, stationMAC(0), wire.EtherTypeIPv6, tooBig)))
+				tooBig = nil
+			}
+		}
+		if came := bytes.Equal(b.in.Bytes(), data); came == forged {
+			t.Errorf("forged %v: %d of %d bytes came", forged, b.in.Len(), len(data))
+		}
+		p.pipe[0].fate = nil
+		p.run(600 * sim.Second)
+		p.teardown()
+	}
+}
