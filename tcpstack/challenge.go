@@ -5,33 +5,132 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// answerInterval is how often segments without data that are not acceptable are answered: two ends that both answer would
-// else never stop (tcp_invalid_ratelimit).
-const answerInterval = 500 * sim.Millisecond
-
-// mayAnswer says whether an unacceptable segment is to be acknowledged; last is when one was. As in Linux
-// (tcp_oow_rate_limited) those with data always are: no loop is made of them.
+// throttled says whether an answer that no news calls for was sent too recently to send another; last is when (Linux:
+// __tcp_oow_rate_limited). Two ends that both answer would else never stop.
 //
 // RFC 5961 7: "in order to avoid ... the so-called ACK storm ..., the implementation SHOULD include an ACK throttling
 // mechanism".
-func mayAnswer(g *segment, now sim.Time, last *sim.Time) bool {
+func (set *settings) throttled(now sim.Time, last *sim.Time) bool {
+	if *last != 0 && set.invalidRatelimit > 0 && now-*last < set.invalidRatelimit {
+		return true
+	}
+	*last = max(now, 1)
+	return false
+}
+
+// mayAnswer says whether a segment that is not acceptable is to be acknowledged. As in Linux (tcp_oow_rate_limited) those
+// with data always are: no loop is made of them.
+func (set *settings) mayAnswer(g *segment, now sim.Time, last *sim.Time) bool {
 	if g.length > 0 && !g.has(wire.FlagSYN) || g.has(wire.FlagFIN) {
 		return true
 	}
-	if *last != 0 && now-*last < answerInterval {
+	return !set.throttled(now, last)
+}
+
+// answer acknowledges a segment that is not acceptable; skipped counts those that were not.
+func (c *Conn) answer(g *segment, skipped *uint64) {
+	if c.set.mayAnswer(g, c.stack.loop.Now(), &c.challenged) {
+		c.ackNow = true
+	} else {
+		*skipped++
+	}
+}
+
+// challenge sends a challenge ACK: the peer that has sent the segment will know what to make of it, a forger learns nothing
+// (Linux: tcp_send_challenge_ack).
+func (c *Conn) challenge() {
+	s := c.stack
+	now := s.loop.Now()
+	if c.set.throttled(now, &c.challenged) {
+		s.tcp.count.skippedChallenge++
+		return
+	}
+	if s.tcp.challenges.allow(now, c.set.challengeACKLimit) {
+		s.tcp.count.challengeACKs++
+		c.ackNow = true
+	}
+}
+
+// challengeLimit bounds the challenge ACKs of the whole stack.
+//
+// RFC 5961 7: "an implementation SHOULD include an ACK throttling mechanism ... a maximum number of challenge ACKs per
+// second". A fixed number lets a third party count another connection's (CVE-2016-5696): it is drawn anew each second,
+// between half and one and a half times the limit.
+type challengeLimit struct {
+	dice   sim.Stream
+	second sim.Time
+	left   uint32
+}
+
+// allow takes one of the current second's.
+func (l *challengeLimit) allow(now sim.Time, limit uint32) bool {
+	if limit == 0 {
+		return true
+	}
+	if second := now/sim.Second + 1; second != l.second {
+		l.second = second
+		l.left = (limit+1)/2 + uint32(l.dice.Below(uint64(second), uint64(limit)))
+	}
+	if l.left == 0 {
 		return false
 	}
-	*last = max(now, 1)
+	l.left--
 	return true
 }
 
-func (c *Conn) mayAnswer(g *segment, last *sim.Time) bool {
-	return mayAnswer(g, c.stack.loop.Now(), last)
+// resets says whether a RST with this sequence number, which lies in the window or just before it, resets the connection.
+//
+// RFC 5961 3.2: "If the RST bit is set and the sequence number exactly matches the next expected sequence number (RCV.NXT),
+// then TCP endpoints MUST reset the connection". Linux takes two more: the end of the last SACK block, where a peer that
+// has sent beyond a gap resets from, and after a FIN the FIN's own (tcp_reset_check), which some send.
+func (c *Conn) resets(g *segment) bool {
+	switch {
+	case g.seq == c.rcvNxt:
+		return true
+	case g.seq == c.rcvNxt-1:
+		return c.state == StateCloseWait || c.state == StateLastAck || c.state == StateClosing
+	case !c.set.challengeACKs:
+		return true // RFC 793: "All reset (RST) segments are validated by checking their SEQ-fields": anywhere in the window
+	case c.owesSACK():
+		var blocks [wire.MaxSACKBlocks]wire.SACKBlock
+		edge := c.rcvNxt
+		for _, b := range blocks[:c.rcv.sackBlocks(blocks[:c.maxSACKBlocks()])] {
+			edge = maxSeq(edge, seqNum(b.Right))
+		}
+		return g.seq == edge
+	}
+	return false
 }
 
-// challenge acknowledges a segment that is not acceptable, or may be forged.
-func (c *Conn) challenge(g *segment) {
-	if mayAnswer(g, c.stack.loop.Now(), &c.challenged) {
-		c.ackNow = true
+// arrivesSYN is "Fourth, check the SYN bit". RFC 5961 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP
+// MUST send an ACK (also referred to as challenge ACK) to the remote peer". Before it was, RFC 793: "If the SYN is in the
+// window it is an error, send a reset".
+func (c *Conn) arrivesSYN(g *segment) {
+	c.stack.tcp.count.synChallenges++
+	if !c.set.challengeACKs && c.acceptable(g) {
+		c.sendRST()
+		c.terminate(ErrReset, ClosedReset, RxSYN)
+		return
 	}
+	c.challenge()
+}
+
+// ackAcceptable checks SEG.ACK against what was sent.
+//
+// RFC 5961 5.2: "The ACK value is considered acceptable only if it is in the range of ((SND.UNA - MAX.SND.WND) <= SEG.ACK
+// <= SND.NXT). All incoming segments whose ACK value doesn't satisfy the above condition MUST be discarded and an ACK sent
+// back." Linux knows no more than what was acknowledged so far to be old.
+func (c *Conn) ackAcceptable(g *segment) bool {
+	if c.sndNxt.less(g.ack) {
+		c.challenge()
+		return false
+	}
+	if !c.set.challengeACKs || !g.ack.less(c.sndUna) {
+		return true // RFC 793: "If the ACK is a duplicate (SEG.ACK < SND.UNA), it can be ignored"
+	}
+	if old := min(uint64(c.maxSndWnd), c.bytesAcked); g.ack.less(c.sndUna - seqNum(old)) {
+		c.challenge()
+		return false
+	}
+	return true
 }

@@ -254,10 +254,8 @@ func (c *Conn) fastOpenTimeout(expired bool) {
 	if c.fo == nil || !c.fo.asked && c.fo.synData == 0 {
 		return
 	}
-	if f := &c.stack.tcp.fastOpen; c.set.fastOpenBlackhole > 0 && (c.retransmits == 2 || c.retransmits < 2 && expired) {
-		f.disabledAt = c.stack.loop.Now()
-		f.disabled++
-		c.stack.tcp.count.fastOpenBlackhole++
+	if c.retransmits == 2 || c.retransmits < 2 && expired {
+		c.pauseFastOpen()
 	}
 }
 
@@ -274,19 +272,34 @@ func (f *fastOpenState) paused(c *Conn) bool {
 	return false
 }
 
+// fastOpenReset is told of a reset that is not in its place: before any data has come it is taken for a middlebox's.
+func (c *Conn) fastOpenReset() {
+	if c.fo.asked && c.dataSegsIn == 0 {
+		c.pauseFastOpen()
+	}
+}
+
+// pauseFastOpen has the stack do without for a while.
+func (c *Conn) pauseFastOpen() {
+	if c.set.fastOpenBlackhole == 0 {
+		return
+	}
+	f := &c.stack.tcp.fastOpen
+	f.disabledAt = c.stack.loop.Now()
+	f.disabled++
+	c.stack.tcp.count.fastOpenBlackhole++
+}
+
 // fastOpenEnded judges a connection that is over: one that only got a FIN, out of order, met a middlebox that swallowed
 // the data; one that got data after a pause ends the pauses (Linux: tcp_fastopen_active_disable_ofo_check).
 func (c *Conn) fastOpenEnded() {
 	if !c.fo.asked {
 		return
 	}
-	f := &c.stack.tcp.fastOpen
 	switch {
-	case c.dataSegsIn == 0 && c.rcv != nil && c.rcv.hasFIN && !c.rcvFIN && c.set.fastOpenBlackhole > 0:
-		f.disabledAt = c.stack.loop.Now()
-		f.disabled++
-		c.stack.tcp.count.fastOpenBlackhole++
+	case c.dataSegsIn == 0 && c.rcv != nil && c.rcv.hasFIN && !c.rcvFIN:
+		c.pauseFastOpen()
 	case c.dataSegsIn > 0 && c.fo.recheck:
-		f.disabled = 0
+		c.stack.tcp.fastOpen.disabled = 0
 	}
 }

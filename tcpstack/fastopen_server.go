@@ -140,7 +140,7 @@ func (c *Conn) checkHalfAccepted(g *segment) bool {
 	paws := c.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-c.tsRecent) < 0
 	if g.seq == c.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
 		// The SYN once more: it is answered by the SYN,ACK.
-		if !c.mayAnswer(g, &fo.answered) {
+		if !c.set.mayAnswer(g, s.loop.Now(), &fo.answered) {
 			s.tcp.count.skippedSynRecv++
 			return false
 		}
@@ -154,7 +154,7 @@ func (c *Conn) checkHalfAccepted(g *segment) bool {
 			c.recordDropped(g, DropPAWS)
 		}
 		if !g.has(wire.FlagRST) {
-			if c.mayAnswer(g, &fo.answered) {
+			if c.set.mayAnswer(g, s.loop.Now(), &fo.answered) {
 				c.sendACK(SendACK)
 			} else {
 				s.tcp.count.skippedSynRecv++
@@ -187,7 +187,7 @@ func (c *Conn) handshakeAcked(g *segment) bool {
 		if c.state == StateSynRcvd {
 			c.stack.replyRST(g, &c.tuple)
 		} else {
-			c.challenge(g)
+			c.challenge()
 		}
 		return false
 	}

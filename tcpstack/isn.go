@@ -10,7 +10,13 @@ func (s *Stack) chooseISN(t *tuple, set *settings) seqNum {
 	if set.fixedISN {
 		return seqNum(set.isn)
 	}
-	return seqNum(uint32(s.loop.Now()/isnTick)) + seqNum(uint32(t.keyed(s.tcp.isnKey)))
+	m := seqNum(uint32(s.loop.Now() / isnTick))
+	if set.isnGenerator == ISNRFC793 {
+		// RFC 793 3.3: "The generator is bound to a (possibly fictitious) 32 bit clock whose low order bit is incremented
+		// roughly every 4 microseconds": the same for all connections, for anyone who has opened one to read.
+		return m
+	}
+	return m + seqNum(uint32(t.keyed(s.tcp.isnKey)))
 }
 
 // keyed is a keyed pseudorandom function of the tuple: SipHash-2-4 of its 36 bytes.

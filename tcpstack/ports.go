@@ -9,7 +9,7 @@ const (
 	ephemeralCount = ephemeralLast - ephemeralFirst + 1
 )
 
-// ephemeralPorts deals out starting points for the search of a free port. RFC 6056 3.3.1 (Algorithm 1): a random start,
+// ephemeralPorts deals out starting points for the search of a free port to listen on, and of UDP. RFC 6056 3.3.1 (Algorithm 1): a random start,
 // then one after the other until one is free:
 //
 //	start := s.ports.start()

@@ -87,6 +87,7 @@ func (c *Conn) retransmissionTimeout() {
 	if syn {
 		c.totalRetrans++
 		c.stack.tcp.count.retransSegs++
+		c.stack.tcp.count.synRetrans++
 		c.sendSYN(SendSYN)
 	} else {
 		c.resend(c.rtx.at(0), SendRTORtx)

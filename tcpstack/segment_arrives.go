@@ -99,6 +99,16 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	if g.has(wire.FlagACK) && (g.ack.lessEq(c.iss) || c.sndNxt.less(g.ack)) {
 		if !g.has(wire.FlagRST) {
 			c.stack.replyRST(g, &c.tuple)
+			c.synAgainSoon()
+		}
+		return
+	}
+	if g.has(wire.FlagACK) && c.tsOK && g.opt.HasTimestamps && g.opt.TSEcr != 0 && !c.echoesOurs(g.opt.TSEcr) {
+		// Linux (PAWSActiveRejected): it answers a SYN that was never sent.
+		c.stack.tcp.count.pawsActiveRejected++
+		c.recordDropped(g, DropPAWS)
+		if !g.has(wire.FlagRST) {
+			c.stack.replyRST(g, &c.tuple)
 		}
 		return
 	}
@@ -159,10 +169,9 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 		c.arrivesRST(g)
 		return
 	}
-	// "Fourth, check the SYN bit". RFC 5961 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP MUST send
-	// an ACK (also referred to as challenge ACK) to the remote peer".
+	// "Fourth, check the SYN bit".
 	if g.has(wire.FlagSYN) {
-		c.challenge(g)
+		c.arrivesSYN(g)
 		return
 	}
 	// "Fifth, check the ACK field: if the ACK bit is off, drop the segment and return".
@@ -208,7 +217,11 @@ func (c *Conn) checkSequence(g *segment) bool {
 		// Send an acknowledgment in reply".
 		c.stack.tcp.count.pawsDrops++
 		c.recordDropped(g, DropPAWS)
-		c.challenge(g)
+		if g.has(wire.FlagSYN) {
+			c.arrivesSYN(g)
+		} else {
+			c.answer(g, &c.stack.tcp.count.skippedPAWS)
+		}
 		return false
 	}
 	if !c.acceptable(g) {
@@ -219,8 +232,16 @@ func (c *Conn) checkSequence(g *segment) bool {
 		}
 		// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set,
 		// if so drop the segment and return)".
-		if !g.has(wire.FlagRST) {
-			c.challenge(g)
+		switch {
+		case g.has(wire.FlagRST):
+			if g.seq == c.rcvNxt-1 && c.resets(g) {
+				c.arrivesRST(g)
+				return false
+			}
+		case g.has(wire.FlagSYN):
+			c.arrivesSYN(g)
+		default:
+			c.answer(g, &c.stack.tcp.count.skippedSeq)
 			if g.length > 0 {
 				c.dupAckDue = true
 				if g.seq.less(c.rcvNxt) {
@@ -256,10 +277,13 @@ func (c *Conn) oldTimestamp(v uint32) bool {
 
 // arrivesRST is "Second, check the RST bit", with RFC 5961 3.2.
 func (c *Conn) arrivesRST(g *segment) {
-	if g.seq != c.rcvNxt {
+	if !c.resets(g) {
 		// "If the RST bit is set and the sequence number does not exactly match the next expected sequence value, yet is
 		// within the current receive window, TCP endpoints MUST send an acknowledgment (challenge ACK)".
-		c.challenge(g)
+		if c.fo != nil && c.state == StateEstablished {
+			c.fastOpenReset()
+		}
+		c.challenge()
 		return
 	}
 	switch {
@@ -305,11 +329,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		return true
 	}
 	c.lastAckRcv = c.stack.loop.Now()
-	// RFC 5961 5.2: "The ACK value is considered acceptable only if it is in the range of ((SND.UNA - MAX.SND.WND) <=
-	// SEG.ACK <= SND.NXT). All incoming segments whose ACK value doesn't satisfy the above condition MUST be discarded and
-	// an ACK sent back."
-	if c.sndNxt.less(g.ack) || g.ack.less(c.sndUna-seqNum(c.maxSndWnd)) {
-		c.challenge(g)
+	if !c.ackAcceptable(g) {
 		return false
 	}
 	c.probesOut = 0

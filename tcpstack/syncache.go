@@ -376,7 +376,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 func (r *request) repeatedSYN(g *segment) {
 	s := r.lsn.stack
 	r.recordReceived(g, StateSynRcvd, Duplicate)
-	if !mayAnswer(g, s.loop.Now(), &r.answered) {
+	if !r.set.mayAnswer(g, s.loop.Now(), &r.answered) {
 		s.tcp.count.skippedSynRecv++
 		return
 	}
@@ -412,7 +412,7 @@ func (r *request) outOfWindow(g *segment, paws bool) {
 	if g.has(wire.FlagRST) {
 		return
 	}
-	if !mayAnswer(g, s.loop.Now(), &r.answered) {
+	if !r.set.mayAnswer(g, s.loop.Now(), &r.answered) {
 		s.tcp.count.skippedSynRecv++
 		return
 	}

@@ -35,7 +35,9 @@ type tcpState struct {
 	freeReq  *request
 	freeRec  *recovery
 
-	fastOpen fastOpenState
+	fastOpen   fastOpenState
+	challenges challengeLimit
+	ports      portOffsets
 }
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
@@ -51,6 +53,8 @@ func (s *Stack) tcpInit() error {
 	s.tcp.hashKey = secret.Uint64(0)
 	s.tcp.isnKey = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
 	s.tcp.tsKey = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
+	s.tcp.ports.key, s.tcp.ports.dice = [2]uint64{secret.Uint64(7), secret.Uint64(8)}, s.stream("tcp ports")
+	s.tcp.challenges.dice = s.stream("challenge acks")
 	s.tcp.fastOpen.ownKey[0] = fastOpenKey{secret.Uint64(5), secret.Uint64(6)}
 	return nil
 }
@@ -105,7 +109,7 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 		return nil, err
 	}
 	t := tuple{local: ipAddrOf(rt.source()), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
-	if err := s.pickPort(&t); err != nil {
+	if err := s.pickPort(&t, set.portRandomization); err != nil {
 		return nil, err
 	}
 	if f := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()); f != 0 {
@@ -125,21 +129,20 @@ func (c TCPConfig) untagged() TCPConfig {
 }
 
 // pickPort checks the local port that was asked for, or finds an ephemeral one.
-func (s *Stack) pickPort(t *tuple) error {
+func (s *Stack) pickPort(t *tuple, random bool) error {
 	if t.localPort != 0 {
 		if !s.tupleFree(t) {
 			return ErrAddrInUse
 		}
 		return nil
 	}
-	start := s.ports.start()
-	for i := range uint32(ephemeralCount) {
-		t.localPort = ephemeralPort(start + i)
-		if len(s.tcp.listeners[t.localPort]) == 0 && s.tupleFree(t) {
-			return nil
-		}
+	ok := s.tcp.ports.choose(t, random, func(port uint16) bool {
+		return len(s.tcp.listeners[port]) == 0 && s.tupleFree(t)
+	})
+	if !ok {
+		return ErrNoPorts
 	}
-	return ErrNoPorts
+	return nil
 }
 
 func (s *Stack) tupleFree(t *tuple) bool {

@@ -9,9 +9,11 @@ type tcpCounts struct {
 	pawsDrops, noSocket                            uint64
 	listenOverflows, attemptFails, embryonicRsts   uint64
 	deferAcceptDrops, skippedSynRecv, synRetrans   uint64
-	outOfWindowICMPs                               uint64
 	dsackReceived, dsackIgnored, dsackSent         uint64
 	sackInvalid, sackReneging                      uint64
+	outOfWindowICMPs, challengeACKs, synChallenges uint64
+	skippedChallenge, skippedPAWS, skippedSeq      uint64
+	pawsActiveRejected                             uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -23,9 +25,13 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 	n := &s.tcp.count
 	return append(c,
 		Counter{"tcp.abort_on_timeout", n.abortOnTimeout},
+		Counter{"tcp.ack_skipped_challenge", n.skippedChallenge},
+		Counter{"tcp.ack_skipped_paws", n.skippedPAWS},
+		Counter{"tcp.ack_skipped_seq", n.skippedSeq},
 		Counter{"tcp.ack_skipped_syn_recv", n.skippedSynRecv},
 		Counter{"tcp.active_opens", n.activeOpens},
 		Counter{"tcp.attempt_fails", n.attemptFails},
+		Counter{"tcp.challenge_acks", n.challengeACKs},
 		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
 		Counter{"tcp.delayed_acks", n.delayedAcks},
 		Counter{"tcp.dsack_ignored", n.dsackIgnored},
@@ -52,10 +58,12 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.out_rsts", n.outRsts},
 		Counter{"tcp.out_segs", n.outSegs},
 		Counter{"tcp.passive_opens", n.passiveOpens},
+		Counter{"tcp.paws_active_rejected", n.pawsActiveRejected},
 		Counter{"tcp.paws_drops", n.pawsDrops},
 		Counter{"tcp.retrans_segs", n.retransSegs},
 		Counter{"tcp.sack_invalid", n.sackInvalid},
 		Counter{"tcp.sack_reneging", n.sackReneging},
+		Counter{"tcp.syn_challenges", n.synChallenges},
 		Counter{"tcp.syn_retrans", n.synRetrans},
 	)
 }

@@ -19,7 +19,7 @@ func TestHandshake(t *testing.T) {
 			t.Errorf("options %+v", o)
 		}
 		x.wantState(StateSynSent)
-		x.send("SA seq=100 ack=1001 mss=1460 sackok ws=7 ts=5,1")
+		x.send("SA seq=100 ack=1001 mss=1460 sackok ws=7 ts=5," + itoa(syn.opt.TSVal))
 		x.want("A seq=1001 ack=101")
 		x.wantState(StateEstablished)
 		x.wantHeard("established")
@@ -241,7 +241,7 @@ func TestSynInEstablished(t *testing.T) {
 	// RFC 5961 7: such answers are throttled.
 	x.send("S seq=100")
 	x.wantIdle()
-	x.advance(answerInterval + 1)
+	x.advance(500*sim.Millisecond + 1)
 	x.send("S seq=100")
 	x.want("A seq=1001 ack=101")
 	x.wantState(StateEstablished)
@@ -369,25 +369,30 @@ func TestCloseWhileOpening(t *testing.T) {
 	x.wantHeard("closed <nil>")
 }
 
-// RFC 9293 3.8.3 and Linux's tcp_syn_retries and tcp_syn_linear_timeouts: a SYN is sent again after a second four times, and
-// six times with doubling timeouts.
+// RFC 9293 3.8.3 and Linux's tcp_syn_retries and tcp_syn_linear_timeouts: a SYN is tried eleven times in all; its timeout is
+// a second four times over, and doubles from then on. Without linear timeouts it is seven times, each twice as long after.
 func TestSynTimeout(t *testing.T) {
-	x := newTCPTrace(t, TCPConfig{})
-	x.dial()
-	wait := sim.Second
-	x.want("S seq=1000")
-	x.advance(1)
-	for i := range 10 {
-		x.advance(wait - 2)
-		x.wantIdle()
-		x.advance(2)
+	none := uint32(0)
+	for _, linear := range []*uint32{nil, &none} {
+		x := newTCPTrace(t, TCPConfig{SYNLinearTimeouts: linear})
+		x.dial()
 		x.want("S seq=1000")
-		if i >= 4 {
-			wait *= 2
+		x.advance(1)
+		waits := []sim.Time{1, 1, 1, 1, 1, 2, 4, 8, 16, 32}
+		if linear != nil {
+			waits = []sim.Time{1, 2, 4, 8, 16, 32}
 		}
+		for _, wait := range waits {
+			x.advance(wait*sim.Second - 2)
+			x.wantIdle()
+			x.advance(2)
+			x.want("S seq=1000")
+		}
+		x.advance(63 * sim.Second)
+		x.wantHeard()
+		x.advance(2 * sim.Second)
+		x.wantHeard("closed tcp: connection timed out")
 	}
-	x.advance(65 * sim.Second)
-	x.wantHeard("closed tcp: connection timed out")
 }
 
 // Linux drops a SYN that finds the backlog full; the connections half open are bounded.

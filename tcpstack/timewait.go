@@ -139,7 +139,7 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 		w.ack(g)
 	case g.segLen() > 0 || old || g.seq != w.rcvNxt:
 		// An old segment: "an acknowledgment should be sent in reply".
-		if mayAnswer(g, w.stack.loop.Now(), &w.challenged) {
+		if w.stack.tcp.defaults.mayAnswer(g, w.stack.loop.Now(), &w.challenged) {
 			w.ack(g)
 		}
 	}
