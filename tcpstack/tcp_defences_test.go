@@ -59,6 +59,7 @@ func TestResetBeyondAGap(t *testing.T) {
 	y.send("R seq=100") // the SYN's place is nothing's
 	y.wantState(StateEstablished)
 	y.send("FA seq=101 ack=1001")
+	y.advance(40*sim.Millisecond + 1)
 	y.want("A seq=1001 ack=102")
 	y.send("R seq=101")
 	y.wantState(StateClosed)
