@@ -154,14 +154,20 @@ var table = []mutant{
 	{
 		name: "frame-twice", breaks: "a link delivers a frame once",
 		file: "link/flight.go",
-		old:  "		fl.deliver(f)\n", fault: "		if fl.frames%32 == 0 {\n\t\t\tfl.deliver(f.Clone())\n\t\t}\n\t\tfl.deliver(f)\n",
+		old:  "		fl.to.Receive(f)\n", fault: "		if fl.frames%32 == 0 {\n\t\t\tfl.to.Receive(f.Clone())\n\t\t}\n\t\tfl.to.Receive(f)\n",
 		rule: "packets", seed: 1,
 	},
 	{
 		name: "frame-lost-silently", breaks: "a link loses nothing without a record",
 		file: "link/flight.go",
-		old:  "		fl.deliver(f)\n", fault: "		if fl.frames%32 == 0 {\n\t\t\tf.Release()\n\t\t} else {\n\t\t\tfl.deliver(f)\n\t\t}\n",
+		old:  "		fl.to.Receive(f)\n", fault: "		if fl.frames%32 == 0 {\n\t\t\tf.Release()\n\t\t} else {\n\t\t\tfl.to.Receive(f)\n\t\t}\n",
 		rule: "arrivals", seed: 1,
+	},
+	{
+		name: "removal-untold", breaks: "what is under way on a link that is taken out is told to be dropped",
+		file: "node/change.go",
+		old:  "d.link.Remove()", fault: "d.link.Close()",
+		rule: "links", seed: 39,
 	},
 	{
 		name: "queue-without-limit", breaks: "a queue takes no more than its limit",
