@@ -156,7 +156,7 @@ func (m *machine) transmit(s *socket, errno Errno, g *sending) operation {
 		return done(-1, errno)
 	case g.want < 0:
 		return done(-1, EINVAL)
-	case g.null && g.want > 0:
+	case g.null && g.want > 0 && (s.datagram != nil || g.flags&msgFastopen == 0):
 		return done(-1, EFAULT)
 	case s.datagram != nil:
 		return immediate(func() (int64, Errno) { return s.datagram.send(g) })

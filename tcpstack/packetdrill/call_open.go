@@ -22,6 +22,7 @@ func init() {
 		"getsockopt": (*machine).getsockoptCall, "setsockopt": (*machine).setsockoptCall,
 		"poll": (*machine).pollCall, "epoll_create": (*machine).epollCreateCall, "epoll_create1": (*machine).epollCreateCall,
 		"epoll_ctl": (*machine).epollCtlCall, "epoll_wait": (*machine).epollWaitCall,
+		"open": (*machine).openCall, "sendfile": (*machine).sendfileCall,
 	}
 }
 
@@ -241,8 +242,10 @@ func (m *machine) closeCall(a *arguments) operation {
 	if m.numberOf(f) >= 0 { // a duplicate is open still
 		return done(0, 0)
 	}
+	if set, ok := f.(*epoll); ok {
+		set.close()
+	}
 	if !isSocket {
-		f.(*epoll).close()
 		return done(0, 0)
 	}
 	begun := false

@@ -19,6 +19,9 @@ func (s *socket) clientConfig() tcpstack.TCPConfig {
 // on as any other; it then waits for the handshake.
 func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, more bool) {
 	n := min(g.want, int64(len(zeros)))
+	if g.null { // what cannot be copied does not go with the SYN (tcp_send_syn_data: fallback)
+		n = 0
+	}
 	if s.deferred() {
 		k, _ := s.conn.Write(zeros[:n]) // it takes what goes with the SYN; the rest waits for the handshake
 		return s.openedFast(g, int64(k), wait)

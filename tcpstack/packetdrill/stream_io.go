@@ -46,6 +46,9 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 	if s.err != 0 || s.shut&shutWrite != 0 {
 		return s.sendFailed(g)
 	}
+	if g.null && g.want > 0 {
+		return g.result(EFAULT)
+	}
 	for g.sent < g.want {
 		n, err := s.write(g, min(g.want-g.sent, int64(len(zeros))))
 		g.sent += n
