@@ -56,7 +56,7 @@ func (s *Stack) icmpv6Input(ifc *Interface, f *sim.Frame, group bool) {
 // translate tells an ICMPv6 error in ICMPv4's terms, as RFC 7915 5.2 does at the border between the two, so that TCP, UDP
 // and applications have one table of what is hard, soft or too big. It is false for what has no such meaning.
 func translate(typ, code uint8, word uint32) (ICMPError, bool) {
-	e := ICMPError{Type: wire.ICMPUnreachable, Six: true}
+	e := ICMPError{Type: wire.ICMPUnreachable, Six: true, Type6: typ, Code6: code}
 	switch {
 	case typ == wire.ICMPv6PacketTooBig:
 		e.Code, e.MTU = wire.ICMPFragNeeded, int(min(word, MaxMTU))

@@ -70,7 +70,8 @@ func (s *Stack) forward6(f *sim.Frame, h []byte, nb *neighbour) {
 func (s *Stack) hostUnreachable6(f *sim.Frame) {
 	h := f.Header()
 	if src := ipAddr6(h[wire.IPv6OffSrc:]); s.isLocal6(src) {
-		s.dispatchError6(ICMPError{Type: wire.ICMPUnreachable, Code: wire.ICMPHostUnreachable, From: src.netip()}, h)
+		s.dispatchError6(ICMPError{Type: wire.ICMPUnreachable, Code: wire.ICMPHostUnreachable,
+			Type6: wire.ICMPv6Unreachable, Code6: wire.ICMPv6AddrUnreachable, From: src.netip()}, h)
 	} else {
 		s.sendICMPv6Error(f, wire.ICMPv6Unreachable, wire.ICMPv6AddrUnreachable, 0, false)
 	}

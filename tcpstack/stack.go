@@ -176,7 +176,9 @@ func (s *Stack) Shutdown() {
 // neighbour answered, no route).
 type ICMPError struct {
 	Type, Code uint8          // ICMPv4's; an ICMPv6 error is told in its terms (RFC 7915 5.2)
-	Six        bool           // it came over IPv6
+	Six        bool           // it came over IPv6, as
+	Type6      uint8          // this type
+	Code6      uint8          // and this code
 	From       netip.Addr     // who says so; this stack's own address where it found out itself
 	To         netip.AddrPort // where the packet was going
 	MTU        int            // of the next hop (fragmentation needed), else 0

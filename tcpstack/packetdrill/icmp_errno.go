@@ -7,6 +7,9 @@ import (
 
 // icmpErrno is icmp_err_convert: the error that an ICMP message stands for, and whether it ends what it is about.
 func icmpErrno(e tcpstack.ICMPError) (errno Errno, hard bool) {
+	if e.Six {
+		return icmpv6Errno(e)
+	}
 	switch e.Type {
 	case wire.ICMPUnreachable:
 		switch e.Code {
@@ -36,9 +39,33 @@ func icmpErrno(e tcpstack.ICMPError) (errno Errno, hard bool) {
 	return EPROTO, true
 }
 
+// icmpv6Errno is icmpv6_err_convert.
+func icmpv6Errno(e tcpstack.ICMPError) (errno Errno, hard bool) {
+	switch e.Type6 {
+	case wire.ICMPv6Unreachable:
+		switch e.Code6 {
+		case wire.ICMPv6NoRoute:
+			return ENETUNREACH, false
+		case wire.ICMPv6AdminProhibited, wire.ICMPv6PolicyFailed, wire.ICMPv6RejectRoute:
+			return EACCES, true
+		case wire.ICMPv6PortUnreachable:
+			return ECONNREFUSED, true
+		}
+		return EHOSTUNREACH, false
+	case wire.ICMPv6PacketTooBig:
+		return EMSGSIZE, false
+	case wire.ICMPv6TimeExceeded:
+		return EHOSTUNREACH, false
+	}
+	return EPROTO, true
+}
+
 // icmpControl is the control message with which IP_RECVERR hands an ICMP error over.
 func (s *socket) icmpControl(e tcpstack.ICMPError, errno Errno) control {
 	x := &extendedFail{errno: int64(errno), origin: originICMP, kind: int64(e.Type), code: int64(e.Code), info: int64(e.MTU)}
+	if e.Six {
+		x.origin, x.kind, x.code = originICMP6, int64(e.Type6), int64(e.Code6)
+	}
 	if s.domain == afInet6 {
 		return control{level: solIPv6, kind: ipv6Recverr, failed: x}
 	}
