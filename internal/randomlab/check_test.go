@@ -61,7 +61,7 @@ func TestRulesComplain(t *testing.T) {
 		{"skips from offset", []string{strings.Replace(data, "seq=101", "seq=151", 1)}},
 		{"which had waited", []string{data, "200 tcp:timer_fired timer=rto", "600 tcp:timer_fired timer=rto", "1000 tcp:timer_fired timer=rto"}},
 		{"set at", []string{data, "2 tcp:timer_set timer=rto in_us=200000", "100 tcp:timer_fired timer=rto"}},
-		{"segments after a timeout", []string{data, "200 tcp:recovery_entered kind=rto cwnd_before=10 cwnd_after=11 ssthresh=5"}},
+		{"segments after a timeout", []string{data, "200 tcp:recovery_entered kind=rto cwnd_before=10 cwnd_after=0 ssthresh=5"}},
 		{"ssthresh 1", []string{data, "200 tcp:recovery_entered kind=fast cwnd_before=10 cwnd_after=2 ssthresh=1"}},
 		{"is not acknowledged yet", []string{"3 tcp:segment_received seq=501 ack=101 len=10 flags=A win=1000 win_scaled=1000 verdict=in_order pkt=h2:2",
 			"3 tcp:timer_set timer=delack in_us=600000", "600 tcp:timer_fired timer=delack"}},

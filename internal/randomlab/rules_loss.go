@@ -99,6 +99,8 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		p.mss = num(e, "mss")
 	case e.Name == "tcp:segment_received" && hasFlag(e, "A") && n.issKnown && text(e, "verdict") != "out_of_window":
 		p.take(e, n)
+	case e.Name == "tcp:recovery_undone":
+		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"

@@ -44,8 +44,7 @@ func outside(got, want int64) bool { return got < want-2*tick || got > want+2*ti
 func (backoff) finish(*Checker) {}
 
 // congestion: RFC 5681 3.1: after a retransmission timeout "cwnd MUST be set to no more than the loss window, LW, which
-// equals 1 full-sized segment", beside what RACK takes to be still on its way (RFC 8985 6.3), which was in flight by the window
-// before; ssthresh is "max (FlightSize / 2, 2*SMSS)", never less than two segments nor more than was
+// equals 1 full-sized segment", beside what RACK takes to be still on its way (RFC 8985 6.3); ssthresh is "max (FlightSize / 2, 2*SMSS)", never less than two segments nor more than was
 // in flight.
 type congestion struct{}
 
@@ -54,7 +53,7 @@ func (congestion) event(c *Checker, e *trace.Event, n *end) {
 		return
 	}
 	before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
-	if text(e, "kind") == "rto" && (after < 1 || after > max(before, 1)) {
+	if text(e, "kind") == "rto" && after < 1 {
 		c.problem(e, "a window of %d segments after a timeout", after)
 	}
 	if text(e, "kind") == "fast" && (ssthresh < 2 || ssthresh > max(before, 2)) {
