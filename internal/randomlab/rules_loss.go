@@ -83,6 +83,10 @@ type reports struct {
 	una    int64
 	dups   int
 	sacked spans
+	ends   []int64 // of the segments in flight
+	// lowered: more duplicate ACKs have come than segments could make, which Linux takes for the degree of reordering, be it
+	// below DupThresh (tcp_check_reno_reordering).
+	lowered bool
 }
 
 func (r retreats) event(c *Checker, e *trace.Event, n *end) {
@@ -99,12 +103,16 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		p.mss = num(e, "mss")
 	case e.Name == "tcp:segment_received" && hasFlag(e, "A") && n.issKnown && text(e, "verdict") != "out_of_window":
 		p.take(e, n)
+	case e.Name == "tcp:segment_sent" && num(e, "len") > 0 && n.issKnown:
+		if to := n.offset(e, "seq", n.iss) + num(e, "len"); len(p.ends) == 0 || to > p.ends[len(p.ends)-1] {
+			p.ends = append(p.ends, to)
+		}
 	case e.Name == "tcp:recovery_undone":
 		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
-		if !byTime && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
+		if !byTime && !p.lowered && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
 			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
 		}
 		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
@@ -118,9 +126,14 @@ func (p *reports) take(e *trace.Event, n *end) {
 	blocks := sackBlocks(e, n.iss)
 	switch ack := n.offset(e, "ack", n.iss); {
 	case ack > p.una:
+		for len(p.ends) > 0 && p.ends[0] <= ack {
+			p.ends = p.ends[1:]
+		}
+		p.lowered = p.lowered || p.dups > 0 && p.dups >= len(p.ends)
 		p.una, p.dups = ack, 0
 	case ack == p.una && (num(e, "len") == 0 || len(blocks) > 0):
 		p.dups++
+		p.lowered = p.lowered || p.dups >= len(p.ends)
 	}
 	for _, b := range blocks {
 		p.sacked.add(b)

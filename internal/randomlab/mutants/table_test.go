@@ -16,13 +16,13 @@ var table = []mutant{
 	{
 		name: "rto-not-doubled", breaks: "RFC 6298 5.5: each timeout doubles the next",
 		file: "tcpstack/rto.go",
-		old:  "return min(c.rto<<min(c.backoff, maxBackoff), maxRTO)", fault: "return min(c.rto, maxRTO)",
+		old:  "return min(c.rto<<min(c.backoff, maxBackoff), c.set.maxRTO)", fault: "return min(c.rto, c.set.maxRTO)",
 		rule: "backoff", seed: 5,
 	},
 	{
 		name: "karn", breaks: "RFC 6298 3: no sample of a segment that was sent twice, unless by timestamps",
 		file: "tcpstack/ack.go",
-		old:  "case x.flags&txRexmit != 0:", fault: "case x.flags&txRexmit != 0 && c.tsOK:",
+		old:  "	if x.flags&txRexmit != 0 {\n", fault: "	if x.flags&txRexmit != 0 && c.tsOK {\n",
 		rule: "samples", seed: 11,
 	},
 	{
@@ -57,20 +57,20 @@ var table = []mutant{
 	},
 	{
 		name: "fast-retransmit-after-one", breaks: "RFC 5681 3.2: three duplicate ACKs",
-		file: "tcpstack/sack.go",
-		old:  "const dupThresh = 3", fault: "const dupThresh = 1",
+		file: "tcpstack/newreno.go",
+		old:  "uint32(c.rtx.sackedOut) >= c.rec.reordering ||", fault: "c.rtx.sackedOut >= 1 ||",
 		rule: "retreats", seed: 1,
 	},
 	{
-		name: "no-retreat", breaks: "RFC 5681 3.2: a loss halves the congestion window",
-		file: "tcpstack/recovery.go",
-		old:  "	c.win.Cwnd = c.win.SSThresh\n", fault: "",
+		name: "no-retreat", breaks: "RFC 5681 3.2: a loss lowers the threshold",
+		file: "tcpstack/prr.go",
+		old:  "	c.win.SSThresh = c.caSsthresh(ecn)\n", fault: "	c.win.SSThresh = c.win.Cwnd\n",
 		rule: "retreats", seed: 5,
 	},
 	{
-		name: "no-loss-window", breaks: "RFC 5681 3.1: after a timeout the window is one segment",
-		file: "tcpstack/recovery.go",
-		old:  "c.win.Cwnd, c.win.Count = 1, 0", fault: "c.win.Cwnd, c.win.Count = max(c.win.Cwnd/2, 1), 0",
+		name: "no-loss-window", breaks: "RFC 5681 3.1: after a timeout one segment goes, beside what is still in flight",
+		file: "tcpstack/loss.go",
+		old:  "c.win.Cwnd, c.win.Count = uint32(q.inFlight()+1), 0", fault: "c.win.Cwnd, c.win.Count = uint32(q.inFlight()), 0",
 		rule: "congestion", seed: 5,
 	},
 	{
