@@ -37,6 +37,8 @@ func (c *Conn) markCountedLost(first bool) {
 		if sacked > upTo {
 			return
 		}
-		c.markLost(i, LossSACK)
+		if q.at(i).flags&txLost == 0 { // a retransmission is not found lost by counting
+			c.markLost(i, LossSACK)
+		}
 	}
 }
