@@ -52,6 +52,7 @@ type Conn struct {
 	timer    sim.Timer         // the least of the deadlines below
 	template [templateLen]byte // headers of a segment, to be patched
 	lsn      *Listener         // of a passive open, until it is accepted
+	keep     *keepAlive        // nil without keep-alives
 	fo       *fastOpen         // nil without Fast Open
 	lastICMP *ICMPError        // nil: none since the peer was last heard
 
@@ -122,6 +123,7 @@ type Conn struct {
 	sndBuf   uint32   // bytes that may be written and not yet acknowledged
 	timerAt  sim.Time // of pendingTimer (rto or persist); Never: not set
 	delackAt sim.Time // Never: not set
+	probesAt sim.Time // when the window's probing began; 0: it is not probed
 
 	bytesAcked, bytesReceived uint64 // stream offsets of SND.UNA and RCV.NXT
 	bytesSent, bytesRetrans   uint64

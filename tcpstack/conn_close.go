@@ -2,10 +2,11 @@ package tcpstack
 
 import "labd.dev/sim"
 
-// finWait2Timeout ends a FIN-WAIT-2 whose application has closed: nobody would hear the peer's FIN (tcp_fin_timeout).
-const finWait2Timeout = 60 * sim.Second
-
-func (c *Conn) armFinWait2() { c.setRetransTimer(TimerTimeWait, finWait2Timeout) }
+// armFinWait2 bounds the FIN-WAIT-2 of a connection whose application has closed: nobody would hear the peer's FIN
+// (tcp_fin_timeout, tcp_fin_time: at least three and a half retransmission timeouts).
+func (c *Conn) armFinWait2() {
+	c.setRetransTimer(TimerTimeWait, max(c.set.finTimeout, c.rto*7/2))
+}
 
 // setState moves the state machine.
 func (c *Conn) setState(s State, why StateTrigger) {
@@ -38,7 +39,7 @@ func (c *Conn) retire(err error, reason CloseReason) {
 		}
 		c.fastOpenEnded()
 	}
-	c.timerAt, c.delackAt = sim.Never, sim.Never
+	c.timerAt, c.delackAt, c.keep = sim.Never, sim.Never, nil
 	c.ackPending, c.ackNow = false, false
 	s.loop.Stop(&c.timer)
 	c.stopPacing()

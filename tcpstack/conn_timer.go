@@ -45,7 +45,7 @@ func (c *Conn) cancelDelackTimer() {
 // arm sets the one timer for the least deadline. A timer that stands earlier than needed is left: it finds nothing due
 // and is armed anew then.
 func (c *Conn) arm() {
-	at := min(c.timerAt, c.delackAt)
+	at := min(c.timerAt, c.delackAt, c.keepAliveAt())
 	if at == sim.Never || c.timer.Armed() && c.timer.At() <= at {
 		return
 	}
@@ -78,6 +78,11 @@ func (c *Conn) Fire(now sim.Time) {
 		case TimerTimeWait:
 			c.terminate(nil, ClosedOrderly, TriggerTimer)
 		}
+	}
+	if c.keepAliveAt() <= now && !c.gone() {
+		c.keep.at = sim.Never
+		c.recordTimerFired(TimerKeepAlive)
+		c.keepAliveTimeout()
 	}
 	c.stack.tcp.cause = 0
 	if c.state != StateClosed {

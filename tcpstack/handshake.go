@@ -21,6 +21,7 @@ const (
 // number (ISS) is selected. A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent."
 func (c *Conn) open() {
 	c.iss = c.stack.chooseISN(&c.tuple, c.set)
+	c.stack.takeOver(c)
 	c.startSend()
 	c.stack.tcp.count.activeOpens++
 	c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
@@ -191,6 +192,10 @@ func (c *Conn) establish(g *segment) {
 	c.lastDataSent = 0
 	c.cancelRetransTimer()
 	c.expandSendBuffer()
+	if c.set.keepAlive {
+		c.lastAckRcv = c.stack.loop.Now()
+		c.watchPeer()
+	}
 	if c.passive {
 		c.stack.tcp.count.passiveOpens++
 	}

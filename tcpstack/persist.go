@@ -27,26 +27,71 @@ func (c *Conn) persistTimeout() {
 		c.transmit()
 		return
 	}
-	// RFC 9293 3.8.6.1 (MUST-37): "As long as the receiving TCP peer continues to send acknowledgments in response to the
-	// probe segments, the sending TCP peer MUST allow the connection to stay open." probesOut is reset by each ACK.
-	if c.probesOut >= c.set.dataRetries {
-		c.stack.tcp.count.abortOnTimeout++
-		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
+	if c.probedForGood() {
+		c.timedOut()
 		return
 	}
 	c.probesOut++
-	c.backoff = min(c.backoff+1, maxBackoff)
+	if c.backoff < c.set.dataRetries {
+		c.backoff = min(c.backoff+1, maxBackoff)
+	}
 	if usable := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)); usable > 0 && c.unsent() > 0 {
 		n := min(usable, int(c.snd.queue.head().end-c.sndNxt), c.segmentRoom())
-		c.sendData(n, c.finFits(n), true, SendZWP) // Linux (tcp_write_wakeup) pushes it
+		c.sendData(n, c.finFits(n), true, SendZWP)   // Linux (tcp_write_wakeup) pushes it
+		c.probesOut, c.backoff, c.probesAt = 0, 0, 0 // the retransmission timer sees to it now
 		c.armAfterSending()
 		return
 	}
 	// As Linux does (tcp_xmit_probe_skb) the probe is an old sequence number without data: it is not acceptable, so the
 	// peer answers with its window, and no octet is in doubt.
 	c.sendControl(wire.FlagACK, c.sndUna-1, SendZWP)
-	c.setRetransTimer(TimerPersist, c.probeInterval())
+	c.armProbe()
 }
 
-// probeInterval backs off like the retransmission timer does (Linux: inet_csk_rto_backoff).
-func (c *Conn) probeInterval() sim.Time { return c.backedOff() }
+// probedForGood says whether the probes have gone without an answer for too long (Linux: tcp_probe_timer).
+//
+// RFC 9293 3.8.6.1 (MUST-37): "As long as the receiving TCP peer continues to send acknowledgments in response to the
+// probe segments, the sending TCP peer MUST allow the connection to stay open." probesOut is reset by each ACK; but the
+// user timeout, and a connection that nobody owns, have an end.
+func (c *Conn) probedForGood() bool {
+	now := c.stack.loop.Now()
+	if c.probesAt == 0 {
+		c.probesAt = max(now, 1)
+	} else if t := c.set.userTimeout; t != 0 && now-c.probesAt >= t {
+		return true
+	}
+	if c.orphaned() {
+		alive := c.backedOff() < c.set.maxRTO
+		return !alive && c.backoff >= c.set.orphanRetries || c.probesOut >= c.set.orphanRetries
+	}
+	return c.probesOut >= c.set.dataRetries
+}
+
+// armProbe sets the timer for the next probe (Linux: tcp_send_probe0, tcp_ack_probe).
+func (c *Conn) armProbe() {
+	since := sim.Time(0)
+	if c.probesAt != 0 {
+		since = c.stack.loop.Now() - c.probesAt
+	}
+	c.setRetransTimer(TimerPersist, c.untilUserTimeout(c.probeInterval(), since))
+}
+
+// probeInterval backs off like the retransmission timer does (Linux: tcp_probe0_when).
+func (c *Conn) probeInterval() sim.Time {
+	return min(max(c.rto, c.set.minRTO)<<min(c.backoff, maxBackoff), c.set.maxRTO)
+}
+
+// probeAnswered takes an ACK while nothing is in flight and the window is too small for what waits: if it has opened the
+// probing ends, else the next probe goes a whole interval later (Linux: tcp_ack_probe).
+func (c *Conn) probeAnswered() {
+	end := c.sndNxt + 1 // the FIN's
+	if c.snd != nil && c.snd.queue.len() > 0 {
+		end = c.snd.queue.head().end
+	}
+	if end.lessEq(c.sndUna + seqNum(c.sndWnd)) {
+		c.backoff, c.probesAt = 0, 0
+		c.cancelRetransTimer()
+		return
+	}
+	c.armProbe()
+}

@@ -90,6 +90,9 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 		c.changeAlgorithm()
 	}
 	c.repace()
+	if was.keepAlive != set.keepAlive || was.keepAliveTime != set.keepAliveTime && set.keepAlive {
+		c.watchPeer()
+	}
 	if set.sndBuf != 0 {
 		c.sndBuf = set.sndBuf
 	}

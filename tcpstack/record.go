@@ -88,10 +88,11 @@ const (
 	SendFIN
 	SendRST
 	SendTLP
+	SendKeepAlive
 )
 
 var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "fast_rtx", "rto_rtx",
-	"fin", "rst", "tlp"}
+	"fin", "rst", "tlp", "keepalive"}
 
 func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
 
@@ -271,9 +272,10 @@ const (
 	TimerTimeWait
 	TimerTLP
 	TimerReorder
+	TimerKeepAlive
 )
 
-var timerNames = [...]string{"rto", "delack", "persist", "time_wait", "tlp", "reorder"}
+var timerNames = [...]string{"rto", "delack", "persist", "time_wait", "tlp", "reorder", "keepalive"}
 
 func (t TimerKind) String() string { return nameOf(timerNames[:], uint8(t)) }
 

@@ -76,8 +76,7 @@ func (c *Conn) retransmissionTimeout() {
 	over := c.timedOutForGood()
 	c.fastOpenTimeout(over)
 	if over {
-		c.stack.tcp.count.abortOnTimeout++
-		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
+		c.timedOut()
 		return
 	}
 	if !syn {
@@ -98,7 +97,7 @@ func (c *Conn) retransmissionTimeout() {
 	}
 	// RFC 6298 5.6: "Start the retransmission timer, such that it expires after RTO seconds (for the value of RTO after
 	// the doubling operation outlined in 5.5)."
-	c.setRetransTimer(TimerRTO, c.backedOff())
+	c.setRetransTimer(TimerRTO, c.untilUserTimeout(c.backedOff(), c.retransmitting()))
 }
 
 // timedOutForGood says whether the peer has not answered for so long that the connection ends (Linux: tcp_write_timeout).
@@ -109,7 +108,7 @@ func (c *Conn) timedOutForGood() bool {
 	if !c.state.synchronized() {
 		return c.retransmits >= c.set.synRetries
 	}
-	return c.retransmits >= c.set.dataRetries
+	return c.unansweredForGood()
 }
 
 // countRTO keeps tcp_info's account of timeouts (Linux: tcp_update_rto_stats).

@@ -1,6 +1,9 @@
 package tcpstack
 
-import "labd.dev/tcpstack/wire"
+import (
+	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
+)
 
 // Bits of Conn.events: what the application is to be told when a segment has been worked through.
 const (
@@ -336,10 +339,10 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	if c.lastICMP != nil {
 		c.lastICMP = nil
 	}
-	if c.pendingTimer == TimerPersist && c.backoff > 0 && c.sndNxt == c.sndUna {
-		c.probeAnswered(g)
-	}
 	c.acknowledge(g)
+	if c.pendingTimer == TimerPersist && c.timerAt != sim.Never && c.sndNxt == c.sndUna && !c.gone() {
+		c.probeAnswered()
+	}
 	return !c.gone()
 }
 
@@ -496,13 +499,5 @@ func (c *Conn) finAcknowledged() {
 		// "The only thing that can arrive in this state is an acknowledgment of our FIN. If our FIN is now acknowledged,
 		// delete the TCB, enter the CLOSED state, and return."
 		c.terminate(nil, ClosedOrderly, RxACK)
-	}
-}
-
-// probeAnswered: an open window ends the probing; while it is closed the next probe keeps its time.
-func (c *Conn) probeAnswered(g *segment) {
-	if g.wnd > 0 {
-		c.backoff = 0
-		c.cancelRetransTimer()
 	}
 }

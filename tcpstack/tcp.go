@@ -109,7 +109,7 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 		return nil, err
 	}
 	t := tuple{local: ipAddrOf(rt.source()), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
-	if err := s.pickPort(&t, set.portRandomization); err != nil {
+	if err := s.pickPort(&t, set); err != nil {
 		return nil, err
 	}
 	if f := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()); f != 0 {
@@ -129,15 +129,15 @@ func (c TCPConfig) untagged() TCPConfig {
 }
 
 // pickPort checks the local port that was asked for, or finds an ephemeral one.
-func (s *Stack) pickPort(t *tuple, random bool) error {
+func (s *Stack) pickPort(t *tuple, set *settings) error {
 	if t.localPort != 0 {
-		if !s.tupleFree(t) {
+		if !s.tupleFree(t, set) {
 			return ErrAddrInUse
 		}
 		return nil
 	}
-	ok := s.tcp.ports.choose(t, random, func(port uint16) bool {
-		return len(s.tcp.listeners[port]) == 0 && s.tupleFree(t)
+	ok := s.tcp.ports.choose(t, set.portRandomization, func(port uint16) bool {
+		return len(s.tcp.listeners[port]) == 0 && s.tupleFree(t, set)
 	})
 	if !ok {
 		return ErrNoPorts
@@ -145,9 +145,13 @@ func (s *Stack) pickPort(t *tuple, random bool) error {
 	return nil
 }
 
-func (s *Stack) tupleFree(t *tuple) bool {
+func (s *Stack) tupleFree(t *tuple, set *settings) bool {
 	h := t.hash(s.tcp.hashKey)
-	return s.tcp.conns.find(t, h) == nil && s.tcp.requests.find(t, h) == nil && s.tcp.timeWaits.find(t, h) == nil
+	if s.tcp.conns.find(t, h) != nil || s.tcp.requests.find(t, h) != nil {
+		return false
+	}
+	w := s.tcp.timeWaits.find(t, h)
+	return w == nil || w.reusable(set)
 }
 
 // connBytes is what an idle connection takes with its congestion state and its place in the tables, counted in its

@@ -27,6 +27,8 @@ type timeWait struct {
 	rcvWscale      uint8
 	tsRecent       uint32
 	tsOffset       uint32
+	tsAt           sim.Time // when tsRecent was taken
+	rfc1337        bool
 	wait           sim.Time
 	challenged     sim.Time  // when a segment without data was last answered
 	next, prev     *timeWait // in order of entering
@@ -66,7 +68,8 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 	c.setState(StateTimeWait, why)
 	w := &timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
 		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), rcvWscale: c.rcvWscale, tsRecent: c.tsRecent,
-		tsOffset: c.tsOffset, wait: c.set.timeWait}
+		tsOffset: c.tsOffset, wait: c.set.timeWait,
+		tsAt: s.loop.Now(), rfc1337: c.set.rfc1337}
 	c.retire(nil, ClosedOrderly)
 	w.timer.H = w
 	s.tcp.timeWaits.insert(w, w.hashed)
@@ -108,23 +111,30 @@ func (s *Stack) dropTimeWait(w *timeWait) {
 	}
 }
 
-// arrives handles a segment for a connection in TIME-WAIT. It reports whether the block is gone and the segment, a SYN, is
-// for a listener.
+// arrives handles a segment for a connection in TIME-WAIT (Linux: tcp_timewait_state_process). It reports whether the
+// block is gone and the segment, a SYN, is for a listener.
 func (w *timeWait) arrives(g *segment) (reopen bool) {
 	s := w.stack
-	old := w.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-w.tsRecent) < 0
-	newer := w.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-w.tsRecent) > 0
+	ts := w.tsOK && g.opt.HasTimestamps
+	old := ts && w.pawsRejects(g)
+	newer := ts && int32(g.opt.TSVal-w.tsRecent) > 0
 	s.recordTimeWaitReceived(w, g)
 	switch {
-	case g.has(wire.FlagRST):
-		// RFC 1337 3 (fix F1): "Ignore RST segments in TIME-WAIT state", so that an old duplicate does not assassinate it;
-		// Linux does so with tcp_rfc1337 only.
-		if g.seq == w.rcvNxt {
+	case !old && g.seq == w.rcvNxt && (g.segLen() == 0 || g.has(wire.FlagRST)):
+		// In the window, and an empty window at that: a reset or a bare ACK.
+		if !g.has(wire.FlagRST) {
+			w.start()
+		} else if !w.rfc1337 {
+			// RFC 1337 3 (fix F1): "Ignore RST segments in TIME-WAIT state", so that an old duplicate does not assassinate
+			// it; Linux does so with tcp_rfc1337 only.
 			s.recordTimeWaitClosed(w, RxRST)
 			s.dropTimeWait(w)
+			return false
 		}
-		return false
-	case g.has(wire.FlagSYN) && !g.has(wire.FlagACK) && !old && (w.rcvNxt.less(g.seq) || newer) &&
+		if ts {
+			w.tsRecent, w.tsAt = g.opt.TSVal, s.loop.Now()
+		}
+	case g.has(wire.FlagSYN) && !g.has(wire.FlagRST) && !g.has(wire.FlagACK) && !old && (w.rcvNxt.less(g.seq) || newer) &&
 		s.findListener(&w.tuple) != nil:
 		// RFC 9293 3.6.1 (MAY-2): "it MAY accept a new SYN from the remote TCP endpoint to reopen the connection directly
 		// from TIME-WAIT state, if it: (1) assigns its initial sequence number for the new connection to be larger than the
@@ -133,17 +143,60 @@ func (w *timeWait) arrives(g *segment) (reopen bool) {
 		s.recordTimeWaitClosed(w, RxSYN)
 		s.dropTimeWait(w)
 		return true
-	case g.has(wire.FlagFIN):
-		// "TIME-WAIT: Remain in the TIME-WAIT state. Restart the 2 MSL time-wait timeout."
-		w.start()
-		w.ack(g)
-	case g.segLen() > 0 || old || g.seq != w.rcvNxt:
-		// An old segment: "an acknowledgment should be sent in reply".
-		if w.stack.tcp.defaults.mayAnswer(g, w.stack.loop.Now(), &w.challenged) {
+	case !g.has(wire.FlagRST):
+		// "TIME-WAIT: The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it,
+		// and restart the 2 MSL timeout." A SYN without an ACK may be a new one with an ISN that is too low: no restart.
+		if old || g.has(wire.FlagACK) {
+			w.start()
+		}
+		if s.tcp.defaults.mayAnswer(g, s.loop.Now(), &w.challenged) {
 			w.ack(g)
 		}
 	}
 	return false
+}
+
+// pawsRejects: RFC 7323 5.3 R1; a reset counts whatever its timestamp once TS.Recent is older than an MSL (Linux:
+// tcp_paws_reject).
+func (w *timeWait) pawsRejects(g *segment) bool {
+	age := w.stack.loop.Now() - w.tsAt
+	if int32(g.opt.TSVal-w.tsRecent) >= 0 || age >= pawsIdle*sim.Second {
+		return false
+	}
+	return !g.has(wire.FlagRST) || age < pawsMSL
+}
+
+// pawsMSL is Linux's TCP_PAWS_MSL.
+const pawsMSL = 60 * sim.Second
+
+// reusable says whether a new connection to the same peer may take the place of this one.
+//
+// RFC 6191 2: "If ... TCP Timestamps were enabled for the previous incarnation ... then ... if the timestamp ... is greater
+// than the last timestamp seen on the previous incarnation of the connection ... honor the connection request". Its mirror
+// image at the end that opens is tcp_tw_reuse: a second later its own timestamps are greater (Linux: tcp_twsk_unique).
+func (w *timeWait) reusable(set *settings) bool {
+	switch set.timeWaitReuse {
+	case TimeWaitReuseOff:
+		return false
+	case TimeWaitReuseLoopback:
+		if !w.localAddr().Addr().IsLoopback() && !w.remoteAddr().Addr().IsLoopback() {
+			return false
+		}
+	}
+	return w.tsOK && w.stack.loop.Now()-w.tsAt >= sim.Second
+}
+
+// takeOver ends the TIME-WAIT whose place a connection takes: it begins beyond what the old one has sent.
+func (s *Stack) takeOver(c *Conn) {
+	w := s.tcp.timeWaits.find(&c.tuple, c.hashed)
+	if w == nil {
+		return
+	}
+	if !c.set.fixedISN {
+		c.iss = w.nextISN()
+	}
+	s.recordTimeWaitClosed(w, AppOpen)
+	s.dropTimeWait(w)
 }
 
 // nextISN is the initial sequence number of the connection that reopens this one: beyond any window that the old one may

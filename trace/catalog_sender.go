@@ -110,6 +110,7 @@ var timerFields = []FieldKind{
 		{"persist", "probe of a window of zero"},
 		{"time_wait", "end of TIME-WAIT"},
 		{"tlp", "tail loss probe"},
+		{"keepalive", "the peer was idle for so long that it is probed"},
 		{"reorder", "end of RACK's reordering window"},
 	}},
 }

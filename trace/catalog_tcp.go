@@ -49,6 +49,7 @@ var tcpKinds = []EventKind{
 			{"fin", "to say that no more data comes"},
 			{"rst", "to reset, or to refuse"},
 			{"tlp", "to probe for the loss of a flight's tail"},
+			{"keepalive", "to hear whether an idle peer is there (RFC 9293 3.8.4)"},
 		}})},
 	{"tcp:segment_received", "A segment came.", append(segmentKind("met in"),
 		FieldKind{"verdict", "string", "", "what it was to the connection", "", []ValueKind{
