@@ -1,6 +1,10 @@
 package tcpstack
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"labd.dev/sim"
+)
 
 // Listener takes connections on a port.
 type Listener struct {
@@ -13,7 +17,8 @@ type Listener struct {
 	queue  *acceptQueue            // nil with accept
 	closed bool
 
-	fast fastOpenQueue
+	fast     fastOpenQueue
+	cookieAt sim.Time // when a SYN cookie was last sent; 0: never
 
 	half, young       int      // requests; those whose SYN,ACK was sent once only
 	firstReq, lastReq *request // in the order in which their SYNs came

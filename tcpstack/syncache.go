@@ -22,6 +22,7 @@ type request struct {
 	tsRecent    uint32
 	tsOffset    uint32
 	sent        bool     // the SYN,ACK was
+	cookie      bool     // it is forgotten as soon as it is answered: a SYN cookie
 	acked       bool     // the ACK has come, but not what it takes to be accepted
 	timeouts    uint8    // of the SYN,ACK
 	retrans     uint8    // of it: also those that a repeated SYN asks for
@@ -60,6 +61,9 @@ func (l *Listener) arrives(g *segment, t *tuple, w *timeWait) {
 	// "Second, check for an ACK: Any acknowledgment is bad if it arrives on a connection still in the LISTEN state. An
 	// acceptable reset segment should be formed for any arriving ACK-bearing segment."
 	if g.has(wire.FlagACK) {
+		if l.arrivesCookie(g, t) {
+			return
+		}
 		s.dropSegment(g, DropNoSocket)
 		s.replyRST(g, t)
 		return
@@ -82,10 +86,14 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	s := l.stack
 	l.settings()
 	// A SYN that comes from TIME-WAIT's peer is let in without a limit: it has proved that it is there.
-	if w == nil && l.half >= l.Backlog() {
-		s.tcp.count.listenDrops++
-		s.dropSegment(g, DropBacklog)
-		return
+	cookie := false
+	if w == nil {
+		drop := false
+		if cookie, drop = l.wantsCookie(); drop {
+			s.tcp.count.listenDrops++
+			s.dropSegment(g, DropBacklog)
+			return
+		}
 	}
 	if l.full() {
 		s.tcp.count.listenOverflows++
@@ -99,6 +107,10 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 		return
 	}
 	r := l.newRequest(g, t, rt)
+	if cookie {
+		l.sendCookie(r, g)
+		return
+	}
 	r.iss = s.chooseISN(t, r.set)
 	if w != nil && !r.set.fixedISN {
 		r.iss = w.nextISN()
@@ -225,6 +237,9 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo}
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
+		if r.cookie {
+			opt.TSVal = r.cookieTimestamp()
+		}
 	}
 	if r.ecnOK() {
 		h.Flags |= wire.FlagECE

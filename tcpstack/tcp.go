@@ -38,6 +38,7 @@ type tcpState struct {
 	fastOpen   fastOpenState
 	challenges challengeLimit
 	ports      portOffsets
+	cookieKey  [2][2]uint64
 }
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
@@ -53,6 +54,7 @@ func (s *Stack) tcpInit() error {
 	s.tcp.hashKey = secret.Uint64(0)
 	s.tcp.isnKey = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
 	s.tcp.tsKey = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
+	s.tcp.cookieKey = [2][2]uint64{{secret.Uint64(9), secret.Uint64(10)}, {secret.Uint64(11), secret.Uint64(12)}}
 	s.tcp.ports.key, s.tcp.ports.dice = [2]uint64{secret.Uint64(7), secret.Uint64(8)}, s.stream("tcp ports")
 	s.tcp.challenges.dice = s.stream("challenge acks")
 	s.tcp.fastOpen.ownKey[0] = fastOpenKey{secret.Uint64(5), secret.Uint64(6)}

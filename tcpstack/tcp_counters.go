@@ -14,6 +14,9 @@ type tcpCounts struct {
 	outOfWindowICMPs, challengeACKs, synChallenges uint64
 	skippedChallenge, skippedPAWS, skippedSeq      uint64
 	pawsActiveRejected                             uint64
+	reqQFullDoCookies, reqQFullDrop                uint64
+	synCookiesSent, synCookiesRecv                 uint64
+	synCookiesFailed                               uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -60,10 +63,15 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.passive_opens", n.passiveOpens},
 		Counter{"tcp.paws_active_rejected", n.pawsActiveRejected},
 		Counter{"tcp.paws_drops", n.pawsDrops},
+		Counter{"tcp.req_q_full_do_cookies", n.reqQFullDoCookies},
+		Counter{"tcp.req_q_full_drop", n.reqQFullDrop},
 		Counter{"tcp.retrans_segs", n.retransSegs},
 		Counter{"tcp.sack_invalid", n.sackInvalid},
 		Counter{"tcp.sack_reneging", n.sackReneging},
 		Counter{"tcp.syn_challenges", n.synChallenges},
+		Counter{"tcp.syn_cookies_failed", n.synCookiesFailed},
+		Counter{"tcp.syn_cookies_recv", n.synCookiesRecv},
+		Counter{"tcp.syn_cookies_sent", n.synCookiesSent},
 		Counter{"tcp.syn_retrans", n.synRetrans},
 	)
 }
