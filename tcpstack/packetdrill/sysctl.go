@@ -39,6 +39,10 @@ func (t *sysctlState) init(m *machine) {
 	for i := range sysctls {
 		t.values[i] = sysctls[i].value
 	}
+	// A host that begins with other settings of Fast Open shows them: what listeners may do is decided by tcp_fastopen.
+	if n, ok := map[string]string{"off": "0", "client": "1", "server": "2", "both": "3"}[t.base.TCP.FastOpen]; ok {
+		t.values[t.index("net.ipv4.tcp_fastopen")] = n
+	}
 }
 
 // index finds a sysctl by name; slashes stand for dots, as in /proc/sys. -1: the table lacks it.
