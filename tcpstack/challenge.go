@@ -47,7 +47,7 @@ func (c *Conn) challenge() {
 	}
 	if s.tcp.challenges.allow(now, c.set.challengeACKLimit) {
 		s.tcp.count.challengeACKs++
-		c.ackNow = true
+		c.ackNow, c.challengeDue = true, true
 	}
 }
 

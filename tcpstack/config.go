@@ -53,7 +53,7 @@ type TCPConfig struct {
 	Pacing             *bool   // Spreads segments over the round trip; absent: off, but BBR always paces (SO_MAX_PACING_RATE, fq)
 	PacingSSRatio      *uint32 // Pacing rate in slow start, percent of cwnd/srtt; absent: 200 (tcp_pacing_ss_ratio)
 	PacingCARatio      *uint32 // Pacing rate in congestion avoidance, percent of cwnd/srtt; absent: 120 (tcp_pacing_ca_ratio)
-	MaxPacingRate      *uint64 // Upper bound of the pacing rate; given, it switches pacing on; absent: none (SO_MAX_PACING_RATE)
+	MaxPacingRate      *uint64 // Upper bound of the pacing rate, bytes a second; given, it switches pacing on; absent: none (SO_MAX_PACING_RATE)
 	ECN                string  // Explicit congestion notification (RFC 3168): on asks for it, passive only agrees to it; absent: passive (tcp_ecn)
 	ECNFallback        *bool   // A SYN for ECN that times out is sent again without (RFC 3168 6.1.1.1); absent: on (tcp_ecn_fallback)
 	ABE                *bool   // The window is reduced less on ECN's mark than on a loss (RFC 8511); absent: off

@@ -102,6 +102,7 @@ type Conn struct {
 	ackPending             bool
 	ackNow                 bool
 	dupAckDue              bool // the ACK that goes out is a duplicate
+	challengeDue           bool // it is a challenge ACK
 	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
 	dead                   bool // Closed was called
 	ecn                    uint8

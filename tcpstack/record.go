@@ -89,10 +89,11 @@ const (
 	SendRST
 	SendTLP
 	SendKeepAlive
+	SendChallenge
 )
 
 var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "fast_rtx", "rto_rtx",
-	"fin", "rst", "tlp", "keepalive"}
+	"fin", "rst", "tlp", "keepalive", "challenge"}
 
 func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
 

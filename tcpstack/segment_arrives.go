@@ -70,6 +70,10 @@ func (c *Conn) tell() {
 
 // ackReason says why an ACK that goes out at once does.
 func (c *Conn) ackReason() SendReason {
+	if c.challengeDue {
+		c.challengeDue, c.dupAckDue = false, false
+		return SendChallenge
+	}
 	if c.dupAckDue {
 		c.dupAckDue = false
 		return SendDupACK

@@ -50,6 +50,7 @@ var tcpKinds = []EventKind{
 			{"rst", "to reset, or to refuse"},
 			{"tlp", "to probe for the loss of a flight's tail"},
 			{"keepalive", "to hear whether an idle peer is there (RFC 9293 3.8.4)"},
+			{"challenge", "to have a peer confirm a reset, a SYN or an ACK that may be forged (RFC 5961)"},
 		}})},
 	{"tcp:segment_received", "A segment came.", append(segmentKind("met in"),
 		FieldKind{"verdict", "string", "", "what it was to the connection", "", []ValueKind{

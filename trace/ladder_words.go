@@ -9,6 +9,8 @@ var reasonNotes = map[string]string{
 	"zwp":        "zero-window probe",
 	"fast_rtx":   "fast retransmission",
 	"rto_rtx":    "RTO retransmission",
+	"tlp":        "tail loss probe",
+	"challenge":  "challenge ACK",
 }
 
 // verdictNotes are the verdicts of a receiver that a ladder tells.

@@ -50,7 +50,7 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		Pacing:             s.Pacing,
 		PacingSSRatio:      s.PacingSsRatio,
 		PacingCARatio:      s.PacingCaRatio,
-		MaxPacingRate:      s.MaxPacingRateBps,
+		MaxPacingRate:      bytesPerSecond(s.MaxPacingRateBps),
 		ECN:                s.GetEcn(),
 		ECNFallback:        s.EcnFallback,
 		ABE:                s.Abe,
@@ -98,6 +98,15 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		BlackholeRetries:   s.BlackholeRetries,
 		Personality:        s.GetPersonality(),
 	}
+}
+
+// bytesPerSecond turns a lab file's bits into what the stack and SO_MAX_PACING_RATE count.
+func bytesPerSecond(bits *uint64) *uint64 {
+	if bits == nil {
+		return nil
+	}
+	n := max(*bits/8, 1)
+	return &n
 }
 
 func simTime(ns *int64) *sim.Time {
