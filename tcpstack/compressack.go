@@ -17,7 +17,7 @@ const (
 // permitted circumstances", which an ACK that covers several segments' blocks does.
 func (c *Conn) compressACK() {
 	b := c.rcv
-	if !c.sackOK || b.compressed >= maxCompressed {
+	if !c.sackOK || b.compressed >= c.set.compressedACKs {
 		c.sendACK(c.ackReason())
 		return
 	}
@@ -40,5 +40,5 @@ func (c *Conn) compressACK() {
 		rtt = c.srtt()
 	}
 	c.dupAckDue = false
-	c.setDelackTimer(min(compressDelay, rtt/20))
+	c.setDelackTimer(min(c.set.compressedDelay, rtt/20))
 }

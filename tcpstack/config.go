@@ -91,6 +91,9 @@ type TCPConfig struct {
 	MaxRecvBuffer     *uint64   // What autotuning may grow the receive buffer to; absent: 6MiB (tcp_rmem)
 	StartSendBuffer   *uint64   // What autotuning begins with; absent: 16 KiB (tcp_wmem); of packetdrill's sysctls alone, as the next
 	StartRecvBuffer   *uint64   // What autotuning begins with, bytes of memory; absent: 128 KiB (tcp_rmem)
+	CompressedACKs    *uint32   // Duplicate ACKs that one may stand for; absent: 44 (tcp_comp_sack_nr); of packetdrill's sysctls alone, as the next two
+	CompressedDelay   *sim.Time // The longest they wait; absent: 1ms (tcp_comp_sack_delay_ns)
+	FastOpenBlackhole *sim.Time // How long Fast Open is not used after a path has swallowed it; absent: it is (tcp_fastopen_blackhole_timeout_sec)
 	MemoryLimit       *uint64   // Bytes that all buffers of a node's stack may hold; beyond it buffers are pruned and segments dropped; absent: the lab's own limit (tcp_mem)
 	NotsentLowat      *uint64   // Unsent bytes above which a connection is not writable; absent: none (tcp_notsent_lowat)
 	WindowClamp       *uint64   // Upper bound of the window announced; absent: none (TCP_WINDOW_CLAMP)
@@ -226,6 +229,8 @@ type settings struct {
 	recvAutotuning     bool
 	maxSendBuffer      uint32
 	maxRecvBuffer      uint32
+	compressedACKs     uint8
+	compressedDelay    sim.Time
 	startSendBuffer    uint32
 	startRecvBuffer    uint32
 	memoryLimit        uint32

@@ -42,9 +42,13 @@ type socket struct {
 	watchers []*epollItem
 }
 
+// unconnected is the tcp_info of a socket that has no connection yet (tcp_init_sock).
+var unconnected = tcpstack.Info{SndCwnd: 10, SndSSThresh: 0x7fffffff, RTOUs: 1_000_000, SndMSS: defaultMSS, Reordering: 3,
+	MaxPacingRate: 1<<64 - 1}
+
 // newSocket makes a stream socket or, with datagrams, one of UDP.
 func (m *machine) newSocket(domain int64) *socket {
-	s := &socket{m: m, domain: domain}
+	s := &socket{m: m, domain: domain, last: unconnected}
 	m.sockets = append(m.sockets, s)
 	return s
 }
