@@ -17,6 +17,7 @@ type fastOpen struct {
 	synAt    sim.Time         // when the SYN, or the SYN,ACK of a connection made by one, was first sent
 	stamp    congestion.Stamp // of its data
 	fail     fastOpenFail
+	dataSent bool // they have gone: a SYN carries them once
 	resent   bool // the data that had gone with it was sent again
 	recheck  bool // the first after a pause: its success ends the pauses
 

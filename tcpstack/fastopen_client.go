@@ -132,8 +132,9 @@ func (c *Conn) synDataRoom() int {
 // RFC 7413 4.2.1: a SYN that is repeated goes without option and data (Linux), so that a path that drops either does not
 // keep the connection from opening.
 func (c *Conn) putFastOpen(f *sim.Frame, opt *wire.TCPOptions) (n int) {
-	if c.state == StateSynSent && c.retransmits == 0 && c.fo.synData > 0 {
+	if c.state == StateSynSent && c.retransmits == 0 && c.fo.synData > 0 && !c.fo.dataSent {
 		n = c.fo.synData
+		c.fo.dataSent = true
 		c.snd.payload(c.stack.loop, f, c.iss+1, n)
 	}
 	if opt.FastOpen.Present {
@@ -159,18 +160,14 @@ func (c *Conn) fastOpenAnswered(g *segment) bool {
 	if fo.synData == 0 {
 		return false
 	}
-	if acked := fo.synData - left; acked > 0 {
-		c.bytesAcked += uint64(acked)
-		c.snd.acked(g.ack)
-		c.releaseSnd()
-	}
+	c.settleSYNData(g.ack)
 	if left > 0 {
 		fo.fail = fastOpenDataNotAcked
 		if c.totalRetrans > 0 {
 			fo.fail = fastOpenSYNRetransmitted
 		}
 		n.fastOpenActiveFail++
-		c.resendSYNData(g.ack, left)
+		c.resendSYNData()
 		return true
 	}
 	fo.acked = true
@@ -209,18 +206,8 @@ func (c *Conn) rememberFastOpen(g *segment) {
 // resendSYNData sends the data of the SYN that the SYN,ACK does not acknowledge, at once: RFC 7413 4.2.1: "If the server does
 // not acknowledge the data ... the client MUST retransmit it". Nothing was congested: the window stays as it is (Linux:
 // tcp_non_congestion_loss_retransmit).
-func (c *Conn) resendSYNData(from seqNum, left int) {
-	q := c.queue()
-	for left > 0 {
-		m := min(left, int(c.sndMSS))
-		x := txSeg{seq: from, length: uint16(m), tx: 1, sentAt: c.fo.synAt, stamp: c.fo.stamp}
-		if left -= m; left == 0 {
-			x.flags = txPSH
-		}
-		q.push(x)
-		from += seqNum(m)
-	}
-	for i := range q.n {
+func (c *Conn) resendSYNData() {
+	for i := range c.rtx.n {
 		c.markLost(i, LossSYNData)
 	}
 	before := c.win.Cwnd
@@ -231,6 +218,43 @@ func (c *Conn) resendSYNData(from seqNum, left int) {
 	c.fo.resent = true
 	c.recordRecovery(KindTCPRecoveryEntered, RecoverySYNData, before, uint8(BySYNACK))
 	c.retransmitQueue()
+	c.setRetransTimer(TimerRTO, c.backedOff())
+}
+
+// settleSYNData lets go of the SYN's data that an ACK covers, and enters the rest among the segments in flight, cut to the
+// MSS that is known now.
+func (c *Conn) settleSYNData(from seqNum) {
+	left := int(c.sndNxt - from)
+	if acked := c.fo.synData - left; acked > 0 {
+		c.bytesAcked += uint64(acked)
+		c.snd.acked(from)
+		c.releaseSnd()
+	}
+	q := c.queue()
+	for left > 0 {
+		m := min(left, int(c.sndMSS))
+		x := txSeg{seq: from, length: uint16(m), tx: 1, sentAt: c.fo.synAt, stamp: c.fo.stamp}
+		if left -= m; left == 0 {
+			x.flags = txPSH
+		}
+		q.push(x)
+		from += seqNum(m)
+	}
+	if q.n == 0 {
+		c.releaseRtx()
+	}
+}
+
+// synDataTooBig is told that a SYN with data did not fit the path: it goes again without (Linux: tcp_simple_retransmit).
+func (c *Conn) synDataTooBig(mtu int) {
+	if c.state != StateSynSent || c.fo == nil || c.fo.synData == 0 || c.retransmits > 0 || mtu >= c.rt.mtu() {
+		return
+	}
+	c.fo.dataSent = true
+	c.totalRetrans++
+	c.stack.tcp.count.retransSegs++
+	c.stack.tcp.count.synRetrans++
+	c.sendSYN(SendSYN)
 	c.setRetransTimer(TimerRTO, c.backedOff())
 }
 

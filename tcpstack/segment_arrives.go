@@ -329,6 +329,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		c.setSndWnd(g)
 		c.setState(StateEstablished, RxACK)
 		c.establish(g)
+		if c.fo != nil && c.fo.synData > 0 { // both ends opened fast
+			c.settleSYNData(g.ack)
+		}
 		c.events |= evEstablished
 		if c.finQueued {
 			c.closeStates()

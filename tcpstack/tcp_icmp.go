@@ -47,7 +47,7 @@ func (c *Conn) icmpError(e ICMPError) {
 	switch {
 	case e.Type != wire.ICMPUnreachable && e.Type != wire.ICMPTimeExceeded && e.Type != wire.ICMPParamProblem,
 		e.Type == wire.ICMPUnreachable && e.Code == wire.ICMPFragNeeded:
-		return
+		c.synDataTooBig(e.MTU)
 	case c.state == StateSynSent, c.state == StateSynRcvd && (!c.halfAccepted() || c.lsn != nil),
 		!c.set.icmpHardening && e.hard():
 		c.lastICMP = &e
