@@ -157,3 +157,9 @@ func TestNonFatal(t *testing.T) {
 	wantResult(t, src, Options{}, Fail, 14, "tcp_psh")
 	wantResult(t, "--non_fatal=packet\n"+src, Options{}, Pass, 0, "")
 }
+
+// What cannot be compared is named: a fragment is no datagram.
+func TestFragments(t *testing.T) {
+	wantResult(t, "0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3\n+0 connect(3, ..., ...) = 0\n+0 write(3, ..., 3000) = 3000\n"+
+		"+0 > udp (3000)\n", Options{}, Fail, 4, "a fragment from byte 0 on")
+}

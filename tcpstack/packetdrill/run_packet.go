@@ -193,13 +193,15 @@ func (r *runner) outbound(e *Event) (bool, error) {
 	return true, nil
 }
 
-// take is the next packet that the stack sent from the socket. What it sent from
-// others goes unseen, as with the original.
+// take is the next packet that the stack sent from the socket, or that it sent to
+// the peer and cannot be read. What it sent from others goes unseen, as with the
+// original.
 func (r *runner) take(c *conn) *livePacket {
 	for len(r.sent) > 0 {
 		l := r.sent[0]
 		r.sent = r.sent[1:]
-		if l.problem != "" || c.takes(l) {
+		broken := l.problem != "" && (!l.dst.IsValid() || l.dst.Addr() == c.live.remote.Addr())
+		if broken || c.takes(l) {
 			return l
 		}
 	}

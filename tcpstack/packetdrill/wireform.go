@@ -125,6 +125,11 @@ func decode(frame []byte, at sim.Time) *livePacket {
 			l.problem = "bad outbound IP checksum"
 		}
 		l.IP = IPInfo{Check: TOSByte, TOS: h.TOS, TTL: h.TTL}
+		if h.MF || h.Offset != 0 {
+			l.problem = fmt.Sprintf("a fragment from byte %d on", h.Offset)
+			l.src, l.dst = netip.AddrPortFrom(h.Src, 0), netip.AddrPortFrom(h.Dst, 0)
+			return l
+		}
 		l.transport(h.Src, h.Dst, uint8(h.Protocol), ip[h.HeaderLen:h.TotalLen])
 	case typ == etherTypeIPv6 && len(ip) >= ipv6Len:
 		first := binary.BigEndian.Uint32(ip)
@@ -140,6 +145,7 @@ func decode(frame []byte, at sim.Time) *livePacket {
 // transport reads what follows the IP header.
 func (l *livePacket) transport(src, dst netip.Addr, proto uint8, b []byte) {
 	sum := wire.AddSums(wire.Sum(b), pseudoSum(src, dst, proto, len(b)))
+	l.src, l.dst = netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)
 	switch {
 	case proto == uint8(wire.ProtoTCP):
 		l.tcp(b)
@@ -162,8 +168,7 @@ func (l *livePacket) transport(src, dst netip.Addr, proto uint8, b []byte) {
 		l.problem = "bad outbound checksum"
 	}
 	l.Length = len(l.payload)
-	l.src, l.dst = netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)
-	if l.Proto != ProtoICMP {
+	if l.Proto != ProtoICMP && len(b) >= udpLen {
 		l.src = netip.AddrPortFrom(src, binary.BigEndian.Uint16(b))
 		l.dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(b[2:]))
 	}
