@@ -87,3 +87,25 @@ func (c *Conn) checkReneging(r *ackResult) bool {
 	r.flags &^= ackSetTimer
 	return true
 }
+
+// closedWindowSilence is after how many of the largest timeouts without any segment from the peer a connection ends whose
+// window was closed over data in flight (Linux: tcp_rtx_probe0_timed_out).
+const closedWindowSilence = 2
+
+// retransmitIntoClosedWindow: the peer has taken back the window that data in flight was sent into. The retransmissions are
+// probes then, and do not count towards the end of the connection as long as the peer answers (Linux:
+// tcp_retransmit_timer).
+//
+// RFC 9293 3.8.6: "a sending TCP peer MUST be robust against window shrinking, which may cause the 'usable window' to become
+// negative (MUST-34)."
+func (c *Conn) retransmitIntoClosedWindow() {
+	if c.stack.loop.Now()-c.lastAckRcv > closedWindowSilence*c.set.maxRTO {
+		c.stack.tcp.count.abortOnTimeout++
+		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
+		return
+	}
+	c.enterLoss()
+	c.resend(c.rtx.at(0), SendRTORtx)
+	c.backoff = min(c.backoff+1, maxBackoff)
+	c.setRetransTimer(TimerRTO, c.backedOff())
+}

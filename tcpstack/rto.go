@@ -73,6 +73,10 @@ func (c *Conn) retransmissionTimeout() {
 	if !syn && (c.rtx == nil || c.rtx.n == 0) {
 		return
 	}
+	if !syn && c.sndWnd == 0 && !c.appClosed {
+		c.retransmitIntoClosedWindow()
+		return
+	}
 	over := c.timedOutForGood()
 	c.fastOpenTimeout(over)
 	if over {
