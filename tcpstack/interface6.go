@@ -119,6 +119,7 @@ func (i *Interface) stopIPv6() {
 	if x.router != nil {
 		i.stack.loop.Stop(&x.router.timer)
 	}
+	i.forgetThose(func(n *neighbour) bool { return n.six }) // their timers count on i.six
 	i.six = nil
 }
 

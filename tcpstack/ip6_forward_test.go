@@ -174,3 +174,38 @@ func TestRoutesIPv6(t *testing.T) {
 		}
 	}
 }
+
+// RFC 8200 5: an interface whose MTU falls below 1280 has no IPv6, and has it again once it rises; what was under way to its
+// neighbours is gone.
+func TestMTUOfInterfaceIPv6(t *testing.T) {
+	x := newIPBench(t, Config{}, 0, us6+"/64")
+	u := openUDP(t, x.s, "[::]:4000", nil)
+	change := func(mtu int) {
+		ic := x.ifcs[0].cfg
+		ic.MTU = mtu
+		x.ifcs[0].Readdress(ic)
+	}
+	send := func() error { return u.SendTo(nil, addrPort("[fd00::2]:9"), SendOptions{}) }
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	x.want(0, "to 33:33:ff:00:00:02: fd00::1 > ff02::1:ff00:2 hlim 255 ns fd00::2 from 02:00:00:00:00:01")
+	change(1400)
+	x.wantNeighbour(them6, NeighbourIncomplete)
+	change(1000)
+	x.wantAddresses(0)
+	for range 2 { // the socket keeps its route
+		if err := send(); err != ErrNoRoute {
+			t.Errorf("without IPv6: %v", err)
+		}
+	}
+	x.advance(10 * sim.Second)
+	x.wantIdle()
+	change(1500)
+	x.wantAddresses(0, linkLocal0+"/64 preferred", us6+"/64 preferred")
+	x.know(0, them6)
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	x.want(0, station0OK+"fd00::1 > fd00::2 hlim 64 udp 4000 > 9 len 0")
+}

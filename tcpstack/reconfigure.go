@@ -1,6 +1,10 @@
 package tcpstack
 
-import "slices"
+import (
+	"slices"
+
+	"labd.dev/tcpstack/wire"
+)
 
 // Reconfigure changes the settings of a running stack: what it sends from now on has the new TTL, neighbours and
 // fragments that come have the new timeouts, new connections the new TCP settings, those to listeners that are open
@@ -41,11 +45,15 @@ func (i *Interface) Readdress(ic InterfaceConfig) {
 	if ic.MAC != i.cfg.MAC || ic.Prefix != i.cfg.Prefix {
 		i.forget()
 	}
-	same := ic.MAC == i.cfg.MAC && ic.MTU == i.cfg.MTU && slices.Equal(ic.Prefixes6, i.cfg.Prefixes6)
+	same := ic.MAC == i.cfg.MAC && slices.Equal(ic.Prefixes6, i.cfg.Prefixes6) && (i.six != nil) == (ic.MTU >= wire.IPv6MinMTU)
 	i.configure(ic)
-	if !same && !i.stack.cfg.DisableIPv6 {
+	switch {
+	case i.stack.cfg.DisableIPv6:
+	case !same:
 		i.stopIPv6()
 		i.startIPv6()
+	case i.six != nil:
+		i.six.mtu = i.mtu
 	}
 	i.stack.listAddrs()
 }
@@ -62,14 +70,18 @@ func (s *Stack) listAddrs() {
 }
 
 // forget drops all neighbours of the interface.
-func (i *Interface) forget() {
+func (i *Interface) forget() { i.forgetThose(func(*neighbour) bool { return true }) }
+
+// forgetThose drops those neighbours of the interface that which says.
+func (i *Interface) forgetThose(which func(*neighbour) bool) {
 	s := i.stack
 	s.neighbours = slices.DeleteFunc(s.neighbours, func(n *neighbour) bool {
-		if n.ifc == i {
-			n.release()
-			delete(i.neighbours, n.addr)
+		if n.ifc != i || !which(n) {
+			return false
 		}
-		return n.ifc == i
+		n.release()
+		delete(i.neighbours, n.addr)
+		return true
 	})
 }
 

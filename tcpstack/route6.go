@@ -149,9 +149,8 @@ func (s *Stack) route6(src, dst ipAddr, zone *Interface, flow uint32) (*route, e
 // resolve6 looks r's next hop up.
 func (s *Stack) resolve6(r *route) error {
 	p := r.six
-	r.gen = s.gen
 	if s.isLocal6(p.dst) {
-		r.ifc, r.nb, p.mtu, p.until, p.hopLimit = s.lo.ifc, nil, MaxMTU, sim.Never, 0
+		r.gen, r.ifc, r.nb, p.mtu, p.until, p.hopLimit = s.gen, s.lo.ifc, nil, MaxMTU, sim.Never, 0
 		if p.src.isZero() {
 			p.src = p.dst
 		}
@@ -176,7 +175,7 @@ func (s *Stack) resolve6(r *route) error {
 	if nb == nil {
 		return ErrNoRoute
 	}
-	r.ifc, r.nb, p.hopLimit = ifc, nb, ifc.six.hopLimit
+	r.gen, r.ifc, r.nb, p.hopLimit = s.gen, ifc, nb, ifc.six.hopLimit
 	p.mtu, p.until = s.six.paths.lookup(p.dst, ifc.six.mtu, s.loop.Now())
 	return nil
 }

@@ -74,6 +74,7 @@ func Generate(seed uint64) *Lab {
 		g.live()
 	}
 	g.order()
+	g.six()
 	if g.chance(0.15) {
 		g.lab.EndNs, g.lab.Cut = g.between(500*ms, lastInput), true
 	}
