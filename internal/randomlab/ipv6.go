@@ -4,11 +4,12 @@ import (
 	"math/rand/v2"
 
 	labv1 "labd.dev/proto/lab/v1"
-	"labd.dev/tcpstack/wire"
 )
 
-// sixShare is the part of the labs that use IPv6.
-const sixShare = 0.3
+const (
+	sixShare = 0.3  // of the labs use IPv6
+	sixMTU   = 1280 // RFC 8200 5: on links that take less there is no IPv6
+)
 
 // six makes some labs use IPv6: for each of their inputs with a target by the dice, in all of them routers that advertise.
 // It has dice of its own, so that what else a seed draws stays.
@@ -24,7 +25,7 @@ func (g *generator) six() {
 	}
 	for _, l := range g.lab.Spec.Links {
 		for _, d := range []*labv1.DirectionSpec{l.Forward, l.Reverse} {
-			d.MtuBytes = max(d.MtuBytes, wire.IPv6MinMTU) // on less there is no IPv6
+			d.MtuBytes = max(d.MtuBytes, sixMTU)
 		}
 	}
 	for _, e := range g.lab.Journal {
