@@ -1,6 +1,9 @@
 package tcpstack
 
-import "labd.dev/sim"
+import (
+	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
+)
 
 // Info is what Linux's struct tcp_info tells of a connection, with its names and units, as far as the stack keeps it.
 type Info struct {
@@ -104,4 +107,12 @@ func (c *Conn) limitedBy() Limit {
 		return LimitedSndbuf
 	}
 	return LimitedApp
+}
+
+// Figures are what the connection's congestion control tells of itself (TCP_CC_INFO).
+func (c *Conn) Figures() []congestion.Figure {
+	if c.cc == nil || c.cc.alg == nil {
+		return nil
+	}
+	return congestion.Figures(c.cc.alg)
 }

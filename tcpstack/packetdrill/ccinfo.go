@@ -8,8 +8,11 @@ func knownCongestion(name string) bool {
 	return ok && name != ""
 }
 
-// ccInfo is what TCP_CC_INFO tells of the algorithm in use, with the names that the original gives the values.
-func (s *socket) ccInfo() []symbol { return nil }
-
-// ccInfoBytes is TCP_CC_INFO: nothing, of algorithms that tell nothing.
-func (s *socket) ccInfoBytes() []byte { return nil }
+// ccInfo is what TCP_CC_INFO tells of the algorithm in use, with the names that the original gives the values. Of values
+// that the stack does not keep the names are missing, so that code that uses them is a skip.
+func (s *socket) ccInfo() []congestion.Figure {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.Figures()
+}

@@ -57,7 +57,7 @@ func (m *machine) codeNames() starlark.StringDict {
 		d[f.name] = starlark.MakeUint64(f.value(info))
 	}
 	for _, v := range s.ccInfo() {
-		d[v.name] = starlark.MakeInt64(v.value)
+		d[v.Name] = starlark.MakeInt64(v.Value)
 	}
 	for i, n := range s.memory() {
 		d[meminfoNames[i]] = starlark.MakeInt64(n)

@@ -9,8 +9,7 @@ import (
 // tcpInfo is what struct tcp_info of a socket is made from.
 type tcpInfo struct {
 	tcpstack.Info
-	state   tcpstack.State
-	reorder int64
+	state tcpstack.State
 }
 
 // infoField is a member of struct tcp_info: bytes long, or bits where bytes is 0; bit fields that follow one another
