@@ -179,6 +179,7 @@ func (c *Conn) tellInfo(i *Info) {
 		return
 	}
 	cc.MSS = uint32(c.sndMSS)
+	i.CCVariable, i.CCValue = c.set.cc.VariableName(), cc.alg.Variable()
 	i.PacingRate = cc.PacingRate
 	i.DeliveryRate, i.DeliveryRateAppLimited = cc.DeliveryRate()
 	i.Delivered, i.DeliveredCE = cc.Delivered, cc.DeliveredCE

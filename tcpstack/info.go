@@ -47,6 +47,8 @@ type Info struct {
 	TotalRTORecoveries       uint32
 	TotalRTOTimeMs           uint64
 	ECN, ECNSeen             bool
+	CCVariable               string // the congestion control's own figure (tcp_cc_info's chief one); empty: none
+	CCValue                  float64
 	SYNData                  bool   // the SYN's data was acknowledged (TCPI_OPT_SYN_DATA)
 	FastOpenClientFail       uint32 // TFO_STATUS_UNSPEC, TFO_COOKIE_UNAVAILABLE, ...
 }
