@@ -128,7 +128,11 @@ func (c *Conn) ackAcceptable(g *segment) bool {
 	if !c.set.challengeACKs || !g.ack.less(c.sndUna) {
 		return true // RFC 793: "If the ACK is a duplicate (SEG.ACK < SND.UNA), it can be ignored"
 	}
-	if old := min(uint64(c.maxSndWnd), c.bytesAcked); g.ack.less(c.sndUna - seqNum(old)) {
+	acked := c.bytesAcked
+	if c.finSent && c.sndUna == c.sndNxt {
+		acked++ // the FIN's sequence number
+	}
+	if old := min(uint64(c.maxSndWnd), acked); g.ack.less(c.sndUna - seqNum(old)) {
 		c.challenge()
 		return false
 	}

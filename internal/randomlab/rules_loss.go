@@ -107,7 +107,7 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		if to := n.offset(e, "seq", n.iss) + num(e, "len"); len(p.ends) == 0 || to > p.ends[len(p.ends)-1] {
 			p.ends = append(p.ends, to)
 		}
-	case e.Name == "tcp:recovery_undone":
+	case e.Name == "tcp:recovery_undone", e.Name == "tcp:recovery_exited" && text(e, "kind") == "rto":
 		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
