@@ -20,17 +20,19 @@ import (
 
 func newExecCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec NODE -- ping|traceroute|send ...",
+		Use:   "exec NODE -- ping|traceroute|send|netstat ...",
 		Short: "Run ping, traceroute or a sender of raw packets on a node",
 		Long: `Run ping, traceroute or a sender of raw packets on a node. They take the flags that people know:
   ping [-c COUNT] [-i INTERVAL] [-s SIZE] [-t TTL] [-W TIMEOUT] [-M do] NODE-or-address
   traceroute [-m MAX-HOPS] [-q PROBES] [-w TIMEOUT] NODE-or-address
   send HEADER.FIELD=VALUE ... [data=TEXT] [count=N] [interval=TIME] [on=FILTER] [skip=N] [times=N] [wait=TIME] [after=TIME]
+  netstat -s
 Times of ping and traceroute without a unit are seconds, as they are in the originals. docs/send.md lists what packets
 can be made of.`,
 		Example: `  labctl exec client -- ping -c 3 server
   labctl exec client -- traceroute server
   labctl exec client -- ping -6 server
+  labctl exec server -- netstat -s
   labctl exec mallory -- send ip.src=client ip.dst=server tcp.sport=40000 tcp.dport=80 tcp.flags=S tcp.seq=1000`,
 		Args: arguments(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), args[0], args[1:]) },
@@ -41,6 +43,8 @@ can be made of.`,
 func (a *app) exec(ctx context.Context, node string, words []string) error {
 	req := &labv1.CreateExecRequest{RequestId: client.RequestID(), Lab: a.labName()}
 	switch words[0] {
+	case "netstat":
+		return a.netstat(ctx, node, words[1:])
 	case "ping", "ping6":
 		p, err := parsePing(node, words[1:])
 		if err != nil {
@@ -66,7 +70,7 @@ func (a *app) exec(ctx context.Context, node string, words []string) error {
 		}
 		req.Command = &labv1.CreateExecRequest_Send{Send: s}
 	default:
-		return &usageError{fmt.Sprintf("nodes have no %q; there are ping, traceroute and send", words[0])}
+		return &usageError{fmt.Sprintf("nodes have no %q; there are ping, traceroute, send and netstat", words[0])}
 	}
 	c, err := a.connect()
 	if err != nil {
