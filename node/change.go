@@ -245,7 +245,8 @@ func (c *change) adaptStack(n *Node, was *NodePlan) {
 		switch k := was.ifc(p.name); {
 		case k < 0:
 			p.ifc = n.stack.Attach(p.config(), p)
-		case was.Interfaces[k].MAC != p.Plan.MAC || was.Interfaces[k].Prefix != p.Plan.Prefix || p.ifc.MTU() != p.out.base.MTU:
+		case was.Interfaces[k].MAC != p.Plan.MAC || was.Interfaces[k].Prefix != p.Plan.Prefix ||
+			was.Interfaces[k].Prefix6 != p.Plan.Prefix6 || !proto.Equal(was.Spec.GetIp(), n.plan.Spec.GetIp()) || p.ifc.MTU() != p.out.base.MTU:
 			p.ifc.Readdress(p.config())
 		}
 	}

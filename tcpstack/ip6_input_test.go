@@ -20,7 +20,6 @@ func optionHeader(next wire.Protocol, option uint8) []byte {
 func TestIPv6Input(t *testing.T) {
 	udp := func() []byte { return udp6(them6, us6, 9, 4000, "hello") }
 	after := func(h []byte) []byte { return append(h, udp()...) }
-	type change = func(*wire.IPv6)
 	for _, c := range []struct {
 		name    string
 		ip      []byte

@@ -379,3 +379,24 @@ func TestNoIPv6(t *testing.T) {
 	y.wantAddresses(1)
 	y.wantAddresses(0, linkLocal0+"/64 preferred", us6+"/64 preferred")
 }
+
+// The switches of IPv6 may change while a stack runs, as net.ipv6.conf's do.
+func TestReconfigureIPv6(t *testing.T) {
+	x := newIPBench(t, Config{}, 0, us6+"/64")
+	for _, c := range []struct {
+		cfg  Config
+		want []string
+	}{
+		{Config{DisableIPv6: true}, nil},
+		{Config{}, []string{linkLocal0 + "/64 preferred", us6 + "/64 preferred"}},
+		{Config{SLAAC: true}, []string{linkLocal0 + "/64 tentative", us6 + "/64 preferred"}},
+		{Config{RouterAdvertisements: true}, []string{linkLocal0 + "/64 preferred", us6 + "/64 preferred"}},
+	} {
+		if err := x.s.Reconfigure(c.cfg); err != nil {
+			t.Fatal(err)
+		}
+		x.wantAddresses(0, c.want...)
+	}
+	x.skipTo(sim.Second)
+	x.want(0, "to 33:33:00:00:00:01: "+linkLocal0+" > ff02::1 hlim 255 ra hlim 64 lifetime 30m0s mtu 1500 prefix fd00::/64")
+}

@@ -8,7 +8,7 @@ import (
 
 // Reconfigure changes the settings of a running stack: what it sends from now on has the new TTL, neighbours and
 // fragments that come have the new timeouts, new connections the new TCP settings, those to listeners that are open
-// included. Name, seed, forwarding and the way of checksums stay as they are.
+// included; IPv6 begins anew where its switches change. Name, seed, forwarding and the way of checksums stay as they are.
 func (s *Stack) Reconfigure(cfg Config) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -19,12 +19,29 @@ func (s *Stack) Reconfigure(cfg Config) error {
 		return err
 	}
 	c := &s.cfg
+	was := *c
+	c.DisableIPv6, c.SLAAC, c.RouterAdvertisements = cfg.DisableIPv6, cfg.SLAAC, cfg.RouterAdvertisements
+	c.RAInterval, c.DADTransmits = cfg.RAInterval, cfg.DADTransmits
 	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
 	s.tcp.defaults = set
 	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.changes++
 	s.gen++
+	if c.DisableIPv6 != was.DisableIPv6 || c.SLAAC != was.SLAAC || c.RouterAdvertisements != was.RouterAdvertisements {
+		s.restartIPv6()
+	}
 	return nil
+}
+
+// restartIPv6 begins IPv6 anew on all interfaces, or ends it: addresses and neighbours are as after a boot.
+func (s *Stack) restartIPv6() {
+	for _, i := range s.ifcs {
+		i.stopIPv6()
+		if !s.cfg.DisableIPv6 {
+			i.startIPv6()
+		}
+	}
+	s.listAddrs()
 }
 
 // RemoveInterface takes an interface and its address away. Datagrams that wait for a neighbour on it are lost, and
