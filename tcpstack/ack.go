@@ -275,6 +275,10 @@ func (c *Conn) progress(r *ackResult) {
 	if c.wantWrite && c.Room() >= int(c.sndBuf)/3 {
 		c.wantWrite = false
 		c.events |= evWritable
+		c.chronoStop(chronoSndbuf)
+	}
+	if c.clock != nil && c.sndUna == c.sndNxt {
+		c.chronoStop(chronoBusy)
 	}
 	if c.finSent && c.sndUna == c.sndNxt {
 		c.finAcknowledged()

@@ -52,6 +52,7 @@ type Conn struct {
 	timer    sim.Timer         // the least of the deadlines below
 	template [templateLen]byte // headers of a segment, to be patched
 	lsn      *Listener         // of a passive open, until it is accepted
+	clock    *limitClock       // nil until data was written
 	keep     *keepAlive        // nil without keep-alives
 	fo       *fastOpen         // nil without Fast Open
 	lastICMP *ICMPError        // nil: none since the peer was last heard

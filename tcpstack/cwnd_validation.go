@@ -39,6 +39,9 @@ func (c *Conn) validateCwnd(limited bool) {
 		return
 	}
 	u.used = max(u.used, out)
+	if c.wantWrite && c.unsent() == 0 && c.state.sends() {
+		c.chronoStart(chronoSndbuf) // the application would have had more to send
+	}
 	if c.set.slowStartAfterIdle && now-u.stamp >= c.rto && !c.set.cc.OwnsCwnd() {
 		c.shrinkUnused(cc)
 	}

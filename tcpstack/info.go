@@ -69,8 +69,9 @@ func (c *Conn) Info() Info {
 		BytesSent:    c.bytesSent + c.bytesRetrans, BytesAcked: c.bytesAcked, // Linux counts retransmissions as sent
 		BytesReceived: c.bytesReceived, BytesRetrans: c.bytesRetrans,
 		SegsOut: c.segsOut, SegsIn: c.segsIn, DataSegsOut: c.dataSegsOut, DataSegsIn: c.dataSegsIn,
-		NotsentBytes: uint64(c.unsent()),
-		Probes:       uint32(c.probesOut), RcvSSThresh: uint64(c.rcvSSThresh()), MaxPacingRate: or(c.set.from.MaxPacingRate, 1<<64-1),
+		NotsentBytes: uint64(c.unsent()), BusyTimeUs: micros(c.spent(chronoBusy)), RwndLimitedUs: micros(c.spent(chronoRwnd)),
+		SndbufLimitedUs: micros(c.spent(chronoSndbuf)), RcvRTTUs: micros(c.rcvRTT()),
+		Probes: uint32(c.probesOut), RcvSSThresh: uint64(c.rcvSSThresh()), MaxPacingRate: or(c.set.from.MaxPacingRate, 1<<64-1),
 		Reordering: c.set.reordering, Delivered: 1,
 		LastDataSentMs: c.sinceMs(c.lastDataSent), LastDataRecvMs: c.sinceMs(c.lastDataRcv), LastAckRecvMs: c.sinceMs(c.lastAckRcv),
 	}

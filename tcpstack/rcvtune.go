@@ -87,3 +87,11 @@ func (c *Conn) adjustRecvSpace() {
 	}
 	r.spaceSeq, r.spaceAt = read, now
 }
+
+// rcvRTT is tcpi_rcv_rtt.
+func (c *Conn) rcvRTT() sim.Time {
+	if c.rcvf == nil {
+		return 0
+	}
+	return c.rcvf.rtt()
+}

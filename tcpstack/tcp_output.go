@@ -62,6 +62,7 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 
 // sendNew sends new data and the FIN as far as the windows let it (Linux: tcp_write_xmit).
 func (c *Conn) sendNew(nagle nagleMode) {
+	queued := c.waiting()
 	sent, blocked, tried := 0, false, false
 	for {
 		n, fin := c.nextStretch(nagle)
@@ -80,6 +81,13 @@ func (c *Conn) sendNew(nagle nagleMode) {
 		before := c.rtx.out()
 		c.sendStretch(n, quota, fin, nagle)
 		sent += c.rtx.n - before
+	}
+	if queued {
+		if !blocked && c.windowHolds() {
+			c.chronoStart(chronoRwnd)
+		} else {
+			c.chronoStop(chronoRwnd)
+		}
 	}
 	if sent > 0 {
 		c.countPRR(sent)

@@ -87,6 +87,9 @@ func (c *Conn) sizeGoal() int {
 // they were written, and long queues are marked on the way (forcedPush).
 func (c *Conn) enqueue(n int, flags WriteFlags) {
 	w := &c.snd.queue
+	if w.len() == 0 {
+		c.chronoStart(chronoBusy)
+	}
 	for n > 0 {
 		room := 0
 		if tail := w.tail(); tail != nil && !tail.eor {
