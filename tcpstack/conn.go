@@ -80,6 +80,7 @@ type Conn struct {
 	lastSegSize uint16 // of a segment below rcvMSS, if the last was one
 	sndMSS      uint16 // data bytes of a full segment, options taken off
 	peerMSS     uint16 // as announced
+	pmtu        uint16 // of the path, where it was found to be less than the first link's; 0: it was not
 
 	state                  State
 	sndWscale, rcvWscale   uint8

@@ -101,6 +101,7 @@ func (c *Conn) acceptSYN(g *segment) {
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
 	c.sndWl1 = g.seq
+	c.learnedPMTU()
 	c.syncMSS()
 	c.putTemplate()
 }

@@ -61,7 +61,7 @@ func (c *Conn) Info() Info {
 		TSOK: c.tsOK, SackOK: c.sackOK, WscaleOK: c.wscaleOK,
 		SndWscale: uint32(c.sndWscale), RcvWscale: uint32(c.rcvWscale),
 		RTOUs: micros(c.backedOff()), ATOUs: micros(c.ato),
-		SndMSS: uint32(c.sndMSS), RcvMSS: uint32(c.rcvMSS), AdvMSS: uint32(c.advMSS()), PMTU: uint32(c.rt.mtu()),
+		SndMSS: uint32(c.sndMSS), RcvMSS: uint32(c.rcvMSS), AdvMSS: uint32(c.advMSS()), PMTU: uint32(c.pathMTU()),
 		RTTUs: micros(c.srtt()), RTTVarUs: micros(c.rttvar()), MinRTTUs: micros(c.minRTT()),
 		SndCwnd: c.win.Cwnd, SndSSThresh: c.win.SSThresh,
 		SndWnd: uint64(c.sndWnd), RcvWnd: uint64(c.rcvWnd()), RcvSpace: uint64(c.rcvSpace()),

@@ -6,7 +6,7 @@ import "labd.dev/tcpstack/wire"
 //
 // RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
 func (c *Conn) syncMSS() {
-	mss := max(min(c.peerMSS, c.advMSS()), minMSS)
+	mss := max(min(c.peerMSS, c.advMSS(), uint16(min(c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen, maxMSS))), minMSS)
 	if c.tsOK {
 		mss -= timestampsLen
 	}

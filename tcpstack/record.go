@@ -163,9 +163,10 @@ const (
 	LossRTO
 	LossSYNData // the SYN,ACK acknowledged the SYN only
 	LossRACK
+	LossMTU // it was too large for the path
 )
 
-var lossTriggerNames = [...]string{"dupack", "sack", "rto", "syn_data", "rack"}
+var lossTriggerNames = [...]string{"dupack", "sack", "rto", "syn_data", "rack", "mtu"}
 
 func (t LossTrigger) String() string { return nameOf(lossTriggerNames[:], uint8(t)) }
 
@@ -196,9 +197,10 @@ const (
 	ByECN
 	ByTLP
 	BySYNACK
+	ByMTU
 )
 
-var recoveryTriggerNames = [...]string{"dupack", "sack", "rack", "reorder_timer", "rto", "ecn", "tlp", "synack"}
+var recoveryTriggerNames = [...]string{"dupack", "sack", "rack", "reorder_timer", "rto", "ecn", "tlp", "synack", "mtu"}
 
 func (t RecoveryTrigger) String() string { return nameOf(recoveryTriggerNames[:], uint8(t)) }
 

@@ -28,6 +28,7 @@ type tcpState struct {
 	changes uint32 // of defaults
 
 	mem      memory
+	paths    pathMTUs // over IPv4
 	freeSnd  *sendBuffer
 	freeFlow *recvFlow
 	freeRcv  *recvBuffer

@@ -39,6 +39,9 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 		// (RFC 8201 4).
 		s.pathTooNarrow(c.remote, e.MTU)
 	}
+	if e.Type == wire.ICMPUnreachable && e.Code == wire.ICMPFragNeeded && !e.Six || e.Six && e.MTU >= minPathMTU {
+		c.mtuReduced(e.MTU)
+	}
 	c.icmpError(e)
 }
 

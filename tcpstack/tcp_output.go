@@ -21,6 +21,9 @@ func (c *Conn) putTemplate() {
 	b := c.template[:]
 	if c.rt.six == nil {
 		c.stack.putIPv4(b, c.rt, wire.ProtoTCP)
+		if c.set.pmtuDiscovery {
+			setDF(b)
+		}
 		setTrafficClass(b, c.tos())
 	}
 	b = b[tcpAt:]

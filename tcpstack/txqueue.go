@@ -41,7 +41,8 @@ const (
 	txRexmit  // retransmitted at any time: Karn's algorithm does not time it
 	txFIN
 	txPSH
-	txJudged // RACK has taken it for lost, and looks at it again only once it was resent
+	txTooLarge // for the path, and not yet marked lost for it
+	txJudged   // RACK has taken it for lost, and looks at it again only once it was resent
 )
 
 // end is the sequence number after the segment.
