@@ -37,8 +37,8 @@ func (c *Conn) learnedPMTU() {
 // path takes less, its routers may cut the packets. "A host must not increase its estimate of the Path MTU in response to
 // the contents of a Datagram Too Big message".
 func (c *Conn) mtuReduced(mtu int) {
-	if !c.set.pmtuDiscovery {
-		return
+	if !c.set.pmtuDiscovery || c.peerMSS == 0 {
+		return // without a handshake there is no MSS yet: synDataTooBig sees to a SYN's data
 	}
 	if least := int(c.set.minPMTU); c.rt.six == nil && mtu < least {
 		mtu = least
@@ -51,9 +51,6 @@ func (c *Conn) mtuReduced(mtu int) {
 		c.stack.tcp.paths.set(c.remote, mtu, c.stack.loop.Now()+pathMTULife)
 	}
 	c.pmtu = uint16(mtu)
-	if c.peerMSS == 0 {
-		return // the handshake will tell the MSS
-	}
 	c.syncMSS()
 	c.resendTooLarge()
 }
