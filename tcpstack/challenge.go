@@ -128,13 +128,22 @@ func (c *Conn) ackAcceptable(g *segment) bool {
 	if !c.set.challengeACKs || !g.ack.less(c.sndUna) {
 		return true // RFC 793: "If the ACK is a duplicate (SEG.ACK < SND.UNA), it can be ignored"
 	}
-	acked := c.bytesAcked
-	if c.finSent && c.sndUna == c.sndNxt {
-		acked++ // the FIN's sequence number
-	}
-	if old := min(uint64(c.maxSndWnd), acked); g.ack.less(c.sndUna - seqNum(old)) {
+	if old := min(uint64(c.maxSndWnd), c.numbersAcked()); g.ack.less(c.sndUna - seqNum(old)) {
 		c.challenge()
 		return false
 	}
 	return true
+}
+
+// numbersAcked is how many sequence numbers the peer has acknowledged, as Linux counts bytes_acked: with the SYN of an
+// active open and with the FIN.
+func (c *Conn) numbersAcked() uint64 {
+	n := c.bytesAcked
+	if !c.passive {
+		n++
+	}
+	if c.finSent && c.sndUna == c.sndNxt {
+		n++
+	}
+	return n
 }

@@ -239,3 +239,18 @@ func TestICMPInSynReceived(t *testing.T) {
 		t.Error("the request is still there")
 	}
 }
+
+// RFC 5961 5.2: what was acknowledged is old, not unacceptable, and the FIN's number is part of it: a peer whose segments
+// have crossed our FIN's acknowledgement is not shut out.
+func TestOldACKAfterTheFIN(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.accept("mss=1000")
+	x.write(100)
+	x.want("PA seq=1001 ack=101 len=100")
+	x.c.CloseWrite()
+	x.want("FA seq=1101 ack=101")
+	x.later(20*sim.Millisecond, "A seq=101 ack=1102")
+	x.wantState(StateFinWait2)
+	x.send("PA seq=101 ack=1001 len=50")
+	x.want("A seq=1102 ack=151")
+}

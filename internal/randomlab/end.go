@@ -145,8 +145,8 @@ func (n *end) takeReceived(e *trace.Event) {
 	if hasFlag(e, "S") && !n.irsKnown {
 		n.irs, n.irsKnown = uint32(num(e, "seq")), true
 	}
-	if !n.irsKnown {
-		return
+	if !n.irsKnown || hasFlag(e, "S") && uint32(num(e, "seq")) != n.irs {
+		return // a SYN+ACK of another incarnation changes nothing
 	}
 	from := n.offset(e, "seq", n.irs)
 	to := from + num(e, "len")

@@ -87,6 +87,9 @@ type reports struct {
 	// lowered: more duplicate ACKs have come than segments could make, which Linux takes for the degree of reordering, be it
 	// below DupThresh (tcp_check_reno_reordering).
 	lowered bool
+	// afterRTO: as long as a timeout's recovery lasts, an ACK that covers n segments takes n-1 duplicates back and leaves the
+	// rest (Linux: tcp_remove_reno_sacks).
+	afterRTO bool
 }
 
 func (r retreats) event(c *Checker, e *trace.Event, n *end) {
@@ -109,6 +112,10 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		}
 	case e.Name == "tcp:recovery_undone", e.Name == "tcp:recovery_exited" && text(e, "kind") == "rto":
 		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
+	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "rto":
+		p.afterRTO = true
+	case e.Name == "tcp:recovery_exited":
+		p.afterRTO = false
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
@@ -126,11 +133,18 @@ func (p *reports) take(e *trace.Event, n *end) {
 	blocks := sackBlocks(e, n.iss)
 	switch ack := n.offset(e, "ack", n.iss); {
 	case ack > p.una:
+		covered := 0
 		for len(p.ends) > 0 && p.ends[0] <= ack {
 			p.ends = p.ends[1:]
+			covered++
 		}
 		p.lowered = p.lowered || p.dups > 0 && p.dups >= len(p.ends)
-		p.una, p.dups = ack, 0
+		p.una = ack
+		if p.afterRTO {
+			p.dups = max(0, p.dups-max(0, covered-1))
+		} else {
+			p.dups = 0
+		}
 	case ack == p.una && (num(e, "len") == 0 || len(blocks) > 0):
 		p.dups++
 		p.lowered = p.lowered || p.dups >= len(p.ends)
