@@ -353,3 +353,30 @@ func TestFastOpenPair(t *testing.T) {
 	}
 	p.teardown()
 }
+
+// RFC 7413 7.1: a path that swallows Fast Open is not tried again for a while, after two timeouts in a row (Linux:
+// tcp_fastopen_blackhole_timeout_sec).
+func TestFastOpenBlackhole(t *testing.T) {
+	pause := 60 * sim.Second
+	for _, on := range []*sim.Time{nil, &pause} {
+		x := newTCPTrace(t, TCPConfig{FastOpenBlackhole: on})
+		x.learnCookie()
+		x.dialFO(100)
+		x.wantFO("S seq=1000 len=100", fo(testCookie))
+		x.advance(3*sim.Second + 1)
+		x.c.Abort()
+		x.out = nil
+		n := x.dialFO(100)
+		if (n == 0) != (on != nil) {
+			t.Errorf("pause %v: %d bytes went", on != nil, n)
+		}
+		x.c.Abort()
+		x.advance(61 * sim.Second)
+		x.out = nil
+		if n = x.dialFO(100); n != 100 {
+			t.Errorf("after the pause %d bytes went", n)
+		}
+		x.c.Abort()
+		x.out = nil
+	}
+}
