@@ -272,7 +272,7 @@ func (c *Conn) progress(r *ackResult) {
 	if r.bytes > 0 {
 		c.spaceFreed()
 	}
-	if c.wantWrite && c.Room() >= int(c.sndBuf)/3 {
+	if c.wantWrite && c.Room() >= int(c.sndBuf)/3 && !c.notsentFull(1) {
 		c.wantWrite = false
 		c.events |= evWritable
 		c.chronoStop(chronoSndbuf)

@@ -177,7 +177,12 @@ func (c *Conn) dataUna() seqNum {
 }
 
 // Room is how many bytes a Write takes at most.
-func (c *Conn) Room() int { return max(0, int(c.sndBuf)-c.Unacked()) }
+func (c *Conn) Room() int {
+	if c.notsentFull(0) {
+		return 0
+	}
+	return max(0, int(c.sndBuf)-c.Unacked())
+}
 
 // Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
 // peer's FIN, or what ended the connection.
