@@ -1260,6 +1260,7 @@ func (x *RawPacket) GetFields() []*RawField {
 	return nil
 }
 
+// RawField is one field of a packet to be made, and what it shall hold.
 type RawField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`   // "tcp.seq"
