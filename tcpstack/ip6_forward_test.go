@@ -119,6 +119,8 @@ func TestPathMTUIPv6(t *testing.T) {
 }
 
 // RFC 6724 5, rule by rule.
+//
+// RFC 9293 MUST-44.
 func TestSourceAddressIPv6(t *testing.T) {
 	x := newIPBench(t, Config{}, 0, "2001:db8:1::1/64 2001:db8:2::1/64 fd00:1::1/64")
 	six := x.ifcs[0].six

@@ -90,6 +90,8 @@ func TestEthernetInput(t *testing.T) {
 }
 
 // RFC 1122 3.3.6: broadcasts reach sockets of the any-address, and nothing is ever answered with an error.
+//
+// RFC 9293 MUST-57.
 func TestBroadcasts(t *testing.T) {
 	x := newIPBench(t, Config{}, 0, "10.0.0.1/24")
 	n := 0

@@ -179,6 +179,8 @@ func TestFragmentationNeeded(t *testing.T) {
 }
 
 // Lazy checksums change nothing on the wire: whoever looks, at whichever hop, sees the bytes that the other mode sends.
+//
+// RFC 9293 MUST-2.
 func TestChecksumModesLookAlike(t *testing.T) {
 	for _, everywhere := range []bool{true, false} { // or only where the answers come back
 		testChecksumModesLookAlike(t, everywhere)
@@ -225,6 +227,8 @@ func testChecksumModesLookAlike(t *testing.T, everywhere bool) {
 
 // A single flipped bit, wherever it strikes, never reaches a socket: RFC 1071's sum catches every odd word that changes.
 // What the checksums do not cover (the Ethernet header) leads the frame astray or does no harm.
+//
+// RFC 9293 MUST-3.
 func TestEveryFlippedBitIsCaught(t *testing.T) {
 	for _, mode := range []ChecksumMode{ChecksumsLazy, ChecksumsAlways} {
 		n := newIPNet(t, mode, 0)

@@ -67,6 +67,8 @@ func TestCork(t *testing.T) {
 
 // send(2), MSG_MORE: "The caller has more data to send. This flag is used ... to obtain the same effect as the TCP_CORK
 // socket option ..., with the difference that this flag can be set on a per-call basis." TCP_NODELAY does not override it.
+//
+// RFC 9293 MAY-15.
 func TestMore(t *testing.T) {
 	off := false
 	for _, cfg := range []TCPConfig{{}, {Nagle: &off}} {
@@ -98,6 +100,8 @@ func TestEndOfRecord(t *testing.T) {
 }
 
 // Linux (forced_push): data is marked to be pushed when half the largest window was written since the last mark.
+//
+// RFC 9293 SHLD-27.
 func TestForcedPush(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()

@@ -8,6 +8,8 @@ import (
 
 // Linux (__tcp_ack_snd_check): with SACK, duplicate ACKs beyond the third wait for a twentieth of the round trip, at most
 // a millisecond, so that one tells of several segments; without SACK each counts.
+//
+// RFC 9293 MUST-58.
 func TestCompressedACKs(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()

@@ -14,6 +14,8 @@ func (x *tcpTrace) later(d sim.Time, text string) {
 }
 
 // RFC 9293 3.7.1 (MUST-15): without an MSS option the send MSS is 536. (MUST-14/16): else the least of both, less options.
+//
+// RFC 9293 MUST-16.
 func TestSegmentSize(t *testing.T) {
 	for _, c := range []struct {
 		syn  string
@@ -40,6 +42,8 @@ func TestPush(t *testing.T) {
 // RFC 9293 3.7.4: "If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending TCP endpoint buffers all
 // user data (regardless of the PSH bit) until the outstanding data has been acknowledged or until the TCP endpoint can
 // send a full-sized segment". (MUST-17): it can be switched off.
+//
+// RFC 9293 SHLD-7.
 func TestNagle(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1000")
@@ -64,6 +68,8 @@ func TestNagle(t *testing.T) {
 }
 
 // RFC 9293 3.8.6.3 (MUST-40, SHLD-19): an ACK waits at most 40 ms (Linux) and goes out for every second full segment.
+//
+// RFC 9293 SHLD-18.
 func TestDelayedACK(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1000")
@@ -111,6 +117,8 @@ func TestQuickACK(t *testing.T) {
 
 // RFC 5681 4.2: an immediate duplicate ACK for a segment out of order, an immediate ACK when the gap is filled. RFC 2018 4:
 // the first block holds the segment that triggered the ACK.
+//
+// RFC 9293 SHLD-31, MAY-13.
 func TestTCPReassembly(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1000 sackok")
@@ -153,6 +161,8 @@ func TestTCPReassemblyBounded(t *testing.T) {
 
 // RFC 6298 5.4 to 5.6 and 2.2: the timer doubles with each retransmission; RFC 5681 3.1: one segment after a timeout, then
 // slow start.
+//
+// RFC 9293 MUST-18, MUST-19.
 func TestRetransmissionTimeout(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()
@@ -281,6 +291,8 @@ func TestFastRetransmitOff(t *testing.T) {
 
 // RFC 9293 3.8.6.1 (MUST-36): zero-window probes, first after RTO, then at exponentially growing intervals, for as long as
 // they are answered; data flows again when the window opens.
+//
+// RFC 9293 MUST-36, MUST-37, SHLD-29, SHLD-30.
 func TestZeroWindow(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()
@@ -384,6 +396,8 @@ func TestPAWS(t *testing.T) {
 }
 
 // RFC 7323 2.2 and 2.3: windows are scaled but in SYNs, and only if both ends offered it; a shift above 14 is 14.
+//
+// RFC 9293 REC-1.
 func TestWindowScale(t *testing.T) {
 	on := true
 	x := newTCPTrace(t, TCPConfig{WindowScaling: &on})
@@ -424,6 +438,8 @@ func TestRTOAfterSynLoss(t *testing.T) {
 }
 
 // Data that nobody acknowledges: tcp_retries2 retransmissions, then the connection fails.
+//
+// RFC 9293 MUST-20, SHLD-11.
 func TestDataTimeout(t *testing.T) {
 	two := uint32(2)
 	x := newTCPTrace(t, TCPConfig{DataRetries: &two})

@@ -11,6 +11,8 @@ import (
 )
 
 // RFC 9293 3.5, Figure 7, with two real ends: both dial at once and one connection comes of it.
+//
+// RFC 9293 MUST-10.
 func TestSimultaneousOpenOfTwoStacks(t *testing.T) {
 	p := newTCPPair(t, [2]Config{}, 10*sim.Millisecond)
 	var tr traceOf
@@ -66,6 +68,8 @@ func TestClosedWaitsForTheReader(t *testing.T) {
 }
 
 // A node that crashes in the middle of transfers leaves nothing behind.
+//
+// RFC 9293 MUST-12.
 func TestShutdownInTheMiddle(t *testing.T) {
 	p := newTCPPair(t, [2]Config{}, 20*sim.Millisecond)
 	for i := range p.pipe {
@@ -144,6 +148,8 @@ func (a *chunked) Writable(c *Conn) {
 
 // RFC 9293 3.9.2.2 and RFC 5927 4: an ICMP error ends a connection that is being opened, not one that is established, and
 // only if it quotes a sequence number in flight.
+//
+// RFC 9293 MUST-54.
 func TestICMPErrors(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.dial()
@@ -195,6 +201,8 @@ func TestFinWaitsForTheWindow(t *testing.T) {
 
 // RFC 6528: the ISN grows with the clock, differs by connection and by boot, and can be fixed. SipHash-2-4 is checked
 // against its authors' test vector in spirit: one bit of the tuple or key changes about half the bits.
+//
+// RFC 9293 MUST-8, SHLD-1, MUST-9.
 func TestISN(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	set := *x.s.tcp.defaults
@@ -216,6 +224,8 @@ func TestISN(t *testing.T) {
 }
 
 // Ports: an address in use is refused, ephemeral ports run out, a listener's port is not dealt out.
+//
+// RFC 9293 MUST-43, MUST-21.
 func TestPortsAndConfig(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.dial()
@@ -262,6 +272,8 @@ func TestMerge(t *testing.T) {
 }
 
 // The demultiplexer finds what is in it and nothing else, through growth and removals that close gaps.
+//
+// RFC 9293 MUST-41, MUST-42.
 func TestDemux(t *testing.T) {
 	var d demux[*timeWait]
 	dice := sim.NewStream(5, "demux")

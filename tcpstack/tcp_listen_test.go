@@ -204,6 +204,8 @@ func TestSynReceived(t *testing.T) {
 }
 
 // Linux (tcp_rcv_state_process, LISTEN): a SYN with FIN is dropped, one with RST is a reset.
+//
+// RFC 9293 MUST-63, MUST-57.
 func TestMalformedSYN(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	l := x.listen()

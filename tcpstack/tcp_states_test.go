@@ -9,6 +9,8 @@ import (
 
 // RFC 9293 3.5, Figure 5: "Basic Three-Way Handshake for Connection Synchronization", from both ends, and the shape of
 // the SYN's options.
+//
+// RFC 9293 MUST-14, MUST-65.
 func TestHandshake(t *testing.T) {
 	on := true
 	t.Run("active", func(t *testing.T) {
@@ -103,6 +105,8 @@ func TestSynSentState(t *testing.T) {
 }
 
 // RFC 9293 3.10.7.4, SYN-RECEIVED: a reset returns a passive open to LISTEN, "The user need not be informed."
+//
+// RFC 9293 MUST-11.
 func TestResetInSynReceived(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	l := x.listen()
@@ -121,6 +125,8 @@ func TestResetInSynReceived(t *testing.T) {
 }
 
 // RFC 9293 3.6, Figure 12: "Normal Close Sequence", the side that closes first.
+//
+// RFC 9293 MUST-13.
 func TestActiveClose(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1460")
@@ -219,6 +225,8 @@ func TestFinWithData(t *testing.T) {
 
 // RFC 9293 3.10.7.4 with RFC 5961 3.2: only a RST at RCV.NXT resets; within the window it is challenged; beyond it is
 // dropped.
+//
+// RFC 9293 MUST-12.
 func TestReset(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1460")
@@ -275,6 +283,8 @@ func TestAbort(t *testing.T) {
 
 // RFC 9293 3.6.1: "if new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show that
 // data was lost", and the same with data pending.
+//
+// RFC 9293 MAY-1, SHLD-3.
 func TestCloseLosesData(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1460")
@@ -295,6 +305,8 @@ func TestCloseLosesData(t *testing.T) {
 
 // RFC 9293 3.6.1 and RFC 6191: a SYN beyond the old sequence space reopens a connection from TIME-WAIT; one that could be
 // old does not.
+//
+// RFC 9293 MAY-2, SHLD-4.
 func TestTimeWaitReopen(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1460")
@@ -371,6 +383,8 @@ func TestCloseWhileOpening(t *testing.T) {
 
 // RFC 9293 3.8.3 and Linux's tcp_syn_retries and tcp_syn_linear_timeouts: a SYN is tried eleven times in all; its timeout is
 // a second four times over, and doubles from then on. Without linear timeouts it is seven times, each twice as long after.
+//
+// RFC 9293 MUST-22.
 func TestSynTimeout(t *testing.T) {
 	none := uint32(0)
 	for _, linear := range []*uint32{nil, &none} {

@@ -109,6 +109,7 @@ func FuzzTCP(f *testing.F) {
 	})
 }
 
+// RFC 9293 MUST-7, MUST-64.
 func FuzzTCPOptions(f *testing.F) {
 	f.Add(unhex("020405b40402080a000000010000000001030307"))
 	f.Add(unhex("0101080a00000001000000020101050a0000000100000002"))

@@ -122,6 +122,7 @@ func TestTCP(t *testing.T) {
 	}
 }
 
+// RFC 9293 MUST-6, MUST-7, MUST-64.
 func TestTCPOptions(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -161,6 +162,8 @@ func TestTCPOptions(t *testing.T) {
 }
 
 // What is built is what is parsed, in every combination that fits, aligned to 4 bytes.
+//
+// RFC 9293 MUST-4, MUST-68.
 func TestTCPOptionsRoundTrip(t *testing.T) {
 	for bits := range 16 {
 		for n := range MaxSACKBlocks + 1 {
