@@ -101,6 +101,7 @@ type TCPConfig struct {
 	OrphanRetries     *uint32   // Retransmissions before a connection that nobody owns fails; absent: 8 (tcp_orphan_retries)
 	RFC1337           *bool     // A reset does not end TIME-WAIT (RFC 1337); absent: off (tcp_rfc1337)
 	TimeWaitReuse     string    // A new connection may take over one in TIME-WAIT by timestamps (RFC 6191): on, off, loopback; absent: loopback (tcp_tw_reuse)
+	SourceRoute       string    // IPv4 routers that the segments of a connection opened here pass (RFC 9293 3.9.2.1): loose or strict, and their addresses; absent: none (IP_OPTIONS)
 	TOS               *uint32   // The IP header's type of service byte; absent: 0 (IP_TOS)
 
 	// Path MTU and personality.
@@ -240,6 +241,7 @@ type settings struct {
 	orphanRetries      uint8
 	rfc1337            bool
 	timeWaitReuse      TimeWaitReuseMode
+	sourceRoute        *givenRoute
 	tos                uint8
 	pmtuDiscovery      bool
 	mtuProbing         MTUProbingMode

@@ -133,6 +133,7 @@ const (
 	dropLoopbackQueue
 	dropExtensionHeader
 	dropNDP
+	dropSourceRoute
 	numDropReasons
 )
 
@@ -167,6 +168,7 @@ var dropNames = [numDropReasons]string{
 	dropLoopbackQueue:     "loopback_queue",
 	dropExtensionHeader:   "extension_header",
 	dropNDP:               "ndp",
+	dropSourceRoute:       "source_route",
 }
 
 func (d dropReason) String() string {

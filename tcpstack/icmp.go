@@ -177,7 +177,7 @@ func (s *Stack) dispatchError(e ICMPError, quoted []byte) {
 		return
 	}
 	t := quoted[ip.HeaderLen:]
-	src, dst := netip.AddrPortFrom(ip.Src, be16(t)), netip.AddrPortFrom(ip.Dst, be16(t[2:]))
+	src, dst := netip.AddrPortFrom(ip.Src, be16(t)), netip.AddrPortFrom(addr4(ultimateDestination(quoted)), be16(t[2:]))
 	switch ip.Protocol {
 	case wire.ProtoTCP:
 		e.To = dst
@@ -187,7 +187,7 @@ func (s *Stack) dispatchError(e ICMPError, quoted []byte) {
 		s.udpError(e, src)
 	case wire.ProtoICMP:
 		if t[0] == wire.ICMPEchoRequest {
-			e.To = netip.AddrPortFrom(ip.Dst, 0)
+			e.To = netip.AddrPortFrom(dst.Addr(), 0)
 			s.echoError(e, be16(t[4:]), be16(t[6:]))
 		}
 	}

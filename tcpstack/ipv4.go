@@ -32,6 +32,9 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 		s.drop(f, dropChecksum)
 		return
 	}
+	if ihl > wire.IPv4MinLen && !group && !s.sourceRouted(f, ihl) {
+		return
+	}
 	dst := be32(h[wire.IPv4OffDst:])
 	if ifc != s.lo.ifc {
 		// RFC 1122 3.2.1.3: a source is never this network, the loopback, a group or a broadcast.
@@ -67,7 +70,7 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 }
 
 // unusual checks a header that does not simply begin with version 4 and length 20, or does not lie in place. Options are
-// carried and ignored: RFC 791's are obsolete but must not hurt (RFC 6814, RFC 7126).
+// carried and ignored, but for source routes: RFC 791's are obsolete but must not hurt (RFC 6814, RFC 7126).
 func (s *Stack) unusual(f *sim.Frame) (dropReason, bool) {
 	if !gather(f, wire.IPv4MinLen) {
 		return dropTruncated, false

@@ -6,11 +6,12 @@ import "labd.dev/tcpstack/wire"
 //
 // RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
 func (c *Conn) syncMSS() {
-	mss := max(min(c.peerMSS, c.advMSS(), uint16(min(c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen, maxMSS))), minMSS)
+	mss := max(int(min(c.peerMSS, c.advMSS())), minMSS)
+	mss = max(min(mss, c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen), minMSS) - c.rt.optionsLen()
 	if c.tsOK {
 		mss -= timestampsLen
 	}
-	c.sndMSS = uint16(c.halfWindow(int(mss)))
+	c.sndMSS = uint16(c.halfWindow(mss))
 }
 
 // halfWindow bounds n to half the largest window that the peer has announced: a segment that took all of it would leave

@@ -26,6 +26,9 @@ func (s *Stack) output(f *sim.Frame, rt *route) error {
 			return err
 		}
 	}
+	if rt.via != nil {
+		rt.via.insert(f)
+	}
 	h := f.Header()
 	n := f.Len()
 	if f.Pkt == 0 {
@@ -46,8 +49,9 @@ func (s *Stack) output(f *sim.Frame, rt *route) error {
 		return nil
 	}
 	if s.cfg.Checksums == ChecksumsAlways {
-		fillTransport(f, h, wire.IPv4MinLen)
-		wire.SetIPv4Checksum(h[:wire.IPv4MinLen])
+		ihl := int(h[0]&15) * 4
+		fillTransport(f, h, ihl)
+		wire.SetIPv4Checksum(h[:ihl])
 	}
 	nb := rt.nb
 	switch {

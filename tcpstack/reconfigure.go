@@ -23,6 +23,7 @@ func (s *Stack) Reconfigure(cfg Config) error {
 	c.DisableIPv6, c.SLAAC, c.RouterAdvertisements = cfg.DisableIPv6, cfg.SLAAC, cfg.RouterAdvertisements
 	c.RAInterval, c.DADTransmits = cfg.RAInterval, cfg.DADTransmits
 	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
+	c.AcceptSourceRoute = cfg.AcceptSourceRoute
 	s.tcp.defaults = set
 	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.changes++
@@ -114,6 +115,9 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 	c.uncork(was)
 	if c.state != StateClosed {
 		c.putTemplate() // the type of service may have changed
+	}
+	if err := c.rerouteAsked(was); err != nil {
+		return err
 	}
 	if was.cc != set.cc {
 		c.changeAlgorithm()

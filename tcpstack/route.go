@@ -120,8 +120,9 @@ type route struct {
 	flow     uint32
 	gen      uint32 // of the stack when it was looked up
 	ifc      *Interface
-	nb       *neighbour // nil: the stack itself
-	six      *route6    // what is IPv6's; nil: IPv4, whose addresses are src and dst
+	nb       *neighbour   // nil: the stack itself
+	six      *route6      // what is IPv6's; nil: IPv4, whose addresses are src and dst
+	via      *sourceRoute // dst is the first router of it; nil: none
 }
 
 // routeSlots is how many routes the stack remembers for its own datagrams; connections keep theirs.

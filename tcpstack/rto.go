@@ -102,6 +102,7 @@ func (c *Conn) retransmissionTimeout() {
 	// RFC 6298 5.6: "Start the retransmission timer, such that it expires after RTO seconds (for the value of RTO after
 	// the doubling operation outlined in 5.5)."
 	c.setRetransTimer(TimerRTO, c.untilUserTimeout(c.backedOff(), c.retransmitting()))
+	c.reportR1()
 }
 
 // timedOutForGood says whether the peer has not answered for so long that the connection ends (Linux: tcp_write_timeout).

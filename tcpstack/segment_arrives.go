@@ -343,6 +343,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		return false
 	}
 	c.probesOut = 0
+	if g.f.Header()[0]&15 > wire.IPv4MinLen/4 {
+		c.routeArrives(g)
+	}
 	if c.lastICMP != nil {
 		c.lastICMP = nil
 	}

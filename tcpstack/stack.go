@@ -31,6 +31,7 @@ type Config struct {
 
 	ARPTimeout        sim.Time // how long a neighbour is believed without a new answer; 0: 30 s (Linux: base_reachable_time_ms)
 	ARPRetry          sim.Time // between two requests; 0: 1 s (net.ipv4.neigh.default.retrans_time_ms)
+	AcceptSourceRoute bool     // IPv4 datagrams with source routes are taken, and by routers sent on; else dropped (net.ipv4.conf.all.accept_source_route)
 	ReassemblyTimeout sim.Time // for the fragments of a datagram; 0: 30 s (net.ipv4.ipfrag_time)
 
 	// IPv6 is on with a link-local address on each interface, made of its MAC address. By itself it sends nothing

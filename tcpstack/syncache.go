@@ -101,7 +101,7 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 		s.dropSegment(g, DropAcceptQueue)
 		return
 	}
-	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	rt, err := s.routeBack(g, t)
 	if err != nil {
 		s.dropSegment(g, DropNoSocket)
 		return

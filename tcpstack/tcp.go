@@ -107,7 +107,7 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 	if remote.Port() == 0 {
 		return nil, ErrBadAddress
 	}
-	rt, err := s.route(src, remote.Addr(), 0)
+	rt, err := s.routeAsked(src, remote.Addr(), 0, set)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 		return nil, err
 	}
 	if f := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()); f != 0 {
-		if rt, err = s.route(rt.source(), remote.Addr(), f); err != nil {
+		if rt, err = s.routeAsked(rt.source(), remote.Addr(), f, set); err != nil {
 			return nil, err
 		}
 	}
@@ -322,7 +322,7 @@ func (s *Stack) refuse(g *segment, t *tuple) {
 
 // replyRST sends the reset that a segment asks for, without a connection.
 func (s *Stack) replyRST(g *segment, t *tuple) {
-	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	rt, err := s.routeBack(g, t)
 	if err != nil {
 		return
 	}

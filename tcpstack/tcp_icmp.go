@@ -57,6 +57,7 @@ func (c *Conn) icmpError(e ICMPError) {
 		c.terminate(ErrUnreachable, ClosedUnreachable, RxICMP)
 	default:
 		c.lastICMP = &e // it explains a timeout, if one follows (Linux: sk_err_soft)
+		c.softError(ErrUnreachable)
 	}
 }
 

@@ -27,7 +27,9 @@ type tcpTrace struct {
 	c        *Conn
 	cfg      TCPConfig
 	us, them netip.AddrPort
-	tos      uint8 // of what the peer sends
+	// Of what the peer sends, beside what deliver is told.
+	tos                   uint8
+	ipOptions, tcpOptions []byte // whole words
 }
 
 type traceSegment struct {
@@ -35,8 +37,12 @@ type traceSegment struct {
 	opt  wire.TCPOptions
 	len  int
 	at   sim.Time
-	tos  uint8
 	data []byte
+
+	// Of the IP header.
+	tos, ttl  uint8
+	src, dst  netip.Addr
+	ipOptions []byte
 }
 
 func newTCPTrace(t *testing.T, cfg TCPConfig) *tcpTrace {
@@ -76,9 +82,14 @@ func (x *tcpTrace) sent(f *sim.Frame) {
 	if !x.s.checksumOK(f) {
 		x.t.Error("sent a segment with a wrong checksum")
 	}
-	h := f.Header()[wire.IPv4MinLen:]
+	ip, err := wire.ParseIPv4(f.Header())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	h := f.Header()[ip.HeaderLen:]
 	p, err := wire.ParseTCP(h)
-	g := traceSegment{tos: f.Header()[wire.IPv4OffTOS], TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload)}
+	g := traceSegment{TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload),
+		tos: ip.TOS, ttl: ip.TTL, src: ip.Src, dst: ip.Dst, ipOptions: slices.Clone(ip.Options)}
 	if err == nil {
 		err = wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt)
 	}
@@ -99,11 +110,15 @@ func (x *tcpTrace) send(text string) {
 // deliver lets a segment with n bytes of data, each its sequence number, arrive; a SYN's data begins after it.
 func (x *tcpTrace) deliver(h wire.TCP, opt wire.TCPOptions, n int) {
 	f := x.loop.NewFrame()
-	b := f.Append(wire.IPv4MinLen + wire.TCPMinLen + opt.Len())
+	ihl := wire.IPv4MinLen + len(x.ipOptions)
+	h.HeaderLen = wire.TCPMinLen + opt.Len() + len(x.tcpOptions)
+	b := f.Append(ihl + h.HeaderLen)
 	wire.IPv4{TOS: x.tos, TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
-	h.SrcPort, h.DstPort, h.HeaderLen = x.them.Port(), x.us.Port(), wire.TCPMinLen+opt.Len()
-	h.Put(b[wire.IPv4MinLen:])
-	opt.Put(b[wire.IPv4MinLen+wire.TCPMinLen:])
+	b[0] += uint8(len(x.ipOptions) / 4)
+	copy(b[wire.IPv4MinLen:], x.ipOptions)
+	h.SrcPort, h.DstPort = x.them.Port(), x.us.Port()
+	h.Put(b[ihl:])
+	copy(b[ihl+wire.TCPMinLen+opt.Put(b[ihl+wire.TCPMinLen:]):], x.tcpOptions)
 	if n > 0 {
 		c := x.loop.NewChunk(n)
 		first := byte(h.Seq)

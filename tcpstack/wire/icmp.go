@@ -23,12 +23,13 @@ const (
 
 // Codes of ICMPUnreachable and ICMPTimeExceeded.
 const (
-	ICMPNetUnreachable   = 0
-	ICMPHostUnreachable  = 1
-	ICMPProtoUnreachable = 2
-	ICMPPortUnreachable  = 3
-	ICMPFragNeeded       = 4
-	ICMPAdminProhibited  = 13 // communication administratively prohibited (RFC 1812 5.2.7.1)
+	ICMPNetUnreachable    = 0
+	ICMPHostUnreachable   = 1
+	ICMPProtoUnreachable  = 2
+	ICMPPortUnreachable   = 3
+	ICMPFragNeeded        = 4
+	ICMPSourceRouteFailed = 5
+	ICMPAdminProhibited   = 13 // communication administratively prohibited (RFC 1812 5.2.7.1)
 
 	ICMPTTLExceeded        = 0
 	ICMPReassemblyExceeded = 1
