@@ -87,6 +87,7 @@ var TCP = &schema.Object[labv1.TcpSettings]{
 		schema.Whole("orphanRetries", "orphan_retries", "Retransmissions before a connection that nobody owns fails; absent: 8 (`tcp_orphan_retries`).", 8, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.OrphanRetries = &v }),
 		schema.Switch("rfc1337", "rfc1337", "A reset does not end TIME-WAIT (RFC 1337); absent: off (`tcp_rfc1337`).", func(t *labv1.TcpSettings, on bool) { t.Rfc1337 = &on }),
 		schema.Enum("timeWaitReuse", "time_wait_reuse", "A new connection may take over one in TIME-WAIT by timestamps (RFC 6191): `on`, `off`, `loopback`; absent: `loopback` (`tcp_tw_reuse`).", []string{"off", "on", "loopback"}, []string{"off", "on", "loopback"}, func(t *labv1.TcpSettings, s string) { t.TimeWaitReuse = &s }),
+		schema.Text("sourceRoute", "source_route", "IPv4 routers that the segments of a connection opened here pass: `loose` or `strict`, and up to nine addresses (RFC 9293 3.9.2.1); absent: none (`IP_OPTIONS`).", func(t *labv1.TcpSettings, s string) { t.SourceRoute = &s }),
 		schema.Whole("tos", "tos", "The IP header's type of service byte; absent: 0 (`IP_TOS`).", 8, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.Tos = &v }),
 		schema.Switch("pmtuDiscovery", "pmtu_discovery", "Path MTU discovery (RFC 1191, 8201); absent: on (`ip_no_pmtu_disc`).", func(t *labv1.TcpSettings, on bool) { t.PmtuDiscovery = &on }),
 		schema.Enum("mtuProbing", "mtu_probing", "Packetization layer path MTU discovery (RFC 4821): `off`, `blackhole` (once segments vanish) or `always`; absent: `off` (`tcp_mtu_probing`).", []string{"off", "blackhole", "always"}, []string{"off", "blackhole", "always"}, func(t *labv1.TcpSettings, s string) { t.MtuProbing = &s }),
@@ -112,6 +113,7 @@ var ip = &schema.Object[labv1.IpSettings]{
 		schema.Switch("routerAdvertisements", "router_advertisements", "A router: advertises itself and its links' IPv6 networks (RFC 4861); absent: off.", func(s *labv1.IpSettings, on bool) { s.RouterAdvertisements = on }),
 		schema.Duration("raInterval", "ra_interval_ns", "The longest time between two advertisements, at least `4s`; absent: `600s`.", func(s *labv1.IpSettings, ns int64) { s.RaIntervalNs = ns }),
 		schema.Whole("dadTransmits", "dad_transmits", "Probes before SLAAC uses an address; absent: 1 (`dad_transmits`).", 8, func(s *labv1.IpSettings, n uint64) { s.DadTransmits = uint32(n) }),
+		schema.Switch("acceptSourceRoute", "accept_source_route", "IPv4 packets with source routes are taken, and by routers sent on; off: dropped; absent: off (`accept_source_route`).", func(s *labv1.IpSettings, on bool) { s.AcceptSourceRoute = on }),
 	},
 }
 

@@ -111,7 +111,7 @@ func (n *Node) stackConfig() tcpstack.Config {
 		ReassemblyTimeout: sim.Time(ip.GetReassemblyTimeoutNs()), TCP: app.TCPConfig(n.plan.Spec.GetTcp()),
 		DisableIPv6: !n.plan.speaks(labv1.Family_FAMILY_IPV6), SLAAC: n.plan.slaac(),
 		RouterAdvertisements: n.forwards() && ip.GetRouterAdvertisements(), RAInterval: sim.Time(ip.GetRaIntervalNs()),
-		DADTransmits: uint8(ip.GetDadTransmits()),
+		DADTransmits: uint8(ip.GetDadTransmits()), AcceptSourceRoute: ip.GetAcceptSourceRoute(),
 	}
 	if n.net.cfg.Spec.GetChecksums() == labv1.Checksums_CHECKSUMS_ALWAYS {
 		c.Checksums = tcpstack.ChecksumsAlways

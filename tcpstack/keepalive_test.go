@@ -9,7 +9,8 @@ import (
 func ptr[T any](v T) *T { return &v }
 
 // RFC 9293 3.8.4 (MUST-24 to MUST-29, SHLD-12): an idle peer is probed after keepAliveTime, by a segment without data and
-// with an old sequence number, and is dead only when keepAliveProbes in a row were not answered.
+// with an old sequence number, and is dead only when keepAliveProbes in a row were not answered. Without the switch nothing
+// is sent (MUST-25); the time is the one set (MUST-27), counted from what the peer sent last (MUST-26).
 func TestKeepAlive(t *testing.T) {
 	cfg := TCPConfig{KeepAlive: ptr(true), KeepAliveTime: ptr(100 * sim.Second), KeepAliveInterval: ptr(10 * sim.Second), KeepAliveProbes: ptr(uint32(3))}
 	x := newTCPTrace(t, cfg)

@@ -7,7 +7,7 @@ import "labd.dev/tcpstack/wire"
 // RFC 9293 3.7.1 (MUST-16): "Eff.snd.MSS = min(SendMSS+20, MMS_S) - TCPhdrsize - IPoptionsize".
 func (c *Conn) syncMSS() {
 	mss := max(int(min(c.peerMSS, c.advMSS())), minMSS)
-	mss = max(min(mss, c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen), minMSS) - c.rt.optionsLen()
+	mss = max(min(mss, c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen)-c.rt.optionsLen(), minMSS)
 	if c.tsOK {
 		mss -= timestampsLen
 	}

@@ -322,6 +322,17 @@ func TestSoftErrors(t *testing.T) {
 	}
 }
 
+// RFC 9293 3.8.4: "The keep-alive interval MUST be configurable (MUST-27) and MUST default to no less than two hours
+// (MUST-28)."
+func TestKeepAliveAfterTwoHours(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{KeepAlive: ptr(true)})
+	x.accept("mss=1000")
+	x.advance(2 * 3600 * sim.Second)
+	x.wantIdle()
+	x.advance(1)
+	x.want("A seq=1000 ack=101")
+}
+
 // RFC 9293 3.8.3: "R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3
 // minutes. The application can close the connection (i.e., give up on the open attempt) sooner, of course (MUST-23)." Linux's
 // default, and ours, is 131 s (tcp_syn_retries 6, tcp_syn_linear_timeouts 4); synRetries 7 makes it 251 s.

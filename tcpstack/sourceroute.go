@@ -58,12 +58,6 @@ func parseSourceRoute(text string) (*givenRoute, error) {
 	return g, nil
 }
 
-// CheckSourceRoute says what is wrong with a TCPConfig's SourceRoute.
-func CheckSourceRoute(text string) error {
-	_, err := parseSourceRoute(text)
-	return err
-}
-
 // sourceRoute is the option as datagrams carry it, with its padding.
 type sourceRoute struct {
 	n      uint8 // of option, bytes

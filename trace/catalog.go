@@ -255,5 +255,6 @@ var ipDropValues = []ValueKind{
 	{"no_socket", "no UDP socket is open on that port"},
 	{"loopback_queue", "too many packets of a host to itself wait"},
 	{"extension_header", "IPv6 extension headers that cannot be worked on, or an option that asks to be dropped"},
+	{"source_route", "an IPv4 source route that cannot be followed, or may not"},
 	{"ndp", "a message of neighbour discovery that is malformed or has crossed a router"},
 }

@@ -23,6 +23,7 @@ type Evidence struct {
 	Name string // "TestPAWS (tcpstack)"; of a script its path
 	IDs  []string
 	RFCs []string
+	Text string // its comments and strings; all of a script
 }
 
 // Collect reads the tests and packetdrill scripts of the source tree at root, in the order of their paths. A Go test shows
@@ -96,7 +97,7 @@ func scriptOf(root, path string) (Evidence, error) {
 }
 
 func evidence(name, text string) Evidence {
-	e := Evidence{Name: name, IDs: unique(ids.FindAllString(text, -1))}
+	e := Evidence{Name: name, Text: text, IDs: unique(ids.FindAllString(text, -1))}
 	for _, m := range rfcs.FindAllStringSubmatch(text, -1) {
 		e.RFCs = append(e.RFCs, m[1])
 	}

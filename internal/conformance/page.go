@@ -20,7 +20,8 @@ writes it anew; a test fails when it is stale, or when a MUST, a SHOULD or a mec
 
 ## RFC 9293
 
-The numbers are those of its appendix B.
+The numbers are those of its appendix B. Where Linux does otherwise by default, so does labd: such a line says **departure**,
+and what to set.
 
 `)
 	for _, t := range Topics {
@@ -37,16 +38,19 @@ The numbers are those of its appendix B.
 				by = "**nothing**"
 				missing = append(missing, r.ID+" (RFC 9293 "+r.Section+"): "+r.Rule)
 			}
+			if d := Departures[r.ID]; d != "" {
+				by += ". **Departure**, " + d
+			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.ID, r.Section, r.Rule, by)
 		}
 		b.WriteString("\n")
 	}
 	b.WriteString("## Mechanisms\n\nThe switches are keys of [a lab file's `tcp`](labfile.md#tcp).\n\n| | RFC | switch | shown by |\n| --- | --- | --- | --- |\n")
 	for _, m := range Mechanisms {
-		by := named(all, func(e Evidence) bool { return overlap(e.RFCs, m.RFCs) })
+		by := named(all, func(e Evidence) bool { return overlap(e.RFCs, m.RFCs) || says(e.Text, m.Words) })
 		if by == "" {
 			by = "**nothing**"
-			missing = append(missing, m.Name+" (RFC "+strings.Join(m.RFCs, ", ")+")")
+			missing = append(missing, m.Name+" ("+strings.Join(append(m.RFCs, m.Words...), ", ")+")")
 		}
 		key := ""
 		if m.Switch != "" {
@@ -55,6 +59,10 @@ The numbers are those of its appendix B.
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", m.Name, strings.Join(m.RFCs, ", "), key, by)
 	}
 	return b.String(), missing
+}
+
+func says(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
 func overlap(a, b []string) bool {
@@ -81,7 +89,9 @@ func named(all []Evidence, pick func(Evidence) bool) string {
 	}
 	more := ""
 	if len(tests) > maxNamed {
-		more = fmt.Sprintf("%d more tests", len(tests)-maxNamed)
+		if more = "1 more test"; len(tests) > maxNamed+1 {
+			more = fmt.Sprintf("%d more tests", len(tests)-maxNamed)
+		}
 		tests = tests[:maxNamed]
 	}
 	for _, f := range folders {

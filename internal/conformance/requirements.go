@@ -177,3 +177,10 @@ var Advice = map[string]string{
 	"SHLD-13": "advice to those who write applications: none of labd's own uses it",
 	"SHLD-23": "advice to those who write applications: none of labd's own does",
 }
+
+// Departures are where Linux's default, and so ours, is not what the RFC asks, and how it is had.
+var Departures = map[string]string{
+	"MUST-23": "not by default: Linux's SYN is given up after 131 s (`tcp_syn_retries` 6, `tcp_syn_linear_timeouts` 4); `synRetries: 7` makes it 251 s",
+	"MUST-53": "not by default: like Linux (`accept_source_route`) a node drops what has a source route unless `acceptSourceRoute` is on",
+	"SHLD-24": "with `acceptSourceRoute`, as MUST-53",
+}

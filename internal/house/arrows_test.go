@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"internal/randomlab":   {"sim", "node", "proto", "trace"},
 	"internal/daemon":      {"orchestrator", "node/worker", "proto", "client", "internal"},
 	"internal/house":       {},
+	"internal/conformance": {},
 	"internal/laws":        {},
 	"cmd/labd":             {"internal", "orchestrator", "proto"},
 	"cmd/labctl":           {"client", "proto", "labfile", "experiment", "trace", "tcpstack/wire", "tcpstack/packetdrill", "internal", "cmd/labctl"},

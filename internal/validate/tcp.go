@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -44,7 +45,26 @@ func (f *found) tcp(path string, t *labv1.TcpSettings) {
 	if t.GetDataRetries() > maxRetries {
 		f.add(path+".data_retries", "must be at most %d", maxRetries)
 	}
+	if t.SourceRoute != nil {
+		f.sourceRoute(path+".source_route", *t.SourceRoute)
+	}
 	f.tcpSwitches(path, t)
+}
+
+// maxRouteHops is how many addresses an IPv4 header's options have room for (RFC 791 3.1).
+const maxRouteHops = 9
+
+func (f *found) sourceRoute(path, text string) {
+	words := strings.Fields(text)
+	if len(words) < 2 || len(words) > 1+maxRouteHops || words[0] != "loose" && words[0] != "strict" {
+		f.add(path, "must be loose or strict and one to %d IPv4 addresses", maxRouteHops)
+		return
+	}
+	for _, w := range words[1:] {
+		if a, err := netip.ParseAddr(w); err != nil || !a.Is4() {
+			f.add(path, "%q is no IPv4 address", clip(w))
+		}
+	}
 }
 
 // tcpSwitches checks the settings of mechanisms that need no more than a range or a list of words.

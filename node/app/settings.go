@@ -89,6 +89,7 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		OrphanRetries:      s.OrphanRetries,
 		RFC1337:            s.Rfc1337,
 		TimeWaitReuse:      s.GetTimeWaitReuse(),
+		SourceRoute:        s.GetSourceRoute(),
 		TOS:                s.Tos,
 		PMTUDiscovery:      s.PmtuDiscovery,
 		MTUProbing:         s.GetMtuProbing(),

@@ -1,6 +1,10 @@
 package packetdrill
 
-import "labd.dev/tcpstack"
+import (
+	"net/netip"
+
+	"labd.dev/tcpstack"
+)
 
 // Values of IP_MTU_DISCOVER.
 const (
@@ -22,8 +26,8 @@ var solIPOptions = []sockopt{
 	{level: solIP, symbol: "IP_PKTINFO", why: "received packets' headers are not kept"},
 	{level: solIP, symbol: "IP_RECVTTL", why: "received packets' headers are not kept"},
 	{level: solIP, symbol: "IP_RECVTOS", why: "received packets' headers are not kept"},
-	{level: solIP, symbol: "IP_RECVOPTS", why: "the stack sends no IP options"},
-	{level: solIP, symbol: "IP_OPTIONS", why: "the stack sends no IP options"},
+	{level: solIP, symbol: "IP_RECVOPTS", why: "received packets' headers are not kept"},
+	{level: solIP, symbol: "IP_OPTIONS", set: (*socket).setIPOptions},
 	{level: solIP, symbol: "IP_MINTTL", why: "the stack does not check TTLs"},
 	{level: solIP, symbol: "IP_HDRINCL", why: "there are no raw sockets"},
 }
@@ -91,6 +95,30 @@ func (s *socket) getTTL() optval {
 		return intval(s.opts.ttl)
 	}
 	return intval(s.m.sysctls.number("net.ipv4.ip_default_ttl"))
+}
+
+// setIPOptions: of IP's options the stack sends source routes, whose first address is where packets go first. No bytes mean
+// none.
+func (s *socket) setIPOptions(v optval) Errno {
+	route := ""
+	switch b := v.b; {
+	case !v.isBytes:
+		return EINVAL
+	case len(b) == 0:
+		return errnoSkip // what the listener or an earlier call has set stays
+	case b[0] != 131 && b[0] != 137:
+		return errnoSkip
+	case len(b) < 7 || int(b[1]) > len(b) || b[1]%4 != 3 || b[2] != 4:
+		return EINVAL
+	default:
+		if route = "loose"; b[0] == 137 {
+			route = "strict"
+		}
+		for at := 3; at < int(b[1]); at += 4 {
+			route += " " + netip.AddrFrom4([4]byte(b[at:])).String()
+		}
+	}
+	return s.configure(tcpstack.TCPConfig{SourceRoute: route})
 }
 
 func (s *socket) setPMTUDiscovery(v optval) Errno {

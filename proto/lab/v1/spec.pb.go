@@ -942,6 +942,7 @@ type IpSettings struct {
 	RouterAdvertisements bool                   `protobuf:"varint,7,opt,name=router_advertisements,json=routerAdvertisements,proto3" json:"router_advertisements,omitempty"` // a router: advertises itself and its links' IPv6 networks (RFC 4861 6.2)
 	RaIntervalNs         int64                  `protobuf:"varint,8,opt,name=ra_interval_ns,json=raIntervalNs,proto3" json:"ra_interval_ns,omitempty"`                       // the longest time between two advertisements; 0: 600 s
 	DadTransmits         uint32                 `protobuf:"varint,9,opt,name=dad_transmits,json=dadTransmits,proto3" json:"dad_transmits,omitempty"`                         // probes before SLAAC uses an address; 0: 1 (Linux dad_transmits)
+	AcceptSourceRoute    bool                   `protobuf:"varint,10,opt,name=accept_source_route,json=acceptSourceRoute,proto3" json:"accept_source_route,omitempty"`       // IPv4 packets with source routes are taken, and by routers sent on; else dropped (Linux accept_source_route)
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -1039,6 +1040,13 @@ func (x *IpSettings) GetDadTransmits() uint32 {
 	return 0
 }
 
+func (x *IpSettings) GetAcceptSourceRoute() bool {
+	if x != nil {
+		return x.AcceptSourceRoute
+	}
+	return false
+}
+
 // TcpSettings switch and tune TCP, per node or per connection. An absent field means the next outer setting, at last the
 // stack's default, which is current Linux's.
 type TcpSettings struct {
@@ -1128,6 +1136,7 @@ type TcpSettings struct {
 	MinPmtu               *uint32                `protobuf:"varint,83,opt,name=min_pmtu,json=minPmtu,proto3,oneof" json:"min_pmtu,omitempty"`                                             // Least path MTU that an ICMP message may set; absent: 552 (min_pmtu).
 	BlackholeRetries      *uint32                `protobuf:"varint,84,opt,name=blackhole_retries,json=blackholeRetries,proto3,oneof" json:"blackhole_retries,omitempty"`                  // Timeouts before the path is suspected; absent: 3 (tcp_retries1).
 	Personality           *string                `protobuf:"bytes,85,opt,name=personality,proto3,oneof" json:"personality,omitempty"`                                                     // Whose constants the absent settings are: linux or freebsd; absent: linux.
+	SourceRoute           *string                `protobuf:"bytes,86,opt,name=source_route,json=sourceRoute,proto3,oneof" json:"source_route,omitempty"`                                  // IPv4 routers that the segments of a connection opened here pass: loose or strict, and up to nine addresses; absent: none (IP_OPTIONS).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1753,6 +1762,13 @@ func (x *TcpSettings) GetBlackholeRetries() uint32 {
 func (x *TcpSettings) GetPersonality() string {
 	if x != nil && x.Personality != nil {
 		return *x.Personality
+	}
+	return ""
+}
+
+func (x *TcpSettings) GetSourceRoute() string {
+	if x != nil && x.SourceRoute != nil {
+		return *x.SourceRoute
 	}
 	return ""
 }
@@ -3024,7 +3040,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\baddress6\x18\x04 \x01(\tR\baddress6\"?\n" +
 	"\tRouteSpec\x12 \n" +
 	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xaa\x03\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xda\x03\n" +
 	"\n" +
 	"IpSettings\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\x127\n" +
@@ -3036,10 +3052,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x05slaac\x18\x06 \x01(\bR\x05slaac\x123\n" +
 	"\x15router_advertisements\x18\a \x01(\bR\x14routerAdvertisements\x12$\n" +
 	"\x0era_interval_ns\x18\b \x01(\x03R\fraIntervalNs\x12#\n" +
-	"\rdad_transmits\x18\t \x01(\rR\fdadTransmitsB\x18\n" +
+	"\rdad_transmits\x18\t \x01(\rR\fdadTransmits\x12.\n" +
+	"\x13accept_source_route\x18\n" +
+	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xa5&\n" +
+	"\r_arp_retry_ns\"\xde&\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3142,7 +3160,8 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x0fmtu_probe_floor\x18R \x01(\rHQR\rmtuProbeFloor\x88\x01\x01\x12\x1e\n" +
 	"\bmin_pmtu\x18S \x01(\rHRR\aminPmtu\x88\x01\x01\x120\n" +
 	"\x11blackhole_retries\x18T \x01(\rHSR\x10blackholeRetries\x88\x01\x01\x12%\n" +
-	"\vpersonality\x18U \x01(\tHTR\vpersonality\x88\x01\x01B\r\n" +
+	"\vpersonality\x18U \x01(\tHTR\vpersonality\x88\x01\x01\x12&\n" +
+	"\fsource_route\x18V \x01(\tHUR\vsourceRoute\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3233,7 +3252,8 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x10_mtu_probe_floorB\v\n" +
 	"\t_min_pmtuB\x14\n" +
 	"\x12_blackhole_retriesB\x0e\n" +
-	"\f_personality\"\xf5\x01\n" +
+	"\f_personalityB\x0f\n" +
+	"\r_source_route\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
