@@ -65,14 +65,15 @@ func (c *Conn) farewell() {
 		h.Closed(c, c.closeErr)
 	}
 	c.dropRecv()
+	c.releaseControl()
 }
 
 // free lets go of all that a connection holds.
 func (c *Conn) free() {
 	c.stack.loop.Stop(&c.timer)
-	c.stopPacing()
 	c.dropSend()
 	c.dropRecv()
+	c.releaseControl()
 }
 
 func (c *Conn) dropSend() {

@@ -11,16 +11,27 @@ type control struct {
 	rs  congestion.RateSample
 	use cwndUse
 	pacing
+	of   congestion.ID // what alg is
+	next *control      // in the free list
 }
 
 // control is c.cc, made on first use.
 func (c *Conn) control() *control {
 	if c.cc == nil {
-		cc := &control{alg: c.set.cc.New()}
+		t := &c.stack.tcp
+		cc := t.freeControl
+		if cc != nil {
+			t.freeControl = cc.next
+			*cc = control{alg: cc.alg, of: cc.of}
+		} else {
+			cc = new(control)
+		}
+		if cc.alg == nil || cc.of != c.set.cc {
+			cc.alg, cc.of = c.set.cc.New(), c.set.cc
+		}
 		c.cc = cc
 		cc.Window = &c.win
 		cc.Delivered = 1 // the SYN
-		cc.Seed = c.keyed(c.stack.tcp.tsKey)
 		cc.conn, cc.pacing.timer.H = c, cc
 		cc.use.stamp = c.stack.loop.Now()
 		c.lookAround(cc)
@@ -29,10 +40,23 @@ func (c *Conn) control() *control {
 	return c.cc
 }
 
+// releaseControl gives it back, with its algorithm, when the application has been told of the connection's end.
+func (c *Conn) releaseControl() {
+	if cc := c.cc; cc != nil {
+		c.stopPacing()
+		cc.Window, cc.conn = nil, nil
+		t := &c.stack.tcp
+		cc.next, t.freeControl, c.cc = t.freeControl, cc, nil
+	}
+}
+
 // startAlgorithm begins with the algorithm that the settings name.
 func (c *Conn) startAlgorithm(cc *control) {
 	cc.Paced = c.paced()
 	cc.MaxPacingRate = c.set.maxPacingRate
+	if c.set.cc.TakesChances() && cc.Seed == 0 {
+		cc.Seed = c.keyed(c.stack.tcp.tsKey)
+	}
 	if !c.set.cc.OwnsCwnd() {
 		c.updatePacingRate(cc)
 	}
@@ -43,7 +67,7 @@ func (c *Conn) startAlgorithm(cc *control) {
 // tcp_reinit_congestion_control).
 func (c *Conn) changeAlgorithm() {
 	if cc := c.cc; cc != nil {
-		cc.alg = c.set.cc.New()
+		cc.alg, cc.of = c.set.cc.New(), c.set.cc
 		c.lookAround(cc)
 		c.startAlgorithm(cc)
 	}

@@ -22,6 +22,7 @@ const (
 func (c *Conn) open() {
 	c.iss = c.stack.chooseISN(&c.tuple, c.set)
 	c.stack.takeOver(c)
+	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
 	c.startSend()
 	c.stack.tcp.count.activeOpens++
 	c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
@@ -53,7 +54,6 @@ func (c *Conn) startSend() {
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss+1, c.iss+1
 	c.pushedSeq, c.sndSml = c.sndEnd, c.iss
 	c.rto = c.set.initialRTO
-	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
 	c.win.Cwnd, c.win.SSThresh = c.set.iw, ssthreshUnset
 	c.putTemplate()
 }

@@ -35,6 +35,9 @@ type tcpState struct {
 	freeRtx  *txQueue
 	freeReq  *request
 	freeRec  *recovery
+	freeTW   *timeWait
+
+	freeControl *control
 
 	fastOpen   fastOpenState
 	challenges challengeLimit

@@ -66,7 +66,13 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 		return
 	}
 	c.setState(StateTimeWait, why)
-	w := &timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
+	w := s.tcp.freeTW
+	if w != nil {
+		s.tcp.freeTW = w.next
+	} else {
+		w = new(timeWait)
+	}
+	*w = timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
 		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), rcvWscale: c.rcvWscale, tsRecent: c.tsRecent,
 		tsOffset: c.tsOffset, wait: c.set.timeWait,
 		tsAt: s.loop.Now(), rfc1337: c.set.rfc1337}
@@ -96,6 +102,7 @@ func (w *timeWait) Fire(sim.Time) {
 	w.stack.dropTimeWait(w)
 }
 
+// dropTimeWait takes a block out of the tables. What it holds can be read until another connection enters TIME-WAIT.
 func (s *Stack) dropTimeWait(w *timeWait) {
 	s.loop.Stop(&w.timer)
 	s.tcp.timeWaits.remove(w, w.hashed)
@@ -109,6 +116,7 @@ func (s *Stack) dropTimeWait(w *timeWait) {
 	} else {
 		s.tcp.lastTW = w.prev
 	}
+	w.next, s.tcp.freeTW = s.tcp.freeTW, w
 }
 
 // arrives handles a segment for a connection in TIME-WAIT (Linux: tcp_timewait_state_process). It reports whether the

@@ -31,7 +31,8 @@ const (
 type Algorithm interface {
 	// Name is the name in lab files and in tcp_info.
 	Name() string
-	// Init is called once, before anything else, when the connection first sends data.
+	// Init begins anew when a connection first sends data, before anything else is called: the algorithm may have been
+	// another connection's before.
 	Init(s *Sender)
 	// SSThresh is the slow start threshold after a loss or, with s.ECN set, after a mark.
 	SSThresh(s *Sender) uint32
@@ -83,6 +84,7 @@ const (
 	paces    = 1 << iota // it needs pacing
 	needsECN             // it marks all its packets ECT, and reads the marks packet by packet
 	ownsCwnd             // CongControl takes the window over
+	chances              // it draws from its connection's own chance
 )
 
 var algorithms = [...]struct {
@@ -92,8 +94,8 @@ var algorithms = [...]struct {
 }{
 	CubicID: {"cubic", "w_max", 0, func() Algorithm { return new(Cubic) }},
 	RenoID:  {"reno", "", 0, func() Algorithm { return Reno{} }},
-	BBRID:   {"bbr", "bw_Bps", paces | ownsCwnd, func() Algorithm { return new(BBR) }},
-	BBR3ID:  {"bbr3", "bw_Bps", paces | ownsCwnd, func() Algorithm { return new(BBR3) }},
+	BBRID:   {"bbr", "bw_Bps", paces | ownsCwnd | chances, func() Algorithm { return new(BBR) }},
+	BBR3ID:  {"bbr3", "bw_Bps", paces | ownsCwnd | chances, func() Algorithm { return new(BBR3) }},
 	DCTCPID: {"dctcp", "alpha", needsECN, func() Algorithm { return new(DCTCP) }},
 }
 
@@ -130,6 +132,9 @@ func (id ID) NeedsECN() bool { return algorithms[id].traits&needsECN != 0 }
 
 // OwnsCwnd says whether CongControl takes the window over.
 func (id ID) OwnsCwnd() bool { return algorithms[id].traits&ownsCwnd != 0 }
+
+// TakesChances says whether the algorithm draws random numbers: it needs the sender's Seed.
+func (id ID) TakesChances() bool { return algorithms[id].traits&chances != 0 }
 
 func (id ID) String() string {
 	if int(id) < len(algorithms) {

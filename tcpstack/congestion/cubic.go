@@ -48,6 +48,7 @@ func millis(t sim.Time) sim.Time { return t/sim.Millisecond + 1 }
 
 // Init begins.
 func (c *Cubic) Init(s *Sender) {
+	*c = Cubic{}
 	if s.HyStart == HyStartRFC9406 {
 		c.hystartpp = new(hystartPlus)
 		c.hystartpp.init(s)

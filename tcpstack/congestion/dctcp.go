@@ -25,7 +25,7 @@ func (d *DCTCP) Variable() float64 { return float64(d.alpha) / dctcpMaxAlpha }
 
 // Init begins at alpha 1, so that the first mark halves.
 func (d *DCTCP) Init(s *Sender) {
-	d.alpha = dctcpMaxAlpha
+	*d = DCTCP{alpha: dctcpMaxAlpha}
 	d.observe(s)
 }
 
