@@ -49,6 +49,7 @@ type ackResult struct {
 	sackRTT                     int64    // us; -1: none
 	rtt                         int64    // us, of the last segment (S)ACKed; -1: none
 
+	looked bool // what the algorithm sees is up to date but for the window
 	resend resendMode
 }
 
@@ -120,6 +121,7 @@ func (c *Conn) acknowledgedInFlight(g *segment, r *ackResult, oldWnd uint32) {
 	c.adaptReoWnd()
 	if c.rec.tlp.out {
 		c.probeAcked(g.ack, r)
+		r.looked = false
 	}
 	r.dup = r.flags&(ackAdvanced|ackNotDup|ackDSACK) == 0
 	switch {
@@ -134,6 +136,7 @@ func (c *Conn) acknowledgedInFlight(g *segment, r *ackResult, oldWnd uint32) {
 	// Linux's tcp_ack_is_dubious.
 	if r.flags&ackNotDup == 0 || r.flags&ackAlert != 0 || c.caState != caOpen {
 		c.fastRetransAlert(r)
+		r.looked = false
 	}
 	if r.flags&ackSetTimer != 0 {
 		c.setXmitTimer()
@@ -184,6 +187,7 @@ func (c *Conn) advanceUna(ack seqNum, r *ackResult) {
 func (c *Conn) cleanQueue(r *ackResult) {
 	q := c.rtx
 	reord := c.sndNxt
+	var plain *txSeg // the last of those covered that were sent once, whose rate and time are yet to be taken in
 	for q.n > 0 {
 		x := q.at(0)
 		if c.sndUna.less(x.end()) {
@@ -197,10 +201,18 @@ func (c *Conn) cleanQueue(r *ackResult) {
 			}
 			break
 		}
-		c.covered(x, r, &reord)
+		if x.flags&txMarks == 0 && c.sackOK {
+			c.coveredPlain(x, r, &reord)
+			plain = x
+		} else {
+			c.delivered(plain)
+			plain = nil
+			c.covered(x, r, &reord)
+		}
 		q.pop()
 		r.acked++
 	}
+	c.delivered(plain)
 	timed := c.updateRTT(r)
 	if r.acked == 0 {
 		// Linux: the timer is not put off by a SACK of what was sent before the first segment was sent again.
@@ -218,6 +230,31 @@ func (c *Conn) cleanQueue(r *ackResult) {
 	} else if reord.less(r.priorFack) {
 		// A hole that was never retransmitted is filled: its segment was displaced.
 		c.checkReordering(reord)
+	}
+}
+
+// coveredPlain accounts for a segment that SEG.ACK covers and that nothing has ever befallen: covered's part for those. Of
+// several in a row the last alone tells RACK and the rate sample something: it was sent last.
+func (c *Conn) coveredPlain(x *txSeg, r *ackResult, reord *seqNum) {
+	r.lastAckedAt = x.sentAt
+	if r.flags&ackTimed == 0 {
+		r.firstAckedAt = x.sentAt
+	}
+	r.flags |= ackAcked | ackTimed
+	if x.seq.less(*reord) {
+		*reord = x.seq
+	}
+	if !c.rec.highSeq.less(x.end()) {
+		r.flags |= ackOriginal
+	}
+	c.cc.Delivered++
+}
+
+// delivered tells RACK and the rate sample of the last plain segment of a row; x may be nil.
+func (c *Conn) delivered(x *txSeg) {
+	if x != nil {
+		c.rackAdvance(x)
+		c.rateDelivered(x)
 	}
 }
 
@@ -258,6 +295,7 @@ func (c *Conn) tellAlgorithm(r *ackResult) {
 		cc.DeliveredCE += cc.Delivered - r.priorDelivered
 	}
 	c.lookAround(cc)
+	r.looked = true
 	cc.alg.InAck(&cc.Sender)
 	cc.alg.PktsAcked(&cc.Sender, cc.rs.RTT)
 }

@@ -53,6 +53,7 @@ func (c *Conn) releaseControl() {
 // startAlgorithm begins with the algorithm that the settings name.
 func (c *Conn) startAlgorithm(cc *control) {
 	cc.Paced = c.paced()
+	cc.Pace() // under the bound that held when it was set
 	cc.MaxPacingRate = c.set.maxPacingRate
 	if c.set.cc.TakesChances() && cc.Seed == 0 {
 		cc.Seed = c.keyed(c.stack.tcp.tsKey)
@@ -156,7 +157,11 @@ func (c *Conn) congControl(r *ackResult) {
 	cc := c.cc
 	delivered, lost := cc.Delivered-r.priorDelivered, cc.Lost-r.priorLost
 	slow := c.win.InSlowStart()
-	c.lookAround(cc)
+	if r.looked {
+		cc.CwndLimited = c.isCwndLimited(cc)
+	} else {
+		c.lookAround(cc)
+	}
 	cc.rs.AckDelayed = r.flags&ackMaybeDelayed != 0
 	cc.Generate(&cc.rs, delivered, lost, c.rec.reneged)
 	if !cc.alg.CongControl(&cc.Sender, &cc.rs) {
@@ -204,7 +209,7 @@ func (c *Conn) tellInfo(i *Info) {
 	}
 	cc.MSS = uint32(c.sndMSS)
 	i.CCVariable, i.CCValue = c.set.cc.VariableName(), cc.alg.Variable()
-	i.PacingRate = cc.PacingRate
+	i.PacingRate = cc.Pace()
 	i.DeliveryRate, i.DeliveryRateAppLimited = cc.DeliveryRate()
 	i.Delivered, i.DeliveredCE = cc.Delivered, cc.DeliveredCE
 }

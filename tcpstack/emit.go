@@ -287,7 +287,7 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt int64) {
 	var pacing, delivery uint64
 	if cc := c.cc; cc != nil {
 		own = math.Float64bits(cc.alg.Variable())
-		pacing = cc.PacingRate
+		pacing = cc.Pace()
 		delivery, _ = cc.DeliveryRate()
 	}
 	c.stack.recordMore(r, &moreWords{c.mdev4 >> 2, uint32(micros(c.minRTT())), c.rcvWnd(), uint32(c.unsent()),

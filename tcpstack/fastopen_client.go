@@ -59,7 +59,7 @@ func (c *Conn) writeDeferred(p []byte) (int, error) {
 
 // dialFast makes a connection in SYN-SENT whose SYN is yet to be sent.
 func (s *Stack) dialFast(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
-	set, err := s.dialSettings(cfg)
+	set, err := s.dialSettings(&cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ func (c *Conn) open() {
 	c.stack.takeOver(c)
 	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
 	c.startSend()
+	c.putTemplate()
 	c.stack.tcp.count.activeOpens++
 	c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
 	if c.wscaleOK {
@@ -55,7 +56,6 @@ func (c *Conn) startSend() {
 	c.pushedSeq, c.sndSml = c.sndEnd, c.iss
 	c.rto = c.set.initialRTO
 	c.win.Cwnd, c.win.SSThresh = c.set.iw, ssthreshUnset
-	c.putTemplate()
 }
 
 // advMSS is the MSS that the SYN announces: what the interface can take, or what is configured.

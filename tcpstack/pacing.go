@@ -1,9 +1,8 @@
 package tcpstack
 
 import (
-	"math/bits"
-
 	"labd.dev/sim"
+	"labd.dev/tcpstack/congestion"
 )
 
 // Pacing spreads segments over the round trip: each may go once those before it have had their time at the pacing rate
@@ -33,16 +32,7 @@ func (c *Conn) updatePacingRate(cc *control) {
 	if c.rtx != nil {
 		out = max(out, uint32(c.rtx.n))
 	}
-	rate := uint64(c.sndMSS) * uint64(ratio) * uint64(out)
-	if c.srtt8 > 0 {
-		rate = mulDiv(rate, uint64(sim.Second)/100, uint64(max(c.srtt(), 1)))
-	} else {
-		rate *= uint64(sim.Second/sim.Microsecond) / 100 * 8 // as Linux does: no round trip is taken for 1/8 us
-	}
-	if cc.MaxPacingRate > 0 {
-		rate = min(rate, cc.MaxPacingRate)
-	}
-	cc.PacingRate = rate
+	cc.SetPace(uint64(c.sndMSS)*uint64(ratio)*uint64(out), c.srtt8)
 }
 
 // pacedOut says whether pacing holds the next segment back; then the timer goes on with it.
@@ -60,12 +50,12 @@ func (c *Conn) pacedOut() bool {
 // pace gives a segment of n bytes its time at the pacing rate. What a late segment has missed is made up for by half at
 // most, so that a stall makes no burst (Linux: tcp_update_skb_after_send).
 func (c *Conn) pace(cc *control, n int) {
-	if !cc.Paced || cc.PacingRate == 0 || c.dataSegsOut < unpacedSegments {
+	if !cc.Paced || c.dataSegsOut < unpacedSegments || cc.Pace() == 0 {
 		return
 	}
 	now := c.stack.loop.Now()
 	start := max(cc.nextTx, now)
-	took := sim.Time(mulDiv(uint64(n), uint64(sim.Second), cc.PacingRate))
+	took := sim.Time(congestion.MulDiv(uint64(n), uint64(sim.Second), cc.Pace()))
 	cc.nextTx = start + took - min(took/2, start-cc.nextTx)
 	cc.NextTx = cc.nextTx
 }
@@ -85,6 +75,7 @@ func (cc *control) Fire(sim.Time) {
 // repace brings pacing in line with settings that have changed.
 func (c *Conn) repace() {
 	if cc := c.cc; cc != nil {
+		cc.Pace() // under the bound that held when it was set
 		cc.Paced, cc.MaxPacingRate = c.paced(), c.set.maxPacingRate
 		if !c.set.cc.OwnsCwnd() {
 			c.updatePacingRate(cc)
@@ -99,14 +90,4 @@ func (c *Conn) stopPacing() {
 	if c.cc != nil {
 		c.stack.loop.Stop(&c.cc.timer)
 	}
-}
-
-// mulDiv is a*b/c, saturating.
-func mulDiv(a, b, c uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	if hi >= c {
-		return ^uint64(0)
-	}
-	q, _ := bits.Div64(hi, lo, c)
-	return q
 }

@@ -77,7 +77,7 @@ func (s *Stack) Conns() []*Conn {
 // Dial opens a connection. local's address may be zero or unspecified (the outgoing interface's) and its port 0 (an
 // ephemeral one). It does not wait: h.Established or h.Closed tell how it went.
 func (s *Stack) Dial(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler) (*Conn, error) {
-	set, err := s.dialSettings(cfg)
+	set, err := s.dialSettings(&cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +91,8 @@ func (s *Stack) Dial(local, remote netip.AddrPort, cfg TCPConfig, h ConnHandler)
 }
 
 // dialSettings are those of a connection that this end opens.
-func (s *Stack) dialSettings(cfg TCPConfig) (*settings, error) {
-	if inner := cfg; inner.untagged() == (TCPConfig{}) {
+func (s *Stack) dialSettings(cfg *TCPConfig) (*settings, error) {
+	if cfg.absent() {
 		return s.tcp.defaults, nil
 	}
 	return cfg.Merge(s.cfg.TCP).resolve()
@@ -128,10 +128,13 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 	return c, nil
 }
 
-// untagged is the configuration without what names the connection.
-func (c TCPConfig) untagged() TCPConfig {
+// absent says that nothing is configured but what names the connection.
+func (c *TCPConfig) absent() bool {
+	tag := c.Tag
 	c.Tag = 0
-	return c
+	none := *c == TCPConfig{}
+	c.Tag = tag
+	return none
 }
 
 // pickPort checks the local port that was asked for, or finds an ephemeral one.

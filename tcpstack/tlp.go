@@ -22,6 +22,10 @@ func (c *Conn) scheduleProbe(advancing bool) bool {
 	if !c.set.tlp || !c.sackOK || c.rtx == nil || c.rtx.n == 0 || c.caState != caOpen && c.caState != caCWR || c.halfAccepted() {
 		return false
 	}
+	left := us(c.backedOff())
+	if !advancing {
+		left = c.rtoLeft()
+	}
 	pto := c.set.initialRTO
 	if c.srtt8 != 0 {
 		t := int64(c.srtt8 >> 2)
@@ -30,13 +34,11 @@ func (c *Conn) scheduleProbe(advancing bool) bool {
 		} else {
 			t += timerSlackUs
 		}
+		if left > 0 {
+			t = min(t, left)
+		}
 		pto = ceilMs(t)
-	}
-	left := us(c.backedOff())
-	if !advancing {
-		left = c.rtoLeft()
-	}
-	if left > 0 {
+	} else if left > 0 {
 		pto = min(pto, ceilMs(left))
 	}
 	c.setRetransTimer(TimerTLP, pto)

@@ -43,6 +43,8 @@ const (
 	txPSH
 	txTooLarge // for the path, and not yet marked lost for it
 	txJudged   // RACK has taken it for lost, and looks at it again only once it was resent
+
+	txMarks = txSacked | txLost | txRetrans | txRexmit | txTooLarge | txJudged // what befalls a segment
 )
 
 // end is the sequence number after the segment.
@@ -98,7 +100,9 @@ func (q *txQueue) push(x txSeg) {
 
 // pop takes the oldest entry out, and out of the counts.
 func (q *txQueue) pop() {
-	q.uncount(q.at(0))
+	if x := q.at(0); x.flags&txMarks != 0 {
+		q.uncount(x)
+	}
 	q.head = (q.head + 1) & (len(q.ring) - 1)
 	q.n--
 	q.rtxHint = max(0, q.rtxHint-1)

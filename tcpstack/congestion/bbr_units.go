@@ -61,11 +61,12 @@ func bytesOf(bw uint64, mss uint32) float64 {
 // Burst is how many segments leave at once at the pacing rate: what is paced in about a millisecond, at least one, two
 // above 1.2 Mbit/s (Linux: tcp_tso_autosize, bbr_tso_segs_goal).
 func (s *Sender) Burst() uint32 {
+	rate := s.Pace()
 	least := uint64(2)
-	if s.PacingRate < 1_200_000>>3 {
+	if rate < 1_200_000>>3 {
 		least = 1
 	}
-	return uint32(min(max(min(s.PacingRate>>10, maxGSO)/uint64(max(s.MSS, 1)), least), 127))
+	return uint32(min(max(min(rate>>10, maxGSO)/uint64(max(s.MSS, 1)), least), 127))
 }
 
 // initialPace is the pacing rate before there is a sample: the initial window a round trip, 1 ms if that is unknown.

@@ -69,8 +69,9 @@ func (h *hystart) end(s *Sender) {
 }
 
 func ackDelay(s *Sender) sim.Time {
-	if s.PacingRate == 0 {
+	rate := s.Pace()
+	if rate == 0 {
 		return 0
 	}
-	return min(sim.Millisecond, sim.Time(hystartBurst*uint64(sim.Second)/s.PacingRate))
+	return min(sim.Millisecond, sim.Time(hystartBurst*uint64(sim.Second)/rate))
 }

@@ -79,9 +79,10 @@ type Sender struct {
 
 	Rate
 
-	PacingRate    uint64   // bytes/s; 0: not yet known
+	PacingRate    uint64   // bytes/s, of an algorithm that sets it; 0: not yet known. Others read Pace
 	MaxPacingRate uint64   // bytes/s; 0: none
 	NextTx        sim.Time // when pacing lets the next segment go
+	pace          pace     // what PacingRate is to become
 
 	Seed  uint64 // of the connection's own chance
 	draws uint64 // taken from it
