@@ -244,3 +244,20 @@ func TestEncapsulationDecoded(t *testing.T) {
 		t.Errorf("drawn: %v\n%s", err, drawn)
 	}
 }
+
+// Of three thousand forged resets the ladder that run prints shows three, the challenge ACK that one of them earns, and how many there were.
+func TestForgedResetsInTheLadder(t *testing.T) {
+	out, err := exec.Command(labctl, "run", "attack-rst/experiment-defended.yaml", "--out", filepath.Join(t.TempDir(), "run")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text := strings.Join(strings.Fields(string(out)), " ")
+	if n := strings.Count(text, "RST S="); n != 3 {
+		t.Errorf("%d resets are shown", n)
+	}
+	for _, want := range []string{"challenge ACK", "segments that client has not"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 type gap struct {
 	from, to int64 // lab time of the first and the last, when sent
 	sent     [2]traffic
+	foreign  [2]int // segments that came to an end and that the other has not sent
 	lost     []lossCount
 }
 
@@ -28,6 +29,10 @@ type lossCount struct {
 // minGap is the least number of rows that a condensed ladder leaves out: fewer are shown, as the sentence that would
 // replace them takes as much room.
 const minGap = 5
+
+// maxForeign is how many segments are shown that neither end has sent and that changed nothing, and how many challenge ACKs
+// that answer them: of a flood of forged resets the first few tell enough.
+const maxForeign = 3
 
 // condense keeps the handshake, the first data of each end, every row with SYN, FIN or RST or a change of state, and the
 // end; sentences stand for the rest.
@@ -56,13 +61,23 @@ func (l *ladder) condense() {
 
 func (l *ladder) markKept() {
 	var dataSeen [2]bool
+	foreign, challenges := 0, 0
 	for i, r := range l.rows {
 		r.keep = r.state[left] != "" || r.state[right] != "" || i == len(l.rows)-1
 		if r.seg == nil {
 			continue
 		}
+		if l.foreign(r) && !r.keep {
+			foreign++
+			r.keep = r.seg.isKey && foreign <= maxForeign
+			continue
+		}
 		if r.seg.isKey {
 			r.keep = true
+		}
+		if r.seg.reason == "challenge" {
+			challenges++
+			r.keep = challenges <= maxForeign
 		}
 		if r.seg.length > 0 && !dataSeen[r.from] {
 			dataSeen[r.from], r.keep = true, true
@@ -70,11 +85,20 @@ func (l *ladder) markKept() {
 	}
 }
 
+// foreign: the segment came in the other end's name, and a third node has made it.
+func (l *ladder) foreign(r *row) bool {
+	node, _, named := strings.Cut(r.seg.pkt, ":")
+	return named && r.part == arrives && node != l.ends[r.from].node
+}
+
 func (l *ladder) gapOf(rows []*row) *gap {
 	g := &gap{}
 	first := true
 	for _, r := range rows {
 		m := r.at[r.from]
+		if r.seg != nil && l.foreign(r) {
+			g.foreign[1-r.from]++
+		}
 		if r.part == arrives {
 			m = r.at[1-r.from]
 		}
@@ -129,6 +153,11 @@ func (y *layout) gapLines(g *gap) {
 	for end, t := range g.sent {
 		if t.segments > 0 {
 			parts = append(parts, y.ends[end].node+" sends "+t.String())
+		}
+	}
+	for end, n := range g.foreign {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%s gets %s that %s has not sent", y.ends[end].node, count(n, "segment"), y.ends[1-end].node))
 		}
 	}
 	if len(g.lost) > 0 {
