@@ -18,6 +18,15 @@ func looseRoute(kind, pointer byte, addrs ...string) []byte {
 	return append(o, 0)
 }
 
+// routed builds a UDP datagram with an IP option.
+func routed(src, dst string, option, udp []byte) []byte {
+	b := ipv4(src, dst, wire.ProtoUDP, nil, func(h *wire.IPv4) { h.TotalLen = wire.IPv4MinLen + len(option) + len(udp) })
+	b = append(append(b, option...), udp...)
+	b[0] += byte(len(option) / 4)
+	wire.SetIPv4Checksum(b[:wire.IPv4MinLen+len(option)])
+	return b
+}
+
 func wantRoute(t *testing.T, g traceSegment, dst string, option []byte) {
 	t.Helper()
 	if g.dst.String() != dst || string(g.ipOptions) != string(option) {
@@ -108,13 +117,7 @@ func TestSourceRouteReturned(t *testing.T) {
 // the datagram there; a strict route only over a link of its own. RFC 1812 5.3.13.4: a switch has it all discarded.
 func TestSourceRouteForwarded(t *testing.T) {
 	udp := udpBytes("10.0.1.2", "10.0.5.5", 1, 2, "hello")
-	by := func(dst string, option []byte) []byte {
-		b := ipv4("10.0.1.2", dst, wire.ProtoUDP, nil, func(h *wire.IPv4) { h.TotalLen = wire.IPv4MinLen + len(option) + len(udp) })
-		b = append(append(b, option...), udp...)
-		b[0] += byte(len(option) / 4)
-		wire.SetIPv4Checksum(b[:wire.IPv4MinLen+len(option)])
-		return b
-	}
+	by := func(dst string, option []byte) []byte { return routed("10.0.1.2", dst, option, udp) }
 	router := func(accept bool) *ipBench {
 		x := newIPBench(t, Config{Forwarding: true, AcceptSourceRoute: accept, ARPTimeout: 1 << 60, Checksums: ChecksumsAlways}, 0, "10.0.1.1/24", "10.0.2.1/24")
 		x.s.SetRoutes([]Route{{Dst: netip.MustParsePrefix("10.0.5.0/24"), Via: netip.MustParseAddr("10.0.2.9"), Ifc: x.ifcs[1]}})
@@ -162,5 +165,48 @@ func TestSourceRouteForwarded(t *testing.T) {
 	for _, s := range []*ipBench{router(false), newIPBench(t, Config{AcceptSourceRoute: true}, 0, "10.0.1.1/24")} {
 		s.sendIP(0, by("10.0.1.1", looseRoute(optLooseRoute, 4, "10.0.5.5")))
 		s.wantIdle()
+	}
+}
+
+// A whole connection over two routers by a source route there, and the one turned round back, with checksums made by the
+// ultimate destination (RFC 1122 4.2.3.8), whoever makes them.
+func TestSourceRouteEndToEnd(t *testing.T) {
+	for _, mode := range []ChecksumMode{ChecksumsLazy, ChecksumsAlways} {
+		for _, asked := range []string{"strict 10.0.0.2 10.0.1.2", "loose 10.0.1.2"} {
+			n := newIPNet(t, mode, 0)
+			for _, s := range n.stacks {
+				s.cfg.AcceptSourceRoute = true
+			}
+			routed := 0
+			for _, p := range n.pipes {
+				p.tap = func(f *sim.Frame) {
+					if mode == ChecksumsLazy {
+						FillChecksums(f)
+					}
+					if h := f.Header()[wire.EthernetLen:]; h[0] != 0x45 && h[0]>>4 == 4 {
+						routed++
+					}
+				}
+			}
+			from, to := &peer{t: t, out: pattern(100_000, 1), closeOut: true}, &peer{t: t, closeEOF: true}
+			if _, err := n.z.Listen(addrPort("10.0.2.2:80"), TCPConfig{}, func(c *Conn) ConnHandler { to.c = c; return to }); err != nil {
+				t.Fatal(err)
+			}
+			c, err := n.a.Dial(addrPort("0.0.0.0:0"), addrPort("10.0.2.2:80"), TCPConfig{SourceRoute: asked}, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			from.c = c
+			n.run(sim.Second)
+			if to.in.Len() != 100_000 || routed < 3*70 {
+				t.Errorf("%s: %d bytes, %d datagrams with a source route", asked, to.in.Len(), routed)
+			}
+			for _, s := range n.stacks {
+				if s.drops[dropSourceRoute]+s.drops[dropChecksum]+s.tcp.count.inErrs > 0 {
+					t.Errorf("%s: %s dropped", asked, s.name)
+				}
+			}
+			n.run(120 * sim.Second)
+		}
 	}
 }

@@ -94,7 +94,7 @@ var table = []mutant{
 	{
 		name: "checksum-ignored", breaks: "RFC 9293 3.1: a segment whose checksum is wrong is dropped",
 		file: "tcpstack/checksum.go",
-		old:  "	if s.trusted(f) {\n\t\treturn true\n\t}\n\th := f.Header()\n\tihl := int(h[0]&15) * 4\n\tp, t", fault: "	if !s.trusted(f) {\n\t\treturn true\n\t}\n\th := f.Header()\n\tihl := int(h[0]&15) * 4\n\tp, t",
+		old:  "	if s.trusted(f) {\n\t\treturn true\n\t}\n\th := f.Header()\n\tp, t", fault: "	if !s.trusted(f) {\n\t\treturn true\n\t}\n\th := f.Header()\n\tp, t",
 		rule: "packets", seed: 1,
 	},
 	{
@@ -112,7 +112,7 @@ var table = []mutant{
 	{
 		name: "reset-anywhere", breaks: "RFC 9293 3.10.7.4, RFC 5961 3.2: a reset counts at RCV.NXT only",
 		file: "tcpstack/segment_arrives.go",
-		old:  "	if !c.checkSequence(g) {\n", fault: "	if g.has(wire.FlagRST) {\n\t\tc.terminate(ErrReset, ClosedReset, RxRST)\n\t\treturn\n\t}\n\tif !c.checkSequence(g) {\n",
+		old:  "	if c.halfAccepted() && !c.checkHalfAccepted(g) || !c.checkSequence(g) {\n", fault: "	if g.has(wire.FlagRST) {\n\t\tc.terminate(ErrReset, ClosedReset, RxRST)\n\t\treturn\n\t}\n\tif c.halfAccepted() && !c.checkHalfAccepted(g) || !c.checkSequence(g) {\n",
 		rule: "endings", seed: 347,
 	},
 	{
