@@ -8,6 +8,7 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
 	"labd.dev/tcpstack"
+	"labd.dev/tcpstack/congestion"
 )
 
 // Bounds of the lists of routes in the status of nodes: in a large lab each node has a route to every network, and the
@@ -184,7 +185,7 @@ func (n *Node) Conns() []*labv1.ConnStatus {
 		out = append(out, &labv1.ConnStatus{
 			Conn: n.net.ConnName(c.ID()), Node: n.plan.Name, Local: c.LocalAddr().String(), Remote: c.RemoteAddr().String(),
 			State: c.State().String(), RecvQ: uint64(c.Buffered()), SendQ: uint64(c.Unacked()), Initiator: c.Initiator(),
-			Info: tcpInfo(c.Info()),
+			Info: tcpInfo(c.Info(), c.Figures()),
 		})
 	}
 	for _, h := range n.stack.HalfOpens() {
@@ -234,8 +235,9 @@ func (w *Network) ConnName(id sim.ConnID) string {
 	return w.cfg.Plan.Nodes[i].Name + "/" + strconv.FormatUint(id.Counter(), 10)
 }
 
-func tcpInfo(i tcpstack.Info) *labv1.TcpInfo {
-	return &labv1.TcpInfo{
+// tcpInfo is a connection's Info, every field of it, and what its congestion control tells of itself.
+func tcpInfo(i tcpstack.Info, cc []congestion.Figure) *labv1.TcpInfo {
+	m := &labv1.TcpInfo{
 		CaName: i.CAName, CaState: i.CAState, Retransmits: i.Retransmits, Backoff: i.Backoff,
 		TsOk: i.TSOK, SackOk: i.SackOK, WscaleOk: i.WscaleOK, SndWscale: i.SndWscale, RcvWscale: i.RcvWscale,
 		RtoUs: i.RTOUs, AtoUs: i.ATOUs, SndMss: i.SndMSS, RcvMss: i.RcvMSS, Advmss: i.AdvMSS, Pmtu: i.PMTU,
@@ -246,5 +248,14 @@ func tcpInfo(i tcpstack.Info) *labv1.TcpInfo {
 		BytesRetrans: i.BytesRetrans, SegsOut: i.SegsOut, SegsIn: i.SegsIn, DataSegsOut: i.DataSegsOut, DataSegsIn: i.DataSegsIn,
 		DeliveryRate: i.DeliveryRate, PacingRate: i.PacingRate, NotsentBytes: i.NotsentBytes,
 		LastDataSentMs: i.LastDataSentMs, LastDataRecvMs: i.LastDataRecvMs, LastAckRecvMs: i.LastAckRecvMs,
+		Probes: i.Probes, RcvSsthresh: i.RcvSSThresh, RcvRttUs: i.RcvRTTUs, Reordering: i.Reordering, MaxPacingRate: i.MaxPacingRate,
+		DeliveryRateAppLimited: i.DeliveryRateAppLimited, BusyTimeUs: i.BusyTimeUs, RwndLimitedUs: i.RwndLimitedUs,
+		SndbufLimitedUs: i.SndbufLimitedUs, Delivered: i.Delivered, DeliveredCe: i.DeliveredCE, DsackDups: i.DSACKDups,
+		ReordSeen: i.ReordSeen, RcvOoopack: i.RcvOOOPack, TotalRto: i.TotalRTO, TotalRtoRecoveries: i.TotalRTORecoveries,
+		TotalRtoTimeMs: i.TotalRTOTimeMs, Ecn: i.ECN, EcnSeen: i.ECNSeen, SynData: i.SYNData, FastopenClientFail: i.FastOpenClientFail,
 	}
+	for _, f := range cc {
+		m.Congestion = append(m.Congestion, &labv1.CongestionFigure{Name: f.Name, Value: f.Value})
+	}
+	return m
 }

@@ -139,7 +139,7 @@ func (c *Conn) ackAcceptable(g *segment) bool {
 // active open and with the FIN.
 func (c *Conn) numbersAcked() uint64 {
 	n := c.bytesAcked
-	if !c.passive {
+	if !c.passive && (n > 0 || c.sndUna != c.iss) {
 		n++
 	}
 	if c.finSent && c.sndUna == c.sndNxt {

@@ -323,6 +323,8 @@ func (c *Conn) recordClosed(why CloseReason) {
 		return
 	}
 	i := c.Info()
+	// The trace's figures are of the data: SYN and FIN, which tcp_info's count, are none.
+	i.BytesAcked, i.BytesReceived = c.bytesAcked, c.bytesReceived
 	r.W = [6]uint32{i.TotalRetrans, i.SegsOut, i.SegsIn, uint32(i.RTTUs), uint32(i.MinRTTUs), i.SndCwnd}
 	c.stack.recordMore(r, &moreWords{uint32(i.BytesSent >> 32), uint32(i.BytesSent), uint32(i.BytesAcked >> 32),
 		uint32(i.BytesAcked), uint32(i.BytesReceived >> 32), uint32(i.BytesReceived), uint32(i.BytesRetrans >> 32),

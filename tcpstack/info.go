@@ -21,8 +21,9 @@ type Info struct {
 	SndCwnd, SndSSThresh     uint32 // segments; 0x7fffffff: not set
 	SndWnd, RcvWnd, RcvSpace uint64 // bytes
 	TotalRetrans             uint32 // segments
-	BytesSent, BytesAcked    uint64
-	BytesReceived            uint64
+	BytesSent                uint64
+	BytesAcked               uint64 // with the SYN of an active open and the FIN
+	BytesReceived            uint64 // with the FIN
 	BytesRetrans             uint64
 	SegsOut, SegsIn          uint32
 	DataSegsOut, DataSegsIn  uint32
@@ -66,8 +67,8 @@ func (c *Conn) Info() Info {
 		SndCwnd: c.win.Cwnd, SndSSThresh: c.win.SSThresh,
 		SndWnd: uint64(c.sndWnd), RcvWnd: uint64(c.rcvWnd()), RcvSpace: uint64(c.rcvSpace()),
 		TotalRetrans: c.totalRetrans,
-		BytesSent:    c.bytesSent + c.bytesRetrans, BytesAcked: c.bytesAcked, // Linux counts retransmissions as sent
-		BytesReceived: c.bytesReceived, BytesRetrans: c.bytesRetrans,
+		BytesSent:    c.bytesSent + c.bytesRetrans, BytesAcked: c.numbersAcked(), // Linux counts retransmissions as sent
+		BytesReceived: c.numbersReceived(), BytesRetrans: c.bytesRetrans,
 		SegsOut: c.segsOut, SegsIn: c.segsIn, DataSegsOut: c.dataSegsOut, DataSegsIn: c.dataSegsIn,
 		NotsentBytes: uint64(c.unsent()), BusyTimeUs: micros(c.spent(chronoBusy)), RwndLimitedUs: micros(c.spent(chronoRwnd)),
 		SndbufLimitedUs: micros(c.spent(chronoSndbuf)), RcvRTTUs: micros(c.rcvRTT()),
@@ -85,6 +86,14 @@ func (c *Conn) Info() Info {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}
 	return i
+}
+
+// numbersReceived is how many sequence numbers have come in order, as Linux counts bytes_received: with the FIN.
+func (c *Conn) numbersReceived() uint64 {
+	if c.rcvFIN {
+		return c.bytesReceived + 1
+	}
+	return c.bytesReceived
 }
 
 func micros(t sim.Time) uint64 { return uint64(t / sim.Microsecond) }

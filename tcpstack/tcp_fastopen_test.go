@@ -98,7 +98,7 @@ func TestFastOpenClient(t *testing.T) {
 	x.wantFO("S seq=1000 len=1420", fo(testCookie))
 	x.sendFO("SA seq=100 ack=2421 mss=1460", wire.FastOpen{})
 	x.want("A seq=2421 ack=101")
-	if i := x.c.Info(); !i.SYNData || i.FastOpenClientFail != 0 || i.BytesAcked != 1420 {
+	if i := x.c.Info(); !i.SYNData || i.FastOpenClientFail != 0 || i.BytesAcked != 1421 {
 		t.Errorf("%+v", i)
 	}
 	x.write(10)
@@ -122,7 +122,7 @@ func TestFastOpenDataNotAcked(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 	x.send("A seq=101 ack=2001")
-	if i := x.c.Info(); i.BytesAcked != 1000 || i.CAState != "open" || x.s.tcp.count.fastOpenActiveFail != 1 {
+	if i := x.c.Info(); i.BytesAcked != 1001 || i.CAState != "open" || x.s.tcp.count.fastOpenActiveFail != 1 {
 		t.Errorf("%+v", i)
 	}
 	x.c.Abort()

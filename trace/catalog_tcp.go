@@ -97,7 +97,7 @@ var tcpKinds = []EventKind{
 			{"aborted", "the local application aborted it"},
 		}},
 		{"info", "object", "", "the last of `labctl ss -i`: `total_retrans`, `segs_out`, `segs_in` (segments), `srtt_us`, `min_rtt_us`, " +
-			"`rto_us`, `snd_cwnd`, `snd_ssthresh` (segments), `bytes_sent`, `bytes_acked`, `bytes_received`, `bytes_retrans`", "", nil},
+			"`rto_us`, `snd_cwnd`, `snd_ssthresh` (segments), `bytes_sent`, `bytes_acked`, `bytes_received`, `bytes_retrans` (of data: without the SYN and the FIN that `ss` counts)", "", nil},
 	}},
 }
 

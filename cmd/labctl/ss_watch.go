@@ -12,7 +12,7 @@ import (
 )
 
 // watchSockets shows a node's connections over and over: on a terminal in one place, else one table after another.
-func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, info, listening bool) error {
+func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, show socketDetail, listening bool) error {
 	if a.format == output.JSON {
 		return &usageError{"--watch has no end, and json has one; use -o jsonl"}
 	}
@@ -37,7 +37,7 @@ func (a *app) watchSockets(ctx context.Context, c *client.Client, node string, i
 		if _, err := io.WriteString(a.out, head); err != nil {
 			return err
 		}
-		return printSockets(a.out, m.Conns, info, a.format)
+		return printSockets(a.out, m.Conns, show, a.format)
 	})
 }
 

@@ -1158,51 +1158,73 @@ func (x *ConnStatus) GetInfo() *TcpInfo {
 
 // TcpInfo is Linux's struct tcp_info, as far as the stack keeps it.
 type TcpInfo struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	CaName         string                 `protobuf:"bytes,1,opt,name=ca_name,json=caName,proto3" json:"ca_name,omitempty"`           // cubic
-	CaState        string                 `protobuf:"bytes,2,opt,name=ca_state,json=caState,proto3" json:"ca_state,omitempty"`        // open | disorder | cwr | recovery | loss
-	Retransmits    uint32                 `protobuf:"varint,3,opt,name=retransmits,proto3" json:"retransmits,omitempty"`              // of the current RTO
-	Backoff        uint32                 `protobuf:"varint,4,opt,name=backoff,proto3" json:"backoff,omitempty"`                      // doublings of the RTO so far
-	TsOk           bool                   `protobuf:"varint,5,opt,name=ts_ok,json=tsOk,proto3" json:"ts_ok,omitempty"`                // timestamps are in use (RFC 7323)
-	SackOk         bool                   `protobuf:"varint,6,opt,name=sack_ok,json=sackOk,proto3" json:"sack_ok,omitempty"`          // SACK is in use (RFC 2018)
-	WscaleOk       bool                   `protobuf:"varint,7,opt,name=wscale_ok,json=wscaleOk,proto3" json:"wscale_ok,omitempty"`    // window scaling is in use (RFC 7323)
-	SndWscale      uint32                 `protobuf:"varint,8,opt,name=snd_wscale,json=sndWscale,proto3" json:"snd_wscale,omitempty"` // shift of windows received, bits
-	RcvWscale      uint32                 `protobuf:"varint,9,opt,name=rcv_wscale,json=rcvWscale,proto3" json:"rcv_wscale,omitempty"` // shift of windows sent, bits
-	RtoUs          uint64                 `protobuf:"varint,10,opt,name=rto_us,json=rtoUs,proto3" json:"rto_us,omitempty"`
-	AtoUs          uint64                 `protobuf:"varint,11,opt,name=ato_us,json=atoUs,proto3" json:"ato_us,omitempty"`
-	SndMss         uint32                 `protobuf:"varint,12,opt,name=snd_mss,json=sndMss,proto3" json:"snd_mss,omitempty"` // bytes
-	RcvMss         uint32                 `protobuf:"varint,13,opt,name=rcv_mss,json=rcvMss,proto3" json:"rcv_mss,omitempty"` // bytes, estimated from what arrives
-	Advmss         uint32                 `protobuf:"varint,14,opt,name=advmss,proto3" json:"advmss,omitempty"`               // MSS announced, bytes
-	Pmtu           uint32                 `protobuf:"varint,15,opt,name=pmtu,proto3" json:"pmtu,omitempty"`                   // path MTU, bytes
-	Unacked        uint32                 `protobuf:"varint,16,opt,name=unacked,proto3" json:"unacked,omitempty"`             // segments
-	Sacked         uint32                 `protobuf:"varint,17,opt,name=sacked,proto3" json:"sacked,omitempty"`               // segments selectively acknowledged
-	Lost           uint32                 `protobuf:"varint,18,opt,name=lost,proto3" json:"lost,omitempty"`                   // segments taken for lost
-	Retrans        uint32                 `protobuf:"varint,19,opt,name=retrans,proto3" json:"retrans,omitempty"`             // segments retransmitted and not acknowledged
-	RttUs          uint64                 `protobuf:"varint,20,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`    // smoothed
-	RttvarUs       uint64                 `protobuf:"varint,21,opt,name=rttvar_us,json=rttvarUs,proto3" json:"rttvar_us,omitempty"`
-	MinRttUs       uint64                 `protobuf:"varint,22,opt,name=min_rtt_us,json=minRttUs,proto3" json:"min_rtt_us,omitempty"`
-	SndCwnd        uint32                 `protobuf:"varint,23,opt,name=snd_cwnd,json=sndCwnd,proto3" json:"snd_cwnd,omitempty"`                   // segments
-	SndSsthresh    uint32                 `protobuf:"varint,24,opt,name=snd_ssthresh,json=sndSsthresh,proto3" json:"snd_ssthresh,omitempty"`       // segments; 2147483647: not set
-	SndWnd         uint64                 `protobuf:"varint,25,opt,name=snd_wnd,json=sndWnd,proto3" json:"snd_wnd,omitempty"`                      // bytes
-	RcvWnd         uint64                 `protobuf:"varint,26,opt,name=rcv_wnd,json=rcvWnd,proto3" json:"rcv_wnd,omitempty"`                      // bytes
-	RcvSpace       uint64                 `protobuf:"varint,27,opt,name=rcv_space,json=rcvSpace,proto3" json:"rcv_space,omitempty"`                // bytes
-	TotalRetrans   uint32                 `protobuf:"varint,28,opt,name=total_retrans,json=totalRetrans,proto3" json:"total_retrans,omitempty"`    // segments, over the whole connection
-	BytesSent      uint64                 `protobuf:"varint,29,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`             // payload bytes, retransmissions included
-	BytesAcked     uint64                 `protobuf:"varint,30,opt,name=bytes_acked,json=bytesAcked,proto3" json:"bytes_acked,omitempty"`          // payload bytes
-	BytesReceived  uint64                 `protobuf:"varint,31,opt,name=bytes_received,json=bytesReceived,proto3" json:"bytes_received,omitempty"` // payload bytes
-	BytesRetrans   uint64                 `protobuf:"varint,32,opt,name=bytes_retrans,json=bytesRetrans,proto3" json:"bytes_retrans,omitempty"`    // payload bytes
-	SegsOut        uint32                 `protobuf:"varint,33,opt,name=segs_out,json=segsOut,proto3" json:"segs_out,omitempty"`                   // segments sent
-	SegsIn         uint32                 `protobuf:"varint,34,opt,name=segs_in,json=segsIn,proto3" json:"segs_in,omitempty"`                      // segments received
-	DataSegsOut    uint32                 `protobuf:"varint,35,opt,name=data_segs_out,json=dataSegsOut,proto3" json:"data_segs_out,omitempty"`     // segments sent with payload
-	DataSegsIn     uint32                 `protobuf:"varint,36,opt,name=data_segs_in,json=dataSegsIn,proto3" json:"data_segs_in,omitempty"`        // segments received with payload
-	DeliveryRate   uint64                 `protobuf:"varint,37,opt,name=delivery_rate,json=deliveryRate,proto3" json:"delivery_rate,omitempty"`    // bytes a second
-	PacingRate     uint64                 `protobuf:"varint,38,opt,name=pacing_rate,json=pacingRate,proto3" json:"pacing_rate,omitempty"`          // bytes a second
-	NotsentBytes   uint64                 `protobuf:"varint,39,opt,name=notsent_bytes,json=notsentBytes,proto3" json:"notsent_bytes,omitempty"`
-	LastDataSentMs uint64                 `protobuf:"varint,40,opt,name=last_data_sent_ms,json=lastDataSentMs,proto3" json:"last_data_sent_ms,omitempty"`
-	LastDataRecvMs uint64                 `protobuf:"varint,41,opt,name=last_data_recv_ms,json=lastDataRecvMs,proto3" json:"last_data_recv_ms,omitempty"`
-	LastAckRecvMs  uint64                 `protobuf:"varint,42,opt,name=last_ack_recv_ms,json=lastAckRecvMs,proto3" json:"last_ack_recv_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	CaName                 string                 `protobuf:"bytes,1,opt,name=ca_name,json=caName,proto3" json:"ca_name,omitempty"`           // cubic
+	CaState                string                 `protobuf:"bytes,2,opt,name=ca_state,json=caState,proto3" json:"ca_state,omitempty"`        // open | disorder | cwr | recovery | loss
+	Retransmits            uint32                 `protobuf:"varint,3,opt,name=retransmits,proto3" json:"retransmits,omitempty"`              // of the current RTO
+	Backoff                uint32                 `protobuf:"varint,4,opt,name=backoff,proto3" json:"backoff,omitempty"`                      // doublings of the RTO so far
+	TsOk                   bool                   `protobuf:"varint,5,opt,name=ts_ok,json=tsOk,proto3" json:"ts_ok,omitempty"`                // timestamps are in use (RFC 7323)
+	SackOk                 bool                   `protobuf:"varint,6,opt,name=sack_ok,json=sackOk,proto3" json:"sack_ok,omitempty"`          // SACK is in use (RFC 2018)
+	WscaleOk               bool                   `protobuf:"varint,7,opt,name=wscale_ok,json=wscaleOk,proto3" json:"wscale_ok,omitempty"`    // window scaling is in use (RFC 7323)
+	SndWscale              uint32                 `protobuf:"varint,8,opt,name=snd_wscale,json=sndWscale,proto3" json:"snd_wscale,omitempty"` // shift of windows received, bits
+	RcvWscale              uint32                 `protobuf:"varint,9,opt,name=rcv_wscale,json=rcvWscale,proto3" json:"rcv_wscale,omitempty"` // shift of windows sent, bits
+	RtoUs                  uint64                 `protobuf:"varint,10,opt,name=rto_us,json=rtoUs,proto3" json:"rto_us,omitempty"`
+	AtoUs                  uint64                 `protobuf:"varint,11,opt,name=ato_us,json=atoUs,proto3" json:"ato_us,omitempty"`
+	SndMss                 uint32                 `protobuf:"varint,12,opt,name=snd_mss,json=sndMss,proto3" json:"snd_mss,omitempty"` // bytes
+	RcvMss                 uint32                 `protobuf:"varint,13,opt,name=rcv_mss,json=rcvMss,proto3" json:"rcv_mss,omitempty"` // bytes, estimated from what arrives
+	Advmss                 uint32                 `protobuf:"varint,14,opt,name=advmss,proto3" json:"advmss,omitempty"`               // MSS announced, bytes
+	Pmtu                   uint32                 `protobuf:"varint,15,opt,name=pmtu,proto3" json:"pmtu,omitempty"`                   // path MTU, bytes
+	Unacked                uint32                 `protobuf:"varint,16,opt,name=unacked,proto3" json:"unacked,omitempty"`             // segments
+	Sacked                 uint32                 `protobuf:"varint,17,opt,name=sacked,proto3" json:"sacked,omitempty"`               // segments selectively acknowledged
+	Lost                   uint32                 `protobuf:"varint,18,opt,name=lost,proto3" json:"lost,omitempty"`                   // segments taken for lost
+	Retrans                uint32                 `protobuf:"varint,19,opt,name=retrans,proto3" json:"retrans,omitempty"`             // segments retransmitted and not acknowledged
+	RttUs                  uint64                 `protobuf:"varint,20,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`    // smoothed
+	RttvarUs               uint64                 `protobuf:"varint,21,opt,name=rttvar_us,json=rttvarUs,proto3" json:"rttvar_us,omitempty"`
+	MinRttUs               uint64                 `protobuf:"varint,22,opt,name=min_rtt_us,json=minRttUs,proto3" json:"min_rtt_us,omitempty"`
+	SndCwnd                uint32                 `protobuf:"varint,23,opt,name=snd_cwnd,json=sndCwnd,proto3" json:"snd_cwnd,omitempty"`                   // segments
+	SndSsthresh            uint32                 `protobuf:"varint,24,opt,name=snd_ssthresh,json=sndSsthresh,proto3" json:"snd_ssthresh,omitempty"`       // segments; 2147483647: not set
+	SndWnd                 uint64                 `protobuf:"varint,25,opt,name=snd_wnd,json=sndWnd,proto3" json:"snd_wnd,omitempty"`                      // bytes
+	RcvWnd                 uint64                 `protobuf:"varint,26,opt,name=rcv_wnd,json=rcvWnd,proto3" json:"rcv_wnd,omitempty"`                      // bytes
+	RcvSpace               uint64                 `protobuf:"varint,27,opt,name=rcv_space,json=rcvSpace,proto3" json:"rcv_space,omitempty"`                // bytes
+	TotalRetrans           uint32                 `protobuf:"varint,28,opt,name=total_retrans,json=totalRetrans,proto3" json:"total_retrans,omitempty"`    // segments, over the whole connection
+	BytesSent              uint64                 `protobuf:"varint,29,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`             // payload bytes, retransmissions included
+	BytesAcked             uint64                 `protobuf:"varint,30,opt,name=bytes_acked,json=bytesAcked,proto3" json:"bytes_acked,omitempty"`          // payload bytes, and one each for the SYN of an active open and the FIN
+	BytesReceived          uint64                 `protobuf:"varint,31,opt,name=bytes_received,json=bytesReceived,proto3" json:"bytes_received,omitempty"` // payload bytes, and one for the FIN
+	BytesRetrans           uint64                 `protobuf:"varint,32,opt,name=bytes_retrans,json=bytesRetrans,proto3" json:"bytes_retrans,omitempty"`    // payload bytes
+	SegsOut                uint32                 `protobuf:"varint,33,opt,name=segs_out,json=segsOut,proto3" json:"segs_out,omitempty"`                   // segments sent
+	SegsIn                 uint32                 `protobuf:"varint,34,opt,name=segs_in,json=segsIn,proto3" json:"segs_in,omitempty"`                      // segments received
+	DataSegsOut            uint32                 `protobuf:"varint,35,opt,name=data_segs_out,json=dataSegsOut,proto3" json:"data_segs_out,omitempty"`     // segments sent with payload
+	DataSegsIn             uint32                 `protobuf:"varint,36,opt,name=data_segs_in,json=dataSegsIn,proto3" json:"data_segs_in,omitempty"`        // segments received with payload
+	DeliveryRate           uint64                 `protobuf:"varint,37,opt,name=delivery_rate,json=deliveryRate,proto3" json:"delivery_rate,omitempty"`    // bytes a second
+	PacingRate             uint64                 `protobuf:"varint,38,opt,name=pacing_rate,json=pacingRate,proto3" json:"pacing_rate,omitempty"`          // bytes a second
+	NotsentBytes           uint64                 `protobuf:"varint,39,opt,name=notsent_bytes,json=notsentBytes,proto3" json:"notsent_bytes,omitempty"`
+	LastDataSentMs         uint64                 `protobuf:"varint,40,opt,name=last_data_sent_ms,json=lastDataSentMs,proto3" json:"last_data_sent_ms,omitempty"`
+	LastDataRecvMs         uint64                 `protobuf:"varint,41,opt,name=last_data_recv_ms,json=lastDataRecvMs,proto3" json:"last_data_recv_ms,omitempty"`
+	LastAckRecvMs          uint64                 `protobuf:"varint,42,opt,name=last_ack_recv_ms,json=lastAckRecvMs,proto3" json:"last_ack_recv_ms,omitempty"`
+	Probes                 uint32                 `protobuf:"varint,43,opt,name=probes,proto3" json:"probes,omitempty"`                                                                   // zero-window probes without an answer
+	RcvSsthresh            uint64                 `protobuf:"varint,44,opt,name=rcv_ssthresh,json=rcvSsthresh,proto3" json:"rcv_ssthresh,omitempty"`                                      // bytes: how far the window announced may grow
+	RcvRttUs               uint64                 `protobuf:"varint,45,opt,name=rcv_rtt_us,json=rcvRttUs,proto3" json:"rcv_rtt_us,omitempty"`                                             // as the receiver measures it; 0: not yet
+	Reordering             uint32                 `protobuf:"varint,46,opt,name=reordering,proto3" json:"reordering,omitempty"`                                                           // segments
+	MaxPacingRate          uint64                 `protobuf:"varint,47,opt,name=max_pacing_rate,json=maxPacingRate,proto3" json:"max_pacing_rate,omitempty"`                              // bytes a second; all ones: none
+	DeliveryRateAppLimited bool                   `protobuf:"varint,48,opt,name=delivery_rate_app_limited,json=deliveryRateAppLimited,proto3" json:"delivery_rate_app_limited,omitempty"` // the application had less to send than the rate
+	BusyTimeUs             uint64                 `protobuf:"varint,49,opt,name=busy_time_us,json=busyTimeUs,proto3" json:"busy_time_us,omitempty"`                                       // with data in flight or unsent
+	RwndLimitedUs          uint64                 `protobuf:"varint,50,opt,name=rwnd_limited_us,json=rwndLimitedUs,proto3" json:"rwnd_limited_us,omitempty"`                              // of that, held back by the peer's window
+	SndbufLimitedUs        uint64                 `protobuf:"varint,51,opt,name=sndbuf_limited_us,json=sndbufLimitedUs,proto3" json:"sndbuf_limited_us,omitempty"`                        // of that, held back by the send buffer
+	Delivered              uint32                 `protobuf:"varint,52,opt,name=delivered,proto3" json:"delivered,omitempty"`                                                             // segments
+	DeliveredCe            uint32                 `protobuf:"varint,53,opt,name=delivered_ce,json=deliveredCe,proto3" json:"delivered_ce,omitempty"`                                      // segments that arrived marked (ECN)
+	DsackDups              uint32                 `protobuf:"varint,54,opt,name=dsack_dups,json=dsackDups,proto3" json:"dsack_dups,omitempty"`                                            // segments that came twice, as DSACKs tell
+	ReordSeen              uint32                 `protobuf:"varint,55,opt,name=reord_seen,json=reordSeen,proto3" json:"reord_seen,omitempty"`                                            // times that reordering was seen
+	RcvOoopack             uint32                 `protobuf:"varint,56,opt,name=rcv_ooopack,json=rcvOoopack,proto3" json:"rcv_ooopack,omitempty"`                                         // segments that came out of order
+	TotalRto               uint32                 `protobuf:"varint,57,opt,name=total_rto,json=totalRto,proto3" json:"total_rto,omitempty"`                                               // timeouts
+	TotalRtoRecoveries     uint32                 `protobuf:"varint,58,opt,name=total_rto_recoveries,json=totalRtoRecoveries,proto3" json:"total_rto_recoveries,omitempty"`               // recoveries from them
+	TotalRtoTimeMs         uint64                 `protobuf:"varint,59,opt,name=total_rto_time_ms,json=totalRtoTimeMs,proto3" json:"total_rto_time_ms,omitempty"`                         // spent in them
+	Ecn                    bool                   `protobuf:"varint,60,opt,name=ecn,proto3" json:"ecn,omitempty"`                                                                         // ECN is in use (RFC 3168)
+	EcnSeen                bool                   `protobuf:"varint,61,opt,name=ecn_seen,json=ecnSeen,proto3" json:"ecn_seen,omitempty"`                                                  // a packet with an ECN codepoint has come
+	SynData                bool                   `protobuf:"varint,62,opt,name=syn_data,json=synData,proto3" json:"syn_data,omitempty"`                                                  // the data of the SYN was acknowledged (RFC 7413)
+	FastopenClientFail     uint32                 `protobuf:"varint,63,opt,name=fastopen_client_fail,json=fastopenClientFail,proto3" json:"fastopen_client_fail,omitempty"`               // as Linux numbers it; 0: it did not fail
+	Congestion             []*CongestionFigure    `protobuf:"bytes,64,rep,name=congestion,proto3" json:"congestion,omitempty"`                                                            // what the congestion control tells of itself
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *TcpInfo) Reset() {
@@ -1529,6 +1551,213 @@ func (x *TcpInfo) GetLastAckRecvMs() uint64 {
 	return 0
 }
 
+func (x *TcpInfo) GetProbes() uint32 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetRcvSsthresh() uint64 {
+	if x != nil {
+		return x.RcvSsthresh
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetRcvRttUs() uint64 {
+	if x != nil {
+		return x.RcvRttUs
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetReordering() uint32 {
+	if x != nil {
+		return x.Reordering
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetMaxPacingRate() uint64 {
+	if x != nil {
+		return x.MaxPacingRate
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetDeliveryRateAppLimited() bool {
+	if x != nil {
+		return x.DeliveryRateAppLimited
+	}
+	return false
+}
+
+func (x *TcpInfo) GetBusyTimeUs() uint64 {
+	if x != nil {
+		return x.BusyTimeUs
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetRwndLimitedUs() uint64 {
+	if x != nil {
+		return x.RwndLimitedUs
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetSndbufLimitedUs() uint64 {
+	if x != nil {
+		return x.SndbufLimitedUs
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetDeliveredCe() uint32 {
+	if x != nil {
+		return x.DeliveredCe
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetDsackDups() uint32 {
+	if x != nil {
+		return x.DsackDups
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetReordSeen() uint32 {
+	if x != nil {
+		return x.ReordSeen
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetRcvOoopack() uint32 {
+	if x != nil {
+		return x.RcvOoopack
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetTotalRto() uint32 {
+	if x != nil {
+		return x.TotalRto
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetTotalRtoRecoveries() uint32 {
+	if x != nil {
+		return x.TotalRtoRecoveries
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetTotalRtoTimeMs() uint64 {
+	if x != nil {
+		return x.TotalRtoTimeMs
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetEcn() bool {
+	if x != nil {
+		return x.Ecn
+	}
+	return false
+}
+
+func (x *TcpInfo) GetEcnSeen() bool {
+	if x != nil {
+		return x.EcnSeen
+	}
+	return false
+}
+
+func (x *TcpInfo) GetSynData() bool {
+	if x != nil {
+		return x.SynData
+	}
+	return false
+}
+
+func (x *TcpInfo) GetFastopenClientFail() uint32 {
+	if x != nil {
+		return x.FastopenClientFail
+	}
+	return 0
+}
+
+func (x *TcpInfo) GetCongestion() []*CongestionFigure {
+	if x != nil {
+		return x.Congestion
+	}
+	return nil
+}
+
+// CongestionFigure is a member of Linux's union tcp_cc_info.
+type CongestionFigure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // bbr_bw, dctcp_alpha ...
+	Value         int64                  `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"` // in Linux's unit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CongestionFigure) Reset() {
+	*x = CongestionFigure{}
+	mi := &file_lab_v1_status_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CongestionFigure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CongestionFigure) ProtoMessage() {}
+
+func (x *CongestionFigure) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_status_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CongestionFigure.ProtoReflect.Descriptor instead.
+func (*CongestionFigure) Descriptor() ([]byte, []int) {
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CongestionFigure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CongestionFigure) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // LabProgress is where a lab's clock stands and how it keeps up.
 type LabProgress struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1552,7 +1781,7 @@ type LabProgress struct {
 
 func (x *LabProgress) Reset() {
 	*x = LabProgress{}
-	mi := &file_lab_v1_status_proto_msgTypes[12]
+	mi := &file_lab_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1793,7 @@ func (x *LabProgress) String() string {
 func (*LabProgress) ProtoMessage() {}
 
 func (x *LabProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[12]
+	mi := &file_lab_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1806,7 @@ func (x *LabProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabProgress.ProtoReflect.Descriptor instead.
 func (*LabProgress) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{12}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LabProgress) GetNowNs() int64 {
@@ -1694,7 +1923,7 @@ type PacketHop struct {
 
 func (x *PacketHop) Reset() {
 	*x = PacketHop{}
-	mi := &file_lab_v1_status_proto_msgTypes[13]
+	mi := &file_lab_v1_status_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1935,7 @@ func (x *PacketHop) String() string {
 func (*PacketHop) ProtoMessage() {}
 
 func (x *PacketHop) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_status_proto_msgTypes[13]
+	mi := &file_lab_v1_status_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1948,7 @@ func (x *PacketHop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PacketHop.ProtoReflect.Descriptor instead.
 func (*PacketHop) Descriptor() ([]byte, []int) {
-	return file_lab_v1_status_proto_rawDescGZIP(), []int{13}
+	return file_lab_v1_status_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PacketHop) GetTNs() int64 {
@@ -1886,7 +2115,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x06recv_q\x18\x06 \x01(\x04R\x05recvQ\x12\x15\n" +
 	"\x06send_q\x18\a \x01(\x04R\x05sendQ\x12\x1c\n" +
 	"\tinitiator\x18\b \x01(\bR\tinitiator\x12#\n" +
-	"\x04info\x18\t \x01(\v2\x0f.lab.v1.TcpInfoR\x04info\"\xe2\t\n" +
+	"\x04info\x18\t \x01(\v2\x0f.lab.v1.TcpInfoR\x04info\"\x82\x10\n" +
 	"\aTcpInfo\x12\x17\n" +
 	"\aca_name\x18\x01 \x01(\tR\x06caName\x12\x19\n" +
 	"\bca_state\x18\x02 \x01(\tR\acaState\x12 \n" +
@@ -1937,7 +2166,41 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\rnotsent_bytes\x18' \x01(\x04R\fnotsentBytes\x12)\n" +
 	"\x11last_data_sent_ms\x18( \x01(\x04R\x0elastDataSentMs\x12)\n" +
 	"\x11last_data_recv_ms\x18) \x01(\x04R\x0elastDataRecvMs\x12'\n" +
-	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\"\x8a\x03\n" +
+	"\x10last_ack_recv_ms\x18* \x01(\x04R\rlastAckRecvMs\x12\x16\n" +
+	"\x06probes\x18+ \x01(\rR\x06probes\x12!\n" +
+	"\frcv_ssthresh\x18, \x01(\x04R\vrcvSsthresh\x12\x1c\n" +
+	"\n" +
+	"rcv_rtt_us\x18- \x01(\x04R\brcvRttUs\x12\x1e\n" +
+	"\n" +
+	"reordering\x18. \x01(\rR\n" +
+	"reordering\x12&\n" +
+	"\x0fmax_pacing_rate\x18/ \x01(\x04R\rmaxPacingRate\x129\n" +
+	"\x19delivery_rate_app_limited\x180 \x01(\bR\x16deliveryRateAppLimited\x12 \n" +
+	"\fbusy_time_us\x181 \x01(\x04R\n" +
+	"busyTimeUs\x12&\n" +
+	"\x0frwnd_limited_us\x182 \x01(\x04R\rrwndLimitedUs\x12*\n" +
+	"\x11sndbuf_limited_us\x183 \x01(\x04R\x0fsndbufLimitedUs\x12\x1c\n" +
+	"\tdelivered\x184 \x01(\rR\tdelivered\x12!\n" +
+	"\fdelivered_ce\x185 \x01(\rR\vdeliveredCe\x12\x1d\n" +
+	"\n" +
+	"dsack_dups\x186 \x01(\rR\tdsackDups\x12\x1d\n" +
+	"\n" +
+	"reord_seen\x187 \x01(\rR\treordSeen\x12\x1f\n" +
+	"\vrcv_ooopack\x188 \x01(\rR\n" +
+	"rcvOoopack\x12\x1b\n" +
+	"\ttotal_rto\x189 \x01(\rR\btotalRto\x120\n" +
+	"\x14total_rto_recoveries\x18: \x01(\rR\x12totalRtoRecoveries\x12)\n" +
+	"\x11total_rto_time_ms\x18; \x01(\x04R\x0etotalRtoTimeMs\x12\x10\n" +
+	"\x03ecn\x18< \x01(\bR\x03ecn\x12\x19\n" +
+	"\becn_seen\x18= \x01(\bR\aecnSeen\x12\x19\n" +
+	"\bsyn_data\x18> \x01(\bR\asynData\x120\n" +
+	"\x14fastopen_client_fail\x18? \x01(\rR\x12fastopenClientFail\x128\n" +
+	"\n" +
+	"congestion\x18@ \x03(\v2\x18.lab.v1.CongestionFigureR\n" +
+	"congestion\"<\n" +
+	"\x10CongestionFigure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\"\x8a\x03\n" +
 	"\vLabProgress\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x15\n" +
@@ -1984,46 +2247,48 @@ func file_lab_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_lab_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_lab_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_lab_v1_status_proto_goTypes = []any{
-	(TransferState)(0),      // 0: lab.v1.TransferState
-	(*TransferStatus)(nil),  // 1: lab.v1.TransferStatus
-	(*ExecStatus)(nil),      // 2: lab.v1.ExecStatus
-	(*FaultStatus)(nil),     // 3: lab.v1.FaultStatus
-	(*InterfaceStatus)(nil), // 4: lab.v1.InterfaceStatus
-	(*AddressStatus)(nil),   // 5: lab.v1.AddressStatus
-	(*NodeStatus)(nil),      // 6: lab.v1.NodeStatus
-	(*RouteStatus)(nil),     // 7: lab.v1.RouteStatus
-	(*Counter)(nil),         // 8: lab.v1.Counter
-	(*DirectionStatus)(nil), // 9: lab.v1.DirectionStatus
-	(*LinkStatus)(nil),      // 10: lab.v1.LinkStatus
-	(*ConnStatus)(nil),      // 11: lab.v1.ConnStatus
-	(*TcpInfo)(nil),         // 12: lab.v1.TcpInfo
-	(*LabProgress)(nil),     // 13: lab.v1.LabProgress
-	(*PacketHop)(nil),       // 14: lab.v1.PacketHop
-	(*Stamp)(nil),           // 15: lab.v1.Stamp
-	(*Fault)(nil),           // 16: lab.v1.Fault
-	(NodeKind)(0),           // 17: lab.v1.NodeKind
-	(*DirectionSpec)(nil),   // 18: lab.v1.DirectionSpec
+	(TransferState)(0),       // 0: lab.v1.TransferState
+	(*TransferStatus)(nil),   // 1: lab.v1.TransferStatus
+	(*ExecStatus)(nil),       // 2: lab.v1.ExecStatus
+	(*FaultStatus)(nil),      // 3: lab.v1.FaultStatus
+	(*InterfaceStatus)(nil),  // 4: lab.v1.InterfaceStatus
+	(*AddressStatus)(nil),    // 5: lab.v1.AddressStatus
+	(*NodeStatus)(nil),       // 6: lab.v1.NodeStatus
+	(*RouteStatus)(nil),      // 7: lab.v1.RouteStatus
+	(*Counter)(nil),          // 8: lab.v1.Counter
+	(*DirectionStatus)(nil),  // 9: lab.v1.DirectionStatus
+	(*LinkStatus)(nil),       // 10: lab.v1.LinkStatus
+	(*ConnStatus)(nil),       // 11: lab.v1.ConnStatus
+	(*TcpInfo)(nil),          // 12: lab.v1.TcpInfo
+	(*CongestionFigure)(nil), // 13: lab.v1.CongestionFigure
+	(*LabProgress)(nil),      // 14: lab.v1.LabProgress
+	(*PacketHop)(nil),        // 15: lab.v1.PacketHop
+	(*Stamp)(nil),            // 16: lab.v1.Stamp
+	(*Fault)(nil),            // 17: lab.v1.Fault
+	(NodeKind)(0),            // 18: lab.v1.NodeKind
+	(*DirectionSpec)(nil),    // 19: lab.v1.DirectionSpec
 }
 var file_lab_v1_status_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.TransferStatus.state:type_name -> lab.v1.TransferState
-	15, // 1: lab.v1.ExecStatus.stamp:type_name -> lab.v1.Stamp
-	16, // 2: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
+	16, // 1: lab.v1.ExecStatus.stamp:type_name -> lab.v1.Stamp
+	17, // 2: lab.v1.FaultStatus.fault:type_name -> lab.v1.Fault
 	5,  // 3: lab.v1.InterfaceStatus.addresses6:type_name -> lab.v1.AddressStatus
-	17, // 4: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
+	18, // 4: lab.v1.NodeStatus.kind:type_name -> lab.v1.NodeKind
 	4,  // 5: lab.v1.NodeStatus.interfaces:type_name -> lab.v1.InterfaceStatus
 	7,  // 6: lab.v1.NodeStatus.routes:type_name -> lab.v1.RouteStatus
 	8,  // 7: lab.v1.NodeStatus.counters:type_name -> lab.v1.Counter
-	18, // 8: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
+	19, // 8: lab.v1.DirectionStatus.spec:type_name -> lab.v1.DirectionSpec
 	9,  // 9: lab.v1.LinkStatus.forward:type_name -> lab.v1.DirectionStatus
 	9,  // 10: lab.v1.LinkStatus.reverse:type_name -> lab.v1.DirectionStatus
 	12, // 11: lab.v1.ConnStatus.info:type_name -> lab.v1.TcpInfo
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 12: lab.v1.TcpInfo.congestion:type_name -> lab.v1.CongestionFigure
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_status_proto_init() }
@@ -2039,7 +2304,7 @@ func file_lab_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_status_proto_rawDesc), len(file_lab_v1_status_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
