@@ -173,6 +173,9 @@ func (c *Conn) advanceUna(ack seqNum, r *ackResult) {
 	r.bytes = uint32(c.dataUna() - was)
 	c.stack.tcp.mem.give(int(r.bytes))
 	c.bytesAcked += uint64(r.bytes)
+	if c.urg != nil {
+		c.urgentAcked()
+	}
 	c.rt.confirm()
 	if c.snd != nil && r.bytes > 0 {
 		c.snd.acked(c.dataUna())

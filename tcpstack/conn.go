@@ -55,6 +55,7 @@ type Conn struct {
 	clock    *limitClock       // nil until data was written
 	keep     *keepAlive        // nil without keep-alives
 	fo       *fastOpen         // nil without Fast Open
+	urg      *urgent           // nil without urgent data
 	lastICMP *ICMPError        // nil: none since the peer was last heard
 
 	next, prev *Conn // in order of creation
@@ -187,6 +188,9 @@ func (c *Conn) Room() int {
 // Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
 // peer's FIN, or what ended the connection.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.urg != nil {
+		p = c.beforeMark(p)
+	}
 	if c.rcv == nil || c.rcv.inOrder == 0 {
 		switch {
 		case c.rcvFIN:
@@ -199,6 +203,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	n := c.rcv.read(p)
+	if c.urg != nil {
+		c.markPassed()
+	}
 	c.stack.tcp.mem.give(n)
 	c.releaseRcv()
 	c.adjustRecvSpace()
@@ -206,11 +213,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if !c.processing {
 		c.flushRead()
 	}
+	c.allRead()
+	return n, nil
+}
+
+// allRead calls Closed where what kept it waiting is read: in an event of its own, not from within Read.
+func (c *Conn) allRead() {
 	if c.gone() && c.Buffered() == 0 && !c.processing && !c.dead {
-		// What kept Closed waiting is read. It is called in an event of its own, not from within Read.
 		c.stack.loop.Arm(&c.timer, &c.stack.id.Src, c.stack.loop.Now())
 	}
-	return n, nil
 }
 
 // Write queues bytes for the peer and returns how many it took. It takes fewer than offered, with ErrWouldBlock, when
@@ -275,6 +286,9 @@ func (c *Conn) written(n int, flags WriteFlags) {
 	c.stack.tcp.mem.take(n)
 	c.checkAppLimited()
 	c.enqueue(n, flags)
+	if flags&WriteUrgent != 0 {
+		c.markUrgent()
+	}
 	c.undrained = true
 	c.restartAfterIdle()
 	nagle := c.nagleMode()

@@ -269,6 +269,12 @@ func (c *Conn) recordUndone(why UndoReason, before uint32) {
 	}
 }
 
+func (c *Conn) recordUrgent(what UrgentChange, off uint64) {
+	if r := c.record(KindTCPUrgentUpdated, uint8(what)); r != nil {
+		putOffset(r, off)
+	}
+}
+
 func (c *Conn) recordCCState(s CCState, why CCTrigger) {
 	if r := c.record(KindTCPCCStateUpdated, uint8(why)); r != nil {
 		r.Flags, r.Aux = uint8(c.ccState), uint8(s)

@@ -31,6 +31,8 @@ func (c *Conn) nagleMode() nagleMode {
 // send a full-sized segment". With Minshall's change only unacknowledged data of a small segment counts.
 func (c *Conn) holds(m nagleMode) bool {
 	switch {
+	case c.urgentMode(): // Linux (tcp_nagle_test): urgent data does not wait
+		return false
 	case m&nagleCork != 0:
 		return true
 	case m&nagleOff != 0 || c.sndUna == c.sndNxt:

@@ -44,6 +44,7 @@ func (c *Conn) persistTimeout() {
 	}
 	// As Linux does (tcp_xmit_probe_skb) the probe is an old sequence number without data: it is not acceptable, so the
 	// peer answers with its window, and no octet is in doubt.
+	c.probeUrgent()
 	c.sendControl(wire.FlagACK, c.sndUna-1, SendZWP)
 	c.armProbe()
 }

@@ -49,6 +49,8 @@ const (
 	KindTCPConnAlias
 	// KindTCPRecoveryUndone: Reason is an UndoReason, W = cwnd before, cwnd after, ssthresh.
 	KindTCPRecoveryUndone
+	// KindTCPUrgentUpdated: Reason is an UrgentChange, W = the urgent byte's offset (2 words).
+	KindTCPUrgentUpdated
 
 	// KindIP is the first kind of the ip:* records (see the IP side); those below it are TCP's.
 	KindIP = sim.KindTCP + 48
@@ -216,6 +218,19 @@ const (
 var undoReasonNames = [...]string{"eifel", "dsack", "frto"}
 
 func (r UndoReason) String() string { return nameOf(undoReasonNames[:], uint8(r)) }
+
+// UrgentChange says what became of urgent data.
+type UrgentChange uint8
+
+const (
+	UrgentWritten UrgentChange = iota
+	UrgentAnnounced
+	UrgentArrived
+)
+
+var urgentChangeNames = [...]string{"written", "announced", "arrived"}
+
+func (u UrgentChange) String() string { return nameOf(urgentChangeNames[:], uint8(u)) }
 
 // CCState is what governs the congestion window.
 type CCState uint8

@@ -77,6 +77,8 @@ func (d *Decoder) Decode(recs []sim.Record) (Event, int) {
 		return &RecoveryExited{h, Recovery{RecoveryKind(why), r.W[0], r.W[1], r.W[2]}, r.Aux != 0}, used
 	case KindTCPRecoveryUndone:
 		return &RecoveryUndone{h, UndoReason(why), r.W[0], r.W[1], r.W[2]}, used
+	case KindTCPUrgentUpdated:
+		return &UrgentUpdated{h, UrgentChange(why), long(r.W[0], r.W[1])}, used
 	case KindTCPCCStateUpdated:
 		return &CCStateUpdated{h, CCState(r.Flags), CCState(r.Aux), CCTrigger(why)}, used
 	case KindTCPMetricsUpdated:

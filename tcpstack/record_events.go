@@ -113,6 +113,13 @@ type RecoveryUndone struct {
 	CwndBefore, CwndAfter, SSThresh uint32
 }
 
+// UrgentUpdated: a byte was written as urgent, or the peer has announced one, or it has come.
+type UrgentUpdated struct {
+	Head
+	Change UrgentChange
+	Off    uint64
+}
+
 // CCStateUpdated: something else governs the congestion window now.
 type CCStateUpdated struct {
 	Head
@@ -191,6 +198,7 @@ func (*SegmentLost) EventName() string       { return "tcp:segment_lost" }
 func (*RecoveryEntered) EventName() string   { return "tcp:recovery_entered" }
 func (*RecoveryExited) EventName() string    { return "tcp:recovery_exited" }
 func (*RecoveryUndone) EventName() string    { return "tcp:recovery_undone" }
+func (*UrgentUpdated) EventName() string     { return "tcp:urgent_updated" }
 func (*CCStateUpdated) EventName() string    { return "tcp:cc_state_updated" }
 func (*MetricsUpdated) EventName() string    { return "tcp:metrics_updated" }
 func (*TimerSet) EventName() string          { return "tcp:timer_set" }

@@ -11,6 +11,7 @@ const (
 	evReadable
 	evWritable
 	evDrained
+	evUrgent
 )
 
 // arrives is RFC 9293 3.10.7, SEGMENT ARRIVES, step by step in its order.
@@ -57,6 +58,10 @@ func (c *Conn) tell() {
 		case ev == evEstablished:
 			c.h.Established(c)
 		case c.appClosed:
+		case ev == evUrgent:
+			if h, ok := c.h.(UrgentHandler); ok {
+				h.Urgent(c)
+			}
 		case ev == evReadable:
 			c.h.Readable(c)
 		case ev == evWritable:
@@ -150,6 +155,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	resent := c.fo != nil && c.fastOpenAnswered(g)
 	// "If there are other controls or text in the segment, then continue processing at the sixth step".
 	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, false))
+	c.arrivesUrgent(g)
 	g.flags &^= wire.FlagSYN
 	g.seq++
 	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
@@ -184,6 +190,9 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 	// "Fifth, check the ACK field: if the ACK bit is off, drop the segment and return".
 	if !g.has(wire.FlagACK) || !c.arrivesACK(g) {
 		return
+	}
+	if g.has(wire.FlagURG) || c.urg != nil {
+		c.arrivesUrgent(g)
 	}
 	// "Seventh, process the segment text". "Eighth, check the FIN bit".
 	if g.length > 0 && !c.arrivesText(g) {
@@ -259,7 +268,9 @@ func (c *Conn) checkSequence(g *segment) bool {
 			// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
 			// ACKs, URGs, and RSTs."
 			if c.rcvWnd() == 0 && g.seq == c.rcvNxt && c.state.synchronized() && g.has(wire.FlagACK) {
-				c.arrivesACK(g)
+				if c.arrivesACK(g) {
+					c.arrivesUrgent(g)
+				}
 			}
 		}
 		if g.end().less(c.rcvNxt) || g.segLen() == 0 {

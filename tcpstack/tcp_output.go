@@ -304,6 +304,9 @@ func (c *Conn) start(flags wire.TCPFlags, seq seqNum) *sim.Frame {
 		binary.BigEndian.PutUint32(b[tsAt+4:], c.tsNow())
 		binary.BigEndian.PutUint32(b[tsAt+8:], c.tsRecent)
 	}
+	if c.urg != nil {
+		c.putUrgent(b, seq)
+	}
 	return f
 }
 
@@ -312,6 +315,9 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 	var opt wire.TCPOptions
 	if c.owesSACK() && flags&wire.FlagRST == 0 {
 		c.putSACK(f, n, &opt)
+	}
+	if c.urg != nil {
+		flags |= urgentFlag(c.tcpHeader(f))
 	}
 	cp := NotECT
 	if c.ecn&ecnOK != 0 && flags&wire.FlagSYN == 0 {

@@ -153,7 +153,7 @@ func (x *tcpTrace) want(text string) traceSegment {
 	if w.opt == (wire.TCPOptions{}) && !strings.Contains(text, "noopt") {
 		w.opt = got.opt
 	}
-	if got.Flags != w.Flags || got.Seq != w.Seq || got.Ack != w.Ack || got.len != w.len || got.Window != w.Window || got.opt != w.opt {
+	if got.Flags != w.Flags || got.Seq != w.Seq || got.Ack != w.Ack || got.len != w.len || got.Window != w.Window || got.Urgent != w.Urgent || got.opt != w.opt {
 		x.t.Fatalf("%v: sent\n\t%v\nwant\n\t%v", x.loop.Now(), got, w)
 	}
 	return got
@@ -183,7 +183,7 @@ func (x *tcpTrace) advance(d sim.Time) {
 func (x *tcpTrace) parse(text string) (g traceSegment) {
 	x.t.Helper()
 	letters := map[rune]wire.TCPFlags{'S': wire.FlagSYN, 'A': wire.FlagACK, 'F': wire.FlagFIN, 'R': wire.FlagRST, 'P': wire.FlagPSH,
-		'E': wire.FlagECE, 'C': wire.FlagCWR}
+		'E': wire.FlagECE, 'C': wire.FlagCWR, 'U': wire.FlagURG}
 	fields := strings.Fields(text)
 	for _, r := range fields[0] {
 		g.Flags |= letters[r]
@@ -202,6 +202,8 @@ func (x *tcpTrace) parse(text string) (g traceSegment) {
 			g.len = int(n)
 		case "win":
 			g.Window = uint16(n)
+		case "urg":
+			g.Urgent = uint16(n)
 		case "mss":
 			g.opt.MSS = uint16(n)
 		case "ws":

@@ -90,15 +90,19 @@ func (c *Conn) enqueue(n int, flags WriteFlags) {
 	if w.len() == 0 {
 		c.chronoStart(chronoBusy)
 	}
+	goal := c.stretchGoal()
+	if flags&WriteUrgent != 0 {
+		goal = min(goal, int(c.blockSize())) // Linux (tcp_send_mss): urgent data is not gathered
+	}
 	for n > 0 {
 		room := 0
 		if tail := w.tail(); tail != nil && !tail.eor {
-			room = c.stretchGoal() - int(tail.end-w.tailStart(c.sndNxt))
+			room = goal - int(tail.end-w.tailStart(c.sndNxt))
 		}
 		if room <= 0 {
 			w.append(queuedWrite{end: c.sndEnd})
 			c.naglePush = false
-			room = c.stretchGoal()
+			room = goal
 		}
 		m := min(n, room)
 		tail := w.tail()

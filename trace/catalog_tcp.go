@@ -84,6 +84,14 @@ var tcpKinds = []EventKind{
 		{"ooo", "integer", "bytes", "held beyond gaps", "", nil},
 		{"buffered", "integer", "bytes", "in order, and not yet read by the application", "", nil},
 	}},
+	{"tcp:urgent_updated", "Urgent data (RFC 9293 3.8.5).", []FieldKind{
+		{"change", "string", "", "what became of it", "", []ValueKind{
+			{"written", "the application has written an urgent byte"},
+			{"announced", "the peer's urgent pointer has advanced"},
+			{"arrived", "the urgent byte has come"},
+		}},
+		{"off", "integer", "bytes", "offset of the urgent byte in the stream", "", nil},
+	}},
 	{"tcp:conn_alias", "In a simultaneous open, the end that learns the peer's name for the connection.", []FieldKind{
 		{"alias", "string", "", "that name", "", nil},
 	}},

@@ -118,7 +118,7 @@ func (s *socket) ioctl(request int64) (int64, Errno) {
 		if connecting {
 			return 0, 0
 		}
-		return int64(s.conn.Buffered()), 0
+		return s.inq(), 0
 	case ioctlOutq:
 		if connecting {
 			return 0, 0
@@ -136,4 +136,4 @@ func (s *socket) ioctl(request int64) (int64, Errno) {
 }
 
 // atMark says whether what is read next is what came with urgent data.
-func (s *socket) atMark() int64 { return 0 }
+func (s *socket) atMark() int64 { return b2i(s.conn.AtMark()) }

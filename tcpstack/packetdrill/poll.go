@@ -32,7 +32,7 @@ func (s *socket) ready() uint32 {
 		bits |= writableBits
 	case state == tcpstack.StateSynSent || state == tcpstack.StateSynRcvd && s.conn.Initiator():
 	default:
-		if s.buffered() >= max(1, s.opts.rcvlowat) {
+		if s.buffered() >= max(1, s.opts.rcvlowat)+s.urgentByte() {
 			bits |= readableBits
 		}
 		if shut&shutWrite != 0 || s.writable() {
@@ -56,7 +56,28 @@ func (s *socket) writable() bool {
 }
 
 // urgentBits says whether urgent data is there to be read.
-func (s *socket) urgentBits() uint32 { return 0 }
+func (s *socket) urgentBits() uint32 {
+	if s.conn != nil && s.conn.UrgentReady() {
+		return epollPri
+	}
+	return 0
+}
+
+// urgentByte is 1 where what is read next is an urgent byte that no read returns.
+func (s *socket) urgentByte() int64 {
+	if s.conn != nil && s.conn.AtMark() && !s.opts.oobInline {
+		return 1
+	}
+	return 0
+}
+
+// inq is tcp_inq: the bytes up to the urgent one.
+func (s *socket) inq() int64 {
+	if s.conn == nil {
+		return s.left
+	}
+	return int64(s.conn.BeforeMark())
+}
 
 func (d *datagram) ready() uint32 {
 	bits := uint32(writableBits)

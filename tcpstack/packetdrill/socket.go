@@ -149,6 +149,9 @@ func (s *socket) Readable(c *tcpstack.Conn) {
 	s.change(key)
 }
 
+// Urgent: the peer has urgent data (sk_send_sigurg, and sk_data_ready when it has come).
+func (s *socket) Urgent(*tcpstack.Conn) { s.change(readableBits | epollPri | epollRdband) }
+
 // Writable: there is room in the send buffer again.
 func (s *socket) Writable(*tcpstack.Conn) { s.change(writableBits) }
 

@@ -195,6 +195,9 @@ func (s *socket) setPacingRate(v optval) Errno {
 
 func (s *socket) setOOBInline(on bool) Errno {
 	s.opts.oobInline = on
+	if s.conn != nil {
+		s.conn.SetUrgentInline(on)
+	}
 	return 0
 }
 

@@ -45,6 +45,7 @@ func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, 
 		return -1, errnoOf(err), false
 	}
 	s.conn, s.phase = conn, phaseConnecting
+	conn.SetUrgentInline(s.opts.oobInline)
 	return s.openedFast(g, int64(k), wait)
 }
 

@@ -11,11 +11,8 @@ var zeros [64 << 10]byte
 
 // supported says what of a call that sends has no mechanism here.
 func (g *sending) supported() error {
-	switch {
-	case g.flags&msgErrqueue != 0:
+	if g.flags&msgErrqueue != 0 {
 		return skipf("MSG_ERRQUEUE among the flags of a call that sends")
-	case g.flags&msgOOB != 0:
-		return skipf("MSG_OOB: the stack sends no urgent data")
 	}
 	return nil
 }
@@ -75,6 +72,9 @@ func (s *socket) write(g *sending, n int64) (int64, error) {
 	if g.flags&msgEOR != 0 && g.sent+n == g.want {
 		flags |= tcpstack.WriteEOR
 	}
+	if g.flags&msgOOB != 0 && g.sent+n == g.want {
+		flags |= tcpstack.WriteUrgent
+	}
 	k, err := s.conn.WriteFlags(zeros[:n], flags)
 	s.sent.offset += uint64(k)
 	return int64(k), err
@@ -107,11 +107,11 @@ func (s *socket) passiveFastOpen() bool {
 
 // receive is tcp_recvmsg.
 func (s *socket) receive(r *receiving) (int64, Errno, bool) {
-	if r.flags&msgOOB != 0 {
-		return s.receiveUrgent(r)
-	}
 	if s.state() == tcpstack.StateListen {
 		return -1, ENOTCONN, true
+	}
+	if r.flags&msgOOB != 0 {
+		return s.receiveUrgent(r)
 	}
 	target := int64(1) // sock_rcvlowat
 	switch {
@@ -127,6 +127,7 @@ func (s *socket) receive(r *receiving) (int64, Errno, bool) {
 	}
 	switch {
 	case r.got >= target && r.got > 0, r.want == 0 && r.got == 0 && s.state() != tcpstack.StateClosed:
+	case r.got > 0 && s.conn != nil && s.conn.AtMark(): // tcp_recvmsg_locked: "Are we at urgent data?"
 	case r.got > 0 && (!s.waits(r.flags) || s.err != 0 || s.shutdowns()&shutRead != 0):
 	case r.got > 0:
 		return 0, 0, false
@@ -153,7 +154,11 @@ func (s *socket) consume(r *receiving) (value int64, errno Errno, end bool) {
 		return -1, EFAULT, true
 	}
 	if r.flags&msgPeek != 0 {
-		r.got = min(r.want, s.buffered())
+		n := s.inq()
+		if s.urgentByte() == 1 { // it is skipped
+			n = max(0, s.buffered()-1)
+		}
+		r.got = min(r.want, n)
 		return 0, 0, false
 	}
 	if s.conn == nil {
@@ -168,19 +173,34 @@ func (s *socket) consume(r *receiving) (value int64, errno Errno, end bool) {
 		if err == io.EOF {
 			s.sawFIN = true
 		}
-		if err != nil || n == 0 || s.conn == nil {
+		if err != nil || n == 0 || s.conn == nil || s.conn.AtMark() {
 			break
 		}
 	}
 	return 0, 0, false
 }
 
-// receiveUrgent is tcp_recv_urg where no urgent data has come.
-func (s *socket) receiveUrgent(*receiving) (int64, Errno, bool) {
-	if s.state() == tcpstack.StateClosed && !s.sawFIN {
-		return -1, ENOTCONN, true
+// receiveUrgent is tcp_recv_urg: it never waits.
+func (s *socket) receiveUrgent(r *receiving) (int64, Errno, bool) {
+	if s.conn == nil {
+		return -1, EINVAL, true
 	}
-	return -1, EINVAL, true
+	switch _, err := s.conn.ReadUrgent(r.flags&msgPeek != 0); {
+	case err == tcpstack.ErrNoUrgent:
+		return -1, EINVAL, true
+	case err == nil:
+		r.got = min(r.want, 1)
+		if r.message != nil {
+			r.message.flags |= msgOOB
+			if r.want == 0 {
+				r.message.flags |= msgTrunc
+			}
+		}
+		return r.got, 0, true
+	case s.shutdowns()&shutRead != 0:
+		return 0, 0, true
+	}
+	return -1, EAGAIN, true
 }
 
 // readMessage fills in what recvmsg tells beside the data.

@@ -48,6 +48,9 @@ func (s *socket) accept() (*socket, Errno) {
 	child.local = conn.LocalAddr()
 	child.opts.stored = append([]storedOption(nil), s.opts.stored...)
 	child.sawFIN = conn.State() == tcpstack.StateCloseWait
+	if child.opts.oobInline {
+		conn.SetUrgentInline(true)
+	}
 	conn.SetHandler(child)
 	if child.conn != nil && conn.State() == tcpstack.StateClosed {
 		child.inherit(conn)
@@ -112,6 +115,7 @@ func (s *socket) dial(addr netip.AddrPort) Errno {
 		return errnoOf(err)
 	}
 	s.conn, s.phase = conn, phaseConnecting
+	conn.SetUrgentInline(s.opts.oobInline)
 	return 0
 }
 
