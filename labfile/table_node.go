@@ -52,7 +52,7 @@ var TCP = &schema.Object[labv1.TcpSettings]{
 		schema.Enum("ecn", "ecn", "Explicit congestion notification (RFC 3168): `on` asks for it, `passive` only agrees to it; absent: `passive` (`tcp_ecn`).", []string{"off", "on", "passive"}, []string{"off", "on", "passive"}, func(t *labv1.TcpSettings, s string) { t.Ecn = &s }),
 		schema.Switch("ecnFallback", "ecn_fallback", "A SYN for ECN that times out is sent again without (RFC 3168 6.1.1.1); absent: on (`tcp_ecn_fallback`).", func(t *labv1.TcpSettings, on bool) { t.EcnFallback = &on }),
 		schema.Switch("abe", "abe", "The window is reduced less on ECN's mark than on a loss (RFC 8511); absent: off.", func(t *labv1.TcpSettings, on bool) { t.Abe = &on }),
-		schema.Enum("fastOpen", "fast_open", "TCP Fast Open (RFC 7413): `client`, `server`, `both` or `off`; absent: `client` (`tcp_fastopen`).", []string{"off", "client", "server", "both"}, []string{"off", "client", "server", "both"}, func(t *labv1.TcpSettings, s string) { t.FastOpen = &s }),
+		schema.Enum("fastOpen", "fast_open", "TCP Fast Open (RFC 7413): `client`, `server`, `both` or `off`; transfers and downloads ask for it where the file names `client` or `both`. Absent: `client` (`tcp_fastopen`).", []string{"off", "client", "server", "both"}, []string{"off", "client", "server", "both"}, func(t *labv1.TcpSettings, s string) { t.FastOpen = &s }),
 		schema.Switch("fastOpenNoCookie", "fast_open_no_cookie", "Fast Open without a cookie, asked for or sent; absent: off (`tcp_fastopen` 0x4, 0x200).", func(t *labv1.TcpSettings, on bool) { t.FastOpenNoCookie = &on }),
 		schema.Text("fastOpenKey", "fast_open_key", "32 hex digits, or two keys joined by a comma, that cookies are made with; absent: from the lab's seed (`tcp_fastopen_key`).", func(t *labv1.TcpSettings, s string) { t.FastOpenKey = &s }),
 		schema.Whole("fastOpenBacklog", "fast_open_backlog", "Fast Open connections that a listener holds before their handshake ends; absent: as `backlog` (`TCP_FASTOPEN`).", 32, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.FastOpenBacklog = &v }),
@@ -96,6 +96,11 @@ var TCP = &schema.Object[labv1.TcpSettings]{
 		schema.Whole("minPmtu", "min_pmtu", "Least path MTU that an ICMP message may set; absent: 552 (`min_pmtu`).", 32, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.MinPmtu = &v }),
 		schema.Whole("blackholeRetries", "blackhole_retries", "Timeouts before the path is suspected; absent: 3 (`tcp_retries1`).", 8, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.BlackholeRetries = &v }),
 		schema.Enum("personality", "personality", "Whose constants the absent settings are: `linux` or `freebsd`; absent: `linux`.", []string{"linux", "freebsd"}, []string{"linux", "freebsd"}, func(t *labv1.TcpSettings, s string) { t.Personality = &s }),
+		schema.Duration("fastOpenBlackhole", "fast_open_blackhole_ns", "How long Fast Open is not used after a path has swallowed it, twice as long each time; absent: it is used (`tcp_fastopen_blackhole_timeout_sec`).", func(t *labv1.TcpSettings, ns int64) { t.FastOpenBlackholeNs = &ns }),
+		schema.Size("startSendBuffer", "start_send_buffer_bytes", "Send buffer that autotuning begins with; absent: `16KiB` (`tcp_wmem`).", func(t *labv1.TcpSettings, n uint64) { t.StartSendBufferBytes = &n }),
+		schema.Size("startRecvBuffer", "start_recv_buffer_bytes", "Memory of the receive buffer that autotuning begins with; absent: `128KiB` (`tcp_rmem`).", func(t *labv1.TcpSettings, n uint64) { t.StartRecvBufferBytes = &n }),
+		schema.Whole("compressedAcks", "compressed_acks", "Duplicate ACKs that one with the newest SACK blocks may stand for; 0: each is sent; absent: 44 (`tcp_comp_sack_nr`).", 8, func(t *labv1.TcpSettings, n uint64) { v := uint32(n); t.CompressedAcks = &v }),
+		schema.Duration("compressedDelay", "compressed_delay_ns", "How long they wait for it at most, and no longer than a twentieth of the round trip; 0: not at all; absent: `1ms` (`tcp_comp_sack_delay_ns`).", func(t *labv1.TcpSettings, ns int64) { t.CompressedDelayNs = &ns }),
 	},
 }
 

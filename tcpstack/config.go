@@ -89,9 +89,9 @@ type TCPConfig struct {
 	RecvAutotuning    *bool     // The receive buffer grows with what the application reads a round trip, unless recvBuffer fixes it; absent: on (tcp_moderate_rcvbuf)
 	MaxSendBuffer     *uint64   // What autotuning may grow the send buffer to; absent: 4MiB (tcp_wmem)
 	MaxRecvBuffer     *uint64   // What autotuning may grow the receive buffer to; absent: 6MiB (tcp_rmem)
-	StartSendBuffer   *uint64   // What autotuning begins with; absent: 16 KiB (tcp_wmem); of packetdrill's sysctls alone, as the next
+	StartSendBuffer   *uint64   // What autotuning begins with; absent: 16 KiB (tcp_wmem)
 	StartRecvBuffer   *uint64   // What autotuning begins with, bytes of memory; absent: 128 KiB (tcp_rmem)
-	CompressedACKs    *uint32   // Duplicate ACKs that one may stand for; absent: 44 (tcp_comp_sack_nr); of packetdrill's sysctls alone, as the next two
+	CompressedACKs    *uint32   // Duplicate ACKs that one may stand for; absent: 44 (tcp_comp_sack_nr); 0: each is sent
 	CompressedDelay   *sim.Time // The longest they wait; absent: 1ms (tcp_comp_sack_delay_ns)
 	FastOpenBlackhole *sim.Time // How long Fast Open is not used after a path has swallowed it; absent: it is (tcp_fastopen_blackhole_timeout_sec)
 	MemoryLimit       *uint64   // Bytes that all buffers of a node's stack may hold; beyond it buffers are pruned and segments dropped; absent: the lab's own limit (tcp_mem)

@@ -179,6 +179,9 @@ func (c *Conn) dataUna() seqNum {
 
 // Room is how many bytes a Write takes at most.
 func (c *Conn) Room() int {
+	if c.Deferred() { // the first takes what goes with the SYN
+		return c.synDataRoom()
+	}
 	if c.notsentFull(0) {
 		return 0
 	}

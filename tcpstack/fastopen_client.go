@@ -17,6 +17,16 @@ func (m FastOpenMode) client() bool { return m == FastOpenClient || m == FastOpe
 // server says whether they may be accepted so (tcp_fastopen 0x2).
 func (m FastOpenMode) server() bool { return m == FastOpenServer || m == FastOpenBoth }
 
+// FastOpenNamed says whether the settings name Fast Open for clients. By default clients may use it (tcp_fastopen 1), but
+// that does not make an application ask for it.
+func (s *Stack) FastOpenNamed(cfg TCPConfig) bool {
+	word := cfg.FastOpen
+	if word == "" {
+		word = s.cfg.TCP.FastOpen
+	}
+	return word == fastOpenWords[FastOpenClient] || word == fastOpenWords[FastOpenBoth]
+}
+
 // DialFastOpen opens a connection as sendto with MSG_FASTOPEN does: as much of data as one segment holds goes with the SYN
 // if the peer has given a cookie before, else the SYN asks for one. It returns how many bytes it took; the rest, or all, is
 // to be written as to any connection.

@@ -98,6 +98,8 @@ func (f *found) tcpSwitches(path string, t *labv1.TcpSettings) {
 		{"keep_alive_interval_ns", t.GetKeepAliveIntervalNs()},
 		{"user_timeout_ns", t.GetUserTimeoutNs()},
 		{"fin_timeout_ns", t.GetFinTimeoutNs()},
+		{"fast_open_blackhole_ns", t.GetFastOpenBlackholeNs()},
+		{"compressed_delay_ns", t.GetCompressedDelayNs()},
 	} {
 		f.span(sub(path, d.field), d.ns, maxTimerNs)
 	}
@@ -111,6 +113,7 @@ func (f *found) tcpSwitches(path string, t *labv1.TcpSettings) {
 		{"orphan_retries", t.GetOrphanRetries()},
 		{"tos", t.GetTos()},
 		{"blackhole_retries", t.GetBlackholeRetries()},
+		{"compressed_acks", t.GetCompressedAcks()},
 	} {
 		if d.n > maxRetries {
 			f.add(sub(path, d.field), "must be at most %d", maxRetries)
@@ -125,6 +128,8 @@ func (f *found) tcpSwitches(path string, t *labv1.TcpSettings) {
 		{"memory_limit_bytes", t.GetMemoryLimitBytes()},
 		{"notsent_lowat_bytes", t.GetNotsentLowatBytes()},
 		{"window_clamp_bytes", t.GetWindowClampBytes()},
+		{"start_send_buffer_bytes", t.GetStartSendBufferBytes()},
+		{"start_recv_buffer_bytes", t.GetStartRecvBufferBytes()},
 	} {
 		if d.n > maxBuffer {
 			f.add(sub(path, d.field), "must be at most %d B", maxBuffer)

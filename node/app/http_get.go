@@ -49,12 +49,15 @@ func StartHTTPGet(env Env, index uint32, spec *labv1.HttpGet) App {
 	// RFC 9112 3.2.1: origin-form.
 	a.request = fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: labd\r\nAccept: */*\r\n\r\n", u.RequestURI(), u.Host)
 	local := netip.AddrPortFrom(netip.Addr{}, uint16(spec.GetLocalPort()))
-	c, err := env.Stack.Dial(local, remote, connConfig(spec.GetTcp(), index), a)
+	c, now, err := env.open(local, remote, connConfig(spec.GetTcp(), index), a)
 	if err != nil {
 		return failedTransfer(env, spec.GetId(), err)
 	}
 	a.conn = c
 	env.Report.Transfer(spec.GetId(), func(s *labv1.TransferStatus) { s.Conn = connName(&env, c) })
+	if now {
+		a.ask()
+	}
 	return a
 }
 

@@ -98,6 +98,11 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		MinPMTU:            s.MinPmtu,
 		BlackholeRetries:   s.BlackholeRetries,
 		Personality:        s.GetPersonality(),
+		FastOpenBlackhole:  simTime(s.FastOpenBlackholeNs),
+		StartSendBuffer:    s.StartSendBufferBytes,
+		StartRecvBuffer:    s.StartRecvBufferBytes,
+		CompressedACKs:     s.CompressedAcks,
+		CompressedDelay:    simTime(s.CompressedDelayNs),
 	}
 }
 

@@ -26,6 +26,7 @@ type transferSender struct {
 	replied bool // the whole reply has been read
 	eof     bool // the peer has sent its FIN
 	closing bool // hold is over, or runs: how to close is decided
+	finDue  bool // all was written before the connection was established
 	broken  bool // a failure has been reported
 	ended   bool
 }
@@ -52,13 +53,25 @@ func StartTransfer(env Env, index uint32, t *labv1.Transfer) App {
 	a.replied = t.GetReplyBytes() == 0
 	a.hold.H = a
 	local := netip.AddrPortFrom(netip.Addr{}, uint16(t.GetLocalPort()))
-	c, err := env.Stack.Dial(local, remote, connConfig(t.GetTcp(), index), a)
+	c, now, err := a.open(local, remote, connConfig(t.GetTcp(), index))
 	if err != nil {
 		return failedTransfer(env, t.GetId(), err)
 	}
 	a.conn = c
 	env.Report.Transfer(t.GetId(), func(s *labv1.TransferStatus) { s.Conn = connName(&env, c) })
+	if now {
+		a.write()
+	}
 	return a
+}
+
+// open opens the connection. Who has nothing to write has nothing for a SYN to take along.
+func (a *transferSender) open(local, remote netip.AddrPort, cfg tcpstack.TCPConfig) (*tcpstack.Conn, bool, error) {
+	if a.what.size == 0 {
+		c, err := a.env.Stack.Dial(local, remote, cfg, a)
+		return c, false, err
+	}
+	return a.env.open(local, remote, cfg, a)
 }
 
 func whatOf(t *labv1.Transfer) string {
@@ -117,7 +130,16 @@ func (a *transferSender) Stop() {
 func (a *transferSender) Established(c *tcpstack.Conn) {
 	a.conn = c
 	a.reader = newReader(&a.env, c, nil, a.replyCame, a.replyEnded)
-	a.writer = newWriter(&a.env, c, a.what, a.spec.GetWriteSizeBytes(), a.spec.GetRateBps(), a.written)
+	switch {
+	case a.writer == nil:
+		a.write()
+	case a.finDue:
+		a.shutdown()
+	}
+}
+
+func (a *transferSender) write() {
+	a.writer = newWriter(&a.env, a.conn, a.what, a.spec.GetWriteSizeBytes(), a.spec.GetRateBps(), a.written)
 	a.writer.step()
 }
 
@@ -138,6 +160,10 @@ func (a *transferSender) graceful() bool {
 }
 
 func (a *transferSender) shutdown() {
+	if a.conn.State() == tcpstack.StateSynSent {
+		a.finDue = true // RFC 9293 3.10.4: a CLOSE in SYN-SENT would delete the connection
+		return
+	}
 	a.env.record(KindShutdown, a.conn, a.what.size, 0, 0)
 	a.conn.CloseWrite()
 }

@@ -1093,7 +1093,7 @@ type TcpSettings struct {
 	Ecn                   *string                `protobuf:"bytes,40,opt,name=ecn,proto3,oneof" json:"ecn,omitempty"`                                                                     // Explicit congestion notification (RFC 3168): on asks for it, passive only agrees to it; absent: passive (tcp_ecn).
 	EcnFallback           *bool                  `protobuf:"varint,41,opt,name=ecn_fallback,json=ecnFallback,proto3,oneof" json:"ecn_fallback,omitempty"`                                 // A SYN for ECN that times out is sent again without (RFC 3168 6.1.1.1); absent: on (tcp_ecn_fallback).
 	Abe                   *bool                  `protobuf:"varint,42,opt,name=abe,proto3,oneof" json:"abe,omitempty"`                                                                    // The window is reduced less on ECN's mark than on a loss (RFC 8511); absent: off.
-	FastOpen              *string                `protobuf:"bytes,43,opt,name=fast_open,json=fastOpen,proto3,oneof" json:"fast_open,omitempty"`                                           // TCP Fast Open (RFC 7413): client, server, both or off; absent: client (tcp_fastopen).
+	FastOpen              *string                `protobuf:"bytes,43,opt,name=fast_open,json=fastOpen,proto3,oneof" json:"fast_open,omitempty"`                                           // TCP Fast Open (RFC 7413): client, server, both or off; transfers and downloads ask for it where the file names client or both. Absent: client (tcp_fastopen).
 	FastOpenNoCookie      *bool                  `protobuf:"varint,44,opt,name=fast_open_no_cookie,json=fastOpenNoCookie,proto3,oneof" json:"fast_open_no_cookie,omitempty"`              // Fast Open without a cookie, asked for or sent; absent: off (tcp_fastopen 0x4, 0x200).
 	FastOpenKey           *string                `protobuf:"bytes,45,opt,name=fast_open_key,json=fastOpenKey,proto3,oneof" json:"fast_open_key,omitempty"`                                // 32 hex digits, or two keys joined by a comma, that cookies are made with; absent: from the lab's seed (tcp_fastopen_key).
 	FastOpenBacklog       *uint32                `protobuf:"varint,46,opt,name=fast_open_backlog,json=fastOpenBacklog,proto3,oneof" json:"fast_open_backlog,omitempty"`                   // Fast Open connections that a listener holds before their handshake ends; absent: as backlog (TCP_FASTOPEN).
@@ -1137,6 +1137,11 @@ type TcpSettings struct {
 	BlackholeRetries      *uint32                `protobuf:"varint,84,opt,name=blackhole_retries,json=blackholeRetries,proto3,oneof" json:"blackhole_retries,omitempty"`                  // Timeouts before the path is suspected; absent: 3 (tcp_retries1).
 	Personality           *string                `protobuf:"bytes,85,opt,name=personality,proto3,oneof" json:"personality,omitempty"`                                                     // Whose constants the absent settings are: linux or freebsd; absent: linux.
 	SourceRoute           *string                `protobuf:"bytes,86,opt,name=source_route,json=sourceRoute,proto3,oneof" json:"source_route,omitempty"`                                  // IPv4 routers that the segments of a connection opened here pass: loose or strict, and up to nine addresses; absent: none (IP_OPTIONS).
+	FastOpenBlackholeNs   *int64                 `protobuf:"varint,87,opt,name=fast_open_blackhole_ns,json=fastOpenBlackholeNs,proto3,oneof" json:"fast_open_blackhole_ns,omitempty"`     // How long Fast Open is not used after a path has swallowed it, twice as long each time; absent: it is used (tcp_fastopen_blackhole_timeout_sec).
+	StartSendBufferBytes  *uint64                `protobuf:"varint,88,opt,name=start_send_buffer_bytes,json=startSendBufferBytes,proto3,oneof" json:"start_send_buffer_bytes,omitempty"`  // Send buffer that autotuning begins with; absent: 16 KiB (tcp_wmem).
+	StartRecvBufferBytes  *uint64                `protobuf:"varint,89,opt,name=start_recv_buffer_bytes,json=startRecvBufferBytes,proto3,oneof" json:"start_recv_buffer_bytes,omitempty"`  // Memory of the receive buffer that autotuning begins with; absent: 128 KiB (tcp_rmem).
+	CompressedAcks        *uint32                `protobuf:"varint,90,opt,name=compressed_acks,json=compressedAcks,proto3,oneof" json:"compressed_acks,omitempty"`                        // Duplicate ACKs that one with the newest SACK blocks may stand for; 0: each is sent; absent: 44 (tcp_comp_sack_nr).
+	CompressedDelayNs     *int64                 `protobuf:"varint,91,opt,name=compressed_delay_ns,json=compressedDelayNs,proto3,oneof" json:"compressed_delay_ns,omitempty"`             // How long they wait for it at most, and no longer than a twentieth of the round trip; 0: not at all; absent: 1ms (tcp_comp_sack_delay_ns).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1771,6 +1776,41 @@ func (x *TcpSettings) GetSourceRoute() string {
 		return *x.SourceRoute
 	}
 	return ""
+}
+
+func (x *TcpSettings) GetFastOpenBlackholeNs() int64 {
+	if x != nil && x.FastOpenBlackholeNs != nil {
+		return *x.FastOpenBlackholeNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetStartSendBufferBytes() uint64 {
+	if x != nil && x.StartSendBufferBytes != nil {
+		return *x.StartSendBufferBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetStartRecvBufferBytes() uint64 {
+	if x != nil && x.StartRecvBufferBytes != nil {
+		return *x.StartRecvBufferBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetCompressedAcks() uint32 {
+	if x != nil && x.CompressedAcks != nil {
+		return *x.CompressedAcks
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetCompressedDelayNs() int64 {
+	if x != nil && x.CompressedDelayNs != nil {
+		return *x.CompressedDelayNs
+	}
+	return 0
 }
 
 // AppSpec is an application that runs on a node from its boot on.
@@ -3057,7 +3097,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xde&\n" +
+	"\r_arp_retry_ns\"\xf2)\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3161,7 +3201,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\bmin_pmtu\x18S \x01(\rHRR\aminPmtu\x88\x01\x01\x120\n" +
 	"\x11blackhole_retries\x18T \x01(\rHSR\x10blackholeRetries\x88\x01\x01\x12%\n" +
 	"\vpersonality\x18U \x01(\tHTR\vpersonality\x88\x01\x01\x12&\n" +
-	"\fsource_route\x18V \x01(\tHUR\vsourceRoute\x88\x01\x01B\r\n" +
+	"\fsource_route\x18V \x01(\tHUR\vsourceRoute\x88\x01\x01\x128\n" +
+	"\x16fast_open_blackhole_ns\x18W \x01(\x03HVR\x13fastOpenBlackholeNs\x88\x01\x01\x12:\n" +
+	"\x17start_send_buffer_bytes\x18X \x01(\x04HWR\x14startSendBufferBytes\x88\x01\x01\x12:\n" +
+	"\x17start_recv_buffer_bytes\x18Y \x01(\x04HXR\x14startRecvBufferBytes\x88\x01\x01\x12,\n" +
+	"\x0fcompressed_acks\x18Z \x01(\rHYR\x0ecompressedAcks\x88\x01\x01\x123\n" +
+	"\x13compressed_delay_ns\x18[ \x01(\x03HZR\x11compressedDelayNs\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3253,7 +3298,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\t_min_pmtuB\x14\n" +
 	"\x12_blackhole_retriesB\x0e\n" +
 	"\f_personalityB\x0f\n" +
-	"\r_source_route\"\xf5\x01\n" +
+	"\r_source_routeB\x19\n" +
+	"\x17_fast_open_blackhole_nsB\x1a\n" +
+	"\x18_start_send_buffer_bytesB\x1a\n" +
+	"\x18_start_recv_buffer_bytesB\x12\n" +
+	"\x10_compressed_acksB\x16\n" +
+	"\x14_compressed_delay_ns\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
