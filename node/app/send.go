@@ -83,17 +83,27 @@ func CraftFields(p *labv1.RawPacket) []craft.Field {
 	return fields
 }
 
-func (s *send) addresses(name string) ([]netip.Addr, bool) {
-	a, ok := s.env.Resolve(name, labv1.Family_FAMILY_IPV4)
-	return []netip.Addr{a}, ok
+// addresses are a node's in a filter, of both versions.
+func (s *send) addresses(name string) (all []netip.Addr, ok bool) {
+	for _, family := range []labv1.Family{labv1.Family_FAMILY_IPV4, labv1.Family_FAMILY_IPV6} {
+		if a, ok := s.env.Resolve(name, family); ok {
+			all = append(all, a)
+		}
+	}
+	return all, len(all) > 0
 }
 
-// resolve is an address that a field stands for: a name is its node's IPv4 address, and a literal one what it is.
-func (s *send) resolve(name string) (netip.Addr, bool) {
+// resolve is an address that a field stands for: of a name its node's IPv6 address in a packet that is of IPv6, else its
+// IPv4 address, or the IPv6 one where it has no other. A literal address is what it is.
+func (s *send) resolve(name string, six bool) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(name); err == nil {
 		return a, true
 	}
-	return s.env.Resolve(name, labv1.Family_FAMILY_IPV4)
+	family := labv1.Family_FAMILY_UNSPECIFIED
+	if six {
+		family = labv1.Family_FAMILY_IPV6
+	}
+	return s.env.Resolve(name, family)
 }
 
 func (s *send) Name() string { return "send" }
@@ -200,12 +210,12 @@ func (s *send) endTurn(t *sendTurn) {
 
 // one makes a packet and sends it. A mistake that only the packet seen brings out ends the whole.
 func (s *send) one(t *sendTurn) {
-	b, err := s.packets[t.packet].Build(&craft.Env{
+	b, to, err := s.packets[t.packet].Build(&craft.Env{
 		Resolve: s.resolve, Source: s.env.Stack.SourceTo, Draw: s.draw, I: uint64(t.i), Seen: t.seen,
 	})
 	var pkt sim.PacketID
 	if err == nil {
-		pkt, err = s.env.Stack.SendRaw(b, s.index)
+		pkt, err = s.env.Stack.SendRaw(b, to, s.index)
 	}
 	if err != nil {
 		s.failed = err

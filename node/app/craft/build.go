@@ -26,26 +26,27 @@ type builder struct {
 	v6       bool
 }
 
-// Build makes the packet, its IP header first. Its errors are of type *Error.
-func (p *Packet) Build(env *Env) ([]byte, error) {
+// Build makes the packet, its IP header first, and tells its destination. Its errors are of type *Error.
+func (p *Packet) Build(env *Env) ([]byte, netip.Addr, error) {
 	b := &builder{p: p, env: env}
 	if p.Waits() && env.Seen == nil {
-		return nil, &Error{"ip.dst", "the packet has fields of one that is waited for, and nothing is waited for", ""}
+		return nil, netip.Addr{}, &Error{"ip.dst", "the packet has fields of one that is waited for, and nothing is waited for", ""}
 	}
+	b.v6 = p.v6 || b.is6(ipDst) || b.is6(ipSrc)
 	var err error
 	if b.dst, err = b.addr(ipDst); err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
-	b.v6 = p.v6 || b.dst.Is6()
+	b.v6 = b.v6 || b.dst.Is6() // a node that has no IPv4
 	if b.src, err = b.source(); err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
 	if b.src.Is6() != b.v6 || b.dst.Is6() != b.v6 || b.v6 && p.v4 {
-		return nil, &Error{"ip.src", fmt.Sprintf("%v to %v: both addresses and all fields are of IPv4, or of IPv6", b.src, b.dst), ""}
+		return nil, netip.Addr{}, &Error{"ip.src", fmt.Sprintf("%v to %v: both addresses and all fields are of IPv4, or of IPv6", b.src, b.dst), ""}
 	}
 	body, proto, err := b.transport()
 	if err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
 	proto = uint8(b.num(ipProto, uint64(proto)))
 	var packet []byte
@@ -55,9 +56,9 @@ func (p *Packet) Build(env *Env) ([]byte, error) {
 		packet = b.ip4(proto, body)
 	}
 	if len(packet) > MaxData {
-		return nil, &Error{"size", fmt.Sprintf("the packet has %d bytes; the longest has %d", len(packet), MaxData), ""}
+		return nil, netip.Addr{}, &Error{"size", fmt.Sprintf("the packet has %d bytes; the longest has %d", len(packet), MaxData), ""}
 	}
-	return packet, nil
+	return packet, b.dst, nil
 }
 
 // num is the value of a numeric field, cut to the bits that its place has.
@@ -110,11 +111,26 @@ func (b *builder) addr(k int) (netip.Addr, error) {
 	case v.seen:
 		return b.env.Seen.Dst, nil
 	}
-	a, ok := b.env.Resolve(v.name)
+	a, ok := b.env.Resolve(v.name, b.v6)
 	if !ok {
 		return a, &Error{keys[k].Name, fmt.Sprintf("%s: neither a node nor an address", clip(v.name)), ""}
 	}
 	return a, nil
+}
+
+// is6 says whether a field holds an IPv6 address, without a node's name being looked up: the names follow.
+func (b *builder) is6(k int) bool {
+	v := &b.p.values[k]
+	switch {
+	case !v.given:
+		return false
+	case v.prefix.IsValid():
+		return v.prefix.Addr().Is6()
+	case v.seen:
+		return b.env.Seen.Src.Is6()
+	}
+	a, err := netip.ParseAddr(v.name)
+	return err == nil && a.Is6()
 }
 
 // within draws an address of a prefix.

@@ -32,8 +32,8 @@ func (e *Error) Error() string {
 
 // Env is where a packet is made.
 type Env struct {
-	// Resolve finds the address of a node or of a literal address.
-	Resolve func(name string) (netip.Addr, bool)
+	// Resolve finds the address of a node, the IPv6 one if six, or of a literal address.
+	Resolve func(name string, six bool) (netip.Addr, bool)
 	// Source is the address that the node itself would send from to dst.
 	Source func(dst netip.Addr) (netip.Addr, bool)
 	Draw   func() uint64 // the dice of `rand`

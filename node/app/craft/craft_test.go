@@ -13,12 +13,16 @@ import (
 
 var addresses = map[string]string{"client": "10.0.0.1", "server": "10.0.0.2", "mallory": "10.0.0.66", "six": "fd00::1", "seven": "fd00::2"}
 
+var addresses6 = map[string]string{"client": "fd00::a", "server": "fd00::b"}
+
 // lab is a place to make packets in, at mallory.
 func lab() *Env {
 	n := uint64(0)
 	return &Env{
-		Resolve: func(name string) (netip.Addr, bool) {
-			if a, ok := addresses[name]; ok {
+		Resolve: func(name string, six bool) (netip.Addr, bool) {
+			if a, ok := addresses6[name]; ok && six {
+				name = a
+			} else if a, ok := addresses[name]; ok {
 				name = a
 			}
 			a, err := netip.ParseAddr(name)
@@ -48,7 +52,7 @@ func build(t *testing.T, env *Env, words ...string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := p.Build(env)
+	b, _, err := p.Build(env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +175,7 @@ func TestPrefixesAndDice(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for range 50 {
-		b, err := p.Build(env)
+		b, _, err := p.Build(env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +224,7 @@ func TestMistakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(words, err)
 		}
-		if _, err = p.Build(lab()); err == nil || err.Error() != want {
+		if _, _, err = p.Build(lab()); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", words, err, want)
 		}
 	}
@@ -238,7 +242,7 @@ func FuzzCraft(f *testing.F) {
 		}
 		env := lab()
 		env.Seen = Look(seen, len(seen))
-		if b, err := p.Build(env); err == nil {
+		if b, _, err := p.Build(env); err == nil {
 			if len(b) > MaxData {
 				t.Errorf("%d bytes", len(b))
 			}
@@ -246,4 +250,27 @@ func FuzzCraft(f *testing.F) {
 			Look(b, len(b))
 		}
 	})
+}
+
+// A packet is of IPv6 if a field of its own or an address says so; the names in it then stand for IPv6 addresses.
+func TestNamesFollowTheVersion(t *testing.T) {
+	for _, c := range []struct{ words, want string }{
+		{"ip.src=client ip.dst=server udp.dport=9", "10.0.0.1:0 > 10.0.0.2:9 UDP length 0"},
+		{"ip6.flow=1 ip.src=client ip.dst=server udp.dport=9", "[fd00::a]:0 > [fd00::b]:9 UDP length 0"},
+		{"ip.src=client ip.dst=fd00::9 udp.dport=9", "[fd00::a]:0 > [fd00::9]:9 UDP length 0"},
+		{"ip.src=fd00:1::/127 ip.dst=server icmp.type=134", "fd00:1:: > fd00::b ICMP type 134 code 0 0x00000000"},
+		{"ip.src=client ip.dst=seven udp.dport=9", "[fd00::a]:0 > [fd00::2]:9 UDP length 0"}, // who has no IPv4
+	} {
+		env := lab()
+		env.Draw = func() uint64 { return 0 }
+		if got := Describe(build(t, env, strings.Fields(c.words)...)); got != c.want {
+			t.Errorf("%s: %s, want %s", c.words, got, c.want)
+		}
+	}
+	env := lab()
+	seen := build(t, env, "ip.src=seven", "ip.dst=six", "udp.sport=1", "udp.dport=2")
+	env.Seen = Look(seen, len(seen))
+	if got, want := Describe(build(t, env, "ip.src=client", "ip.dst=seen.src", "udp.dport=seen.sport")), "[fd00::a]:0 > [fd00::2]:1 UDP length 0"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
