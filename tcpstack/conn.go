@@ -177,6 +177,16 @@ func (c *Conn) dataUna() seqNum {
 	return minSeq(c.sndUna, c.sndEnd)
 }
 
+// Outstanding is how much sequence space what was written takes and the peer has not acknowledged, the FIN included
+// (SIOCOUTQ).
+func (c *Conn) Outstanding() int64 {
+	n := int64(c.Unacked())
+	if c.finQueued && c.sndUna.lessEq(c.sndEnd) {
+		n++
+	}
+	return n
+}
+
 // Room is how many bytes a Write takes at most.
 func (c *Conn) Room() int {
 	if c.Deferred() { // the first takes what goes with the SYN

@@ -190,11 +190,11 @@ func (c *Conn) establish(g *segment) {
 		c.win.Cwnd = 1
 	}
 	c.retransmits, c.backoff = 0, 0
-	c.lastDataSent = 0
+	// Idle times count from here (Linux: tcp_finish_connect, tcp_create_openreq_child: lsndtime, lrcvtime).
+	c.lastDataSent, c.lastDataRcv, c.lastAckRcv = now, now, now
 	c.cancelRetransTimer()
 	c.expandSendBuffer()
 	if c.set.keepAlive {
-		c.lastAckRcv = c.stack.loop.Now()
 		c.watchPeer()
 	}
 	if c.passive {

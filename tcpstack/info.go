@@ -85,6 +85,9 @@ func (c *Conn) Info() Info {
 	if q := c.rtx; q != nil {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}
+	if c.state == StateSynSent {
+		i.Unacked++ // the SYN (Linux: tcp_connect_queue_skb)
+	}
 	return i
 }
 
@@ -95,6 +98,9 @@ func (c *Conn) numbersReceived() uint64 {
 	}
 	return c.bytesReceived
 }
+
+// ISS is the initial send sequence number.
+func (c *Conn) ISS() uint32 { return uint32(c.iss) }
 
 func micros(t sim.Time) uint64 { return uint64(t / sim.Microsecond) }
 

@@ -188,6 +188,7 @@ type livePacket struct {
 	at       sim.Time
 	src, dst netip.AddrPort
 	payload  []byte
+	size     int64  // bytes of the IP datagram
 	reserved uint8  // the three reserved bits of the TCP header
 	problem  string // a checksum that does not hold, an option cut short
 }

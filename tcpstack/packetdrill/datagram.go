@@ -52,7 +52,7 @@ func (d *datagram) arrived(g tcpstack.Datagram) {
 func (d *datagram) failed(e tcpstack.ICMPError) {
 	errno, hard := icmpErrno(e)
 	if d.s.opts.recverr {
-		d.s.errors.push(queuedError{[]control{d.s.icmpControl(e, errno)}})
+		d.s.errors.push(queuedError{control: []control{d.s.icmpControl(e, errno)}})
 		d.s.err = errno
 	} else if d.remote.IsValid() && hard {
 		d.s.err = errno

@@ -4,7 +4,10 @@ package packetdrill
 type errorQueue struct{ list []queuedError }
 
 // queuedError is one message of the error queue.
-type queuedError struct{ control []control }
+type queuedError struct {
+	control []control
+	length  int64 // bytes of data that come with it
+}
 
 // maxQueuedErrors bounds an error queue that nobody reads (Linux bounds it by the receive buffer).
 const maxQueuedErrors = 1024
@@ -26,9 +29,12 @@ func (s *socket) receiveError(r *receiving) (int64, Errno) {
 	q.list = q.list[1:]
 	if r.message != nil {
 		r.message.flags |= msgErrqueue
+		if e.length > r.want {
+			r.message.flags |= msgTrunc
+		}
 		r.message.control = append(r.message.control, e.control...)
 	}
-	return 0, 0
+	return min(e.length, r.want), 0
 }
 
 // sendQueue keeps account of what was sent and somebody wants to hear of: MSG_ZEROCOPY's completions.
@@ -86,6 +92,6 @@ func (q *sendQueue) complete(s *socket, id int64) {
 	}
 	// A TUN device copies what it hands to its reader (skb_orphan_frags): the code says so.
 	c.failed = &extendedFail{origin: originZerocopy, code: codeZerocopyCopied, info: id, data: id}
-	s.errors.push(queuedError{[]control{c}})
+	s.errors.push(queuedError{control: []control{c}})
 	s.change(epollErr)
 }

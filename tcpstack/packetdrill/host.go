@@ -76,4 +76,5 @@ func (h *host) inject(ip []byte) {
 		c.Release()
 	}
 	h.stack.Receive(h.iface, f)
+	h.arrived()
 }

@@ -123,7 +123,7 @@ func (s *socket) ioctl(request int64) (int64, Errno) {
 		if connecting {
 			return 0, 0
 		}
-		return int64(s.conn.Unacked()), 0
+		return s.conn.Outstanding(), 0
 	case ioctlOutqUnsent:
 		if connecting {
 			return 0, 0

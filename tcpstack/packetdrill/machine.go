@@ -49,6 +49,7 @@ func newSystem(h *host) system {
 	m.wake.m, m.wake.timer.H = m, &m.wake
 	m.limit.m, m.limit.timer.H = m, &m.limit
 	m.sysctls.init(m)
+	h.left, h.arrived = m.left, m.arrived
 	return m
 }
 

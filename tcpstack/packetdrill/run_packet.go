@@ -22,6 +22,7 @@ const (
 // sniff takes what the stack sent.
 func (r *runner) sniff(frame []byte) {
 	if l := decode(frame, r.now()); l != nil {
+		r.host.left(l)
 		r.sent = append(r.sent, l)
 		r.wake()
 	}

@@ -39,6 +39,7 @@ type socket struct {
 	last     tcpstack.Info
 	sent     sendQueue // of what was sent that somebody wants to hear of
 	errors   errorQueue
+	stamps   timestamps
 	watchers []*epollItem
 }
 
@@ -165,6 +166,9 @@ func (s *socket) Closed(c *tcpstack.Conn, err error) {
 	}
 	s.last = c.Info()
 	s.over = true
+	if err == nil {
+		s.stamps.acked(s, s.sent.offset) // the acknowledgement that ended the connection
+	}
 	s.left = int64(c.Buffered())
 	s.conn = nil
 	switch {

@@ -20,6 +20,7 @@ type options struct {
 	oobInline            bool
 	zerocopy, inq        bool
 	recverr              bool
+	timestamping         int64 // SOF_TIMESTAMPING_*
 	ttl                  int64 // 0: the stack's
 	pmtudisc             int64
 	notsentLowat         int64

@@ -78,6 +78,8 @@ var solSocketOptions = []sockopt{
 			return 0
 		},
 		get: func(s *socket) optval { return boolval(s.opts.zerocopy) }},
+	{level: solSocket, symbol: "SO_TIMESTAMPING", set: (*socket).setTimestamping,
+		get: func(s *socket) optval { return intval(s.opts.timestamping) }},
 	{level: solSocket, symbol: "SO_MAX_PACING_RATE", set: (*socket).setPacingRate, get: func(s *socket) optval {
 		if p := s.opts.tcp.MaxPacingRate; p != nil {
 			return intval(int64(*p))
@@ -111,7 +113,6 @@ var solSocketOptions = []sockopt{
 	{level: solSocket, symbol: "SO_SNDTIMEO", why: "its struct timeval has no form in the language"},
 	{level: solSocket, symbol: "SO_TIMESTAMP", why: "the time at which data came is not kept"},
 	{level: solSocket, symbol: "SO_TIMESTAMPNS", why: "the time at which data came is not kept"},
-	{level: solSocket, symbol: "SO_TIMESTAMPING", why: "the times at which segments go are not kept"},
 	{level: solSocket, symbol: "SO_ATTACH_FILTER", why: "there is no BPF"},
 	{level: solSocket, symbol: "SO_DETACH_FILTER", why: "there is no BPF"},
 	{level: solSocket, symbol: "SO_ATTACH_BPF", why: "there is no BPF"},

@@ -46,6 +46,9 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 	if g.null && g.want > 0 {
 		return g.result(EFAULT)
 	}
+	if err := s.stamps.begin(s, g); err != 0 {
+		return -1, err, true
+	}
 	for g.sent < g.want {
 		n, err := s.write(g, min(g.want-g.sent, int64(len(zeros))))
 		g.sent += n
@@ -53,14 +56,20 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 		case err == tcpstack.ErrWouldBlock && wait:
 			return 0, 0, false
 		case err == tcpstack.ErrWouldBlock:
-			s.sent.note(s, g)
+			s.noteSent(g)
 			return g.result(EAGAIN)
 		case err != nil:
 			return s.sendFailed(g)
 		}
 	}
-	s.sent.note(s, g)
+	s.noteSent(g)
 	return g.sent, 0, true
+}
+
+// noteSent remembers a call of which something has gone into the send buffer.
+func (s *socket) noteSent(g *sending) {
+	s.sent.note(s, g)
+	s.stamps.note(s, g)
 }
 
 // write hands up to n bytes to the connection.

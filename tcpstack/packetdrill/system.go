@@ -33,6 +33,9 @@ type host struct {
 	// listen, or to connect, before any packet leaves: the runner maps packets
 	// to the socket that the script last did so with, as the original does.
 	under func(socketEvent)
+	// left is called with each frame that leaves, before the runner sees it, and arrived after each that has come.
+	left    func(*livePacket)
+	arrived func()
 }
 
 // family is --ip_version.

@@ -112,7 +112,7 @@ func decode(frame []byte, at sim.Time) *livePacket {
 	if len(frame) < wire.EthernetLen {
 		return nil
 	}
-	l := &livePacket{Packet: Packet{Outbound: true}, at: at}
+	l := &livePacket{Packet: Packet{Outbound: true}, at: at, size: int64(len(frame) - wire.EthernetLen)}
 	ip := frame[wire.EthernetLen:]
 	switch typ := wire.EtherType(binary.BigEndian.Uint16(frame[12:])); {
 	case typ == wire.EtherTypeIPv4 && len(ip) >= wire.IPv4MinLen:
