@@ -110,6 +110,7 @@ type Conn struct {
 	dead                   bool // Closed was called
 	ecn                    uint8
 	wasRead                bool // the application has read since the last flushACK
+	tellUTO                bool // the next segment with room for it carries the user timeout
 	naglePush              bool // what is queued goes out, whatever Nagle and cork say
 	events                 uint8
 	closeErr               error

@@ -97,6 +97,9 @@ func (c *Conn) acceptSYN(g *segment) {
 		c.peerMSS = c.rt.defaultMSS()
 	}
 	c.initRcvMSS()
+	if c.tellUTO = c.set.userTimeoutOption; g.opt.HasUserTimeout {
+		c.heardUserTimeout(g.opt.UserTimeout)
+	}
 	// RFC 7323 2.2: "The window field in a segment where the SYN bit is set (i.e., a <SYN> or <SYN,ACK>) MUST NOT be
 	// scaled."
 	c.sndWnd, c.maxSndWnd = uint32(g.wnd), uint32(g.wnd)
@@ -132,6 +135,7 @@ func (c *Conn) sendSYN(why SendReason) {
 	if c.fo != nil {
 		opt.FastOpen = c.fo.option
 	}
+	c.set.putUserTimeout(&opt)
 	f := c.stack.loop.NewFrame()
 	if c.rt.six == nil {
 		copy(f.Append(wire.IPv4MinLen), c.template[:wire.IPv4MinLen])

@@ -119,6 +119,7 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 	if err := c.rerouteAsked(was); err != nil {
 		return err
 	}
+	c.tellUTO = c.tellUTO || set.userTimeoutOption && was.userTimeout != set.userTimeout
 	if was.cc != set.cc {
 		c.changeAlgorithm()
 	}

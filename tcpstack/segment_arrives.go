@@ -354,6 +354,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		return false
 	}
 	c.probesOut = 0
+	if g.opt.HasUserTimeout {
+		c.heardUserTimeout(g.opt.UserTimeout)
+	}
 	if g.f.Header()[0]&15 > wire.IPv4MinLen/4 {
 		c.routeArrives(g)
 	}

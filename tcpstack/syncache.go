@@ -36,6 +36,7 @@ type requestSYN struct {
 	flags               wire.TCPFlags
 	tos                 uint8 // of its IP header
 	wnd, mss            uint16
+	uto                 uint16 // 0: not told
 	wscale              uint8
 	hasWscale, sack, ts bool
 }
@@ -146,7 +147,7 @@ func (l *Listener) newRequest(g *segment, t *tuple, rt *route) *request {
 	}
 	r.irs = g.seq
 	r.syn = requestSYN{flags: g.flags, tos: g.ecn(), wnd: g.wnd, mss: g.opt.MSS, wscale: g.opt.WindowScale,
-		hasWscale: g.opt.HasWindowScale, sack: g.opt.SACKPermitted, ts: g.opt.HasTimestamps}
+		uto: g.opt.UserTimeout, hasWscale: g.opt.HasWindowScale, sack: g.opt.SACKPermitted, ts: g.opt.HasTimestamps}
 	r.tsRecent = g.opt.TSVal
 	r.tsOffset = uint32(t.keyed(s.tcp.tsKey))
 	r.timer.H = r
@@ -244,6 +245,7 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 	if r.ecnOK() {
 		h.Flags |= wire.FlagECE
 	}
+	r.set.putUserTimeout(&opt)
 	s.sendSYNBare(r.rt, h, opt, r.id, r.tag, int(r.retrans)+1)
 }
 
@@ -492,5 +494,5 @@ func (r *request) conn() *Conn {
 func (r *request) segment() *segment {
 	return &segment{seq: r.irs, flags: r.syn.flags, wnd: r.syn.wnd, opt: wire.TCPOptions{MSS: r.syn.mss,
 		WindowScale: r.syn.wscale, HasWindowScale: r.syn.hasWscale, SACKPermitted: r.syn.sack, HasTimestamps: r.syn.ts,
-		TSVal: r.tsRecent}}
+		TSVal: r.tsRecent, HasUserTimeout: r.syn.uto != 0, UserTimeout: r.syn.uto}}
 }

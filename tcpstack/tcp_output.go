@@ -319,6 +319,9 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 	if c.urg != nil {
 		flags |= urgentFlag(c.tcpHeader(f))
 	}
+	if c.tellUTO && flags&wire.FlagRST == 0 {
+		c.tellUserTimeout(f, n, &opt)
+	}
 	cp := NotECT
 	if c.ecn&ecnOK != 0 && flags&wire.FlagSYN == 0 {
 		cp = c.ecnMark(f, &flags, n, tx == 1)

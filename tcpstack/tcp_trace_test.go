@@ -208,6 +208,8 @@ func (x *tcpTrace) parse(text string) (g traceSegment) {
 			g.opt.MSS = uint16(n)
 		case "ws":
 			g.opt.WindowScale, g.opt.HasWindowScale = uint8(n), true
+		case "uto":
+			g.opt.UserTimeout, g.opt.HasUserTimeout = uint16(n), true
 		case "sackok":
 			g.opt.SACKPermitted = true
 		case "ts":

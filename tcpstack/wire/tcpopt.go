@@ -14,6 +14,7 @@ const (
 	TCPOptSACKPermitted = 4
 	TCPOptSACK          = 5
 	TCPOptTimestamps    = 8
+	TCPOptUserTimeout   = 28
 	TCPOptFastOpen      = 34
 	TCPOptExperimental  = 254 // RFC 6994: what it is, a magic number says
 )
@@ -28,6 +29,7 @@ const (
 	tcpOptWindowScaleLen   = 3
 	tcpOptSACKPermittedLen = 2
 	tcpOptTimestampsLen    = 10
+	tcpOptUserTimeoutLen   = 4
 	tcpOptSACKBlockLen     = 8
 	tcpOptFastOpenLen      = 2 // without the cookie
 	tcpOptFastOpenExpLen   = 4
@@ -116,6 +118,8 @@ type TCPOptions struct {
 	SACKPermitted  bool
 	HasTimestamps  bool
 	NSACK          uint8 // blocks in SACK
+	HasUserTimeout bool
+	UserTimeout    uint16 // RFC 5482: 15 bits of seconds, or of minutes if the first bit is set
 	TSVal, TSEcr   uint32
 	SACK           [MaxSACKBlocks]SACKBlock
 	FastOpen       FastOpen
@@ -183,6 +187,10 @@ func (o *TCPOptions) parseOne(b []byte) error {
 		}
 		o.HasTimestamps = true
 		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
+	case TCPOptUserTimeout:
+		if n == tcpOptUserTimeoutLen {
+			o.UserTimeout, o.HasUserTimeout = binary.BigEndian.Uint16(b[2:]), true
+		}
 	case TCPOptFastOpen:
 		o.FastOpen.parse(b[tcpOptFastOpenLen:], false)
 	case TCPOptExperimental:
@@ -219,6 +227,9 @@ func (o *TCPOptions) Len() int {
 	}
 	if o.NSACK > 0 {
 		n += 4 + int(o.NSACK)*tcpOptSACKBlockLen
+	}
+	if o.HasUserTimeout {
+		n += tcpOptUserTimeoutLen
 	}
 	if o.FastOpen.Present {
 		n += o.FastOpen.size()
@@ -261,6 +272,11 @@ func (o *TCPOptions) Put(b []byte) int {
 			binary.BigEndian.PutUint32(b[n+4:], s.Right)
 			n += tcpOptSACKBlockLen
 		}
+	}
+	if o.HasUserTimeout {
+		b[n], b[n+1] = TCPOptUserTimeout, tcpOptUserTimeoutLen
+		binary.BigEndian.PutUint16(b[n+2:], o.UserTimeout)
+		n += tcpOptUserTimeoutLen
 	}
 	if o.FastOpen.Present {
 		n += o.FastOpen.put(b[n:])
