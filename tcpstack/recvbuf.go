@@ -46,9 +46,13 @@ const (
 	// gatherBelow is the length up to which segments are copied together, so that a peer of tiny segments cannot pin a
 	// chunk and a queue entry for each.
 	gatherBelow = 128
-	// maxOOO bounds the pieces beyond gaps: a window of 1 MiB of full segments with every second one lost.
-	maxOOO = 400
+	// minOOO to maxOOO pieces may lie beyond gaps, one for each pieceCost of the receive buffer: what Linux counts for the
+	// least segment's sk_buff. The most is a window of 24 MB of full segments with every second one lost.
+	minOOO, maxOOO, pieceCost = 400, 8192, 768
 )
+
+// oooRoom is how many pieces a receive buffer of so many bytes may hold beyond gaps.
+func oooRoom(rcvBuf uint32) int { return int(min(max(rcvBuf/pieceCost, minOOO), maxOOO)) }
 
 // inbox is the receive buffer, made on first use.
 func (c *Conn) inbox() *recvBuffer {
@@ -136,13 +140,10 @@ func (b *recvBuffer) read(p []byte) int {
 	return n
 }
 
-// insert keeps a piece beyond a gap, cut to what is new. It reports whether it kept all of it that is new, and the first
-// range of it that was held already.
-func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) (kept bool, twice sackRange) {
-	i := 0
-	for i < len(b.ooo) && b.ooo[i].end().lessEq(seq) {
-		i++
-	}
+// insert keeps a piece beyond a gap, cut to what is new, where fewer than most pieces lie there. It reports whether it kept
+// all of it that is new, and the first range of it that was held already.
+func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte, most int) (kept bool, twice sackRange) {
+	i := b.after(seq)
 	for len(p) > 0 {
 		if i < len(b.ooo) {
 			o := &b.ooo[i]
@@ -167,21 +168,57 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte) (kept bool, twi
 		if i < len(b.ooo) {
 			n = min(n, int(b.ooo[i].seq-seq))
 		}
-		if len(b.ooo) >= maxOOO {
-			b.changed()
-			return false, twice
+		if !b.joins(i, seq, ch, p[:n]) {
+			if len(b.ooo) >= most {
+				b.changed()
+				return false, twice
+			}
+			ch.Retain()
+			b.ooo = append(b.ooo, oooPiece{})
+			copy(b.ooo[i+1:], b.ooo[i:])
+			b.ooo[i] = oooPiece{seq, piece{chunk: ch, b: p[:n:n]}}
+			b.latest = i
+			i++
 		}
-		ch.Retain()
-		b.ooo = append(b.ooo, oooPiece{})
-		copy(b.ooo[i+1:], b.ooo[i:])
-		b.ooo[i] = oooPiece{seq, piece{chunk: ch, b: p[:n:n]}}
 		b.oooLen += n
-		b.latest = i
 		p, seq = p[n:], seq+seqNum(n)
-		i++
 	}
 	b.changed()
 	return true, twice
+}
+
+// after is the index of the first piece that ends beyond seq. What comes lies behind all others as a rule.
+func (b *recvBuffer) after(seq seqNum) int {
+	lo, hi := 0, len(b.ooo)
+	if hi > 0 && b.ooo[hi-1].end().lessEq(seq) {
+		return hi
+	}
+	for lo < hi {
+		if mid := int(uint(lo+hi) / 2); b.ooo[mid].end().lessEq(seq) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// joins merges bytes with piece i-1 where they follow it, in sequence and in the same chunk: the pieces of a window are as
+// many as its gaps, not as its segments (Linux: tcp_ooo_try_coalesce).
+func (b *recvBuffer) joins(i int, seq seqNum, ch *sim.Chunk, p []byte) bool {
+	if i == 0 || b.ooo[i-1].chunk != ch || b.ooo[i-1].end() != seq {
+		return false
+	}
+	last := &b.ooo[i-1]
+	at := offsetIn(ch, last.b)
+	end := at + len(last.b)
+	if end != offsetIn(ch, p) {
+		return false
+	}
+	end += len(p)
+	last.b = ch.Data[at:end:end]
+	b.latest = i - 1
+	return true
 }
 
 // advance moves the pieces that nxt has reached to the queue in order and returns the new RCV.NXT, and the range below the

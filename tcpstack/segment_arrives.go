@@ -427,13 +427,13 @@ func (c *Conn) arrivesText(g *segment) bool {
 		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
 		c.ackPending, c.dupAckDue = true, true
 		held := b.oooLen
-		kept, twice := b.insert(seq, g.f.Chunk(), p)
+		flow := c.flow()
+		kept, twice := b.insert(seq, g.f.Chunk(), p, oooRoom(flow.rcvBuf))
 		if !kept {
 			c.recordDropped(g, DropMemory)
 		}
 		c.reportDup(twice.left, twice.right)
 		m.take(b.oooLen - held)
-		c.flow()
 		c.growWindow(g.length)
 		c.recordReassembly()
 		return true

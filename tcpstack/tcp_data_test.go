@@ -154,7 +154,7 @@ func TestTCPReassemblyBounded(t *testing.T) {
 		x.send("A ack=1001 len=1 seq=" + itoa(103+2*i))
 	}
 	x.out = nil
-	if n := len(x.c.rcv.ooo); n != maxOOO {
+	if n := len(x.c.rcv.ooo); n != minOOO {
 		t.Errorf("%d pieces kept", n)
 	}
 }
