@@ -29,7 +29,7 @@ func (set *settings) mayAnswer(g *segment, now sim.Time, last *sim.Time) bool {
 
 // answer acknowledges a segment that is not acceptable; skipped counts those that were not.
 func (c *Conn) answer(g *segment, skipped *uint64) {
-	if c.set.mayAnswer(g, c.stack.loop.Now(), &c.challenged) {
+	if c.set.mayAnswer(g, c.stack.loop.Now(), &c.oddities().challenged) {
 		c.ackNow = true
 	} else {
 		*skipped++
@@ -41,7 +41,7 @@ func (c *Conn) answer(g *segment, skipped *uint64) {
 func (c *Conn) challenge() {
 	s := c.stack
 	now := s.loop.Now()
-	if c.set.throttled(now, &c.challenged) {
+	if c.set.throttled(now, &c.oddities().challenged) {
 		s.tcp.count.skippedChallenge++
 		return
 	}

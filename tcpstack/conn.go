@@ -37,7 +37,8 @@ type ConnHandler interface {
 	Closed(c *Conn, err error)
 }
 
-// Conn is one end of a TCP connection. It never blocks. The zero Conn is not usable: Dial and Listen make them.
+// Conn is one end of a TCP connection. It never blocks. The zero Conn is not usable: Dial and Listen make them. There may be
+// many that rest: TestConnSize holds it to a size class of the allocator.
 type Conn struct {
 	stack    *Stack
 	set      *settings
@@ -51,12 +52,12 @@ type Conn struct {
 	cc       *control          // congestion control; nil until data is sent
 	timer    sim.Timer         // the least of the deadlines below
 	template [templateLen]byte // headers of a segment, to be patched
+	sndBuf   uint32            // bytes that may be written and not yet acknowledged
 	lsn      *Listener         // of a passive open, until it is accepted
 	clock    *limitClock       // nil until data was written
-	keep     *keepAlive        // nil without keep-alives
 	fo       *fastOpen         // nil without Fast Open
 	urg      *urgent           // nil without urgent data
-	lastICMP *ICMPError        // nil: none since the peer was last heard
+	odd      *oddities         // nil without any of them
 
 	next, prev *Conn // in order of creation
 
@@ -113,7 +114,6 @@ type Conn struct {
 	tellUTO                bool // the next segment with room for it carries the user timeout
 	naglePush              bool // what is queued goes out, whatever Nagle and cork say
 	events                 uint8
-	closeErr               error
 
 	win congestion.Window
 
@@ -122,22 +122,19 @@ type Conn struct {
 	tsRecentAge        uint32 // lab time, s, when tsRecent was taken
 	// RFC 6298, us, in Linux's scales: 8*SRTT; 4*RTTVAR now, the largest of the window under way, and the one in force.
 	srtt8, mdev4, mdevMax4, rttvar4 uint32
+	totalRetrans                    uint32
 	rto                             sim.Time // without backoff
 
 	ato      sim.Time // how long an ACK waits (Linux: icsk_ack.ato); 0: no data has come
-	sndBuf   uint32   // bytes that may be written and not yet acknowledged
 	timerAt  sim.Time // of pendingTimer (rto or persist); Never: not set
 	delackAt sim.Time // Never: not set
-	probesAt sim.Time // when the window's probing began; 0: it is not probed
 
 	bytesAcked, bytesReceived uint64 // stream offsets of SND.UNA and RCV.NXT
 	bytesSent, bytesRetrans   uint64
 	segsOut, segsIn           uint32
 	dataSegsOut, dataSegsIn   uint32
-	totalRetrans              uint32
 	lastDataSent, lastDataRcv sim.Time
 	lastAckRcv                sim.Time
-	challenged                sim.Time // when an unacceptable segment without data was last answered
 }
 
 // ID is the connection's name, the same at both ends.
@@ -209,8 +206,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 		switch {
 		case c.rcvFIN:
 			return 0, io.EOF
-		case c.closeErr != nil:
-			return 0, c.closeErr
+		case c.closeErr() != nil:
+			return 0, c.closeErr()
 		case c.state == StateClosed:
 			return 0, io.EOF
 		}
@@ -279,8 +276,8 @@ func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
 // admit says how many of n bytes a write may take now.
 func (c *Conn) admit(n int) (int, error) {
 	switch {
-	case c.closeErr != nil:
-		return 0, c.closeErr
+	case c.closeErr() != nil:
+		return 0, c.closeErr()
 	case c.finQueued || !c.state.sends() && c.state != StateSynSent && c.state != StateSynRcvd:
 		return 0, ErrClosed
 	}

@@ -30,7 +30,9 @@ func (c *Conn) terminate(err error, reason CloseReason, why StateTrigger) {
 // retire takes a connection that is over out of the demultiplexer, lets go of what it holds, and tells the application.
 func (c *Conn) retire(err error, reason CloseReason) {
 	s := c.stack
-	c.closeErr = err
+	if err != nil {
+		c.oddities().closeErr = err
+	}
 	c.recordClosed(reason)
 	s.tcp.conns.remove(c, c.hashed)
 	if c.fo != nil {
@@ -39,7 +41,10 @@ func (c *Conn) retire(err error, reason CloseReason) {
 		}
 		c.fastOpenEnded()
 	}
-	c.timerAt, c.delackAt, c.keep = sim.Never, sim.Never, nil
+	c.timerAt, c.delackAt = sim.Never, sim.Never
+	if c.odd != nil {
+		c.odd.keepAt = sim.Never
+	}
 	c.ackPending, c.ackNow = false, false
 	s.loop.Stop(&c.timer)
 	c.stopPacing()
@@ -54,7 +59,7 @@ func (c *Conn) farewell() {
 	if c.lsn != nil && c.lsn.queue != nil { // it waits to be accepted
 		return
 	}
-	if c.dead || c.processing || c.closeErr == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
+	if c.dead || c.processing || c.closeErr() == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
 		return
 	}
 	c.dead = true
@@ -62,7 +67,7 @@ func (c *Conn) farewell() {
 	c.stack.unlist(c)
 	if h := c.h; h != nil {
 		c.h = nil
-		h.Closed(c, c.closeErr)
+		h.Closed(c, c.closeErr())
 	}
 	c.dropRecv()
 	c.releaseControl()

@@ -80,7 +80,7 @@ func (c *Conn) Fire(now sim.Time) {
 		}
 	}
 	if c.keepAliveAt() <= now && !c.gone() {
-		c.keep.at = sim.Never
+		c.odd.keepAt = sim.Never
 		c.recordTimerFired(TimerKeepAlive)
 		c.keepAliveTimeout()
 	}

@@ -23,6 +23,9 @@ func sideOf(passive bool) uint8 {
 
 // record starts a record of the connection; nil if nothing is recorded.
 func (c *Conn) record(kind sim.Kind, reason uint8) *sim.Record {
+	if c.stack.loop.Rec == nil { // here, too, so that nothing is called for nothing
+		return nil
+	}
 	return c.stack.recordFor(kind, reason, c.id, c.passive)
 }
 

@@ -5,23 +5,12 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// keepAlive probes an idle peer.
-//
-// RFC 9293 3.8.4: "Implementers MAY include "keep-alives" in their TCP implementations (MAY-5), although this practice is
-// not universally accepted. ... If keep-alives are included, the application MUST be able to turn them on or off for each
-// TCP connection (MUST-24), and they MUST default to off (MUST-25)." "Keep-alive packets MUST only be sent when no sent
-// data is outstanding, and no data or acknowledgment packets have been received for the connection within an interval
-// (MUST-26). This interval MUST be configurable (MUST-27) and MUST default to no less than two hours (MUST-28)."
-type keepAlive struct {
-	at sim.Time // the timer; Never: not set
-}
-
 // watchPeer starts, moves or stops the timer as the settings say (Linux: tcp_set_keepalive, tcp_sock_set_keepidle).
 func (c *Conn) watchPeer() {
 	switch {
 	case !c.set.keepAlive || !c.state.synchronized() || c.gone():
-		if c.keep != nil && c.keep.at != sim.Never {
-			c.keep.at = sim.Never
+		if c.keepAliveAt() != sim.Never {
+			c.odd.keepAt = sim.Never
 			c.recordTimerCancelled(TimerKeepAlive)
 		}
 	default:
@@ -30,22 +19,20 @@ func (c *Conn) watchPeer() {
 }
 
 func (c *Conn) setKeepAliveTimer(in sim.Time) {
-	if c.keep == nil {
-		c.keep = &keepAlive{at: sim.Never}
-	}
-	if c.keep.at == sim.Never {
+	o := c.oddities()
+	if o.keepAt == sim.Never {
 		c.recordTimerSet(TimerKeepAlive, in)
 	}
-	c.keep.at = c.stack.loop.Now() + in
+	o.keepAt = c.stack.loop.Now() + in
 	c.arm()
 }
 
 // keepAliveAt is when the timer expires.
 func (c *Conn) keepAliveAt() sim.Time {
-	if c.keep == nil {
+	if c.odd == nil {
 		return sim.Never
 	}
-	return c.keep.at
+	return c.odd.keepAt
 }
 
 // idle is how long the peer was not heard.

@@ -37,8 +37,9 @@ func (c *Conn) persistTimeout() {
 	}
 	if usable := int(int32(c.sndUna + seqNum(c.sndWnd) - c.sndNxt)); usable > 0 && c.unsent() > 0 {
 		n := min(usable, int(c.snd.queue.head().end-c.sndNxt), c.segmentRoom())
-		c.sendData(n, c.finFits(n), true, SendZWP)   // Linux (tcp_write_wakeup) pushes it
-		c.probesOut, c.backoff, c.probesAt = 0, 0, 0 // the retransmission timer sees to it now
+		c.sendData(n, c.finFits(n), true, SendZWP) // Linux (tcp_write_wakeup) pushes it
+		c.probesOut, c.backoff = 0, 0              // the retransmission timer sees to it now
+		c.probingEnded()
 		c.armAfterSending()
 		return
 	}
@@ -56,9 +57,9 @@ func (c *Conn) persistTimeout() {
 // user timeout, and a connection that nobody owns, have an end.
 func (c *Conn) probedForGood() bool {
 	now := c.stack.loop.Now()
-	if c.probesAt == 0 {
-		c.probesAt = max(now, 1)
-	} else if t := c.set.userTimeout; t != 0 && now-c.probesAt >= t {
+	if o := c.oddities(); o.probesAt == 0 {
+		o.probesAt = max(now, 1)
+	} else if t := c.set.userTimeout; t != 0 && now-o.probesAt >= t {
 		return true
 	}
 	if c.orphaned() {
@@ -71,8 +72,8 @@ func (c *Conn) probedForGood() bool {
 // armProbe sets the timer for the next probe (Linux: tcp_send_probe0, tcp_ack_probe).
 func (c *Conn) armProbe() {
 	since := sim.Time(0)
-	if c.probesAt != 0 {
-		since = c.stack.loop.Now() - c.probesAt
+	if at := c.probesAt(); at != 0 {
+		since = c.stack.loop.Now() - at
 	}
 	c.setRetransTimer(TimerPersist, c.untilUserTimeout(c.probeInterval(), since))
 }
@@ -90,7 +91,8 @@ func (c *Conn) probeAnswered() {
 		end = c.snd.queue.head().end
 	}
 	if end.lessEq(c.sndUna + seqNum(c.sndWnd)) {
-		c.backoff, c.probesAt = 0, 0
+		c.backoff = 0
+		c.probingEnded()
 		c.cancelRetransTimer()
 		return
 	}

@@ -51,7 +51,7 @@ func (c *Conn) conclude() {
 
 // tell calls the application for each event; it may cause further ones.
 func (c *Conn) tell() {
-	for c.events != 0 && c.h != nil && c.closeErr == nil {
+	for c.events != 0 && c.h != nil && c.closeErr() == nil {
 		ev := c.events & -c.events
 		c.events &^= ev
 		switch {
@@ -360,8 +360,8 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	if g.f.Header()[0]&15 > wire.IPv4MinLen/4 {
 		c.routeArrives(g)
 	}
-	if c.lastICMP != nil {
-		c.lastICMP = nil
+	if c.odd != nil {
+		c.odd.lastICMP = nil
 	}
 	c.acknowledge(g)
 	if c.pendingTimer == TimerPersist && c.timerAt != sim.Never && c.sndNxt == c.sndUna && !c.gone() {

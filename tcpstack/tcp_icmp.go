@@ -53,20 +53,20 @@ func (c *Conn) icmpError(e ICMPError) {
 		c.synDataTooBig(e.MTU)
 	case c.state == StateSynSent, c.state == StateSynRcvd && (!c.halfAccepted() || c.lsn != nil),
 		!c.set.icmpHardening && e.hard():
-		c.lastICMP = &e
+		c.oddities().lastICMP = &e
 		c.terminate(ErrUnreachable, ClosedUnreachable, RxICMP)
 	default:
-		c.lastICMP = &e // it explains a timeout, if one follows (Linux: sk_err_soft)
+		c.oddities().lastICMP = &e // it explains a timeout, if one follows (Linux: sk_err_soft)
 		c.softError(ErrUnreachable)
 	}
 }
 
 // LastICMP is the ICMP error that ended the connection, or that came last since the peer was last heard; false if none did.
 func (c *Conn) LastICMP() (ICMPError, bool) {
-	if c.lastICMP == nil {
+	if c.odd == nil || c.odd.lastICMP == nil {
 		return ICMPError{}, false
 	}
-	return *c.lastICMP, true
+	return *c.odd.lastICMP, true
 }
 
 // hard says whether an error is one that RFC 1122 4.2.3.9 ends connections on: protocol and port unreachable
