@@ -95,23 +95,21 @@ func transportSum(h, t []byte, p wire.Protocol, payload uint16, n int) uint16 {
 		sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t))) + uint64(p) + uint64(len(t)+n)
 		return wire.AddSums(wire.Fold(sum), wire.SwapFold(wire.HeaderSum(h[wire.IPv6OffSrc:wire.IPv6Len])))
 	}
-	addrs := h[wire.IPv4OffSrc:wire.IPv4MinLen]
+	src, dst := be32(h[wire.IPv4OffSrc:]), be32(h[wire.IPv4OffDst:])
 	if h[0] != 0x45 {
-		var via [8]byte
-		copy(via[:], h[wire.IPv4OffSrc:wire.IPv4OffDst])
-		putAddr4(via[4:], ultimateDestination(h))
-		addrs = via[:]
+		dst = ultimateDestination(h)
 	}
 	if len(t)&3 != 0 { // a header region that was put together by hand, or cut
 		sum := uint64(wire.Sum(t)) + uint64(wire.SumAt(payload, len(t)))
 		if p != wire.ProtoICMP {
-			sum += uint64(be32(addrs)) + uint64(be32(addrs[4:])) + uint64(p) + uint64(len(t)+n)
+			sum += uint64(src) + uint64(dst) + uint64(p) + uint64(len(t)+n)
 		}
 		return wire.Fold(sum)
 	}
 	sum := wire.HeaderSum(t) + uint64(bits.ReverseBytes16(payload))
 	if p != wire.ProtoICMP {
-		sum += wire.HeaderSum(addrs) + uint64(bits.ReverseBytes32(uint32(p)<<16+uint32(len(t)+n)))
+		sum += uint64(bits.ReverseBytes32(src)) + uint64(bits.ReverseBytes32(dst)) +
+			uint64(bits.ReverseBytes32(uint32(p)<<16+uint32(len(t)+n)))
 	}
 	return wire.SwapFold(sum)
 }

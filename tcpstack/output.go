@@ -49,7 +49,10 @@ func (s *Stack) output(f *sim.Frame, rt *route) error {
 		return nil
 	}
 	if s.cfg.Checksums == ChecksumsAlways {
-		ihl := int(h[0]&15) * 4
+		ihl := wire.IPv4MinLen
+		if h[0] != 0x45 {
+			ihl = int(h[0]&15) * 4
+		}
 		fillTransport(f, h, ihl)
 		wire.SetIPv4Checksum(h[:ihl])
 	}
