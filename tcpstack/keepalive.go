@@ -5,6 +5,14 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
+// Keep-alives probe an idle peer; their timer lies with the oddities.
+//
+// RFC 9293 3.8.4: "Implementers MAY include "keep-alives" in their TCP implementations (MAY-5), although this practice is
+// not universally accepted. ... If keep-alives are included, the application MUST be able to turn them on or off for each
+// TCP connection (MUST-24), and they MUST default to off (MUST-25)." "Keep-alive packets MUST only be sent when no sent
+// data is outstanding, and no data or acknowledgment packets have been received for the connection within an interval
+// (MUST-26). This interval MUST be configurable (MUST-27) and MUST default to no less than two hours (MUST-28)."
+
 // watchPeer starts, moves or stops the timer as the settings say (Linux: tcp_set_keepalive, tcp_sock_set_keepidle).
 func (c *Conn) watchPeer() {
 	switch {
