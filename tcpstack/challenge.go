@@ -122,6 +122,7 @@ func (c *Conn) arrivesSYN(g *segment) {
 // back." Linux knows no more than what was acknowledged so far to be old.
 func (c *Conn) ackAcceptable(g *segment) bool {
 	if c.sndNxt.less(g.ack) {
+		c.stack.tcp.count.ackUnsentData++
 		c.challenge()
 		return false
 	}
@@ -129,6 +130,7 @@ func (c *Conn) ackAcceptable(g *segment) bool {
 		return true // RFC 793: "If the ACK is a duplicate (SEG.ACK < SND.UNA), it can be ignored"
 	}
 	if old := min(uint64(c.maxSndWnd), c.numbersAcked()); g.ack.less(c.sndUna - seqNum(old)) {
+		c.stack.tcp.count.tooOldAcks++
 		c.challenge()
 		return false
 	}

@@ -55,6 +55,12 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 	}
 	switch {
 	case s.isLocal(dst):
+		// RFC 1122 3.2.1.3, RFC 1812 5.3.7: a source that is this host's own, as in the land attack, or its network's
+		// broadcast address is martian (Linux: fib_validate_source).
+		if src := be32(h[wire.IPv4OffSrc:]); ifc != s.lo.ifc && (s.isLocal(src) || ifc.isBroadcast(src)) {
+			s.drop(f, dropSource)
+			return
+		}
 		s.deliver(ifc, f, group)
 	case dst == 0xffffffff || (ifc.isBroadcast(dst) && ifc != s.lo.ifc):
 		s.deliver(ifc, f, true)

@@ -42,6 +42,10 @@ func (s *Stack) ipv6Input(ifc *Interface, f *sim.Frame, group bool) {
 			s.drop(f, dropSource)
 			return
 		}
+		if src == dst { // the land attack: an answer would come back to whoever gave it
+			s.drop(f, dropSource)
+			return
+		}
 		if dst.isZero() || dst == loopback6 || dst.is4() {
 			s.drop(f, dropDestination)
 			return

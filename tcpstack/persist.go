@@ -32,6 +32,7 @@ func (c *Conn) persistTimeout() {
 		return
 	}
 	c.probesOut++
+	c.stack.tcp.count.winProbes++
 	if c.backoff < c.set.dataRetries {
 		c.backoff = min(c.backoff+1, maxBackoff)
 	}

@@ -276,6 +276,9 @@ func (c *Conn) checkSequence(g *segment) bool {
 		if g.end().less(c.rcvNxt) || g.segLen() == 0 {
 			return false
 		}
+		if c.rcvNxt.less(g.end()) {
+			c.stack.tcp.count.beyondWindow++
+		}
 		c.recordDropped(g, DropOutOfWindow)
 		return false
 	}
@@ -379,6 +382,11 @@ func (c *Conn) setSndWnd(g *segment) bool {
 	if !c.sndUna.less(g.ack) && !c.sndWl1.less(g.seq) && (g.seq != c.sndWl1 || wnd <= c.sndWnd && wnd != 0) {
 		return false
 	}
+	// RFC 9293 3.8.6: "a TCP peer SHOULD NOT shrink the window" and (MUST-34) a sender bears it. What rounding to the scale
+	// takes off is no shrinking.
+	if edge := c.sndUna + seqNum(c.sndWnd); (g.ack + seqNum(wnd) + 1<<c.sndWscale).lessEq(edge) {
+		c.stack.tcp.count.windowShrunk++
+	}
 	c.sndWnd, c.sndWl1 = wnd, g.seq
 	if wnd > c.maxSndWnd {
 		c.maxSndWnd = wnd
@@ -409,6 +417,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 		p, seq = p[min(len(p), int(c.rcvNxt-seq)):], c.rcvNxt
 	}
 	if over := int(int32(seq + seqNum(len(p)) - c.rcvAdv)); over > 0 {
+		c.stack.tcp.count.beyondWindow++
 		p = p[:len(p)-min(len(p), over)]
 		g.flags &^= wire.FlagFIN
 	}

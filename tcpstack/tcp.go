@@ -241,6 +241,7 @@ func (s *Stack) tcpInput(f *sim.Frame) {
 	switch {
 	case !ok:
 		s.tcp.count.inErrs++
+		s.tcp.count.malformedOptions++
 		s.dropSegment(&g, DropMalformed)
 	case !s.checksumOK(f):
 		s.tcp.count.inErrs++

@@ -17,6 +17,9 @@ type tcpCounts struct {
 	reqQFullDoCookies, reqQFullDrop                uint64
 	synCookiesSent, synCookiesRecv                 uint64
 	synCookiesFailed                               uint64
+	ackUnsentData, tooOldAcks, beyondWindow        uint64
+	windowShrunk, winProbes                        uint64
+	malformedOptions                               uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -28,12 +31,14 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 	n := &s.tcp.count
 	return append(c,
 		Counter{"tcp.abort_on_timeout", n.abortOnTimeout},
+		Counter{"tcp.ack_of_unsent_data", n.ackUnsentData},
 		Counter{"tcp.ack_skipped_challenge", n.skippedChallenge},
 		Counter{"tcp.ack_skipped_paws", n.skippedPAWS},
 		Counter{"tcp.ack_skipped_seq", n.skippedSeq},
 		Counter{"tcp.ack_skipped_syn_recv", n.skippedSynRecv},
 		Counter{"tcp.active_opens", n.activeOpens},
 		Counter{"tcp.attempt_fails", n.attemptFails},
+		Counter{"tcp.beyond_window", n.beyondWindow},
 		Counter{"tcp.challenge_acks", n.challengeACKs},
 		Counter{"tcp.defer_accept_drops", n.deferAcceptDrops},
 		Counter{"tcp.delayed_acks", n.delayedAcks},
@@ -54,6 +59,7 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.in_segs", n.inSegs},
 		Counter{"tcp.listen_drops", n.listenDrops},
 		Counter{"tcp.listen_overflows", n.listenOverflows},
+		Counter{"tcp.malformed_options", n.malformedOptions},
 		Counter{"tcp.memory_drops", n.memoryDrops},
 		Counter{"tcp.no_socket", n.noSocket},
 		Counter{"tcp.ofo_pruned", n.ofoPruned},
@@ -73,5 +79,8 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.syn_cookies_recv", n.synCookiesRecv},
 		Counter{"tcp.syn_cookies_sent", n.synCookiesSent},
 		Counter{"tcp.syn_retrans", n.synRetrans},
+		Counter{"tcp.too_old_acks", n.tooOldAcks},
+		Counter{"tcp.win_probes", n.winProbes},
+		Counter{"tcp.window_shrunk", n.windowShrunk},
 	)
 }

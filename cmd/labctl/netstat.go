@@ -72,6 +72,8 @@ var netstatNames = []struct{ group, name, counter string }{
 	{"TcpExt", "TCPFastOpenBlackhole", "tcp.fast_open_blackhole"},
 	{"TcpExt", "TCPFastOpenPassiveAltKey", "tcp.fast_open_passive_alt_key"},
 	{"TcpExt", "TCPSynRetrans", "tcp.syn_retrans"},
+	{"TcpExt", "TCPWinProbe", "tcp.win_probes"},
+	{"TcpExt", "BeyondWindow", "tcp.beyond_window"},
 	{"TcpExt", "TCPACKSkippedSynRecv", "tcp.ack_skipped_syn_recv"},
 	{"TcpExt", "TCPACKSkippedPAWS", "tcp.ack_skipped_paws"},
 	{"TcpExt", "TCPACKSkippedSeq", "tcp.ack_skipped_seq"},
