@@ -24,8 +24,6 @@ const (
 	recvBufDefault = 131072
 	// defaultScalingRatio is Linux's TCP_DEFAULT_SCALING_RATIO: half, since 6.10.
 	defaultScalingRatio = 1 << 7
-	// skbOverhead is struct sk_buff and struct skb_shared_info, as SKB_TRUESIZE adds them.
-	skbOverhead = 256 + 320
 	// skbHeadroom is what stands before a segment's data in its buffer: padding and headers.
 	skbHeadroom = 64 + 60
 )
