@@ -254,12 +254,16 @@ type settings struct {
 
 // resolve fills in the defaults and checks the bounds.
 func (c TCPConfig) resolve() (*settings, error) {
+	given := c
+	if c.Personality == personalityWords[PersonalityFreeBSD] {
+		c = c.Merge(freebsdDefaults)
+	}
 	cc, ok := congestion.Find(c.Congestion)
 	if !ok {
 		return nil, fmt.Errorf("tcpstack: no congestion control %q", c.Congestion)
 	}
 	s := &settings{
-		from: c,
+		from: given,
 		cc:   cc, sack: or(c.SACK, true), timestamps: or(c.Timestamps, true), windowScaling: or(c.WindowScaling, true),
 		nagle: or(c.Nagle, true), fastRtx: or(c.FastRetransmit, true), quickAC: or(c.QuickACK, true),
 		fixedISN: c.ISN != nil, isn: or(c.ISN, 0), delAck: or(c.DelayedACK, 0), fixedDelAck: c.DelayedACK != nil,

@@ -128,7 +128,7 @@ func (c *Conn) sendSYN(why SendReason) {
 	h.Flags |= ecn
 	h.Window = uint16(window)
 	opt := wire.TCPOptions{MSS: c.advMSS(), SACKPermitted: c.sackOK, HasTimestamps: c.tsOK,
-		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale}
+		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale, ScaleFirst: c.set.personality == PersonalityFreeBSD}
 	if c.tsOK {
 		opt.TSVal, opt.TSEcr = c.tsNow(), c.tsRecent
 	}

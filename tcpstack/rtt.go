@@ -91,6 +91,10 @@ func (c *Conn) updateRTT(r *ackResult) bool {
 // largest deviation of a window, not below the least timeout, and shrinks once a window only.
 func (c *Conn) sampleRTT(m int64) {
 	m = max(m, 0)
+	if c.set.personality == PersonalityFreeBSD {
+		c.sampleRFC6298(m)
+		return
+	}
 	least := uint32(us(c.set.minRTO))
 	if c.srtt8 == 0 {
 		// RFC 6298 2.2: "SRTT <- R, RTTVAR <- R/2".

@@ -235,7 +235,8 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss), Ack: uint32(r.rcvNxt()),
 		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow(r.rt, r.tsOK()))}
 	opt := wire.TCPOptions{MSS: r.set.advMSS(r.rt), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
-		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo}
+		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo,
+		ScaleFirst: r.set.personality == PersonalityFreeBSD}
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 		if r.cookie {

@@ -14,7 +14,8 @@ import (
 	"labd.dev/tcpstack"
 )
 
-// Our own scripts, a folder for each RFC. The first line of each says what it
+// Our own scripts, a folder for each RFC, and one for the personality that is not
+// Linux's. The first line of each says what it
 // stands on:
 //
 //	// switch: sack=off
@@ -28,9 +29,13 @@ import (
 //
 //	// with: ecn=on
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/rfc*/*.pkt")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, folder := range []string{"rfc*", "freebsd"} {
+		found, err := filepath.Glob("testdata/" + folder + "/*.pkt")
+		if err != nil || len(found) == 0 {
+			t.Fatal(folder, len(found), err)
+		}
+		files = append(files, found...)
 	}
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(strings.TrimPrefix(f, "testdata/"), ".pkt"), func(t *testing.T) {

@@ -123,6 +123,7 @@ type TCPOptions struct {
 	TSVal, TSEcr   uint32
 	SACK           [MaxSACKBlocks]SACKBlock
 	FastOpen       FastOpen
+	ScaleFirst     bool // Put writes them in FreeBSD's order; Parse leaves it false
 }
 
 // nopNopTimestamps begins the 12 bytes of options of nearly every segment (RFC 7323 appendix A).
@@ -240,6 +241,9 @@ func (o *TCPOptions) Len() int {
 // Put writes the options, each group aligned to 4 bytes with NOPs before it, in the order in which Linux writes them,
 // and returns their length. They must fit: TCPMaxOptionsLen at most.
 func (o *TCPOptions) Put(b []byte) int {
+	if o.ScaleFirst {
+		return o.putScaleFirst(b)
+	}
 	n := 0
 	if o.MSS != 0 {
 		b[0], b[1] = TCPOptMSS, tcpOptMSSLen
