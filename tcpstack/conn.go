@@ -193,8 +193,11 @@ func (c *Conn) Room() int {
 	if c.notsentFull(0) {
 		return 0
 	}
-	return max(0, int(c.sndBuf)-c.Unacked())
+	return c.bufferRoom()
 }
+
+// bufferRoom is how much of the send buffer is free.
+func (c *Conn) bufferRoom() int { return max(0, int(c.sndBuf)-c.Unacked()) }
 
 // Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
 // peer's FIN, or what ended the connection.
@@ -281,7 +284,12 @@ func (c *Conn) admit(n int) (int, error) {
 	case c.finQueued || !c.state.sends() && c.state != StateSynSent && c.state != StateSynRcvd:
 		return 0, ErrClosed
 	}
-	room := c.Room()
+	room := c.bufferRoom()
+	if c.Deferred() {
+		room = c.Room()
+	} else if c.set.notsentLowat != 0 {
+		room = min(room, c.notsentRoom(n))
+	}
 	if m := &c.stack.tcp.mem; !m.fits(n) && c.Unacked() > 0 {
 		room = 0 // beyond the stack's memory a connection with nothing in flight alone may write
 	}

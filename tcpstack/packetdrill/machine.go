@@ -284,3 +284,19 @@ func errnoOf(err error) Errno {
 
 // unspecified says whether an address names no host.
 func unspecified(a netip.AddrPort) bool { return !a.Addr().IsValid() || a.Addr().IsUnspecified() }
+
+// arrived looks at what a packet has acknowledged: times of it are told, and that there is room again (tcp_check_space).
+func (m *machine) arrived() {
+	for _, s := range m.sockets {
+		if s.conn == nil {
+			continue
+		}
+		if len(s.stamps.marks) > 0 {
+			s.stamps.acked(s, s.unacknowledged())
+		}
+		if s.noSpace && s.writable() {
+			s.noSpace = false
+			s.change(writableBits)
+		}
+	}
+}

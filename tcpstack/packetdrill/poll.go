@@ -37,6 +37,8 @@ func (s *socket) ready() uint32 {
 		}
 		if shut&shutWrite != 0 || s.writable() {
 			bits |= writableBits
+		} else {
+			s.noSpace = true
 		}
 		bits |= s.urgentBits()
 	}
@@ -46,13 +48,14 @@ func (s *socket) ready() uint32 {
 	return bits
 }
 
-// writable is __sk_stream_is_writeable: a third of what is queued must be free, and less than the low-water mark unsent.
+// writable is __sk_stream_is_writeable: a third of what is queued must be free, and less than half the low-water mark
+// unsent.
 func (s *socket) writable() bool {
 	if s.conn == nil {
 		return true
 	}
 	return s.conn.Room() >= s.conn.Unacked()/2 && s.conn.Room() > 0 &&
-		(s.opts.notsentLowat == 0 || int64(s.conn.Info().NotsentBytes) < s.opts.notsentLowat)
+		(s.opts.notsentLowat == 0 || 2*int64(s.conn.Info().NotsentBytes) < s.opts.notsentLowat)
 }
 
 // urgentBits says whether urgent data is there to be read.

@@ -40,6 +40,7 @@ type socket struct {
 	sent     sendQueue // of what was sent that somebody wants to hear of
 	errors   errorQueue
 	stamps   timestamps
+	noSpace  bool // who looked found no room to write: it is told when there is (SOCK_NOSPACE)
 	watchers []*epollItem
 }
 

@@ -52,6 +52,7 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 	for g.sent < g.want {
 		n, err := s.write(g, min(g.want-g.sent, int64(len(zeros))))
 		g.sent += n
+		s.noSpace = s.noSpace || err == tcpstack.ErrWouldBlock
 		switch {
 		case err == tcpstack.ErrWouldBlock && wait:
 			return 0, 0, false

@@ -139,15 +139,6 @@ func (m *machine) left(l *livePacket) {
 	}
 }
 
-// arrived looks at what a packet has acknowledged.
-func (m *machine) arrived() {
-	for _, s := range m.sockets {
-		if s.conn != nil && len(s.stamps.marks) > 0 {
-			s.stamps.acked(s, s.unacknowledged())
-		}
-	}
-}
-
 // segment stamps a mark whose byte is in a segment (__dev_queue_xmit, skb_tx_timestamp); it does so again when the segment
 // is sent again.
 func (t *timestamps) segment(s *socket, w span, i int) {
