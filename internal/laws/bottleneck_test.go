@@ -8,18 +8,24 @@ import (
 	"labd.dev/sim"
 )
 
-// BBR keeps the rate under random loss: its goodput stays within 5% of rate * (1-p). Version 3 takes a flight that loses more
-// than 2% for too large, which chance alone makes of 1% often: it holds where the least window and the room for bursts are
-// a good part of what is in flight.
+// BBR keeps the rate under random loss: its goodput stays within 5% of rate * (1-p). (Version 1 at 5% and with more than a few
+// hundred segments in flight does not: what it measures is what the path delivers, (1-p) of the rate and no more by
+// chance, and it sends 99% of that; Linux's is the same.)
 func TestBBRUnderRandomLoss(t *testing.T) {
 	for _, v := range []struct {
 		cc   string
 		p    float64
 		rate uint64
 		rtt  sim.Time
-	}{{"bbr", 0.01, 20e6, 40 * ms}, {"bbr", 0.05, 20e6, 40 * ms}, {"bbr3", 0.01, 5e6, 20 * ms}, {"bbr3", 0.01, 10e6, 10 * ms}} {
-		t.Run(fmt.Sprintf("%s %v %v", v.cc, v.p, v.rtt), func(t *testing.T) {
-			p := newPath(t, link.Config{Rate: v.rate, Delay: v.rtt / 2, Queue: link.Queue{LimitPackets: 1000},
+	}{
+		{"bbr", 0.01, 5e6, 100 * ms}, {"bbr", 0.01, 20e6, 40 * ms}, {"bbr", 0.01, 100e6, 40 * ms},
+		{"bbr", 0.05, 5e6, 10 * ms}, {"bbr", 0.05, 20e6, 40 * ms}, {"bbr", 0.05, 100e6, 10 * ms},
+		{"bbr3", 0.01, 5e6, 20 * ms}, {"bbr3", 0.01, 5e6, 100 * ms}, {"bbr3", 0.01, 20e6, 10 * ms}, {"bbr3", 0.01, 20e6, 40 * ms},
+		{"bbr3", 0.01, 20e6, 100 * ms}, {"bbr3", 0.01, 100e6, 40 * ms},
+	} {
+		t.Run(fmt.Sprintf("%s %v %dM %v", v.cc, v.p, v.rate/1_000_000, v.rtt), func(t *testing.T) {
+			t.Parallel()
+			p := newPath(t, link.Config{Rate: v.rate, Delay: v.rtt / 2, Queue: link.Queue{LimitPackets: 4000},
 				Loss: link.Loss{Model: link.RandomLoss, P: v.p}}, link.Config{Rate: v.rate, Delay: v.rtt / 2}, 1)
 			f := p.start(large(v.cc))
 			p.run(5 * sim.Second)
@@ -34,9 +40,12 @@ func TestBBRUnderRandomLoss(t *testing.T) {
 	}
 }
 
-// ns-3's tcp-validation for DCTCP: 50 Mbit/s, 10 ms, a queue that marks at 1 ms of sojourn: the flow has 48 to 49 Mbit/s.
-// Its alpha settles about sqrt(2/W), W being the 45 segments that fill the path and the queue below the mark (Alizadeh et
-// al., "Data Center TCP", 3.3), or less.
+// ns-3's tcp-validation, case dctcp-10ms: one flow from 5 s on, 1448 bytes a segment, an ACK of every other, a window of 10,
+// alpha 1 at first; a bottleneck of 50 Mbit/s with 5 ms each way, whose queue marks at 1 ms of sojourn and drops nothing. The
+// flow has 48 to 49 Mbit/s. Alpha follows the arithmetic of Alizadeh et al., "Data Center TCP", 3.3: W* = C * (RTT + 1 ms)
+// is 46 segments, marks last for the round trip that the sender needs to hear of them, and alpha about sqrt(2/46) = 0.21, or
+// less. ns-3's own, 0.06 to 0.085, is below that: with it a cycle of alpha/2 * W* = 1.6 segments would have eight marked
+// ones, and a round trip has forty.
 func TestDCTCP(t *testing.T) {
 	const rate = 50_000_000
 	queue := link.Queue{LimitPackets: 1000, Mark: link.Mark{Sojourn: ms}}

@@ -49,11 +49,20 @@ func TestGoodputTable(t *testing.T) {
 }
 
 // smoltcp's netsim has at 100 ms and with buffers of 32 KiB 323 kB/s without loss, 220 at 1%, 77 at 5% and 6 at 20%. It has
-// no congestion window there; of ours BBR does not take random loss for congestion either.
+// no congestion window there, so that a loss costs it the retransmission only; of ours BBR does not take random loss for
+// congestion either, and beats each. Where a loss halves the window or takes 30% of it no TCP can at 1% and 5%: a flow has at
+// most 1.22 * MSS / (RTT * sqrt(p)) (Mathis et al., 1997), 177 and 79 kB/s at one ACK a segment and without any timeout.
+// CUBIC, the default, beats it where that bound does not hold it back.
 func TestGoodputBeatsSmoltcp(t *testing.T) {
-	for p, least := range map[float64]float64{0: 323_000, 0.01: 220_000, 0.05: 77_000, 0.2: 6_000} {
-		if got := goodput(t, "bbr", 32<<10, 100*ms, p); got <= least {
-			t.Errorf("at %g%% %.0f B/s, smoltcp has %.0f", 100*p, got, least)
+	for _, v := range []struct {
+		cc       string
+		p, least float64
+	}{
+		{"bbr", 0, 323_000}, {"bbr", 0.01, 220_000}, {"bbr", 0.05, 77_000}, {"bbr", 0.2, 6_000},
+		{"cubic", 0, 323_000}, {"cubic", 0.2, 6_000}, {"reno", 0, 323_000}, {"bbr3", 0, 323_000}, {"bbr3", 0.01, 220_000}, {"bbr3", 0.05, 77_000}, {"bbr3", 0.2, 6_000},
+	} {
+		if got := goodput(t, v.cc, 32<<10, 100*ms, v.p); got <= v.least {
+			t.Errorf("%s at %g%%: %.0f B/s, smoltcp has %.0f", v.cc, 100*v.p, got, v.least)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestSlowStartDoublesPerRoundTrip(t *testing.T) {
 }
 
 // RFC 9438 5.1, Tables 1 and 2: average windows under a loss in every 1/p segments. One of them, as the deterministic model
-// has it: at 100 ms Reno 12, 38, 120, 379, 1200 and CUBIC 12, 38, 187, 1054, 5926; at 10 ms CUBIC is Reno down to 1e-5.
+// has it; where windows are small, whole segments and the steps of the cubic function make a part of them. At 100 ms Reno 12, 38, 120, 379, 1200 and CUBIC 12, 38, 187, 1054, 5926; at 10 ms CUBIC is Reno down to 1e-5.
 func TestAverageWindows(t *testing.T) {
 	for _, v := range []struct {
 		cc   string
@@ -60,7 +60,11 @@ func TestAverageWindows(t *testing.T) {
 				t.Parallel()
 				got := averageWindow(t, v.cc, v.rtt, p, uint32(want))
 				t.Logf("average window %.0f, RFC 9438 has %.0f", got, want)
-				if got < 0.7*want || got > 1.3*want {
+				least, most := 0.8, 1.2
+				if want < 100 {
+					least, most = 0.7, 1.25
+				}
+				if got < least*want || got > most*want {
 					t.Errorf("average window %.1f, want about %.0f", got, want)
 				}
 			})

@@ -29,7 +29,7 @@ func (b *BBR3) updateCongestion(s *Sender, rs *RateSample) {
 			b.maxBw[1] = max(b.maxBw[1], bw)
 		}
 	}
-	if rs.NewlyLost > 0 {
+	if tooHigh(rs) {
 		b.lossInRound = true
 	}
 	if !b.lossRoundStart {
@@ -118,9 +118,9 @@ func (b *BBR3) checkStartup(s *Sender, rs *RateSample) {
 	}
 }
 
-// tooHigh is IsInflightTooHigh: more was lost of a flight than BBRLossThresh.
+// tooHigh is IsInflightTooHigh: more was lost of a flight than BBRLossThresh and chance account for.
 func tooHigh(rs *RateSample) bool {
-	return rs.lost > 0 && uint64(rs.lost)*bbrUnit > uint64(rs.txInFlight)*bbr3LossThresh
+	return rs.lost > bbr3LossChance && uint64(rs.lost-bbr3LossChance)*bbrUnit > uint64(rs.txInFlight)*bbr3LossThresh
 }
 
 // updateMinRTT keeps two filters: one of five seconds, whose age makes a probe due, and one of ten.
