@@ -1,10 +1,13 @@
 package packetdrill
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,7 +28,11 @@ import (
 //	// switch: lost=3
 //
 // says that what it shows is no setting: it must fail once its third inbound
-// packet is lost. A second line may hold settings that the script runs with:
+// packet is lost. What a script sets by a sysctl of its own stands on that:
+//
+//	// switch: net.ipv4.tcp_fastopen=0
+//
+// it must fail with this value wherever it sets the sysctl. A second line may hold settings that the script runs with:
 //
 //	// with: ecn=on
 func TestScripts(t *testing.T) {
@@ -54,6 +61,8 @@ func TestScripts(t *testing.T) {
 			}
 			if n, ok := strings.CutPrefix(off, "lost="); ok {
 				src = lose(t, src, n)
+			} else if strings.HasPrefix(off, "net.") {
+				src = resysctl(t, src, off)
 			} else {
 				configure(t, &o.TCP, off)
 			}
@@ -141,4 +150,16 @@ func lose(t *testing.T, src []byte, nth string) []byte {
 	}
 	t.Fatalf("no inbound packet %s", nth)
 	return nil
+}
+
+// resysctl gives a sysctl, "name=value", this value wherever the script sets it.
+func resysctl(t *testing.T, src []byte, setting string) []byte {
+	t.Helper()
+	name, _, _ := strings.Cut(setting, "=")
+	set := regexp.MustCompile("\\b" + regexp.QuoteMeta(name) + "=(\"[^\"]*\"|[^\\s`]+)")
+	head, body, _ := bytes.Cut(src, []byte("\n")) // the first line names it, too
+	if !set.Match(body) {
+		t.Fatalf("the script does not set %s", name)
+	}
+	return slices.Concat(head, []byte("\n"), set.ReplaceAll(body, []byte(setting)))
 }
