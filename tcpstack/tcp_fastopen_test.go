@@ -269,6 +269,16 @@ func TestFastOpenBackupKey(t *testing.T) {
 	}
 }
 
+// TCP_FASTOPEN 0: a listener whose queue has no places opens nothing fast.
+func TestFastOpenLimitOfNone(t *testing.T) {
+	for _, limit := range []uint32{0, 1} {
+		x := newTCPTrace(t, TCPConfig{FastOpen: "server", FastOpenBacklog: &limit})
+		x.listenQueue(10, nil)
+		x.sendFO("S seq=100 mss=1460 len=30", x.cookie(0))
+		x.want("SA seq=1000 ack=" + itoa(101+30*limit))
+	}
+}
+
 // TCP_FASTOPEN's limit: beyond it SYNs are answered as without Fast Open; those reset by the peer count for a minute.
 func TestFastOpenLimit(t *testing.T) {
 	one := uint32(1)
