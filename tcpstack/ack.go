@@ -225,6 +225,9 @@ func (c *Conn) cleanQueue(r *ackResult) {
 		return
 	}
 	r.flags |= ackSetTimer
+	if c.mtup() != nil {
+		c.probeMTUAcked()
+	}
 	if !c.sackOK {
 		c.removeRenoSacks(r.acked)
 		if r.flags&ackRetransmitted != 0 {

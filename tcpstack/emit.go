@@ -278,6 +278,12 @@ func (c *Conn) recordUrgent(what UrgentChange, off uint64) {
 	}
 }
 
+func (c *Conn) recordPathMTU(what MTUChange, mtu int) {
+	if r := c.record(KindTCPPathMTUUpdated, uint8(what)); r != nil {
+		r.W[0], r.W[1] = uint32(mtu), uint32(c.sndMSS)
+	}
+}
+
 func (c *Conn) recordCCState(s CCState, why CCTrigger) {
 	if r := c.record(KindTCPCCStateUpdated, uint8(why)); r != nil {
 		r.Flags, r.Aux = uint8(c.ccState), uint8(s)

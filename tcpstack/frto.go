@@ -6,7 +6,9 @@ package tcpstack
 // armFRTO: RFC 5682 2.1 (1) and 3.1 (1): "When the retransmission timer expires, retransmit the first unacknowledged
 // segment", and look on, unless a recovery is under way already: "If a loss recovery with SACK is going on ... do not enter
 // F-RTO" (RFC 5682 3.1). fresh: none was.
-func (c *Conn) armFRTO(fresh bool) { c.rec.frto = c.set.frto && (fresh || c.retransmits > 0) }
+func (c *Conn) armFRTO(fresh bool) {
+	c.rec.frto = c.set.frto && (fresh || c.retransmits > 0) && (c.mtup() == nil || c.mtup().size == 0)
+}
 
 // processLoss is what an ACK means after a timeout (Linux: tcp_process_loss).
 func (c *Conn) processLoss(r *ackResult) {

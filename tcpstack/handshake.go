@@ -198,6 +198,7 @@ func (c *Conn) establish(g *segment) {
 	c.lastDataSent, c.lastDataRcv, c.lastAckRcv = now, now, now
 	c.cancelRetransTimer()
 	c.expandSendBuffer()
+	c.establishedMTU()
 	if c.set.keepAlive {
 		c.watchPeer()
 	}

@@ -12,6 +12,9 @@ func (c *Conn) syncMSS() {
 		mss -= timestampsLen
 	}
 	c.sndMSS = uint16(c.halfWindow(mss))
+	if c.mtup() != nil {
+		c.sndMSS = c.searchedMSS(c.sndMSS)
+	}
 }
 
 // halfWindow bounds n to half the largest window that the peer has announced: a segment that took all of it would leave

@@ -52,6 +52,7 @@ func (c *Conn) mtuReduced(mtu int) {
 	}
 	c.pmtu = uint16(mtu)
 	c.syncMSS()
+	c.recordPathMTU(MTUReduced, mtu)
 	c.resendTooLarge()
 }
 

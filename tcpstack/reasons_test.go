@@ -51,6 +51,7 @@ var enumerations = []struct {
 	}},
 	{"UndoReason", func(v uint8) string { return UndoReason(v).String() }, reasonOf(KindTCPRecoveryUndone)},
 	{"UrgentChange", func(v uint8) string { return UrgentChange(v).String() }, reasonOf(KindTCPUrgentUpdated)},
+	{"MTUChange", func(v uint8) string { return MTUChange(v).String() }, reasonOf(KindTCPPathMTUUpdated)},
 	{"RecoveryKind exited", func(v uint8) string { return RecoveryKind(v).String() }, reasonOf(KindTCPRecoveryExited)},
 	{"CCTrigger", func(v uint8) string { return CCTrigger(v).String() }, reasonOf(KindTCPCCStateUpdated)},
 	{"CCState", func(v uint8) string { return CCState(v).String() }, func(r *sim.Record) (uint8, bool) {

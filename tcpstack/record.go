@@ -51,6 +51,8 @@ const (
 	KindTCPRecoveryUndone
 	// KindTCPUrgentUpdated: Reason is an UrgentChange, W = the urgent byte's offset (2 words).
 	KindTCPUrgentUpdated
+	// KindTCPPathMTUUpdated: Reason is an MTUChange, W = MTU, MSS.
+	KindTCPPathMTUUpdated
 
 	// KindIP is the first kind of the ip:* records (see the IP side); those below it are TCP's.
 	KindIP = sim.KindTCP + 48
@@ -92,10 +94,11 @@ const (
 	SendTLP
 	SendKeepAlive
 	SendChallenge
+	SendMTUProbe
 )
 
 var sendReasonNames = [...]string{"syn", "data", "ack", "delack", "dupack", "wnd_update", "zwp", "fast_rtx", "rto_rtx",
-	"fin", "rst", "tlp", "keepalive", "challenge"}
+	"fin", "rst", "tlp", "keepalive", "challenge", "mtu_probe"}
 
 func (r SendReason) String() string { return nameOf(sendReasonNames[:], uint8(r)) }
 
@@ -231,6 +234,21 @@ const (
 var urgentChangeNames = [...]string{"written", "announced", "arrived"}
 
 func (u UrgentChange) String() string { return nameOf(urgentChangeNames[:], uint8(u)) }
+
+// MTUChange says what was learned of the path MTU.
+type MTUChange uint8
+
+const (
+	MTUReduced MTUChange = iota
+	MTUProbeSent
+	MTUProbeAcked
+	MTUProbeLost
+	MTUBlackHole
+)
+
+var mtuChangeNames = [...]string{"reduced", "probe_sent", "probe_acked", "probe_lost", "black_hole"}
+
+func (u MTUChange) String() string { return nameOf(mtuChangeNames[:], uint8(u)) }
 
 // CCState is what governs the congestion window.
 type CCState uint8

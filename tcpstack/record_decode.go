@@ -79,6 +79,8 @@ func (d *Decoder) Decode(recs []sim.Record) (Event, int) {
 		return &RecoveryUndone{h, UndoReason(why), r.W[0], r.W[1], r.W[2]}, used
 	case KindTCPUrgentUpdated:
 		return &UrgentUpdated{h, UrgentChange(why), long(r.W[0], r.W[1])}, used
+	case KindTCPPathMTUUpdated:
+		return &PathMTUUpdated{h, MTUChange(why), r.W[0], r.W[1]}, used
 	case KindTCPCCStateUpdated:
 		return &CCStateUpdated{h, CCState(r.Flags), CCState(r.Aux), CCTrigger(why)}, used
 	case KindTCPMetricsUpdated:

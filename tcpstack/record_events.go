@@ -120,6 +120,13 @@ type UrgentUpdated struct {
 	Off    uint64
 }
 
+// PathMTUUpdated: something was learned, or is asked, of the path MTU.
+type PathMTUUpdated struct {
+	Head
+	Change   MTUChange
+	MTU, MSS uint32
+}
+
 // CCStateUpdated: something else governs the congestion window now.
 type CCStateUpdated struct {
 	Head
@@ -199,6 +206,7 @@ func (*RecoveryEntered) EventName() string   { return "tcp:recovery_entered" }
 func (*RecoveryExited) EventName() string    { return "tcp:recovery_exited" }
 func (*RecoveryUndone) EventName() string    { return "tcp:recovery_undone" }
 func (*UrgentUpdated) EventName() string     { return "tcp:urgent_updated" }
+func (*PathMTUUpdated) EventName() string    { return "tcp:path_mtu_updated" }
 func (*CCStateUpdated) EventName() string    { return "tcp:cc_state_updated" }
 func (*MetricsUpdated) EventName() string    { return "tcp:metrics_updated" }
 func (*TimerSet) EventName() string          { return "tcp:timer_set" }

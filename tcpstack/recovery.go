@@ -108,6 +108,9 @@ func (c *Conn) mayRecover(r *ackResult) bool {
 		c.tryToOpen(r)
 		return false
 	}
+	if c.probeMTULost() {
+		return false
+	}
 	c.enterRecovery(r.flags&ackECE != 0, c.recoveryTrigger())
 	return true
 }

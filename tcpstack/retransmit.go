@@ -85,6 +85,9 @@ func (c *Conn) sendAgain(x *txSeg, why SendReason) bool {
 	if x.flags&txPSH != 0 {
 		flags |= wire.FlagPSH
 	}
+	if c.mtup() != nil {
+		c.mtup().size = 0 // Linux (__tcp_retransmit_skb): the probe tells nothing any more
+	}
 	f := c.start(flags, x.seq)
 	if n > 0 {
 		c.snd.payload(c.stack.loop, f, x.seq, n)

@@ -84,6 +84,7 @@ func (c *Conn) retransmissionTimeout() {
 		return
 	}
 	if !syn {
+		c.suspectBlackHole()
 		c.enterLoss()
 	}
 	c.countRTO()

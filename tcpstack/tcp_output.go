@@ -67,6 +67,15 @@ func (c *Conn) transmitAs(nagle nagleMode) {
 func (c *Conn) sendNew(nagle nagleMode) {
 	queued := c.waiting()
 	sent, blocked, tried := 0, false, false
+	if c.mtup() != nil {
+		probed, wait := c.probeMTU()
+		if wait {
+			return
+		}
+		if probed {
+			sent, tried = 1, true
+		}
+	}
 	for {
 		n, fin := c.nextStretch(nagle)
 		if n == 0 && !fin {

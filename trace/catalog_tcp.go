@@ -51,6 +51,7 @@ var tcpKinds = []EventKind{
 			{"tlp", "to probe for the loss of a flight's tail"},
 			{"keepalive", "to hear whether an idle peer is there (RFC 9293 3.8.4)"},
 			{"challenge", "to have a peer confirm a reset, a SYN or an ACK that may be forged (RFC 5961)"},
+			{"mtu_probe", "to ask whether the path takes a larger segment (RFC 4821)"},
 		}})},
 	{"tcp:segment_received", "A segment came.", append(segmentKind("met in"),
 		FieldKind{"verdict", "string", "", "what it was to the connection", "", []ValueKind{
@@ -91,6 +92,17 @@ var tcpKinds = []EventKind{
 			{"arrived", "the urgent byte has come"},
 		}},
 		{"off", "integer", "bytes", "offset of the urgent byte in the stream", "", nil},
+	}},
+	{"tcp:path_mtu_updated", "The path MTU (RFC 1191, 8201, 4821).", []FieldKind{
+		{"change", "string", "", "what was learned of it", "", []ValueKind{
+			{"reduced", "an ICMP message tells of a smaller one"},
+			{"probe_sent", "a larger segment asks for it"},
+			{"probe_acked", "the larger segment has arrived"},
+			{"probe_lost", "the larger segment alone was lost"},
+			{"black_hole", "timeouts in a row: large segments may be swallowed"},
+		}},
+		{"mtu", "integer", "bytes", "packet length in question", "", nil},
+		{"mss", "integer", "bytes", "data of a full segment from now on", "", nil},
 	}},
 	{"tcp:conn_alias", "In a simultaneous open, the end that learns the peer's name for the connection.", []FieldKind{
 		{"alias", "string", "", "that name", "", nil},

@@ -101,6 +101,9 @@ func (x *expander) tcpStateEvent(r *sim.Record, reason uint8, m *[moreWords]uint
 	case tcpstack.KindTCPUrgentUpdated:
 		e.Name = "tcp:urgent_updated"
 		e.Data = []Field{{"change", tcpstack.UrgentChange(reason).String()}, {"off", long(w[0], w[1])}}
+	case tcpstack.KindTCPPathMTUUpdated:
+		e.Name = "tcp:path_mtu_updated"
+		e.Data = []Field{{"change", tcpstack.MTUChange(reason).String()}, {"mtu", num(w[0])}, {"mss", num(w[1])}}
 	case tcpstack.KindTCPReassemblyUpdated:
 		e.Name = "tcp:reassembly_updated"
 		e.Data = []Field{{"rcv_nxt_off", long(w[0], w[1])}, {"ooo", num(w[2])}, {"buffered", num(w[3])}}
