@@ -65,11 +65,11 @@ func (c *Checker) transfer(x *labv1.TransferStatus) {
 	}
 }
 
-// orphaned reports whether a download waits for a server that has crashed: who has nothing to send does not find out.
-// RFC 9293 3.8.4: keep-alives "MUST default to off" (MUST-25).
+// orphaned reports whether a download waits for a server that has crashed or given up on it: who has nothing to send does
+// not find out. RFC 9293 3.8.4: keep-alives "MUST default to off" (MUST-25).
 func (c *Checker) orphaned(x *labv1.TransferStatus) bool {
 	server, _, _ := strings.Cut(strings.TrimPrefix(x.What, "http://"), "/")
-	return c.crashed[server]
+	return c.crashed[server] || c.gaveUp[endName{server, x.Conn}]
 }
 
 // connections: an end that is still there at the very end must have lost its peer (to a crash, a reset that got lost, a

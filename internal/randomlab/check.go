@@ -20,7 +20,9 @@ type Checker struct {
 
 	lab     *Lab
 	ends    map[endName]*end
-	crashed map[string]bool // nodes
+	crashed map[string]bool  // nodes
+	gaveUp  map[endName]bool // ends whose peer did not answer
+	tooLong map[string]int64 // when a node last heard that a packet of its was too long for the path
 	rules   []rule
 	links   *links   // one of them
 	names   []string // of the rules
@@ -40,7 +42,7 @@ const maxProblems = 20
 // NewChecker makes a checker with every rule.
 func NewChecker(lab *Lab) *Checker {
 	l := newLinks(lab)
-	c := &Checker{lab: lab, links: l, ends: map[endName]*end{}, crashed: map[string]bool{}, Seen: newSeen(lab), rules: []rule{
+	c := &Checker{lab: lab, links: l, ends: map[endName]*end{}, crashed: map[string]bool{}, gaveUp: map[endName]bool{}, tooLong: map[string]int64{}, Seen: newSeen(lab), rules: []rule{
 		newTimes(), newPackets(), l,
 		transitions{}, windows{}, acks{}, retransmissions{}, resets{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
 		samples{}, retreats{}, sacks{}, endings{}, reaches{}, newArrivals(lab), newCrashes(), newEffects(),
@@ -83,6 +85,12 @@ func (c *Checker) event(e *trace.Event) {
 		c.crashed[e.Node] = true
 		c.forget(e.Node)
 	}
+	if e.Name == "tcp:connection_closed" && text(e, "reason") == "timeout" {
+		c.gaveUp[endName{e.Node, e.Conn}] = true
+	}
+	if e.Name == "icmp:received" && (num(e, "type") == 3 && num(e, "code") == 4 || num(e, "type") == 2) {
+		c.tooLong[e.Node] = e.TNs
+	}
 	var n *end
 	if e.Conn != "" && (strings.HasPrefix(e.Name, "tcp:") || strings.HasPrefix(e.Name, "app:")) {
 		n = c.endOf(e)
@@ -94,6 +102,10 @@ func (c *Checker) event(e *trace.Event) {
 	}
 	if n != nil {
 		n.take(e)
+		if at, ok := c.tooLong[e.Node]; ok && at == e.TNs && e.Name == "tcp:segment_sent" && num(e, "tx_count") > 1 && n.rtoFired >= 0 {
+			// RFC 1191 6.5: what was too long for the path goes again at once, in smaller pieces, and is timed from then.
+			n.rtoFired = e.TNs
+		}
 	}
 	c.Seen.event(e)
 }

@@ -68,12 +68,12 @@ func (c *Checker) endOf(e *trace.Event) *end {
 }
 
 // judge takes a segment in that was received last, unless e, the event after it, says that it was dropped (as too old by
-// its timestamp, for want of memory).
+// its timestamp, for want of memory). A duplicate that a link makes bears the same number, and comes later.
 func (n *end) judge(e *trace.Event) {
 	if n.arrived == nil {
 		return
 	}
-	if e.Name != "tcp:segment_dropped" || text(e, "pkt") != text(n.arrived, "pkt") {
+	if e.Name != "tcp:segment_dropped" || e.TNs != n.arrived.TNs || text(e, "pkt") != text(n.arrived, "pkt") {
 		n.takeReceived(n.arrived)
 		n.block(n.arrived.TNs)
 	}
