@@ -196,8 +196,16 @@ func (c *Conn) Room() int {
 	return c.bufferRoom()
 }
 
-// bufferRoom is how much of the send buffer is free.
-func (c *Conn) bufferRoom() int { return max(0, int(c.sndBuf)-c.Unacked()) }
+// bufferRoom is how much of the send buffer is free, and of the stack's memory. With nothing in flight a connection may
+// write whatever the stack holds: no ACK would wake it.
+func (c *Conn) bufferRoom() int {
+	n := c.Unacked()
+	room := max(0, int(c.sndBuf)-n)
+	if n > 0 {
+		room = c.stack.tcp.mem.atMost(room)
+	}
+	return room
+}
 
 // Read moves bytes that have come in order to p. It returns ErrWouldBlock when there is none yet, io.EOF after the
 // peer's FIN, or what ended the connection.
@@ -289,9 +297,6 @@ func (c *Conn) admit(n int) (int, error) {
 		room = c.Room()
 	} else if c.set.notsentLowat != 0 {
 		room = min(room, c.notsentRoom(n))
-	}
-	if m := &c.stack.tcp.mem; !m.fits(n) && c.Unacked() > 0 {
-		room = 0 // beyond the stack's memory a connection with nothing in flight alone may write
 	}
 	if n > room {
 		c.wantWrite = true

@@ -46,13 +46,26 @@ const (
 	// gatherBelow is the length up to which segments are copied together, so that a peer of tiny segments cannot pin a
 	// chunk and a queue entry for each.
 	gatherBelow = 128
-	// minOOO to maxOOO pieces may lie beyond gaps, one for each pieceCost of the receive buffer: what Linux counts for the
-	// least segment's sk_buff. The most is a window of 24 MB of full segments with every second one lost.
-	minOOO, maxOOO, pieceCost = 400, 8192, 768
+	// skbOverhead is struct sk_buff and struct skb_shared_info, as SKB_TRUESIZE adds them.
+	skbOverhead = 256 + 320
 )
 
-// oooRoom is how many pieces a receive buffer of so many bytes may hold beyond gaps.
-func oooRoom(rcvBuf uint32) int { return int(min(max(rcvBuf/pieceCost, minOOO), maxOOO)) }
+// fits says whether all that is held takes no more than limit bytes of memory: each byte, and a descriptor for each piece
+// beyond a gap; where that is too much, one for each stretch without a gap, as if they were put together (Linux:
+// tcp_collapse_ofo_queue). Which chunks they lie in does not count: that depends on how a lab is split.
+func (b *recvBuffer) fits(limit int) bool {
+	limit -= b.inOrder + b.oooLen
+	if len(b.ooo)*skbOverhead <= limit {
+		return true
+	}
+	stretches := 0
+	for i := range b.ooo {
+		if i == 0 || b.ooo[i-1].end() != b.ooo[i].seq {
+			stretches++
+		}
+	}
+	return stretches*skbOverhead <= limit
+}
 
 // inbox is the receive buffer, made on first use.
 func (c *Conn) inbox() *recvBuffer {
@@ -86,37 +99,52 @@ func offsetIn(ch *sim.Chunk, b []byte) int {
 // gathered where they are few.
 func (b *recvBuffer) push(l *sim.Loop, ch *sim.Chunk, p []byte) {
 	b.inOrder += len(p)
-	if n := len(b.q); n > b.first {
-		last := &b.q[n-1]
-		if last.chunk == ch {
-			if at := offsetIn(ch, last.b); at+len(last.b) == offsetIn(ch, p) {
-				end := at + len(last.b) + len(p)
-				last.b = ch.Data[at:end:end]
-				return
-			}
-		}
-		if used := len(last.b); last.own && len(p) <= gatherBelow {
-			at := offsetIn(last.chunk, last.b)
-			if at+used+len(p) <= len(last.chunk.Data) {
-				copy(last.chunk.Data[at+used:], p)
-				last.b = last.chunk.Data[at : at+used+len(p)]
-				return
-			}
-		}
+	if n := len(b.q); n > b.first && b.q[n-1].extend(ch, p) {
+		return
 	}
 	if b.first > 0 && len(b.q) == cap(b.q) {
 		n := copy(b.q, b.q[b.first:])
 		clear(b.q[n:])
 		b.q, b.first = b.q[:n], 0
 	}
+	b.q = append(b.q, keep(l, ch, p))
+}
+
+// keep makes a piece of bytes of a frame's chunk.
+func keep(l *sim.Loop, ch *sim.Chunk, p []byte) piece {
 	if len(p) > gatherBelow {
 		ch.Retain()
-		b.q = append(b.q, piece{chunk: ch, b: p})
-		return
+		return piece{chunk: ch, b: p[:len(p):len(p)]}
 	}
 	own := l.NewChunk(smallChunk)
 	n := copy(own.Data, p)
-	b.q = append(b.q, piece{chunk: own, b: own.Data[:n], own: true})
+	return piece{chunk: own, b: own.Data[:n], own: true}
+}
+
+// extend makes a piece hold the bytes that follow it, too, where they lie behind it in the same chunk or are few.
+func (o *piece) extend(ch *sim.Chunk, p []byte) bool {
+	at, used := offsetIn(o.chunk, o.b), len(o.b)
+	end := at + used + len(p)
+	if o.chunk == ch && at+used == offsetIn(ch, p) {
+		o.b = ch.Data[at:end:end]
+		return true
+	}
+	return o.gather(p)
+}
+
+// gather copies few bytes behind others like them.
+func (o *piece) gather(p []byte) bool {
+	if !o.own || len(p) > gatherBelow {
+		return false
+	}
+	at, used := offsetIn(o.chunk, o.b), len(o.b)
+	end := at + used + len(p)
+	if end > len(o.chunk.Data) {
+		return false
+	}
+	copy(o.chunk.Data[at+used:], p)
+	o.b = o.chunk.Data[at:end]
+	return true
 }
 
 // read moves bytes to p.
@@ -140,9 +168,24 @@ func (b *recvBuffer) read(p []byte) int {
 	return n
 }
 
-// insert keeps a piece beyond a gap, cut to what is new, where fewer than most pieces lie there. It reports whether it kept
-// all of it that is new, and the first range of it that was held already.
-func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte, most int) (kept bool, twice sackRange) {
+// after is the index of the first piece that ends beyond seq: mostly there is none.
+func (b *recvBuffer) after(seq seqNum) int {
+	lo, hi := 0, len(b.ooo)
+	if hi > 0 && b.ooo[hi-1].end().lessEq(seq) {
+		return hi
+	}
+	for lo < hi {
+		if mid := (lo + hi) / 2; b.ooo[mid].end().lessEq(seq) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// insert keeps a piece beyond a gap, cut to what is new. It reports the first range of it that was held already.
+func (b *recvBuffer) insert(l *sim.Loop, seq seqNum, ch *sim.Chunk, p []byte) (twice sackRange) {
 	i := b.after(seq)
 	for len(p) > 0 {
 		if i < len(b.ooo) {
@@ -168,57 +211,20 @@ func (b *recvBuffer) insert(seq seqNum, ch *sim.Chunk, p []byte, most int) (kept
 		if i < len(b.ooo) {
 			n = min(n, int(b.ooo[i].seq-seq))
 		}
-		if !b.joins(i, seq, ch, p[:n]) {
-			if len(b.ooo) >= most {
-				b.changed()
-				return false, twice
-			}
-			ch.Retain()
+		b.oooLen += n
+		if i > 0 && b.ooo[i-1].end() == seq && b.ooo[i-1].gather(p[:n]) {
+			b.latest = i - 1
+		} else {
 			b.ooo = append(b.ooo, oooPiece{})
 			copy(b.ooo[i+1:], b.ooo[i:])
-			b.ooo[i] = oooPiece{seq, piece{chunk: ch, b: p[:n:n]}}
+			b.ooo[i] = oooPiece{seq, keep(l, ch, p[:n])}
 			b.latest = i
 			i++
 		}
-		b.oooLen += n
 		p, seq = p[n:], seq+seqNum(n)
 	}
 	b.changed()
-	return true, twice
-}
-
-// after is the index of the first piece that ends beyond seq. What comes lies behind all others as a rule.
-func (b *recvBuffer) after(seq seqNum) int {
-	lo, hi := 0, len(b.ooo)
-	if hi > 0 && b.ooo[hi-1].end().lessEq(seq) {
-		return hi
-	}
-	for lo < hi {
-		if mid := int(uint(lo+hi) / 2); b.ooo[mid].end().lessEq(seq) {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// joins merges bytes with piece i-1 where they follow it, in sequence and in the same chunk: the pieces of a window are as
-// many as its gaps, not as its segments (Linux: tcp_ooo_try_coalesce).
-func (b *recvBuffer) joins(i int, seq seqNum, ch *sim.Chunk, p []byte) bool {
-	if i == 0 || b.ooo[i-1].chunk != ch || b.ooo[i-1].end() != seq {
-		return false
-	}
-	last := &b.ooo[i-1]
-	at := offsetIn(ch, last.b)
-	end := at + len(last.b)
-	if end != offsetIn(ch, p) {
-		return false
-	}
-	end += len(p)
-	last.b = ch.Data[at:end:end]
-	b.latest = i - 1
-	return true
+	return twice
 }
 
 // advance moves the pieces that nxt has reached to the queue in order and returns the new RCV.NXT, and the range below the

@@ -44,11 +44,15 @@ func (b *recvBuffer) reached(nxt seqNum) {
 // blockAround is the contiguous block that holds piece i.
 func (b *recvBuffer) blockAround(i int) wire.SACKBlock {
 	lo, hi := i, i
-	for lo > 0 && b.ooo[lo-1].end() == b.ooo[lo].seq {
-		lo--
-	}
 	for hi+1 < len(b.ooo) && b.ooo[hi].end() == b.ooo[hi+1].seq {
 		hi++
 	}
-	return wire.SACKBlock{Left: uint32(b.ooo[lo].seq), Right: uint32(b.ooo[hi].end())}
+	right := uint32(b.ooo[hi].end())
+	for lo > 0 && b.ooo[lo-1].end() == b.ooo[lo].seq {
+		if b.nblocks > 0 && seqNum(b.blocks[0].Right) == b.ooo[lo].seq {
+			return wire.SACKBlock{Left: b.blocks[0].Left, Right: right} // it grows at its end, as it mostly does
+		}
+		lo--
+	}
+	return wire.SACKBlock{Left: uint32(b.ooo[lo].seq), Right: right}
 }

@@ -425,9 +425,13 @@ func (c *Conn) arrivesText(g *segment) bool {
 		return true
 	}
 	m := &c.stack.tcp.mem
-	if !c.recvFits(seq, len(p)) {
+	fits, pruned := c.recvFits(seq, len(p))
+	if !fits {
 		c.stack.tcp.count.memoryDrops++
 		c.recordDropped(g, DropMemory)
+		if pruned {
+			c.recordReassembly()
+		}
 		c.ackPending, c.ackNow = true, true
 		return false
 	}
@@ -436,13 +440,10 @@ func (c *Conn) arrivesText(g *segment) bool {
 		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
 		c.ackPending, c.dupAckDue = true, true
 		held := b.oooLen
-		flow := c.flow()
-		kept, twice := b.insert(seq, g.f.Chunk(), p, oooRoom(flow.rcvBuf))
-		if !kept {
-			c.recordDropped(g, DropMemory)
-		}
+		twice := b.insert(c.stack.loop, seq, g.f.Chunk(), p)
 		c.reportDup(twice.left, twice.right)
 		m.take(b.oooLen - held)
+		c.flow()
 		c.growWindow(g.length)
 		c.recordReassembly()
 		return true
@@ -451,7 +452,8 @@ func (c *Conn) arrivesText(g *segment) bool {
 	before := c.rcvNxt
 	b.push(c.stack.loop, g.f.Chunk(), p)
 	c.rcvNxt += seqNum(len(p))
-	if len(b.ooo) > 0 {
+	gap := len(b.ooo) > 0
+	if gap {
 		// RFC 5681 4.2: "a TCP receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
 		// part of a gap in the sequence space." Like Linux, at once if no gap is left; else it is one more duplicate.
 		held := b.oooLen + b.inOrder
@@ -462,9 +464,11 @@ func (c *Conn) arrivesText(g *segment) bool {
 		if len(b.ooo) == 0 {
 			c.ackNow = true
 		}
-		c.recordReassembly()
 	}
 	c.bytesReceived += uint64(c.rcvNxt - before)
+	if gap || pruned {
+		c.recordReassembly()
+	}
 	c.events |= evReadable
 	c.dataReceived(g)
 	if b.hasFIN && b.finSeq == c.rcvNxt {

@@ -146,7 +146,8 @@ func TestTCPReassembly(t *testing.T) {
 	}
 }
 
-// A piece of a reassembly queue that is full is not kept, whatever its window allows.
+// Pieces beyond gaps take no more memory than the receive buffer has, each with its descriptor (Linux: truesize, sk_rcvbuf),
+// whatever the window allows.
 func TestTCPReassemblyBounded(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1000 sackok")
@@ -154,8 +155,35 @@ func TestTCPReassemblyBounded(t *testing.T) {
 		x.send("A ack=1001 len=1 seq=" + itoa(103+2*i))
 	}
 	x.out = nil
-	if n := len(x.c.rcv.ooo); n != minOOO {
+	if n := len(x.c.rcv.ooo); n != recvBufDefault/(1+skbOverhead)+1 {
 		t.Errorf("%d pieces kept", n)
+	}
+	if n := x.loop.LiveChunks(); n > recvBufDefault/skbOverhead+10 {
+		t.Errorf("%d chunks", n)
+	}
+}
+
+// A window of megabytes with every second segment lost is kept whole.
+func TestTCPReassemblyOfLargeWindow(t *testing.T) {
+	const segs = 3000
+	start := uint64(6 << 20)
+	x := newTCPTrace(t, TCPConfig{StartRecvBuffer: &start})
+	x.accept("mss=1000 sackok")
+	x.c.flow().ssthresh = 3 << 20 // as autotuning would have it
+	x.c.rcvAdv = x.c.rcvNxt + 3<<20
+	for i := range uint32(segs / 2) {
+		x.send("A ack=1001 len=1000 seq=" + itoa(1101+2000*i))
+		x.out = nil
+	}
+	if n, dropped := x.c.rcv.oooLen, x.s.tcp.count.ofoPruned+x.s.tcp.count.memoryDrops; n != segs/2*1000 || dropped != 0 {
+		t.Errorf("%d bytes kept, %d dropped", n, dropped)
+	}
+	for i := range uint32(segs / 2) {
+		x.send("A ack=1001 len=1000 seq=" + itoa(101+2000*i))
+		x.out = nil
+	}
+	if x.c.rcvNxt != 101+segs*1000 || x.c.rcv != nil && len(x.c.rcv.ooo) != 0 {
+		t.Errorf("RCV.NXT %d", x.c.rcvNxt)
 	}
 }
 

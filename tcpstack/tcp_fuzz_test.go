@@ -178,7 +178,8 @@ func (z *fuzzer) check(t *testing.T) {
 		}
 	}
 	x.out = x.out[:0]
-	if c.Buffered() > 8192+8 || c.rcv != nil && (len(c.rcv.ooo) > maxOOO || len(c.rcv.q) > 8192/gatherBelow+maxOOO+64) {
+	pieces := 2*8192/skbOverhead + 8
+	if c.Buffered() > 8192+8 || c.rcv != nil && (len(c.rcv.ooo) > pieces || len(c.rcv.q) > 8192/gatherBelow+pieces+64) {
 		t.Fatalf("receive buffer: %d bytes, %d and %d pieces", c.Buffered(), len(c.rcv.q), len(c.rcv.ooo))
 	}
 	if q := c.rtx; q != nil {

@@ -49,6 +49,7 @@ type end struct {
 	rtoArmed  bool
 	waitSince int64 // when TIME-WAIT was last begun
 	closed    bool
+	byCookie  bool // made of an ACK that returned a SYN cookie
 }
 
 type span struct{ from, to int64 }
@@ -95,6 +96,9 @@ func (n *end) take(e *trace.Event) {
 	case "tcp:state_updated":
 		n.state = text(e, "new")
 		n.closed = n.state == "CLOSED"
+		n.byCookie = n.state == "SYN_RCVD" && text(e, "trigger") == "rx_ack"
+	case "tcp:reassembly_updated":
+		n.prune(num(e, "rcv_nxt_off")+1, num(e, "ooo"))
 	case "tcp:segment_sent":
 		n.takeSent(e)
 	case "tcp:segment_received":
@@ -147,6 +151,11 @@ func (n *end) takeReceived(e *trace.Event) {
 	}
 	if !n.irsKnown || hasFlag(e, "S") && uint32(num(e, "seq")) != n.irs {
 		return // a SYN+ACK of another incarnation changes nothing
+	}
+	if n.byCookie && !hasFlag(e, "S") {
+		// Linux's check (check_tcp_syn_cookie) takes a neighbouring sequence number for another index of the MSS: if the
+		// first ACKs are lost, the connection begins up to three bytes late.
+		n.irs, n.byCookie = uint32(num(e, "seq"))-1, false
 	}
 	from := n.offset(e, "seq", n.irs)
 	to := from + num(e, "len")
@@ -215,6 +224,27 @@ func (n *end) add(s span) {
 	}
 	at, _ := slices.BinarySearchFunc(kept, s, func(a, b span) int { return int(a.from - b.from) })
 	n.got = slices.Insert(kept, at, s)
+}
+
+// prune takes out what a receiver short of memory has thrown away: the farthest of what lies beyond its gap (RFC 2018 8), so
+// that ooo bytes of it stay.
+func (n *end) prune(next, ooo int64) {
+	held := int64(0)
+	for i, s := range n.got {
+		from := max(s.from, next)
+		if s.to <= from {
+			continue
+		}
+		if held+s.to-from > ooo {
+			n.got[i].to = from + ooo - held
+			n.got = n.got[:i+1]
+			if n.got[i].to <= n.got[i].from {
+				n.got = n.got[:i]
+			}
+			return
+		}
+		held += s.to - from
+	}
 }
 
 // contiguous is the offset up to which everything has come, FIN included.

@@ -78,6 +78,7 @@ func Generate(seed uint64) *Lab {
 	if g.chance(0.15) {
 		g.lab.EndNs, g.lab.Cut = g.between(500*ms, lastInput), true
 	}
+	g.mechanisms()
 	return g.lab
 }
 

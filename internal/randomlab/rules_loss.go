@@ -90,6 +90,9 @@ type reports struct {
 	// afterRTO: as long as a timeout's recovery lasts, an ACK that covers n segments takes n-1 duplicates back and leaves the
 	// rest (Linux: tcp_remove_reno_sacks).
 	afterRTO bool
+	// reducing: the peer's echo of congestion has begun a reduction, which a recovery goes on with (Linux:
+	// tcp_enter_recovery asks tcp_in_cwnd_reduction).
+	reducing bool
 }
 
 func (r retreats) event(c *Checker, e *trace.Event, n *end) {
@@ -114,8 +117,10 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "rto":
 		p.afterRTO = true
+	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "ecn":
+		p.reducing = true
 	case e.Name == "tcp:recovery_exited":
-		p.afterRTO = false
+		p.afterRTO, p.reducing = false, false
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
@@ -123,9 +128,14 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
 		}
 		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
-		if after > before || ssthresh >= max(before, dupThresh) {
+		if c.lab.usesBBR(e.Node) {
+			return // its model alone says how fast it sends
+		}
+		// DCTCP retreats by alpha/2 of the window (RFC 8257 3.3), which may be less than a segment.
+		if least := max(before, dupThresh); after > before || !p.reducing && (ssthresh > least || ssthresh == least && !c.lab.uses(e.Node, "dctcp")) {
 			c.problem(e, "a window of %d segments becomes %d, ssthresh %d", before, after, ssthresh)
 		}
+		p.reducing = false
 	}
 }
 

@@ -133,8 +133,9 @@ func (r *crashes) event(c *Checker, e *trace.Event, n *end) {
 	if n == nil {
 		return
 	}
-	if e.Name == "tcp:state_updated" && (text(e, "old") == "LISTEN" || text(e, "old") == "CLOSED") {
-		delete(r.lost, n.name) // an old SYN begins it anew
+	anew := e.Name == "tcp:state_updated" && (text(e, "old") == "LISTEN" || text(e, "old") == "CLOSED")
+	if anew || e.Name == "tcp:segment_received" && text(e, "state") == "LISTEN" && hasFlag(e, "S") {
+		delete(r.lost, n.name) // an old SYN begins it anew; answered with a cookie, without a state
 	}
 	if !r.lost[n.name] {
 		if r.live[e.Node] == nil {

@@ -44,8 +44,8 @@ func outside(got, want int64) bool { return got < want-2*tick || got > want+2*ti
 func (backoff) finish(*Checker) {}
 
 // congestion: RFC 5681 3.1: after a retransmission timeout "cwnd MUST be set to no more than the loss window, LW, which
-// equals 1 full-sized segment", beside what RACK takes to be still on its way (RFC 8985 6.3); ssthresh is "max (FlightSize / 2, 2*SMSS)", never less than two segments nor more than was
-// in flight.
+// equals 1 full-sized segment", beside what RACK takes to be still on its way (RFC 8985 6.3); ssthresh is "max (FlightSize /
+// 2, 2*SMSS)", never less than two segments (retreats knows what it is at most).
 type congestion struct{}
 
 func (congestion) event(c *Checker, e *trace.Event, n *end) {
@@ -56,7 +56,7 @@ func (congestion) event(c *Checker, e *trace.Event, n *end) {
 	if text(e, "kind") == "rto" && after < 1 {
 		c.problem(e, "a window of %d segments after a timeout", after)
 	}
-	if text(e, "kind") == "fast" && (ssthresh < 2 || ssthresh > max(before, 2)) {
+	if text(e, "kind") == "fast" && ssthresh < 2 {
 		c.problem(e, "ssthresh %d with a window of %d segments", ssthresh, before)
 	}
 }

@@ -8,7 +8,7 @@ import (
 // Meets lists what the labs are to meet between them.
 var Meets = []string{"RTO", "fast retransmit", "zero window", "RST", "reboot", "IP fragments", "simultaneous open",
 	"simultaneous close", "reordering", "duplicates", "corruption dropped by a checksum",
-	"switch", "live change", "HTTP download"}
+	"switch", "live change", "HTTP download", "ECN window reduction", "keep-alive", "SYN cookie"}
 
 // Seen counts what happened in a run, so that a test can ask whether the labs meet what they are meant to.
 type Seen struct {
@@ -35,8 +35,10 @@ func (s *Seen) event(e *trace.Event) {
 		s.count("RTO", text(e, "timer") == "rto")
 	case "tcp:recovery_entered":
 		s.count("fast retransmit", text(e, "kind") == "fast")
+		s.count("ECN window reduction", text(e, "kind") == "ecn")
 	case "tcp:segment_sent":
 		s.count("zero window", num(e, "win") == 0 && !hasFlag(e, "R"))
+		s.count("keep-alive", text(e, "reason") == "keepalive")
 	case "tcp:segment_received":
 		s.count("RST", hasFlag(e, "R"))
 	case "tcp:state_updated":
@@ -70,4 +72,5 @@ func (s *Seen) count(what string, happened bool) {
 // counter adds what a node counted: fragments leave no record of their own.
 func (s *Seen) counter(name string, n uint64) {
 	s.count("IP fragments", name == "ip.fragments_received" && n > 0)
+	s.count("SYN cookie", name == "tcp.syn_cookies_recv" && n > 0)
 }
