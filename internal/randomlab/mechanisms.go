@@ -84,7 +84,7 @@ func (g *generator) mechanismsOf(ecn bool) *labv1.TcpSettings {
 		t.Pacing = proto.Bool(true)
 	}
 	if g.chance(0.4) {
-		t.FastOpen, t.FastOpenNoCookie = proto.String("both"), proto.Bool(g.chance(0.5))
+		t.FastOpen = proto.String(pick(g, "off", "client"))
 	}
 	if g.chance(0.3) {
 		t.SynCookies = proto.String("always")
