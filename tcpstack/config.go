@@ -84,7 +84,7 @@ type TCPConfig struct {
 	UserTimeoutOption *bool     // Tells the peer the user timeout and adopts the peer's (RFC 5482); absent: off
 	StdUrg            *bool     // The urgent pointer points at the urgent byte (RFC 1122) and not behind it (RFC 6093); absent: off (tcp_stdurg)
 	Minshall          *bool     // Nagle holds a small segment back only while another small one is in flight (Minshall); off: while any is; absent: on
-	Cork              *bool     // Sends full segments only, for 200 ms at most; absent: off (TCP_CORK)
+	Cork              *bool     // Sends full segments only; what is less waits for one retransmission timeout at most; absent: off (TCP_CORK)
 	SendAutotuning    *bool     // The send buffer grows with the window, unless sendBuffer fixes it; absent: on
 	RecvAutotuning    *bool     // The receive buffer grows with what the application reads a round trip, unless recvBuffer fixes it; absent: on (tcp_moderate_rcvbuf)
 	MaxSendBuffer     *uint64   // What autotuning may grow the send buffer to; absent: 4MiB (tcp_wmem)

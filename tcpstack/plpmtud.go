@@ -5,16 +5,15 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// Packetization layer path MTU discovery (RFC 4821), which needs no ICMP messages. RFC 4821 3: "the sender probes by sending
-// packets of progressively larger size. If a probe packet is successfully delivered, then the effective Path MTU is raised
-// to the probe size. The isolated loss of a probe packet (with or without an ICMP Packet Too Big message) is treated as an
-// indication of an MTU limit, and not as a congestion indicator."
+// Packetization layer path MTU discovery (RFC 4821), which needs no ICMP messages. RFC 4821 3: the sender tries
+// ever larger packets; one that arrives raises the path MTU to its size, and one that is lost by itself tells of a limit,
+// not of congestion.
 
 const (
 	// probeThreshold: a range of fewer bytes is not searched (tcp_probe_threshold).
 	probeThreshold = 8
-	// mtuProbeInterval: after so long the whole range is searched anew (tcp_probe_interval). RFC 4821 7.3: "the probing timer
-	// ... SHOULD be ... 10 minutes".
+	// mtuProbeInterval: after so long the whole range is searched anew (tcp_probe_interval). RFC 4821 7.3
+	// has a larger MTU looked for from time to time, as RFC 1191 6.3 does after 10 minutes.
 	mtuProbeInterval = 600 * sim.Second
 	// leastProbeCwnd: with a smaller window the loss of a probe might not be told apart (Linux: tcp_mtu_probe).
 	leastProbeCwnd = 11
@@ -47,8 +46,8 @@ func (c *Conn) headersLen() int {
 
 // startMTUSearch begins the search (Linux: tcp_mtup_init).
 //
-// RFC 4821 7.2: "search_high ... SHOULD be initialized to the largest packet size that can be sent", "eff_pmtu, the
-// effective PMTU ... an initial eff_pmtu of 1024 bytes" of data (tcp_base_mss).
+// RFC 4821 7.2: search_high begins at the largest packet that the interface takes, and what is sent meanwhile at a size that
+// nearly every path carries, 1024 bytes of data (tcp_base_mss).
 func (c *Conn) startMTUSearch() {
 	c.oddities().mtup = &mtuSearch{low: int(c.set.baseMSS) + c.headersLen(), since: c.stack.loop.Now()}
 	c.odd.mtup.high = min(int(c.peerMSS)+c.rt.ipLen()+wire.TCPMinLen, c.pathMTU())
@@ -74,8 +73,7 @@ func (c *Conn) searchedMSS(mss uint16) uint16 {
 
 // probeMTU sends a probe if one is in order (Linux: tcp_mtu_probe). wait: one will be, once what is in flight has gone.
 //
-// RFC 4821 7.4: "Probes SHOULD be ... preceded by and followed by regular segments", so that duplicate ACKs tell of their
-// loss: there must be data for those too.
+// RFC 4821 7.4: a probe needs data to follow it, so that duplicate ACKs tell of its loss without a timeout.
 func (c *Conn) probeMTU() (sent, wait bool) {
 	m := c.mtup()
 	if m.size != 0 || c.caState != caOpen || c.win.Cwnd < leastProbeCwnd || c.owesSACK() || c.snd == nil {
@@ -136,7 +134,7 @@ func (c *Conn) searchAgain() {
 // probeMTUAcked takes a probe that has arrived for the size that passes; the window keeps its bytes (Linux:
 // tcp_mtup_probe_success).
 //
-// RFC 4821 7.6.1: "When a probe is delivered, ... the eff_pmtu is raised to the probe size".
+// RFC 4821 7.6.1: a probe that was delivered raises the path MTU to its size.
 func (c *Conn) probeMTUAcked() {
 	m := c.mtup()
 	if m.size == 0 || c.sndUna.less(m.end) {
@@ -155,8 +153,7 @@ func (c *Conn) probeMTUAcked() {
 // probeMTULost takes the loss of a probe, and of nothing before it, for the path's answer (Linux: tcp_fastretrans_alert,
 // tcp_mtup_probe_failed).
 //
-// RFC 4821 7.6.2: "When a probe is lost ... without ... loss of other packets ... search_high is set to the size of the probe
-// minus 1"; "the congestion window ... SHOULD NOT be reduced".
+// RFC 4821 7.6.2: a probe lost while nothing else was bounds the search below its size, and the congestion window stays.
 func (c *Conn) probeMTULost() bool {
 	m := c.mtup()
 	if m == nil || m.size == 0 || c.caState >= caCWR || c.sndUna != m.start {
@@ -173,8 +170,8 @@ func (c *Conn) probeMTULost() bool {
 // suspectBlackHole makes segments smaller when a segment was sent so often that the path may be swallowing those of its
 // size: first the base MSS, then half of it each time (Linux: tcp_mtu_probing).
 //
-// RFC 4821 7.7: "If all of the packets ... are lost ... consecutive full-stop timeouts": "the PLPMTUD ... SHOULD ... reset
-// eff_pmtu to the initial value and search_low ...".
+// RFC 4821 7.7: timeouts in a row with nothing delivered between may mean that the path has become narrower without a word:
+// what is sent goes back to the initial size.
 func (c *Conn) suspectBlackHole() {
 	if c.set.mtuProbing == MTUProbingOff || c.rtx == nil || !c.retransmitsTimedOut(c.set.blackholeRetries) {
 		return

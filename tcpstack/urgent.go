@@ -9,8 +9,8 @@ import (
 
 // Urgent data. RFC 9293 3.8.5: "The objective of the TCP urgent mechanism is to allow the sending user to stimulate the
 // receiving user to accept some urgent data and to permit the receiving TCP endpoint to indicate to the receiving user
-// when all the currently known urgent data has been received by the user." RFC 6093 4: "the vast majority of implementations"
-// take the byte before the pointer for the only urgent one, and keep it out of the stream. So does Linux, and so do we.
+// when all the currently known urgent data has been received by the user." RFC 6093 3: nearly all
+// implementations take the byte before the pointer for the only urgent one, and keep it out of the stream. So does Linux, and so do we.
 
 // ErrNoUrgent is ReadUrgent's answer where no urgent byte is or was announced, or it was read, or is part of the stream.
 var ErrNoUrgent = errors.New("tcp: no urgent data")
@@ -237,8 +237,8 @@ func (c *Conn) BeforeMark() int {
 	return n
 }
 
-// SetUrgentInline makes the urgent byte part of the stream, or takes it out of it (SO_OOBINLINE). RFC 6093 5: "applications
-// that still decide to employ it MUST set the SO_OOBINLINE socket option".
+// SetUrgentInline makes the urgent byte part of the stream, or takes it out of it (SO_OOBINLINE). RFC 6093 6 has applications
+// that still use urgent data set it.
 func (c *Conn) SetUrgentInline(on bool) {
 	if on || c.urg != nil {
 		c.urgentData().inline = on
