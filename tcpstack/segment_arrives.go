@@ -152,9 +152,9 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.setState(StateEstablished, RxSYNACK)
 	c.establish(g)
 	c.events |= evEstablished
+	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, false)) // what the SYN has offered
 	resent := c.fo != nil && c.fastOpenAnswered(g)
 	// "If there are other controls or text in the segment, then continue processing at the sixth step".
-	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, false))
 	c.arrivesUrgent(g)
 	g.flags &^= wire.FlagSYN
 	g.seq++
