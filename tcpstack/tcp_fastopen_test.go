@@ -390,3 +390,19 @@ func TestFastOpenBlackhole(t *testing.T) {
 		x.out = nil
 	}
 }
+
+// A SYN,ACK that does not acknowledge the SYN's data has it sent again at once (RFC 7413 4.1.2), with the window that the SYN
+// has offered.
+func TestFastOpenDataAgainOffersWindow(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.learnCookie()
+	x.dialFO(50)
+	x.out = nil
+	x.send("SA seq=100 ack=1001 mss=1460")
+	if len(x.out) == 0 || x.out[0].len != 50 || x.out[0].Window == 0 {
+		t.Errorf("sent %v", x.out)
+	}
+	x.out = nil
+	x.c.Abort()
+	x.out = nil
+}
