@@ -65,6 +65,11 @@ const (
 // acknowledge takes an acceptable ACK in, in the order of Linux's tcp_ack: the send window, SACK blocks, what SEG.ACK
 // covers, the round-trip time, loss probes, the recovery, the timer, the congestion window, and what the recovery sends.
 func (c *Conn) acknowledge(g *segment) {
+	if c.acknowledgesNothing(g) {
+		c.setSndWnd(g)
+		c.progress(0)
+		return
+	}
 	before := c.win
 	oldWnd, q := c.sndWnd, c.rtx
 	r := ackResult{priorUna: c.sndUna, sackRTT: -1, rtt: -1}
@@ -111,7 +116,13 @@ func (c *Conn) acknowledge(g *segment) {
 			c.releaseRtx()
 		}
 	}
-	c.progress(&r)
+	c.progress(r.bytes)
+}
+
+// acknowledgesNothing is the header prediction of an end that only receives: the ACK repeats SND.UNA, nothing was ever sent
+// that it could tell of, and only its window counts (Linux has its own in tcp_rcv_established).
+func (c *Conn) acknowledgesNothing(g *segment) bool {
+	return g.ack == c.sndUna && c.rtx == nil && c.rec == nil && c.cc == nil && g.opt.NSACK == 0
 }
 
 // acknowledgedInFlight is acknowledge's part for a connection that has segments in flight.
@@ -306,14 +317,15 @@ func (c *Conn) tellAlgorithm(r *ackResult) {
 	cc.alg.PktsAcked(&cc.Sender, cc.rs.RTT)
 }
 
-// progress notes what the application waits for, and what the FIN's acknowledgement means.
-func (c *Conn) progress(r *ackResult) {
+// progress notes what the application waits for once so many bytes more are acknowledged, and what the FIN's
+// acknowledgement means.
+func (c *Conn) progress(bytes uint32) {
 	if c.sndUna == c.sndNxt && c.unsent() == 0 && c.undrained && (!c.finQueued || c.finSent) {
 		c.undrained = false
 		c.events |= evDrained
 	}
 	// Linux (sk_stream_is_writeable): a third of the buffer is free.
-	if r.bytes > 0 {
+	if bytes > 0 {
 		c.spaceFreed()
 	}
 	if c.wantWrite && c.Room() >= int(c.sndBuf)/3 && !c.notsentFull(1) {

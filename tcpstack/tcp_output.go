@@ -52,8 +52,11 @@ func (c *Conn) maxSegments() int {
 // transmit sends what may be sent of new data, and the FIN. What is lost is sent again as ACKs and timers say so.
 func (c *Conn) transmit() { c.transmitAs(c.nagleMode()) }
 
-// transmitAs is transmit under Nagle's rule as given.
+// transmitAs is transmit under Nagle's rule as given. Each segment that arrives comes by here: most ends have nothing to send.
 func (c *Conn) transmitAs(nagle nagleMode) {
+	if !c.waiting() && c.mtup() == nil {
+		return
+	}
 	if !c.state.transmits() && !c.halfAccepted() {
 		return
 	}
