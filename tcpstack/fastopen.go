@@ -27,6 +27,9 @@ type fastOpen struct {
 	retrans  uint8     // of it
 	answered sim.Time  // when an invalid segment was last answered
 
+	repeatedAt sim.Time // when its timer first sent it again
+	completing bool     // the ACK that completes the handshake is being worked on
+
 	told bool // the application was told Established
 
 	acked bool // the SYN's data was taken (TCPI_OPT_SYN_DATA)

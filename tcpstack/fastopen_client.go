@@ -127,14 +127,18 @@ func (c *Conn) checkFastOpen() bool {
 	return false
 }
 
-// synDataRoom is how many bytes go with a SYN: the MSS that the server announced last, as far as the MTU and ours allow, less
-// the room of all options. RFC 7413 4.2.1: "the data ... SHOULD be no more than the cached MSS less the options".
+// synDataRoom is how many bytes go with a SYN: the MSS that the server announced last, else the one configured or the
+// default (RFC 9293 3.7.1), as far as the MTU and ours allow, less the room of all options. RFC 7413 4.2.1: "the data ...
+// SHOULD be no more than the cached MSS less the options". Linux: tcp_v4_connect, tcp_connect_init, tcp_send_syn_data.
 func (c *Conn) synDataRoom() int {
-	mss := min(c.rt.mtu()-c.rt.ipLen()-wire.TCPMinLen, int(c.advMSS()))
-	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
-		mss = min(mss, int(e.mss))
+	mss := uint32(c.rt.defaultMSS())
+	if c.set.mss != 0 {
+		mss = c.set.mss
 	}
-	return max(mss, minMSS) - wire.TCPMaxOptionsLen
+	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
+		mss = uint32(e.mss)
+	}
+	return max(int(min(mss, uint32(c.advMSS()))), minMSS) - wire.TCPMaxOptionsLen
 }
 
 // putFastOpen puts the SYN's option and data where they are due: on the first SYN only.

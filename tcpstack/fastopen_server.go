@@ -139,13 +139,13 @@ func (c *Conn) checkHalfAccepted(g *segment) bool {
 	s, fo := c.stack, c.fo
 	paws := c.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-c.tsRecent) < 0
 	if g.seq == c.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
-		// The SYN once more: it is answered by the SYN,ACK.
+		// The SYN once more: it is answered by the SYN,ACK, whose timer goes on (Linux puts off the request's, which does
+		// not run here).
 		if !c.set.mayAnswer(g, s.loop.Now(), &fo.answered) {
 			s.tcp.count.skippedSynRecv++
 			return false
 		}
 		c.resendSYNACK()
-		c.setRetransTimer(TimerRTO, c.synACKTimeout())
 		return false
 	}
 	if paws || !inSynWindow(g, c.rcvNxt, c.set.synWindow(c.rt, c.tsOK)) {
@@ -214,7 +214,9 @@ func (c *Conn) handshakeAcked(g *segment) bool {
 	}
 	c.stack.tcp.count.passiveOpens++
 	c.recordStarted()
+	c.fo.completing = true
 	c.acknowledge(g)
+	c.fo.completing = false
 	if c.srtt8 == 0 && first {
 		c.sampleRTT(us(now - c.fo.synAt))
 	}
@@ -245,12 +247,28 @@ func (c *Conn) halfAcceptedTimeout() {
 		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
 		return
 	}
-	if c.retransmits == 1 {
-		c.win.SSThresh = c.caSsthresh(false)
-		c.win.Cwnd, c.win.Count = 1, 0
+	switch {
+	case c.retransmits == 0:
+		c.fo.repeatedAt = c.stack.loop.Now()
+	case c.retransmits == 1:
+		c.halfAcceptedLoss()
 	}
 	c.resendSYNACK()
 	c.fo.timeouts++
 	c.retransmits++
 	c.setRetransTimer(TimerRTO, c.synACKTimeout())
+}
+
+// halfAcceptedLoss: the second timeout in a row is a loss. Data that went out with the SYN,ACK is taken for lost, and goes
+// again when the handshake is complete, unless the ACK's timestamp shows that the first SYN,ACK had arrived (Linux:
+// tcp_enter_loss, whose retrans_stamp is the first timeout's).
+func (c *Conn) halfAcceptedLoss() {
+	if c.rtx == nil || c.rtx.n == 0 {
+		c.win.SSThresh = c.caSsthresh(false)
+		c.win.Cwnd, c.win.Count = 1, 0
+		return
+	}
+	c.recovery()
+	c.enterLoss()
+	c.rec.undo.retransAt = c.fo.repeatedAt
 }

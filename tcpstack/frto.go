@@ -14,7 +14,7 @@ func (c *Conn) armFRTO(fresh bool) {
 func (c *Conn) processLoss(r *ackResult) {
 	rec := c.rec
 	recovered := rec.highSeq.lessEq(c.sndUna)
-	if r.flags&ackAdvanced != 0 && c.tryUndoLoss(false) {
+	if (r.flags&ackAdvanced != 0 || c.fo != nil && c.fo.completing) && c.tryUndoLoss(false) {
 		return
 	}
 	if rec.frto {

@@ -87,6 +87,9 @@ func (c *Conn) Info() Info {
 	}
 	if c.state == StateSynSent {
 		i.Unacked++ // the SYN (Linux: tcp_connect_queue_skb)
+		if c.fo != nil && c.fo.synData > 0 {
+			i.Unacked++ // its data (tcp_send_syn_data)
+		}
 	}
 	return i
 }
