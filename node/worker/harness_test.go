@@ -178,6 +178,19 @@ func (b *bench) input(id string, in *labv1.Input) *labv1.JournalEntry {
 }
 
 // until looks at a lab until what it waits for is there.
+// rest waits until a lab on the virtual clock stands still: between two looks at it a lab that advances has a window of its
+// own. What connections have left to do after a transfer's end is then done.
+func (b *bench) rest(id string) {
+	b.t.Helper()
+	for now, same := int64(-1), 0; same < 50; {
+		if at := b.get(id).Progress.NowNs; at == now {
+			same++
+		} else {
+			now, same = at, 0
+		}
+	}
+}
+
 func (b *bench) until(id string, what string, is func(*workerv1.GetLabResponse) bool) *workerv1.GetLabResponse {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
