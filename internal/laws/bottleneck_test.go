@@ -41,13 +41,15 @@ func TestBBRUnderRandomLoss(t *testing.T) {
 }
 
 // ns-3's tcp-validation, case dctcp-10ms: one flow from 5 s on, 1448 bytes a segment, an ACK of every other, a window of 10,
-// alpha 1 at first; a bottleneck of 50 Mbit/s with 5 ms each way, whose queue marks at 1 ms of sojourn and drops nothing. The
-// flow has 48 to 49 Mbit/s. Alpha follows the arithmetic of Alizadeh et al., "Data Center TCP", 3.3: W* = C * (RTT + 1 ms)
-// is 46 segments, marks last for the round trip that the sender needs to hear of them, and alpha about sqrt(2/46) = 0.21, or
-// less. ns-3's own, 0.06 to 0.085, is below that: with it a cycle of alpha/2 * W* = 1.6 segments would have eight marked
-// ones, and a round trip has forty.
+// alpha 1 at first; a bottleneck of 50 Mbit/s with 5 ms each way, whose queue marks at 1 ms of sojourn and drops nothing.
+// Alpha follows the arithmetic of Alizadeh et al., "Data Center TCP", 3.3: W* = C * (RTT + 1 ms) is 46 segments, marks last
+// for the round trip that the sender needs to hear of them, and alpha is about sqrt(2/46) = 0.21, or less. The 0.06 to 0.085
+// that ns-3 validates belongs to the byte queue limits of its bottleneck's device, which make the sojourns of neighbours
+// differ so that few are marked at a time: ns-3 3.37 without them settles at 0.12 to 0.14, without delayed ACKs at 0.11 to
+// 0.16. A link here has a queue and no device behind it.
 func TestDCTCP(t *testing.T) {
-	const rate = 50_000_000
+	// ns-3's link adds PPP's 2 bytes to a packet, ours Ethernet's 14: at this rate both carry as many packets a second.
+	const rate = 50_000_000 * 1514 / 1502
 	queue := link.Queue{LimitPackets: 1000, Mark: link.Mark{Sojourn: ms}}
 	p := newPath(t, link.Config{Rate: rate, Delay: 5 * ms, Queue: queue}, link.Config{Rate: rate, Delay: 5 * ms}, 1)
 	p.run(5 * sim.Second)
@@ -57,11 +59,10 @@ func TestDCTCP(t *testing.T) {
 		got := f.goodput(sim.Second) * 8
 		alpha := f.snd.Info().CCValue
 		t.Logf("%.2f Mbit/s, alpha %.3f", got/1e6, alpha)
-		// ns-3 counts the packets' bytes: 1500 of 1514 on our wire, where goodput has 1448.
-		if whole := got * 1500 / 1448; whole < 48e6 || whole > 50e6 {
-			t.Errorf("%.2f Mbit/s", whole/1e6)
+		if got < 47.7e6 || got > 49e6 {
+			t.Errorf("%.2f Mbit/s", got/1e6)
 		}
-		if alpha < 0.06 || alpha > 0.21 {
+		if alpha < 0.11 || alpha > 0.21 {
 			t.Errorf("alpha %.3f", alpha)
 		}
 	}
