@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/output":      {"proto"},
 	"internal/config":      {},
 	"internal/version":     {},
+	"internal/port":        {},
 	"internal/randomlab":   {"sim", "node", "proto", "trace"},
 	"internal/daemon":      {"orchestrator", "node/worker", "proto", "client", "internal"},
 	"internal/house":       {},
