@@ -65,7 +65,8 @@ var placement = &schema.Object[labv1.Placement]{
 	Name: "placement",
 	Doc:  "How the lab is split. It never changes the result.",
 	Keys: []schema.Key[labv1.Placement]{
-		schema.Whole("loops", "loops", "Event loops; absent: 1.", 32, func(p *labv1.Placement, n uint64) { p.Loops = uint32(n) }),
+		schema.Whole("loops", "loops", "Event loops in each process; absent: 1.", 32, func(p *labv1.Placement, n uint64) { p.Loops = uint32(n) }),
+		schema.Whole("workers", "workers", "Worker processes, exactly so many; absent: one, or as many as the lab needs.", 32, func(p *labv1.Placement, n uint64) { p.Workers = uint32(n) }),
 	},
 }
 
@@ -88,7 +89,7 @@ var Table = &schema.Object[Draft]{
 			[]labv1.Record{labv1.Record_RECORD_ALL, labv1.Record_RECORD_CONNS, labv1.Record_RECORD_NONE}, func(d *Draft, r labv1.Record) { d.Spec.Record = r }),
 		schema.Whole("retention", "retention_records", "Trace records that a standing lab keeps, whole connections; absent: 1000000.", 64, func(d *Draft, n uint64) { d.Spec.RetentionRecords = n }),
 		schema.Nested("budget", "budget", "Bounds of its events, for each event loop by itself, and of its memory.", budget, func(d *Draft) *labv1.EventBudget { d.Spec.Budget = &labv1.EventBudget{}; return d.Spec.Budget }),
-		schema.Nested("placement", "placement", "How it is split over loops.", placement, func(d *Draft) *labv1.Placement { d.Spec.Placement = &labv1.Placement{}; return d.Spec.Placement }),
+		schema.Nested("placement", "placement", "How it is split over loops and workers.", placement, func(d *Draft) *labv1.Placement { d.Spec.Placement = &labv1.Placement{}; return d.Spec.Placement }),
 		schema.Nested("topology", "", "Nodes and links.", topology, func(d *Draft) *Draft { return d }).Must(),
 	},
 }

@@ -101,7 +101,7 @@ func (o *runOptions) override(spec *labv1.LabSpec) {
 		spec.Seed = o.seed
 	}
 	if o.loops > 0 {
-		spec.Placement = &labv1.Placement{Loops: o.loops}
+		spec.Placement = &labv1.Placement{Loops: o.loops, Workers: spec.GetPlacement().GetWorkers()}
 	}
 }
 

@@ -65,6 +65,9 @@ func (f *found) settings(s *labv1.LabSpec) {
 	if n := s.GetPlacement().GetLoops(); n > maxLoops {
 		f.add("placement.loops", "must be at most %d", maxLoops)
 	}
+	if n := s.GetPlacement().GetWorkers(); n > maxWorkers {
+		f.add("placement.workers", "must be at most %d", maxWorkers)
+	}
 }
 
 // unknown reports whether an enum's value is none of its names; proto3 lets any number through.

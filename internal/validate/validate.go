@@ -32,6 +32,7 @@ const (
 	maxNodes      = 100_000
 	maxLinks      = 200_000
 	maxLoops      = 1024   // more than any machine has cores
+	maxWorkers    = 1000   // each tells each other of every window
 	maxPerNode    = 4096   // interfaces, routes and apps of one node, each
 	maxFiles      = 10_000 // of one web server
 	maxFrameList  = 100_000

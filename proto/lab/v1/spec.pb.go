@@ -673,7 +673,8 @@ func (x *EventBudget) GetMemoryBytes() uint64 {
 // Placement says how a lab may be split. The split never changes its result.
 type Placement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Loops         uint32                 `protobuf:"varint,1,opt,name=loops,proto3" json:"loops,omitempty"` // event loops in one process; 0 means 1
+	Loops         uint32                 `protobuf:"varint,1,opt,name=loops,proto3" json:"loops,omitempty"`     // event loops in each process; 0 means 1
+	Workers       uint32                 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"` // worker processes, exactly so many; 0: one, or as many as the lab needs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +712,13 @@ func (*Placement) Descriptor() ([]byte, []int) {
 func (x *Placement) GetLoops() uint32 {
 	if x != nil {
 		return x.Loops
+	}
+	return 0
+}
+
+func (x *Placement) GetWorkers() uint32 {
+	if x != nil {
+		return x.Workers
 	}
 	return 0
 }
@@ -3060,9 +3068,10 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\aper_lab\x18\x01 \x01(\x04R\x06perLab\x12\x1d\n" +
 	"\n" +
 	"per_second\x18\x02 \x01(\x04R\tperSecond\x12!\n" +
-	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\"!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\";\n" +
 	"\tPlacement\x12\x14\n" +
-	"\x05loops\x18\x01 \x01(\rR\x05loops\"\x96\x02\n" +
+	"\x05loops\x18\x01 \x01(\rR\x05loops\x12\x18\n" +
+	"\aworkers\x18\x02 \x01(\rR\aworkers\"\x96\x02\n" +
 	"\bNodeSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x10.lab.v1.NodeKindR\x04kind\x12%\n" +

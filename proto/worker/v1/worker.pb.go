@@ -251,17 +251,21 @@ func (*PutBlobResponse) Descriptor() ([]byte, []int) {
 }
 
 type StartLabRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment, from 1
-	Spec          *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	Mode          Mode                   `protobuf:"varint,4,opt,name=mode,proto3,enum=worker.v1.Mode" json:"mode,omitempty"`
-	Journal       []*v1.JournalEntry     `protobuf:"bytes,5,rep,name=journal,proto3" json:"journal,omitempty"`                             // by index; a run's inputs at their `at`
-	EndNs         int64                  `protobuf:"varint,6,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                   // a run: ends exactly here; 0: when the workload has ended and connections are closed
-	Capture       bool                   `protobuf:"varint,7,opt,name=capture,proto3" json:"capture,omitempty"`                            // capture every interface into the run directory
-	Manifest      []byte                 `protobuf:"bytes,8,opt,name=manifest,proto3" json:"manifest,omitempty"`                           // a run: what else its manifest.json holds, JSON object
-	LabYaml       []byte                 `protobuf:"bytes,9,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`              // the lab file as it was written, for the run directory; may be empty
-	ReplayToNs    int64                  `protobuf:"varint,10,opt,name=replay_to_ns,json=replayToNs,proto3" json:"replay_to_ns,omitempty"` // a standing lab: replay at full speed up to here, then go on
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	LabId      string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch      uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment, from 1
+	Spec       *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	Mode       Mode                   `protobuf:"varint,4,opt,name=mode,proto3,enum=worker.v1.Mode" json:"mode,omitempty"`
+	Journal    []*v1.JournalEntry     `protobuf:"bytes,5,rep,name=journal,proto3" json:"journal,omitempty"`                             // by index; a run's inputs at their `at`
+	EndNs      int64                  `protobuf:"varint,6,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                   // a run: ends exactly here; 0: when the workload has ended and connections are closed
+	Capture    bool                   `protobuf:"varint,7,opt,name=capture,proto3" json:"capture,omitempty"`                            // capture every interface into the run directory
+	Manifest   []byte                 `protobuf:"bytes,8,opt,name=manifest,proto3" json:"manifest,omitempty"`                           // a run: what else its manifest.json holds, JSON object
+	LabYaml    []byte                 `protobuf:"bytes,9,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`              // the lab file as it was written, for the run directory; may be empty
+	ReplayToNs int64                  `protobuf:"varint,10,opt,name=replay_to_ns,json=replayToNs,proto3" json:"replay_to_ns,omitempty"` // a standing lab: replay at full speed up to here, then go on
+	// A lab that is split over several workers: all its shards, in the same order at each of them, each started with all else
+	// the same. The first is the head: it paces the lab, and inputs and the clock are its. Fewer than two: the lab is whole.
+	Shards        []*Shard `protobuf:"bytes,11,rep,name=shards,proto3" json:"shards,omitempty"`
+	Shard         uint32   `protobuf:"varint,12,opt,name=shard,proto3" json:"shard,omitempty"` // which of them this worker hosts, from 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +370,81 @@ func (x *StartLabRequest) GetReplayToNs() int64 {
 	return 0
 }
 
+func (x *StartLabRequest) GetShards() []*Shard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *StartLabRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+// Shard is the part of a lab that one worker hosts.
+type Shard struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`   // its name, for messages
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // host:port where its labd-frames/1 is reached
+	Nodes         []string               `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`     // names; those that a later apply adds may be among them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shard) Reset() {
+	*x = Shard{}
+	mi := &file_worker_v1_worker_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shard) ProtoMessage() {}
+
+func (x *Shard) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shard.ProtoReflect.Descriptor instead.
+func (*Shard) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Shard) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Shard) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Shard) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
 type StartLabResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -374,7 +453,7 @@ type StartLabResponse struct {
 
 func (x *StartLabResponse) Reset() {
 	*x = StartLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_worker_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +465,7 @@ func (x *StartLabResponse) String() string {
 func (*StartLabResponse) ProtoMessage() {}
 
 func (x *StartLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_worker_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +478,7 @@ func (x *StartLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartLabResponse.ProtoReflect.Descriptor instead.
 func (*StartLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 type StopLabRequest struct {
@@ -413,7 +492,7 @@ type StopLabRequest struct {
 
 func (x *StopLabRequest) Reset() {
 	*x = StopLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +504,7 @@ func (x *StopLabRequest) String() string {
 func (*StopLabRequest) ProtoMessage() {}
 
 func (x *StopLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +517,7 @@ func (x *StopLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopLabRequest.ProtoReflect.Descriptor instead.
 func (*StopLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StopLabRequest) GetLabId() string {
@@ -470,7 +549,7 @@ type StopLabResponse struct {
 
 func (x *StopLabResponse) Reset() {
 	*x = StopLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +561,7 @@ func (x *StopLabResponse) String() string {
 func (*StopLabResponse) ProtoMessage() {}
 
 func (x *StopLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +574,7 @@ func (x *StopLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopLabResponse.ProtoReflect.Descriptor instead.
 func (*StopLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 type StampInputRequest struct {
@@ -509,7 +588,7 @@ type StampInputRequest struct {
 
 func (x *StampInputRequest) Reset() {
 	*x = StampInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +600,7 @@ func (x *StampInputRequest) String() string {
 func (*StampInputRequest) ProtoMessage() {}
 
 func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +613,7 @@ func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputRequest.ProtoReflect.Descriptor instead.
 func (*StampInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StampInputRequest) GetLabId() string {
@@ -569,7 +648,7 @@ type StampInputResponse struct {
 
 func (x *StampInputResponse) Reset() {
 	*x = StampInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +660,7 @@ func (x *StampInputResponse) String() string {
 func (*StampInputResponse) ProtoMessage() {}
 
 func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +673,7 @@ func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputResponse.ProtoReflect.Descriptor instead.
 func (*StampInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StampInputResponse) GetIndex() uint64 {
@@ -629,7 +708,7 @@ type CommitInputRequest struct {
 
 func (x *CommitInputRequest) Reset() {
 	*x = CommitInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +720,7 @@ func (x *CommitInputRequest) String() string {
 func (*CommitInputRequest) ProtoMessage() {}
 
 func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +733,7 @@ func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputRequest.ProtoReflect.Descriptor instead.
 func (*CommitInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CommitInputRequest) GetLabId() string {
@@ -686,7 +765,7 @@ type CommitInputResponse struct {
 
 func (x *CommitInputResponse) Reset() {
 	*x = CommitInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +777,7 @@ func (x *CommitInputResponse) String() string {
 func (*CommitInputResponse) ProtoMessage() {}
 
 func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +790,7 @@ func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputResponse.ProtoReflect.Descriptor instead.
 func (*CommitInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 type AbandonInputRequest struct {
@@ -725,7 +804,7 @@ type AbandonInputRequest struct {
 
 func (x *AbandonInputRequest) Reset() {
 	*x = AbandonInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +816,7 @@ func (x *AbandonInputRequest) String() string {
 func (*AbandonInputRequest) ProtoMessage() {}
 
 func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +829,7 @@ func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputRequest.ProtoReflect.Descriptor instead.
 func (*AbandonInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AbandonInputRequest) GetLabId() string {
@@ -782,7 +861,7 @@ type AbandonInputResponse struct {
 
 func (x *AbandonInputResponse) Reset() {
 	*x = AbandonInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +873,7 @@ func (x *AbandonInputResponse) String() string {
 func (*AbandonInputResponse) ProtoMessage() {}
 
 func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +886,7 @@ func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputResponse.ProtoReflect.Descriptor instead.
 func (*AbandonInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 type ListLabsRequest struct {
@@ -819,7 +898,7 @@ type ListLabsRequest struct {
 
 func (x *ListLabsRequest) Reset() {
 	*x = ListLabsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +910,7 @@ func (x *ListLabsRequest) String() string {
 func (*ListLabsRequest) ProtoMessage() {}
 
 func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +923,7 @@ func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsRequest.ProtoReflect.Descriptor instead.
 func (*ListLabsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListLabsRequest) GetProgress() bool {
@@ -856,18 +935,21 @@ func (x *ListLabsRequest) GetProgress() bool {
 
 // HeldLab is a lab that a worker runs, or of which it holds files.
 type HeldLab struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it was started last; 0: not known, only files are left
-	Running       bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`         // built in this process; it may have ended
-	Progress      *v1.LabProgress        `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`        // if asked for
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	LabId    string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Epoch    uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it was started last; 0: not known, only files are left
+	Running  bool                   `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`         // built in this process; it may have ended
+	Progress *v1.LabProgress        `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`        // if asked for
+	// Not empty: this shard cannot go on, through no fault of the lab (a peer is gone, or the cut must move), and says why.
+	// The lab is to be rebuilt under a new epoch, all shards of it.
+	Broken        string `protobuf:"bytes,5,opt,name=broken,proto3" json:"broken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeldLab) Reset() {
 	*x = HeldLab{}
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +961,7 @@ func (x *HeldLab) String() string {
 func (*HeldLab) ProtoMessage() {}
 
 func (x *HeldLab) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +974,7 @@ func (x *HeldLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldLab.ProtoReflect.Descriptor instead.
 func (*HeldLab) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeldLab) GetLabId() string {
@@ -923,6 +1005,13 @@ func (x *HeldLab) GetProgress() *v1.LabProgress {
 	return nil
 }
 
+func (x *HeldLab) GetBroken() string {
+	if x != nil {
+		return x.Broken
+	}
+	return ""
+}
+
 type ListLabsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Labs          []*HeldLab             `protobuf:"bytes,1,rep,name=labs,proto3" json:"labs,omitempty"`
@@ -932,7 +1021,7 @@ type ListLabsResponse struct {
 
 func (x *ListLabsResponse) Reset() {
 	*x = ListLabsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1033,7 @@ func (x *ListLabsResponse) String() string {
 func (*ListLabsResponse) ProtoMessage() {}
 
 func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1046,7 @@ func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsResponse.ProtoReflect.Descriptor instead.
 func (*ListLabsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListLabsResponse) GetLabs() []*HeldLab {
@@ -976,7 +1065,7 @@ type GetLabRequest struct {
 
 func (x *GetLabRequest) Reset() {
 	*x = GetLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1077,7 @@ func (x *GetLabRequest) String() string {
 func (*GetLabRequest) ProtoMessage() {}
 
 func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1090,7 @@ func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabRequest.ProtoReflect.Descriptor instead.
 func (*GetLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetLabRequest) GetLabId() string {
@@ -1019,13 +1108,14 @@ type GetLabResponse struct {
 	Transfers     []*v1.TransferStatus   `protobuf:"bytes,4,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	Execs         []*v1.ExecStatus       `protobuf:"bytes,5,rep,name=execs,proto3" json:"execs,omitempty"`
 	Faults        []*v1.FaultStatus      `protobuf:"bytes,6,rep,name=faults,proto3" json:"faults,omitempty"`
+	Broken        string                 `protobuf:"bytes,7,opt,name=broken,proto3" json:"broken,omitempty"` // as in HeldLab
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetLabResponse) Reset() {
 	*x = GetLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1127,7 @@ func (x *GetLabResponse) String() string {
 func (*GetLabResponse) ProtoMessage() {}
 
 func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1140,7 @@ func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabResponse.ProtoReflect.Descriptor instead.
 func (*GetLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetLabResponse) GetProgress() *v1.LabProgress {
@@ -1095,6 +1185,13 @@ func (x *GetLabResponse) GetFaults() []*v1.FaultStatus {
 	return nil
 }
 
+func (x *GetLabResponse) GetBroken() string {
+	if x != nil {
+		return x.Broken
+	}
+	return ""
+}
+
 type WatchLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                 // standing lab or run
@@ -1105,7 +1202,7 @@ type WatchLabRequest struct {
 
 func (x *WatchLabRequest) Reset() {
 	*x = WatchLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1214,7 @@ func (x *WatchLabRequest) String() string {
 func (*WatchLabRequest) ProtoMessage() {}
 
 func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1227,7 @@ func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabRequest.ProtoReflect.Descriptor instead.
 func (*WatchLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchLabRequest) GetLabId() string {
@@ -1152,13 +1249,14 @@ type WatchLabResponse struct {
 	Progress      *v1.LabProgress        `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	Transfers     []*v1.TransferStatus   `protobuf:"bytes,2,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	Execs         []*v1.ExecStatus       `protobuf:"bytes,3,rep,name=execs,proto3" json:"execs,omitempty"`
+	Broken        string                 `protobuf:"bytes,4,opt,name=broken,proto3" json:"broken,omitempty"` // as in HeldLab
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchLabResponse) Reset() {
 	*x = WatchLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1268,7 @@ func (x *WatchLabResponse) String() string {
 func (*WatchLabResponse) ProtoMessage() {}
 
 func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1281,7 @@ func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabResponse.ProtoReflect.Descriptor instead.
 func (*WatchLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchLabResponse) GetProgress() *v1.LabProgress {
@@ -1207,6 +1305,13 @@ func (x *WatchLabResponse) GetExecs() []*v1.ExecStatus {
 	return nil
 }
 
+func (x *WatchLabResponse) GetBroken() string {
+	if x != nil {
+		return x.Broken
+	}
+	return ""
+}
+
 type ListConnsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
@@ -1218,7 +1323,7 @@ type ListConnsRequest struct {
 
 func (x *ListConnsRequest) Reset() {
 	*x = ListConnsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1335,7 @@ func (x *ListConnsRequest) String() string {
 func (*ListConnsRequest) ProtoMessage() {}
 
 func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1348,7 @@ func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListConnsRequest) GetLabId() string {
@@ -1276,7 +1381,7 @@ type ListConnsResponse struct {
 
 func (x *ListConnsResponse) Reset() {
 	*x = ListConnsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1393,7 @@ func (x *ListConnsResponse) String() string {
 func (*ListConnsResponse) ProtoMessage() {}
 
 func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1406,7 @@ func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
@@ -1321,7 +1426,7 @@ type ReadTraceRequest struct {
 
 func (x *ReadTraceRequest) Reset() {
 	*x = ReadTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1438,7 @@ func (x *ReadTraceRequest) String() string {
 func (*ReadTraceRequest) ProtoMessage() {}
 
 func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1451,7 @@ func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceRequest.ProtoReflect.Descriptor instead.
 func (*ReadTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadTraceRequest) GetLabId() string {
@@ -1374,7 +1479,7 @@ type ReadTraceResponse struct {
 
 func (x *ReadTraceResponse) Reset() {
 	*x = ReadTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1491,7 @@ func (x *ReadTraceResponse) String() string {
 func (*ReadTraceResponse) ProtoMessage() {}
 
 func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1504,7 @@ func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceResponse.ProtoReflect.Descriptor instead.
 func (*ReadTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadTraceResponse) GetRecords() []byte {
@@ -1433,7 +1538,7 @@ type ReadPacketRequest struct {
 
 func (x *ReadPacketRequest) Reset() {
 	*x = ReadPacketRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1550,7 @@ func (x *ReadPacketRequest) String() string {
 func (*ReadPacketRequest) ProtoMessage() {}
 
 func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1563,7 @@ func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketRequest.ProtoReflect.Descriptor instead.
 func (*ReadPacketRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadPacketRequest) GetLabId() string {
@@ -1484,7 +1589,7 @@ type ReadPacketResponse struct {
 
 func (x *ReadPacketResponse) Reset() {
 	*x = ReadPacketResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1601,7 @@ func (x *ReadPacketResponse) String() string {
 func (*ReadPacketResponse) ProtoMessage() {}
 
 func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1614,7 @@ func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketResponse.ProtoReflect.Descriptor instead.
 func (*ReadPacketResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadPacketResponse) GetHops() []*v1.PacketHop {
@@ -1528,7 +1633,7 @@ type ListRunFilesRequest struct {
 
 func (x *ListRunFilesRequest) Reset() {
 	*x = ListRunFilesRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1645,7 @@ func (x *ListRunFilesRequest) String() string {
 func (*ListRunFilesRequest) ProtoMessage() {}
 
 func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1658,7 @@ func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListRunFilesRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRunFilesRequest) GetLabId() string {
@@ -1574,7 +1679,7 @@ type RunFile struct {
 
 func (x *RunFile) Reset() {
 	*x = RunFile{}
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1691,7 @@ func (x *RunFile) String() string {
 func (*RunFile) ProtoMessage() {}
 
 func (x *RunFile) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1704,7 @@ func (x *RunFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFile.ProtoReflect.Descriptor instead.
 func (*RunFile) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunFile) GetPath() string {
@@ -1625,7 +1730,7 @@ type ListRunFilesResponse struct {
 
 func (x *ListRunFilesResponse) Reset() {
 	*x = ListRunFilesResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1742,7 @@ func (x *ListRunFilesResponse) String() string {
 func (*ListRunFilesResponse) ProtoMessage() {}
 
 func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1755,7 @@ func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListRunFilesResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRunFilesResponse) GetFiles() []*RunFile {
@@ -1670,7 +1775,7 @@ type ReadRunFileRequest struct {
 
 func (x *ReadRunFileRequest) Reset() {
 	*x = ReadRunFileRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1787,7 @@ func (x *ReadRunFileRequest) String() string {
 func (*ReadRunFileRequest) ProtoMessage() {}
 
 func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1800,7 @@ func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadRunFileRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadRunFileRequest) GetLabId() string {
@@ -1721,7 +1826,7 @@ type ReadRunFileResponse struct {
 
 func (x *ReadRunFileResponse) Reset() {
 	*x = ReadRunFileResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1838,7 @@ func (x *ReadRunFileResponse) String() string {
 func (*ReadRunFileResponse) ProtoMessage() {}
 
 func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1851,7 @@ func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadRunFileResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReadRunFileResponse) GetData() []byte {
@@ -1766,7 +1871,7 @@ type ReadSavedRequest struct {
 
 func (x *ReadSavedRequest) Reset() {
 	*x = ReadSavedRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1883,7 @@ func (x *ReadSavedRequest) String() string {
 func (*ReadSavedRequest) ProtoMessage() {}
 
 func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1896,7 @@ func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedRequest.ProtoReflect.Descriptor instead.
 func (*ReadSavedRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadSavedRequest) GetLabId() string {
@@ -1817,7 +1922,7 @@ type ReadSavedResponse struct {
 
 func (x *ReadSavedResponse) Reset() {
 	*x = ReadSavedResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1934,7 @@ func (x *ReadSavedResponse) String() string {
 func (*ReadSavedResponse) ProtoMessage() {}
 
 func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1947,7 @@ func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedResponse.ProtoReflect.Descriptor instead.
 func (*ReadSavedResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadSavedResponse) GetData() []byte {
@@ -1863,7 +1968,7 @@ type FollowTraceRequest struct {
 
 func (x *FollowTraceRequest) Reset() {
 	*x = FollowTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +1980,7 @@ func (x *FollowTraceRequest) String() string {
 func (*FollowTraceRequest) ProtoMessage() {}
 
 func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +1993,7 @@ func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceRequest.ProtoReflect.Descriptor instead.
 func (*FollowTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FollowTraceRequest) GetLabId() string {
@@ -1925,7 +2030,7 @@ type FollowTraceResponse struct {
 
 func (x *FollowTraceResponse) Reset() {
 	*x = FollowTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2042,7 @@ func (x *FollowTraceResponse) String() string {
 func (*FollowTraceResponse) ProtoMessage() {}
 
 func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2055,7 @@ func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceResponse.ProtoReflect.Descriptor instead.
 func (*FollowTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FollowTraceResponse) GetRecords() []byte {
@@ -2002,7 +2107,7 @@ type CaptureRequest struct {
 
 func (x *CaptureRequest) Reset() {
 	*x = CaptureRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2119,7 @@ func (x *CaptureRequest) String() string {
 func (*CaptureRequest) ProtoMessage() {}
 
 func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2132,7 @@ func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
 func (*CaptureRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CaptureRequest) GetLabId() string {
@@ -2082,7 +2187,7 @@ type CaptureResponse struct {
 
 func (x *CaptureResponse) Reset() {
 	*x = CaptureResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2199,7 @@ func (x *CaptureResponse) String() string {
 func (*CaptureResponse) ProtoMessage() {}
 
 func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2212,7 @@ func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureResponse.ProtoReflect.Descriptor instead.
 func (*CaptureResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CaptureResponse) GetData() []byte {
@@ -2142,7 +2247,7 @@ type ControlClockRequest struct {
 
 func (x *ControlClockRequest) Reset() {
 	*x = ControlClockRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2259,7 @@ func (x *ControlClockRequest) String() string {
 func (*ControlClockRequest) ProtoMessage() {}
 
 func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2272,7 @@ func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockRequest.ProtoReflect.Descriptor instead.
 func (*ControlClockRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ControlClockRequest) GetLabId() string {
@@ -2272,7 +2377,7 @@ type ControlClockResponse struct {
 
 func (x *ControlClockResponse) Reset() {
 	*x = ControlClockResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2389,7 @@ func (x *ControlClockResponse) String() string {
 func (*ControlClockResponse) ProtoMessage() {}
 
 func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2402,7 @@ func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockResponse.ProtoReflect.Descriptor instead.
 func (*ControlClockResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ControlClockResponse) GetProgress() *v1.LabProgress {
@@ -2326,7 +2431,7 @@ type ReplayRunRequest struct {
 
 func (x *ReplayRunRequest) Reset() {
 	*x = ReplayRunRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2443,7 @@ func (x *ReplayRunRequest) String() string {
 func (*ReplayRunRequest) ProtoMessage() {}
 
 func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2456,7 @@ func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReplayRunRequest) GetLoops() uint32 {
@@ -2392,7 +2497,7 @@ type ReplayRunResponse struct {
 
 func (x *ReplayRunResponse) Reset() {
 	*x = ReplayRunResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2509,7 @@ func (x *ReplayRunResponse) String() string {
 func (*ReplayRunResponse) ProtoMessage() {}
 
 func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2522,7 @@ func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReplayRunResponse) GetOutcome() *v1.ReplayOutcome {
@@ -2446,7 +2551,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x0ePutBlobRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x11\n" +
-	"\x0fPutBlobResponse\"\xc2\x02\n" +
+	"\x0fPutBlobResponse\"\x82\x03\n" +
 	"\x0fStartLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
@@ -2459,7 +2564,13 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\blab_yaml\x18\t \x01(\fR\alabYaml\x12 \n" +
 	"\freplay_to_ns\x18\n" +
 	" \x01(\x03R\n" +
-	"replayToNs\"\x12\n" +
+	"replayToNs\x12(\n" +
+	"\x06shards\x18\v \x03(\v2\x10.worker.v1.ShardR\x06shards\x12\x14\n" +
+	"\x05shard\x18\f \x01(\rR\x05shard\"O\n" +
+	"\x05Shard\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\"\x12\n" +
 	"\x10StartLabResponse\"\\\n" +
 	"\x0eStopLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
@@ -2486,31 +2597,34 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\"\x16\n" +
 	"\x14AbandonInputResponse\"-\n" +
 	"\x0fListLabsRequest\x12\x1a\n" +
-	"\bprogress\x18\x01 \x01(\bR\bprogress\"\x81\x01\n" +
+	"\bprogress\x18\x01 \x01(\bR\bprogress\"\x99\x01\n" +
 	"\aHeldLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\arunning\x18\x03 \x01(\bR\arunning\x12/\n" +
-	"\bprogress\x18\x04 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\":\n" +
+	"\bprogress\x18\x04 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x16\n" +
+	"\x06broken\x18\x05 \x01(\tR\x06broken\":\n" +
 	"\x10ListLabsResponse\x12&\n" +
 	"\x04labs\x18\x01 \x03(\v2\x12.worker.v1.HeldLabR\x04labs\"&\n" +
 	"\rGetLabRequest\x12\x15\n" +
-	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"\xa2\x02\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"\xba\x02\n" +
 	"\x0eGetLabResponse\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12(\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x12.lab.v1.NodeStatusR\x05nodes\x12(\n" +
 	"\x05links\x18\x03 \x03(\v2\x12.lab.v1.LinkStatusR\x05links\x124\n" +
 	"\ttransfers\x18\x04 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
 	"\x05execs\x18\x05 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12+\n" +
-	"\x06faults\x18\x06 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\"I\n" +
+	"\x06faults\x18\x06 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\x12\x16\n" +
+	"\x06broken\x18\a \x01(\tR\x06broken\"I\n" +
 	"\x0fWatchLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x1f\n" +
 	"\vinterval_ms\x18\x02 \x01(\x03R\n" +
-	"intervalMs\"\xa3\x01\n" +
+	"intervalMs\"\xbb\x01\n" +
 	"\x10WatchLabResponse\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x124\n" +
 	"\ttransfers\x18\x02 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
-	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\"[\n" +
+	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12\x16\n" +
+	"\x06broken\x18\x04 \x01(\tR\x06broken\"[\n" +
 	"\x10ListConnsRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
@@ -2633,7 +2747,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -2641,137 +2755,139 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*PutBlobRequest)(nil),       // 3: worker.v1.PutBlobRequest
 	(*PutBlobResponse)(nil),      // 4: worker.v1.PutBlobResponse
 	(*StartLabRequest)(nil),      // 5: worker.v1.StartLabRequest
-	(*StartLabResponse)(nil),     // 6: worker.v1.StartLabResponse
-	(*StopLabRequest)(nil),       // 7: worker.v1.StopLabRequest
-	(*StopLabResponse)(nil),      // 8: worker.v1.StopLabResponse
-	(*StampInputRequest)(nil),    // 9: worker.v1.StampInputRequest
-	(*StampInputResponse)(nil),   // 10: worker.v1.StampInputResponse
-	(*CommitInputRequest)(nil),   // 11: worker.v1.CommitInputRequest
-	(*CommitInputResponse)(nil),  // 12: worker.v1.CommitInputResponse
-	(*AbandonInputRequest)(nil),  // 13: worker.v1.AbandonInputRequest
-	(*AbandonInputResponse)(nil), // 14: worker.v1.AbandonInputResponse
-	(*ListLabsRequest)(nil),      // 15: worker.v1.ListLabsRequest
-	(*HeldLab)(nil),              // 16: worker.v1.HeldLab
-	(*ListLabsResponse)(nil),     // 17: worker.v1.ListLabsResponse
-	(*GetLabRequest)(nil),        // 18: worker.v1.GetLabRequest
-	(*GetLabResponse)(nil),       // 19: worker.v1.GetLabResponse
-	(*WatchLabRequest)(nil),      // 20: worker.v1.WatchLabRequest
-	(*WatchLabResponse)(nil),     // 21: worker.v1.WatchLabResponse
-	(*ListConnsRequest)(nil),     // 22: worker.v1.ListConnsRequest
-	(*ListConnsResponse)(nil),    // 23: worker.v1.ListConnsResponse
-	(*ReadTraceRequest)(nil),     // 24: worker.v1.ReadTraceRequest
-	(*ReadTraceResponse)(nil),    // 25: worker.v1.ReadTraceResponse
-	(*ReadPacketRequest)(nil),    // 26: worker.v1.ReadPacketRequest
-	(*ReadPacketResponse)(nil),   // 27: worker.v1.ReadPacketResponse
-	(*ListRunFilesRequest)(nil),  // 28: worker.v1.ListRunFilesRequest
-	(*RunFile)(nil),              // 29: worker.v1.RunFile
-	(*ListRunFilesResponse)(nil), // 30: worker.v1.ListRunFilesResponse
-	(*ReadRunFileRequest)(nil),   // 31: worker.v1.ReadRunFileRequest
-	(*ReadRunFileResponse)(nil),  // 32: worker.v1.ReadRunFileResponse
-	(*ReadSavedRequest)(nil),     // 33: worker.v1.ReadSavedRequest
-	(*ReadSavedResponse)(nil),    // 34: worker.v1.ReadSavedResponse
-	(*FollowTraceRequest)(nil),   // 35: worker.v1.FollowTraceRequest
-	(*FollowTraceResponse)(nil),  // 36: worker.v1.FollowTraceResponse
-	(*CaptureRequest)(nil),       // 37: worker.v1.CaptureRequest
-	(*CaptureResponse)(nil),      // 38: worker.v1.CaptureResponse
-	(*ControlClockRequest)(nil),  // 39: worker.v1.ControlClockRequest
-	(*ControlClockResponse)(nil), // 40: worker.v1.ControlClockResponse
-	(*ReplayRunRequest)(nil),     // 41: worker.v1.ReplayRunRequest
-	(*ReplayRunResponse)(nil),    // 42: worker.v1.ReplayRunResponse
-	(*v1.LabSpec)(nil),           // 43: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 44: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 45: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 46: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 47: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 48: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 49: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 50: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 51: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 52: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 53: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 54: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 55: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 56: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 57: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 58: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 59: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 60: lab.v1.ReplayFile
+	(*Shard)(nil),                // 6: worker.v1.Shard
+	(*StartLabResponse)(nil),     // 7: worker.v1.StartLabResponse
+	(*StopLabRequest)(nil),       // 8: worker.v1.StopLabRequest
+	(*StopLabResponse)(nil),      // 9: worker.v1.StopLabResponse
+	(*StampInputRequest)(nil),    // 10: worker.v1.StampInputRequest
+	(*StampInputResponse)(nil),   // 11: worker.v1.StampInputResponse
+	(*CommitInputRequest)(nil),   // 12: worker.v1.CommitInputRequest
+	(*CommitInputResponse)(nil),  // 13: worker.v1.CommitInputResponse
+	(*AbandonInputRequest)(nil),  // 14: worker.v1.AbandonInputRequest
+	(*AbandonInputResponse)(nil), // 15: worker.v1.AbandonInputResponse
+	(*ListLabsRequest)(nil),      // 16: worker.v1.ListLabsRequest
+	(*HeldLab)(nil),              // 17: worker.v1.HeldLab
+	(*ListLabsResponse)(nil),     // 18: worker.v1.ListLabsResponse
+	(*GetLabRequest)(nil),        // 19: worker.v1.GetLabRequest
+	(*GetLabResponse)(nil),       // 20: worker.v1.GetLabResponse
+	(*WatchLabRequest)(nil),      // 21: worker.v1.WatchLabRequest
+	(*WatchLabResponse)(nil),     // 22: worker.v1.WatchLabResponse
+	(*ListConnsRequest)(nil),     // 23: worker.v1.ListConnsRequest
+	(*ListConnsResponse)(nil),    // 24: worker.v1.ListConnsResponse
+	(*ReadTraceRequest)(nil),     // 25: worker.v1.ReadTraceRequest
+	(*ReadTraceResponse)(nil),    // 26: worker.v1.ReadTraceResponse
+	(*ReadPacketRequest)(nil),    // 27: worker.v1.ReadPacketRequest
+	(*ReadPacketResponse)(nil),   // 28: worker.v1.ReadPacketResponse
+	(*ListRunFilesRequest)(nil),  // 29: worker.v1.ListRunFilesRequest
+	(*RunFile)(nil),              // 30: worker.v1.RunFile
+	(*ListRunFilesResponse)(nil), // 31: worker.v1.ListRunFilesResponse
+	(*ReadRunFileRequest)(nil),   // 32: worker.v1.ReadRunFileRequest
+	(*ReadRunFileResponse)(nil),  // 33: worker.v1.ReadRunFileResponse
+	(*ReadSavedRequest)(nil),     // 34: worker.v1.ReadSavedRequest
+	(*ReadSavedResponse)(nil),    // 35: worker.v1.ReadSavedResponse
+	(*FollowTraceRequest)(nil),   // 36: worker.v1.FollowTraceRequest
+	(*FollowTraceResponse)(nil),  // 37: worker.v1.FollowTraceResponse
+	(*CaptureRequest)(nil),       // 38: worker.v1.CaptureRequest
+	(*CaptureResponse)(nil),      // 39: worker.v1.CaptureResponse
+	(*ControlClockRequest)(nil),  // 40: worker.v1.ControlClockRequest
+	(*ControlClockResponse)(nil), // 41: worker.v1.ControlClockResponse
+	(*ReplayRunRequest)(nil),     // 42: worker.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),    // 43: worker.v1.ReplayRunResponse
+	(*v1.LabSpec)(nil),           // 44: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 45: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 46: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 47: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 48: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 49: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 50: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 51: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 52: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 53: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 54: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 55: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 56: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 57: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 58: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 59: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 60: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 61: lab.v1.ReplayFile
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	43, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	44, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	44, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
-	45, // 3: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	45, // 4: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	44, // 5: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	46, // 6: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
-	16, // 7: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	46, // 8: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	47, // 9: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	48, // 10: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	49, // 11: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	50, // 12: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	51, // 13: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	46, // 14: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	49, // 15: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	50, // 16: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	52, // 17: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	53, // 18: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
-	29, // 19: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	54, // 20: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	54, // 21: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	55, // 22: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	56, // 23: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	57, // 24: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	58, // 25: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	46, // 26: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	59, // 27: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	60, // 28: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	1,  // 29: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 30: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 31: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	7,  // 32: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	9,  // 33: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	11, // 34: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	13, // 35: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	15, // 36: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	18, // 37: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	20, // 38: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	22, // 39: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	24, // 40: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	35, // 41: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	37, // 42: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	39, // 43: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	41, // 44: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	26, // 45: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	28, // 46: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	31, // 47: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	33, // 48: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	2,  // 49: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 50: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	6,  // 51: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	8,  // 52: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	10, // 53: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	12, // 54: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	14, // 55: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	17, // 56: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	19, // 57: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	21, // 58: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	23, // 59: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	25, // 60: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	36, // 61: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	38, // 62: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	40, // 63: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	42, // 64: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	27, // 65: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	30, // 66: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	32, // 67: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	34, // 68: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	49, // [49:69] is the sub-list for method output_type
-	29, // [29:49] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	45, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
+	46, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	46, // 5: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	45, // 6: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	47, // 7: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	17, // 8: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
+	47, // 9: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	48, // 10: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	49, // 11: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	50, // 12: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	51, // 13: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	52, // 14: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	47, // 15: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	50, // 16: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	51, // 17: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	53, // 18: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	54, // 19: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	30, // 20: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
+	55, // 21: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	55, // 22: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	56, // 23: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	57, // 24: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	58, // 25: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	59, // 26: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	47, // 27: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	60, // 28: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	61, // 29: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	1,  // 30: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 31: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 32: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	8,  // 33: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	10, // 34: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	12, // 35: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	14, // 36: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	16, // 37: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	19, // 38: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	21, // 39: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	23, // 40: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	25, // 41: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	36, // 42: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	38, // 43: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	40, // 44: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	42, // 45: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	27, // 46: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	29, // 47: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	32, // 48: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	34, // 49: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	2,  // 50: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 51: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	7,  // 52: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	9,  // 53: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	11, // 54: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	13, // 55: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	15, // 56: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	18, // 57: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	20, // 58: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	22, // 59: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	24, // 60: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	26, // 61: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	37, // 62: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	39, // 63: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	41, // 64: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	43, // 65: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	28, // 66: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	31, // 67: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	33, // 68: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	35, // 69: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	50, // [50:70] is the sub-list for method output_type
+	30, // [30:50] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -2779,7 +2895,7 @@ func file_worker_v1_worker_proto_init() {
 	if File_worker_v1_worker_proto != nil {
 		return
 	}
-	file_worker_v1_worker_proto_msgTypes[38].OneofWrappers = []any{
+	file_worker_v1_worker_proto_msgTypes[39].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),
 		(*ControlClockRequest_Resume)(nil),
 		(*ControlClockRequest_Step)(nil),
@@ -2791,7 +2907,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
