@@ -98,7 +98,7 @@ func TestObserversChangeNothing(t *testing.T) {
 	for _, id := range []string{"seen", "unseen"} {
 		b.input(id, transfer("t1", 300_000))
 		b.until(id, "all ended", settled)
-		b.rest(id)
+		b.untilAsleep(id)
 	}
 	cancel()
 	for _, id := range []string{"seen", "unseen"} {

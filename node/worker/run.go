@@ -16,16 +16,37 @@ func (l *lab) run() {
 		select {
 		case <-l.quit:
 			return
-		case call := <-l.calls:
-			call()
-			continue
 		default:
+		}
+		if !l.applicable() && l.answer() {
+			continue
 		}
 		if l.ended {
 			l.idle()
 		} else if err := guard(l.step); err != nil {
 			l.fail(err)
 		}
+	}
+}
+
+// applicable says that the next step of a lab on the virtual clock applies an input, at the time where the lab stands. That
+// goes before any call, so that who has been told that an input is committed finds its effect.
+func (l *lab) applicable() bool {
+	if l.ended || l.control.paused || !l.clock.virtual() || !l.due() {
+		return false
+	}
+	hold, held := l.stamps.hold()
+	return !held || hold > l.x.now()
+}
+
+// answer answers a call, if there is one.
+func (l *lab) answer() bool {
+	select {
+	case call := <-l.calls:
+		call()
+		return true
+	default:
+		return false
 	}
 }
 

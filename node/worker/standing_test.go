@@ -50,7 +50,7 @@ func settled(r *workerv1.GetLabResponse) bool {
 // "A standing lab with the virtual clock advances only while a transfer, exec or experiment runs."
 func TestStandingVirtualLabSleeps(t *testing.T) {
 	b := newBench(t)
-	l := b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
+	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
 	if now := b.get("l").Progress.NowNs; now != 0 {
 		t.Errorf("nothing has happened and it is %d ns", now)
 	}
@@ -61,12 +61,7 @@ func TestStandingVirtualLabSleeps(t *testing.T) {
 	if !r.Transfers[0].Match {
 		t.Errorf("%v", r.Transfers[0])
 	}
-	b.until("l", "sleep", func(*workerv1.GetLabResponse) (asleep bool) {
-		if err := l.do(t.Context(), func() error { asleep = l.asleep(); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		return asleep
-	})
+	b.untilAsleep("l")
 	then := b.get("l").Progress.NowNs
 	if then == 0 {
 		t.Fatal("no lab time has passed")
@@ -86,6 +81,31 @@ func TestStandingVirtualLabSleeps(t *testing.T) {
 	r = b.until("l", "the end of a transfer that met the fault", settled)
 	if tr := r.Transfers[1]; !tr.Match || tr.DurationNs < 500*ms || r.Faults[0].Active {
 		t.Errorf("%v, %v", tr, r.Faults[0])
+	}
+}
+
+// Whoever has been told that an input is committed finds its effect, though the lab is asked before it has had a moment for
+// anything but answers.
+func TestCommittedInputIsSeen(t *testing.T) {
+	b := newBench(t)
+	l := b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
+	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: fault(down("r1--r2", 500*ms))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	committed, seen := make(chan error, 1), make(chan *labv1.FaultStatus, 1)
+	err = l.do(t.Context(), func() error {
+		l.calls <- func() {
+			committed <- l.commit(b.Worker, &labv1.JournalEntry{Index: s.Index, TNs: s.TNs, Input: s.Input})
+		}
+		l.calls <- func() { seen <- l.faults()[0] }
+		return nil
+	})
+	if err := errors.Join(err, <-committed); err != nil {
+		t.Fatal(err)
+	}
+	if f := <-seen; !f.Active || f.StartNs != s.TNs {
+		t.Errorf("the lab is asked next, and its fault is %v", f)
 	}
 }
 
@@ -146,7 +166,9 @@ func TestStandingLabIsRebuilt(t *testing.T) {
 	} {
 		entries = append(entries, b.input("l", in))
 	}
-	r := b.until("l", "all settled", settled)
+	b.until("l", "all settled", settled)
+	b.untilClosed("l")
+	r := b.get("l")
 	if _, err := b.StopLab(t.Context(), &workerv1.StopLabRequest{LabId: "l", KeepFiles: true}); err != nil {
 		t.Fatal(err)
 	}
