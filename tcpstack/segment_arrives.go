@@ -174,7 +174,12 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 		g.flags &^= wire.FlagSYN
 		g.seq++
 	}
-	if c.halfAccepted() && !c.checkHalfAccepted(g) || !c.checkSequence(g) {
+	if c.halfAccepted() && !c.checkHalfAccepted(g) {
+		return
+	}
+	// "If the ACK bit is off, drop the segment and return": where neither SYN nor RST explains that, before anything else
+	// (Linux: tcp_rcv_established).
+	if g.flags&(wire.FlagACK|wire.FlagSYN|wire.FlagRST) == 0 || !c.checkSequence(g) {
 		return
 	}
 	// "Second, check the RST bit".
@@ -203,18 +208,11 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 	}
 }
 
-// acceptable: RFC 9293 3.10.7.4: "There are four cases for the acceptability test for an incoming segment".
+// acceptable: RFC 9293 3.10.7.4: "There are four cases for the acceptability test for an incoming segment". Like Linux
+// (tcp_sequence) it takes what ends at the last acknowledgement sent or later, so that the ACK of a segment whose data came
+// before still counts, and what begins at the window's edge: arrivesText sees to the data.
 func (c *Conn) acceptable(g *segment) bool {
-	n, wnd := g.segLen(), c.rcvWnd()
-	switch {
-	case n == 0 && wnd == 0:
-		return g.seq == c.rcvNxt
-	case n == 0:
-		return g.seq.inWindow(c.rcvNxt, wnd)
-	case wnd == 0:
-		return false
-	}
-	return g.seq.inWindow(c.rcvNxt, wnd) || (g.seq+seqNum(n)-1).inWindow(c.rcvNxt, wnd)
+	return !g.end().less(c.rcvWup) && !(c.rcvNxt + seqNum(c.rcvWnd())).less(g.seq)
 }
 
 // rcvWnd is RCV.WND: what is left of the window announced.
@@ -227,73 +225,53 @@ func (c *Conn) rcvWnd() uint32 {
 
 // checkSequence is "First, check sequence number", with PAWS before it.
 func (c *Conn) checkSequence(g *segment) bool {
-	if c.tsOK && g.opt.HasTimestamps && !g.has(wire.FlagRST) && c.oldTimestamp(g.opt.TSVal) {
-		// RFC 7323 5.3 R1: "If there is a Timestamps option in the arriving segment, SEG.TSval < TS.Recent, TS.Recent is
-		// valid (see later discussion), and if the RST bit is not set, then treat the arriving segment as not acceptable:
-		// Send an acknowledgment in reply".
-		c.stack.tcp.count.pawsDrops++
-		c.recordDropped(g, DropPAWS)
-		if g.has(wire.FlagSYN) {
-			c.arrivesSYN(g)
-		} else {
-			c.answer(g, &c.stack.tcp.count.skippedPAWS)
-		}
+	if c.tsOK && g.opt.HasTimestamps && !g.has(wire.FlagRST) && c.oldTimestamp(g.opt.TSVal) && !c.displacedACK(g) {
+		c.rejectOld(g)
 		return false
 	}
-	if !c.acceptable(g) {
-		if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.seq == c.irs && !g.has(wire.FlagRST) {
-			// The peer repeats its SYN: our SYN,ACK was lost (Linux: tcp_check_req).
-			c.sendSYN(SendSYN)
-			return false
-		}
-		// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set,
-		// if so drop the segment and return)".
-		switch {
-		case g.has(wire.FlagRST):
-			if g.seq == c.rcvNxt-1 && c.resets(g) {
-				c.arrivesRST(g)
-				return false
-			}
-		case g.has(wire.FlagSYN):
-			c.arrivesSYN(g)
-		default:
-			c.answer(g, &c.stack.tcp.count.skippedSeq)
-			if g.length > 0 {
-				c.dupAckDue = true
-				if g.seq.less(c.rcvNxt) {
-					c.reportDup(g.seq, minSeq(g.seq+seqNum(g.length), c.rcvNxt))
-				}
-				c.enterQuickACK(maxQuickACKs) // Linux (tcp_send_dupack): what repeats was not acknowledged in time
-			}
-			// "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
-			// ACKs, URGs, and RSTs."
-			if c.rcvWnd() == 0 && g.seq == c.rcvNxt && c.state.synchronized() && g.has(wire.FlagACK) {
-				if c.arrivesACK(g) {
-					c.arrivesUrgent(g)
-				}
-			}
-		}
-		if g.end().less(c.rcvNxt) || g.segLen() == 0 {
-			return false
-		}
-		if c.rcvNxt.less(g.end()) {
-			c.stack.tcp.count.beyondWindow++
-		}
-		c.recordDropped(g, DropOutOfWindow)
+	if c.acceptable(g) {
+		return true
+	}
+	if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.seq == c.irs && !g.has(wire.FlagRST) {
+		// The peer repeats its SYN: our SYN,ACK was lost (Linux: tcp_check_req).
+		c.sendSYN(SendSYN)
 		return false
 	}
-	// RFC 7323 4.3 (2): "If SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent, then SEG.TSval is copied to TS.Recent".
-	if c.tsOK && g.opt.HasTimestamps && g.seq.lessEq(c.rcvWup) && int32(g.opt.TSVal-c.tsRecent) >= 0 {
-		c.tsRecent, c.tsRecentAge = g.opt.TSVal, c.ageNow()
+	// "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set, if so
+	// drop the segment and return)".
+	switch {
+	case g.has(wire.FlagRST):
+		if g.seq == c.rcvNxt-1 && c.resets(g) {
+			c.arrivesRST(g)
+			return false
+		}
+	case g.has(wire.FlagSYN):
+		c.arrivesSYN(g)
+	default:
+		c.answer(g, &c.stack.tcp.count.skippedSeq)
+		c.repeats(g)
 	}
-	return true
+	if g.end().less(c.rcvNxt) || g.segLen() == 0 {
+		return false
+	}
+	if c.rcvNxt.less(g.end()) {
+		c.stack.tcp.count.beyondWindow++
+	}
+	c.recordDropped(g, DropOutOfWindow)
+	return false
 }
 
-// pawsIdle: RFC 7323 5.5: "a connection that has been idle for more than 24 days": TS.Recent is no longer valid.
-const pawsIdle = 24 * 24 * 3600 // s
-
-func (c *Conn) oldTimestamp(v uint32) bool {
-	return int32(v-c.tsRecent) < 0 && c.ageNow()-c.tsRecentAge < pawsIdle
+// repeats: a segment whose data came before shows that its ACK was lost or late (Linux: tcp_send_dupack): the next ones go
+// at once.
+func (c *Conn) repeats(g *segment) {
+	if g.segLen() == 0 {
+		return
+	}
+	c.dupAckDue = true
+	if g.seq.less(c.rcvNxt) {
+		c.reportDup(g.seq, minSeq(g.end(), c.rcvNxt))
+		c.enterQuickACK(maxQuickACKs)
+	}
 }
 
 // arrivesRST is "Second, check the RST bit", with RFC 5961 3.2.
@@ -328,6 +306,7 @@ func (c *Conn) arrivesRST(g *segment) {
 // arrivesACK is "Fifth, check the ACK field". It reports whether the segment is to be worked on further.
 func (c *Conn) arrivesACK(g *segment) bool {
 	if c.halfAccepted() {
+		c.takeTimestamp(g)
 		return c.handshakeAcked(g)
 	}
 	if c.state == StateSynRcvd {
@@ -337,6 +316,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 			c.stack.replyRST(g, &c.tuple)
 			return false
 		}
+		c.takeTimestamp(g)
 		c.sndUna = g.ack
 		// "SND.WND <- SEG.WND, SND.WL1 <- SEG.SEQ, SND.WL2 <- SEG.ACK".
 		c.maxSndWnd = 0 // the SYN's was not scaled
@@ -356,6 +336,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	if !c.ackAcceptable(g) {
 		return false
 	}
+	if !g.ack.less(c.sndUna) {
+		c.takeTimestamp(g)
+	}
 	c.probesOut = 0
 	if g.opt.HasUserTimeout {
 		c.heardUserTimeout(g.opt.UserTimeout)
@@ -373,13 +356,19 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	return !c.gone()
 }
 
+// updatesWindow says whether a segment's window is news (Linux: tcp_may_update_window).
+func (c *Conn) updatesWindow(g *segment) bool {
+	wnd := uint32(g.wnd) << c.sndWscale
+	return c.sndUna.less(g.ack) || c.sndWl1.less(g.seq) || g.seq == c.sndWl1 && (wnd > c.sndWnd || wnd == 0)
+}
+
 // setSndWnd: RFC 9293 3.10.7.4: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK)), set SND.WND <-
 // SEG.WND, set SND.WL1 <- SEG.SEQ, and set SND.WL2 <- SEG.ACK." Like Linux (tcp_may_update_window) it takes the window of
 // an ACK that is not new in any other way only if it is larger, or closed. It reports that the ACK counts as a window
 // update; SND.UNA is still what it was.
 func (c *Conn) setSndWnd(g *segment) bool {
 	wnd := uint32(g.wnd) << c.sndWscale
-	if !c.sndUna.less(g.ack) && !c.sndWl1.less(g.seq) && (g.seq != c.sndWl1 || wnd <= c.sndWnd && wnd != 0) {
+	if !c.updatesWindow(g) {
 		return false
 	}
 	// RFC 9293 3.8.6: "a TCP peer SHOULD NOT shrink the window" and (MUST-34) a sender bears it. What rounding to the scale
@@ -387,7 +376,11 @@ func (c *Conn) setSndWnd(g *segment) bool {
 	if edge := c.sndUna + seqNum(c.sndWnd); (g.ack + seqNum(wnd) + 1<<c.sndWscale).lessEq(edge) {
 		c.stack.tcp.count.windowShrunk++
 	}
+	was := c.sndWnd
 	c.sndWnd, c.sndWl1 = wnd, g.seq
+	if wnd != was && c.waiting() {
+		c.restartAfterIdle() // what waited for the window is new data after an idle time
+	}
 	if wnd > c.maxSndWnd {
 		c.maxSndWnd = wnd
 		c.syncMSS()
@@ -400,13 +393,16 @@ func (c *Conn) arrivesText(g *segment) bool {
 	if !c.state.receives() {
 		// CLOSE-WAIT and later: "This should not occur since a FIN has been received from the remote side. Ignore the
 		// segment text."
-		return true
+		return !g.seq.less(c.rcvNxt) || !c.outOfWindow(g)
 	}
 	if c.appClosed && c.rcvNxt.less(g.seq+seqNum(g.length)) {
 		// RFC 9293 3.6.1: "if new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show
 		// that data was lost." Linux answers the segment (tcp_rcv_state_process): <SEQ=SEG.ACK><CTL=RST>.
 		c.stack.replyRST(g, &c.tuple)
 		c.terminate(ErrReset, ClosedReset, AppClose)
+		return false
+	}
+	if c.outOfWindow(g) {
 		return false
 	}
 	c.ecnReceived(g)
@@ -478,8 +474,31 @@ func (c *Conn) arrivesText(g *segment) bool {
 	return true
 }
 
+// outOfWindow says whether a segment's ACK counts but none of its data: all of it came before, or the window is closed. It
+// is answered at once (Linux: tcp_data_queue).
+func (c *Conn) outOfWindow(g *segment) bool {
+	bareFIN := g.length == 0 && g.seq == c.rcvNxt // it takes no memory
+	old := g.end().lessEq(c.rcvNxt)
+	if !old && (bareFIN || c.rcvWnd() > 0 && g.seq.less(c.rcvAdv)) {
+		return false
+	}
+	if !old {
+		c.stack.tcp.count.beyondWindow++
+		c.recordDropped(g, DropOutOfWindow)
+	}
+	if g.seq.less(c.rcvNxt) {
+		c.reportDup(g.seq, minSeq(g.end(), c.rcvNxt))
+	}
+	c.enterQuickACK(maxQuickACKs)
+	c.ackPending, c.ackNow, c.dupAckDue = true, true, true
+	return true
+}
+
 // arrivesFIN is "Eighth, check the FIN bit".
 func (c *Conn) arrivesFIN(g *segment) {
+	if g.length == 0 && c.outOfWindow(g) {
+		return
+	}
 	if c.rcvFIN || !c.state.receives() {
 		return
 	}

@@ -330,7 +330,7 @@ func (s *settings) deferTimeouts() uint8 {
 // but for what is said below.
 func (r *request) arrives(g *segment, t *tuple) {
 	s := r.lsn.stack
-	paws := r.tsOK() && g.opt.HasTimestamps && int32(g.opt.TSVal-r.tsRecent) < 0
+	paws := r.tsOK() && g.opt.HasTimestamps && r.tsRecent != 0 && int32(g.opt.TSVal-r.tsRecent) < 0
 	// A SYN that is the first once more: our SYN,ACK was lost.
 	if g.seq == r.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
 		r.repeatedSYN(g)
