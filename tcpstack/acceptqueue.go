@@ -58,7 +58,7 @@ func (l *Listener) Waiting() int {
 // tell it. A connection that is over tells it by Closed, before SetHandler returns, or once all that had come was read.
 func (c *Conn) SetHandler(h ConnHandler) {
 	c.h = h
-	if c.gone() && !c.dead && c.Buffered() == 0 {
+	if c.gone() && !c.dead() && c.Buffered() == 0 {
 		c.farewell()
 	}
 }

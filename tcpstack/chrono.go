@@ -24,7 +24,7 @@ const (
 // chronoStart: Linux's tcp_chrono_start.
 func (c *Conn) chronoStart(k chronoKind) {
 	if c.clock == nil {
-		c.clock = new(limitClock)
+		c.clock = c.stack.blankClock()
 	}
 	if k > c.clock.running {
 		c.clock.set(k, c.stack.loop.Now())

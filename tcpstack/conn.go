@@ -59,7 +59,7 @@ type Conn struct {
 	urg      *urgent           // nil without urgent data
 	odd      *oddities         // nil without any of them
 
-	next, prev *Conn // in order of creation
+	next, prev *Conn // in order of creation; next also in the free list
 
 	tuple
 	hashed uint32 // tuple.hash
@@ -105,10 +105,10 @@ type Conn struct {
 	undrained              bool // written since the last Drained
 	ackPending             bool
 	ackNow                 bool
-	dupAckDue              bool // the ACK that goes out is a duplicate
-	challengeDue           bool // it is a challenge ACK
-	processing             bool // inside segment arrival: what Read and Write cause is sent at its end
-	dead                   bool // Closed was called
+	dupAckDue              bool  // the ACK that goes out is a duplicate
+	challengeDue           bool  // it is a challenge ACK
+	processing             bool  // inside segment arrival: what Read and Write cause is sent at its end
+	end                    uint8 // bits end*
 	ecn                    uint8
 	wasRead                bool // the application has read since the last flushACK
 	tellUTO                bool // the next segment with room for it carries the user timeout
@@ -241,7 +241,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // allRead calls Closed where what kept it waiting is read: in an event of its own, not from within Read.
 func (c *Conn) allRead() {
-	if c.gone() && c.Buffered() == 0 && !c.processing && !c.dead {
+	if c.gone() && c.Buffered() == 0 && !c.processing && !c.dead() {
 		c.stack.loop.Arm(&c.timer, &c.stack.id.Src, c.stack.loop.Now())
 	}
 }
@@ -356,7 +356,7 @@ func (c *Conn) closeStates() {
 // RFC 9293 3.6.1: "If such a host issues a CLOSE call while received data is still pending in the TCP connection, or if
 // new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show that data was lost."
 func (c *Conn) Close() {
-	if c.dead || c.appClosed {
+	if c.dead() || c.appClosed {
 		return
 	}
 	c.appClosed = true

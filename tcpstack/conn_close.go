@@ -15,6 +15,15 @@ func (c *Conn) setState(s State, why StateTrigger) {
 	c.recordState(old, why)
 }
 
+// Bits of Conn.end.
+const (
+	endTold     = 1 << iota // Closed was called
+	endReleased             // the application has called Release
+)
+
+// dead says whether the application has been told of the end.
+func (c *Conn) dead() bool { return c.end&endTold != 0 }
+
 // gone says whether the connection is over as far as this end is concerned.
 func (c *Conn) gone() bool { return c.state == StateClosed || c.state == StateTimeWait }
 
@@ -59,10 +68,10 @@ func (c *Conn) farewell() {
 	if c.lsn != nil && c.lsn.queue != nil { // it waits to be accepted
 		return
 	}
-	if c.dead || c.processing || c.closeErr() == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
+	if c.dead() || c.processing || c.closeErr() == nil && c.Buffered() > 0 && !c.appClosed && c.h != nil {
 		return
 	}
-	c.dead = true
+	c.end |= endTold
 	c.stack.loop.Stop(&c.timer)
 	c.stack.unlist(c)
 	if h := c.h; h != nil {
@@ -71,6 +80,7 @@ func (c *Conn) farewell() {
 	}
 	c.dropRecv()
 	c.releaseControl()
+	c.reuse()
 }
 
 // free lets go of all that a connection holds.

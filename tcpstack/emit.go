@@ -102,8 +102,7 @@ const (
 // optionWords is the More record of a segment: MSS<<16 | shift<<8 | number of SACK blocks<<4 | opt* bits, then the
 // blocks' edges. A Fast Open option, which segments with SACK blocks do not have, has its cookie in the first four words of
 // them and the cookie's length in the last.
-func optionWords(opt *wire.TCPOptions) *moreWords {
-	w := new(moreWords)
+func optionWords(opt *wire.TCPOptions) (w moreWords) {
 	w[0] = uint32(opt.MSS)<<16 | uint32(opt.WindowScale)<<8 | uint32(opt.NSACK)<<4
 	if opt.HasWindowScale {
 		w[0] |= optWscale
@@ -134,7 +133,8 @@ func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int
 	}
 	r.Pkt, r.Aux = f.Pkt, uint8(c.state)
 	if putSegment(r, h, opt, n, c.offsetOf(seqNum(h.Seq)), c.rcvOffset(seqNum(h.Ack)), uint8(min(tx, 255)), c.rcvWscale, uint8(cp)) {
-		c.stack.recordMore(r, optionWords(opt))
+		w := optionWords(opt)
+		c.stack.recordMore(r, &w)
 	}
 }
 
@@ -147,7 +147,8 @@ func (c *Conn) recordReceived(g *segment, v Verdict) {
 	c.stack.tcp.cause = r.ESeq
 	h := g.header()
 	if putSegment(r, &h, &g.opt, int(g.length), c.rcvOffset(g.seq), c.offsetOf(g.ack), 0, c.sndWscale, g.ecn()) {
-		c.stack.recordMore(r, optionWords(&g.opt))
+		w := optionWords(&g.opt)
+		c.stack.recordMore(r, &w)
 	}
 }
 
@@ -374,6 +375,7 @@ func (s *Stack) recordTimeWaitReceived(w *timeWait, g *segment) {
 	s.tcp.cause = r.ESeq
 	h := g.header()
 	if putSegment(r, &h, &g.opt, int(g.length), 0, 0, 0, 0, g.ecn()) {
-		s.recordMore(r, optionWords(&g.opt))
+		w := optionWords(&g.opt)
+		s.recordMore(r, &w)
 	}
 }

@@ -117,7 +117,7 @@ func (s *Stack) SourceTo(dst netip.Addr) (netip.Addr, bool) {
 	if err != nil {
 		return netip.Addr{}, false
 	}
-	return rt.source(), true
+	return rt.source().netip(), true
 }
 
 // tapBytes is how much of a frame a tap is shown: Ethernet and the longest IP and TCP headers.

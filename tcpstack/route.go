@@ -123,6 +123,7 @@ type route struct {
 	nb       *neighbour   // nil: the stack itself
 	six      *route6      // what is IPv6's; nil: IPv4, whose addresses are src and dst
 	via      *sourceRoute // dst is the first router of it; nil: none
+	chosen   bool         // src is what a sender to dst carries that asks for no source
 }
 
 // routeSlots is how many routes the stack remembers for its own datagrams; connections keep theirs.
@@ -150,24 +151,33 @@ func (s *Stack) route(src, dst netip.Addr, flow uint32) (*route, error) {
 	return s.route4(from, num4(dst), flow)
 }
 
+// routeFor is the way that a connection's segments take.
+func (s *Stack) routeFor(t *tuple, flow uint32) (*route, error) {
+	if src := uint32(t.local.lo); t.local.is4() && t.remote.is4() && s.isLocal(src) {
+		return s.route4(src, uint32(t.remote.lo), flow)
+	}
+	return s.route(t.local.netip(), t.remote.netip(), flow)
+}
+
 func (s *Stack) route4(src, dst, flow uint32) (*route, error) {
 	if s.router == nil {
 		flow = 0 // the table has no routes of equal cost
 	}
 	slot := &s.cache[mix32(dst^flow, src)%routeSlots]
 	// A route asked for without a source has the source that was found for it: it may be in the slot of either.
-	if r := *slot; r != nil && r.dst == dst && r.flow == flow && r.src == src && r.gen == s.gen {
+	if r := *slot; r != nil && r.dst == dst && r.flow == flow && (r.src == src || src == 0 && r.chosen) && r.gen == s.gen {
 		return r, nil
 	}
 	r := &route{src: src, dst: dst, flow: flow}
 	if err := s.resolve(r); err != nil {
 		return nil, err
 	}
-	if src == 0 {
-		slot = &s.cache[mix32(dst^flow, r.src)%routeSlots]
-		if c := *slot; c != nil && *c == *r {
-			return c, nil
+	if src == 0 { // both slots have one route
+		own := &s.cache[mix32(dst^flow, r.src)%routeSlots]
+		if c := *own; c != nil && c.gen == r.gen && c.src == r.src && c.dst == dst && c.flow == flow {
+			r = c
 		}
+		r.chosen, *own = true, r
 	}
 	*slot = r
 	return r, nil
@@ -178,6 +188,7 @@ func (s *Stack) resolve(r *route) error {
 	if r.six != nil {
 		return s.resolve6(r)
 	}
+	r.chosen = false
 	if s.isLocal(r.dst) {
 		r.ifc, r.nb, r.gen = s.lo.ifc, nil, s.gen
 		if r.src == 0 {
@@ -204,11 +215,11 @@ func (s *Stack) resolve(r *route) error {
 }
 
 // source is the local address that datagrams on this route carry.
-func (r *route) source() netip.Addr {
+func (r *route) source() ipAddr {
 	if r.six != nil {
-		return r.six.src.netip()
+		return r.six.src
 	}
-	return addr4(r.src)
+	return ipAddr4(r.src)
 }
 
 // confirm is TCP's word that the peer gets what is sent to it (RFC 4861 7.3.1).
@@ -245,20 +256,17 @@ func (r *route) mtu() int {
 // isLocal reports whether a is an address of this stack.
 func (s *Stack) isLocal(a uint32) bool { return slices.Contains(s.addrs, a) || a>>24 == 127 }
 
-// flowHash names a flow for the choice among routes of equal cost.
-func (s *Stack) flowHash(p wire.Protocol, src, dst netip.AddrPort) uint32 {
-	var a, b uint32
-	if src.Addr().Is4() {
-		a = num4(src.Addr())
-	} else {
-		a = ipAddrOf(src.Addr()).fold()
+// flowHash names a connection's flow for the choice among routes of equal cost.
+func (s *Stack) flowHash(t *tuple) uint32 {
+	return s.flowOf(t.local.flow(), t.remote.flow(), uint32(t.localPort)<<16|uint32(t.remotePort), uint32(wire.ProtoTCP))
+}
+
+// flow is an address as a flow's hash takes it: IPv4's 32 bits.
+func (a ipAddr) flow() uint32 {
+	if a.is4() {
+		return uint32(a.lo)
 	}
-	if dst.Addr().Is4() {
-		b = num4(dst.Addr())
-	} else {
-		b = ipAddrOf(dst.Addr()).fold()
-	}
-	return s.flowOf(a, b, uint32(src.Port())<<16|uint32(dst.Port()), uint32(p))
+	return a.fold()
 }
 
 // flowOf hashes a flow with the stack's own key, so that routers in a row choose independently.

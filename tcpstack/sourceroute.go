@@ -242,10 +242,10 @@ func returnHops(h []byte) (hops []uint32, strict bool) {
 // Option (containing a return route), TCP implementations MUST save the return route and use it for all segments sent on
 // this connection."
 func (s *Stack) routeBack(g *segment, t *tuple) (*route, error) {
-	flow := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr())
+	flow := s.flowHash(t)
 	hops, strict := returnHops(g.f.Header())
 	if hops == nil {
-		return s.route(t.local.netip(), t.remote.netip(), flow)
+		return s.routeFor(t, flow)
 	}
 	base, err := s.route(t.local.netip(), addr4(hops[0]), flow)
 	if err != nil {

@@ -60,7 +60,8 @@ func (r *request) recordReceived(g *segment, in State, v Verdict) {
 	h := g.header()
 	off, ackOff := uint64(int64(int32(g.seq-r.irs-1))), uint64(int64(int32(g.ack-r.iss-1)))
 	if putSegment(rec, &h, &g.opt, int(g.length), off, ackOff, 0, 0, g.ecn()) {
-		s.recordMore(rec, optionWords(&g.opt))
+		w := optionWords(&g.opt)
+		s.recordMore(rec, &w)
 	}
 }
 
@@ -97,7 +98,8 @@ func (s *Stack) sendSYNBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.C
 	if r := s.recordFor(KindTCPSegmentSent, uint8(SendSYN), id, true); r != nil {
 		r.Pkt, r.Aux = f.Pkt, uint8(StateSynRcvd)
 		if putSegment(r, &h, &opt, 0, ^uint64(0), 0, uint8(min(tx, maxRetry)), 0, 0) {
-			s.recordMore(r, optionWords(&opt))
+			w := optionWords(&opt)
+			s.recordMore(r, &w)
 		}
 	}
 	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be

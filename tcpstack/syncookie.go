@@ -136,7 +136,7 @@ func (l *Listener) arrivesCookie(g *segment, t *tuple) bool {
 		s.tcp.count.synCookiesFailed++
 		return false
 	}
-	rt, err := s.route(t.local.netip(), t.remote.netip(), s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()))
+	rt, err := s.routeFor(t, s.flowHash(t))
 	if err != nil {
 		return false
 	}

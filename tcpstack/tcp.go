@@ -38,6 +38,9 @@ type tcpState struct {
 	freeTW   *timeWait
 
 	freeControl *control
+	freeConn    *Conn
+	freeConns   int // in that list
+	freeClocks  []*limitClock
 
 	fastOpen   fastOpenState
 	challenges challengeLimit
@@ -114,12 +117,12 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 	if err != nil {
 		return nil, err
 	}
-	t := tuple{local: ipAddrOf(rt.source()), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
+	t := tuple{local: rt.source(), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
 	if err := s.pickPort(&t, set); err != nil {
 		return nil, err
 	}
-	if f := s.flowHash(wire.ProtoTCP, t.localAddr(), t.remoteAddr()); f != 0 {
-		if rt, err = s.routeAsked(rt.source(), remote.Addr(), f, set); err != nil {
+	if f := s.flowHash(&t); f != 0 && (s.router != nil || rt.six != nil) {
+		if rt, err = s.routeAsked(rt.source().netip(), remote.Addr(), f, set); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +172,9 @@ const connBytes = 1024
 
 // newConn makes a connection and enters it; its state is CLOSED.
 func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn {
-	c := &Conn{stack: s, set: set, h: h, rt: rt, tuple: t, timerAt: sim.Never, delackAt: sim.Never}
+	c := s.blankConn()
+	c.stack, c.set, c.h, c.rt, c.tuple = s, set, h, rt, t
+	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.timer.H = c
 	if c.sndBuf = set.sndBuf; c.sndBuf == 0 {
 		c.sndBuf = min(set.startSendBuffer, set.maxSendBuffer)
@@ -373,7 +378,7 @@ func (s *Stack) bareFrame(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.C
 func (s *Stack) tcpShutdown() {
 	for c := s.tcp.first; c != nil; c = s.tcp.first {
 		c.h = nil
-		c.dead = true
+		c.end |= endTold
 		c.free()
 		s.tcp.conns.remove(c, c.hashed)
 		s.unlist(c)

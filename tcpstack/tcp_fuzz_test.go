@@ -90,7 +90,7 @@ func fuzzConn(t *testing.T, script []byte) {
 	if x.c != nil {
 		x.c.SetUrgentInline(mode&4 == 0)
 	}
-	for len(z.script) > 0 && x.c != nil && !x.c.dead {
+	for len(z.script) > 0 && x.c != nil && !x.c.dead() {
 		z.step()
 		z.check(t)
 	}

@@ -101,7 +101,8 @@ func (k *client) Readable(c *tcpstack.Conn) {
 	}
 }
 
-func (k *client) Closed(_ *tcpstack.Conn, err error) {
+func (k *client) Closed(c *tcpstack.Conn, err error) {
+	c.Release()
 	if err != nil {
 		*k.err = err
 		return
@@ -119,6 +120,8 @@ func (closer) Readable(c *tcpstack.Conn) {
 		c.Close()
 	}
 }
+
+func (closer) Closed(c *tcpstack.Conn, _ error) { c.Release() }
 
 // Connections has parallel clients open and close connections, over and over.
 func (Side) Connections(parallel int, dur time.Duration) (measure.Flow, error) {

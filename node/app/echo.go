@@ -61,11 +61,15 @@ type echoConn struct {
 	busy bool
 }
 
-func (e *echoConn) Established(c *tcpstack.Conn)       {}
-func (e *echoConn) Drained(c *tcpstack.Conn)           {}
-func (e *echoConn) Readable(c *tcpstack.Conn)          { e.run(c) }
-func (e *echoConn) Writable(c *tcpstack.Conn)          { e.run(c) }
-func (e *echoConn) Closed(c *tcpstack.Conn, err error) { e.back, e.buf = nil, nil }
+func (e *echoConn) Established(c *tcpstack.Conn) {}
+func (e *echoConn) Drained(c *tcpstack.Conn)     {}
+func (e *echoConn) Readable(c *tcpstack.Conn)    { e.run(c) }
+func (e *echoConn) Writable(c *tcpstack.Conn)    { e.run(c) }
+
+func (e *echoConn) Closed(c *tcpstack.Conn, err error) {
+	e.back, e.buf = nil, nil
+	c.Release()
+}
 
 func (e *echoConn) run(c *tcpstack.Conn) {
 	if e.busy {

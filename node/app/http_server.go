@@ -100,7 +100,11 @@ func (h *httpConn) seat() *int { return &h.place }
 
 func (h *httpConn) Established(c *tcpstack.Conn) { h.rest() }
 
-func (h *httpConn) rest() { h.env.arm(&h.idle, h.env.Loop.Now()+httpIdle) }
+func (h *httpConn) rest() {
+	if !h.gone {
+		h.env.arm(&h.idle, h.env.Loop.Now()+httpIdle)
+	}
+}
 
 // Fire: nothing has been asked for too long. RFC 9110 15.5.9: a server that gives up on an unfinished request says so.
 func (h *httpConn) Fire(sim.Time) {
@@ -338,6 +342,7 @@ func (h *httpConn) Closed(c *tcpstack.Conn, err error) {
 	h.reportSent()
 	h.stop()
 	h.server.conns.forget(h)
+	c.Release()
 }
 
 func (h *httpConn) stop() {

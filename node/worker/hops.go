@@ -95,7 +95,17 @@ func (c *connStates) state(s *tcpstack.Stack, id sim.ConnID) string {
 		}
 	}
 	if conn == nil {
-		return ""
+		return waitingState(s, id)
 	}
 	return conn.State().String()
+}
+
+// waitingState is the state of a connection of which only TIME-WAIT may be left.
+func waitingState(s *tcpstack.Stack, id sim.ConnID) string {
+	for _, w := range s.TimeWaits() {
+		if w.ID == id {
+			return tcpstack.StateTimeWait.String()
+		}
+	}
+	return ""
 }
