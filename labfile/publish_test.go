@@ -58,7 +58,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte) {
 		start := time.Now()
 		lab, err := labfile.Parse("lab.yaml", src)
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > time.Minute {
 			t.Errorf("took %v", d)
 		}
 		if (lab == nil) == (err == nil) {

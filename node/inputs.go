@@ -3,6 +3,7 @@ package node
 import (
 	labv1 "labd.dev/proto/lab/v1"
 	"labd.dev/sim"
+	"labd.dev/tcpstack"
 )
 
 // Apply lets an input take effect now. All loops are at rest at the entry's time; entries come in the order of time,
@@ -84,6 +85,28 @@ func (w *Network) failTask(in *labv1.Input, why string) {
 func (w *Network) Busy() bool {
 	for _, n := range w.nodes {
 		if n.busy() {
+			return true
+		}
+	}
+	return false
+}
+
+// Running reports whether anything of an input still goes on: its application, or an end of its connection. A connection
+// that the application leaves open on purpose is not waited for.
+func (w *Network) Running(index uint32) bool {
+	in := w.input(index)
+	for _, n := range w.nodes {
+		for _, t := range n.work {
+			if t.in == in && !t.app.Done() {
+				return true
+			}
+		}
+	}
+	if in.GetTransfer().GetClose() == labv1.CloseMode_CLOSE_MODE_NEVER {
+		return false
+	}
+	for _, n := range w.nodes {
+		if n.connection(func(c *tcpstack.Conn) bool { return c.Tag() == index }) {
 			return true
 		}
 	}

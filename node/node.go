@@ -247,12 +247,15 @@ func (n *Node) busy() bool {
 }
 
 // connected reports whether a connection is neither closed nor in TIME-WAIT.
-func (n *Node) connected() bool {
+func (n *Node) connected() bool { return n.connection(func(*tcpstack.Conn) bool { return true }) }
+
+// connection reports whether one of some connections is neither closed nor in TIME-WAIT.
+func (n *Node) connection(of func(*tcpstack.Conn) bool) bool {
 	if n.stack == nil {
 		return false
 	}
 	for _, c := range n.stack.Conns() {
-		if s := c.State(); s != tcpstack.StateClosed && s != tcpstack.StateTimeWait && s != tcpstack.StateListen {
+		if s := c.State(); s != tcpstack.StateClosed && s != tcpstack.StateTimeWait && s != tcpstack.StateListen && of(c) {
 			return true
 		}
 	}

@@ -289,7 +289,7 @@ func (l *fakeLab) transfers() []*labv1.TransferStatus {
 	var list []*labv1.TransferStatus
 	for _, e := range append(l.start.GetJournal(), l.applied...) {
 		if tr := e.GetInput().GetTransfer(); tr != nil {
-			list = append(list, &labv1.TransferStatus{Id: tr.GetId(), State: labv1.TransferState_TRANSFER_STATE_DONE, Match: true})
+			list = append(list, &labv1.TransferStatus{Id: tr.GetId(), State: labv1.TransferState_TRANSFER_STATE_DONE, Match: true, Ended: true})
 		}
 	}
 	return list

@@ -144,8 +144,9 @@ func findTransfer(list []*labv1.TransferStatus, id string) *labv1.TransferStatus
 	return nil
 }
 
+// finished says that a transfer's result stands. What has failed is told of at once: who sent it may go on trying for long.
 func finished(t *labv1.TransferStatus) bool {
-	return t.GetState() == labv1.TransferState_TRANSFER_STATE_DONE || t.GetState() == labv1.TransferState_TRANSFER_STATE_FAILED
+	return t.GetState() == labv1.TransferState_TRANSFER_STATE_DONE && t.GetEnded() || t.GetState() == labv1.TransferState_TRANSFER_STATE_FAILED
 }
 
 func noTransfer(lab, id string) error {

@@ -36,13 +36,14 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"labd":    startLabd,
-			"bigfile": bigFile,
-			"nested":  nested,
-			"waitfor": waitFor,
-			"until":   untilOutput,
-			"expand":  expandFile,
-			"tmpfs":   mountSmall,
+			"labd":      startLabd,
+			"bigfile":   bigFile,
+			"nested":    nested,
+			"waitfor":   waitFor,
+			"until":     untilOutput,
+			"completes": completes,
+			"expand":    expandFile,
+			"tmpfs":     mountSmall,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "tmpfs" {
@@ -100,13 +101,13 @@ func nested(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(b, '\n'), 0o644))
 }
 
-// waitFor waits until a file is there, which another process makes.
+// waitFor waits until a file is there and not empty, which another process makes.
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: waitfor FILE")
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
 			return
 		}
 		if time.Now().After(deadline) {

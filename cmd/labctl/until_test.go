@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func untilOutput(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	// The limit is for tests that hang.
-	hangs := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	hangs := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 	defer hangs.Stop()
 	matched := false
 	lines := bufio.NewScanner(out)
@@ -66,4 +67,19 @@ func programIn(ts *testscript.TestScript, name string) string {
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && !info.IsDir()
+}
+
+// completes asks labctl to complete a command line until it offers a name: completes NAME ARGS... A completion is for a
+// shell that waits, so that labctl offers nothing where labd's answer takes too long, as on a busy machine.
+func completes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: completes NAME ARGS...")
+	}
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		ts.Check(ts.Exec("labctl", append([]string{"__complete"}, args[1:]...)...))
+		if slices.Contains(strings.Split(ts.ReadFile("stdout"), "\n"), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("%s is never offered", args[0])
 }

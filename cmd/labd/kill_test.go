@@ -221,7 +221,7 @@ func runFor(t *testing.T, c *client.Client, d time.Duration) *labv1.LabProgress 
 // recovered waits until the lab has been rebuilt.
 func recovered(t *testing.T, c *client.Client) *labv1.LabProgress {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
 		got, err := c.Labs.GetLab(ctx, &labv1.GetLabRequest{Lab: "pair"})

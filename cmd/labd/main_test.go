@@ -77,7 +77,7 @@ func next(t *testing.T, out lines, done chan error) string {
 		return line
 	case err := <-done:
 		t.Fatalf("labd ended: %v", err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("labd says nothing")
 	}
 	return ""

@@ -104,9 +104,8 @@ func watchTransfer(t *testing.T, c *client.Client, lab, id string) *labv1.Transf
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch m.GetTransfer().GetState() {
-		case labv1.TransferState_TRANSFER_STATE_DONE, labv1.TransferState_TRANSFER_STATE_FAILED:
-			return m.GetTransfer()
+		if tr := m.GetTransfer(); tr.GetEnded() || tr.GetState() == labv1.TransferState_TRANSFER_STATE_FAILED {
+			return tr
 		}
 	}
 }
@@ -387,7 +386,7 @@ func TestHealthAndReflection(t *testing.T) {
 	if err != nil || h.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Fatalf("health: %v %v", h, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestHostileMessages(t *testing.T) {
 	if v := validate.Lab(big); len(v) != 100 {
 		t.Errorf("%d violations, want the first 100", len(v))
 	}
-	if d := time.Since(start); d > 10*time.Second {
+	if d := time.Since(start); d > time.Minute {
 		t.Errorf("took %v", d)
 	}
 }

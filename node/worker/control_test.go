@@ -14,7 +14,7 @@ import (
 
 func (b *bench) control(req *workerv1.ControlClockRequest) (*workerv1.ControlClockResponse, error) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	return b.ControlClock(ctx, req)
 }

@@ -138,7 +138,7 @@ func (b *bench) wait(l *lab) {
 	b.t.Helper()
 	select {
 	case <-l.overC:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		b.t.Fatal("the lab does not end")
 	}
 }
@@ -180,7 +180,7 @@ func (b *bench) input(id string, in *labv1.Input) *labv1.JournalEntry {
 // until looks at a lab until what it waits for is there; the limit is for tests that hang.
 func (b *bench) until(id string, what string, is func(*workerv1.GetLabResponse) bool) *workerv1.GetLabResponse {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
 		if r := b.get(id); is(r) {
@@ -189,33 +189,4 @@ func (b *bench) until(id string, what string, is func(*workerv1.GetLabResponse) 
 	}
 	b.t.Fatalf("never: %s: %v", what, b.get(id))
 	return nil
-}
-
-// untilAsleep waits until a standing lab on the virtual clock has nothing to pass time for. It stands still from then on,
-// and where does not depend on when somebody looked.
-func (b *bench) untilAsleep(id string) {
-	b.t.Helper()
-	b.untilLab(id, "sleep", (*lab).asleep)
-}
-
-// untilClosed waits until all that inputs started has ended at both ends of its connection: a transfer whose bytes have
-// all arrived still has ACKs to receive, and figures to change with them.
-func (b *bench) untilClosed(id string) {
-	b.t.Helper()
-	b.untilLab(id, "the connections' end", func(l *lab) bool { return len(l.waiting) == 0 && !l.net.Busy() && !l.net.Connected() })
-}
-
-// untilLab asks the lab itself, between two windows.
-func (b *bench) untilLab(id, what string, is func(*lab) bool) {
-	b.t.Helper()
-	l, err := b.lab(id)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.until(id, what, func(*workerv1.GetLabResponse) (yes bool) {
-		if err := l.do(b.t.Context(), func() error { yes = is(l); return nil }); err != nil {
-			b.t.Fatal(err)
-		}
-		return yes
-	})
 }

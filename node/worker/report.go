@@ -17,12 +17,13 @@ type report struct {
 	mu        sync.Mutex // guards all below: the two ends of a transfer may be in different loops
 	transfers map[string]*labv1.TransferStatus
 	execs     map[string]*labv1.ExecStatus
-	order     []string // of transfers and execs, by their inputs
-	version   uint64   // counts changes
+	order     []string          // of transfers and execs, by their inputs
+	inputs    map[string]uint32 // the journal index of each transfer
+	version   uint64            // counts changes
 }
 
 func newReport() *report {
-	return &report{transfers: map[string]*labv1.TransferStatus{}, execs: map[string]*labv1.ExecStatus{}}
+	return &report{transfers: map[string]*labv1.TransferStatus{}, execs: map[string]*labv1.ExecStatus{}, inputs: map[string]uint32{}}
 }
 
 // expect notes an input before its time has come.
@@ -36,6 +37,7 @@ func (r *report) expect(e *labv1.JournalEntry) {
 			Id: id, From: from, To: to, What: what, State: labv1.TransferState_TRANSFER_STATE_PENDING, StartNs: at,
 		}
 		r.order = append(r.order, id)
+		r.inputs[id] = uint32(e.GetIndex())
 	}
 	command := func(node, cmd string) {
 		r.execs[id] = &labv1.ExecStatus{Id: id, Node: node, Command: cmd, Stamp: &labv1.Stamp{Index: e.GetIndex(), TNs: at}}
@@ -116,6 +118,18 @@ func (r *report) ExecDone(id string, code int) {
 	if e := r.execs[id]; e != nil {
 		e.Done, e.ExitCode = true, int32(code)
 		r.version++
+	}
+}
+
+// end marks the transfers that have come to their result and of which nothing runs any more.
+func (r *report) end(running func(index uint32) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, t := range r.transfers {
+		if !t.Ended && t.State >= labv1.TransferState_TRANSFER_STATE_DONE && !running(r.inputs[id]) {
+			t.Ended = true
+			r.version++
+		}
 	}
 }
 

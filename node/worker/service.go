@@ -115,7 +115,7 @@ func (w *Worker) GetLab(ctx context.Context, req *workerv1.GetLabRequest) (*work
 		}
 		resp.Links = l.net.LinkStatus()
 		resp.Faults = l.faults()
-		resp.Transfers, resp.Execs, _ = l.report.snapshot()
+		resp.Transfers, resp.Execs = l.works()
 		return nil
 	})
 	if err != nil {
@@ -144,7 +144,7 @@ func (w *Worker) WatchLab(req *workerv1.WatchLabRequest, s grpc.ServerStreamingS
 		resp := &workerv1.WatchLabResponse{}
 		err := l.do(s.Context(), func() error {
 			resp.Progress = l.progress()
-			resp.Transfers, resp.Execs, _ = l.report.snapshot()
+			resp.Transfers, resp.Execs = l.works()
 			return nil
 		})
 		if err != nil {
@@ -190,6 +190,13 @@ func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) 
 		return nil
 	})
 	return resp, grpcError(err)
+}
+
+// works tells of what inputs have started: how far it is, and its results.
+func (l *lab) works() ([]*labv1.TransferStatus, []*labv1.ExecStatus) {
+	l.report.end(func(index uint32) bool { return !l.ended && l.net.Running(index) })
+	transfers, execs, _ := l.report.snapshot()
+	return transfers, execs
 }
 
 // progress tells where the lab's clock stands.

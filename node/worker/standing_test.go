@@ -30,7 +30,7 @@ func standing(id string, c labv1.Clock) *workerv1.StartLabRequest {
 
 func settled(r *workerv1.GetLabResponse) bool {
 	for _, t := range r.Transfers {
-		if t.State < labv1.TransferState_TRANSFER_STATE_DONE {
+		if !t.Ended {
 			return false
 		}
 	}
@@ -50,7 +50,7 @@ func settled(r *workerv1.GetLabResponse) bool {
 // "A standing lab with the virtual clock advances only while a transfer, exec or experiment runs."
 func TestStandingVirtualLabSleeps(t *testing.T) {
 	b := newBench(t)
-	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
+	l := b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
 	if now := b.get("l").Progress.NowNs; now != 0 {
 		t.Errorf("nothing has happened and it is %d ns", now)
 	}
@@ -61,8 +61,16 @@ func TestStandingVirtualLabSleeps(t *testing.T) {
 	if !r.Transfers[0].Match {
 		t.Errorf("%v", r.Transfers[0])
 	}
-	b.untilAsleep("l")
-	then := b.get("l").Progress.NowNs
+	// Who waits for the transfer's end and goes on finds the lab at the same time, however long that takes.
+	if err := l.do(t.Context(), func() error {
+		if !l.asleep() {
+			t.Error("the transfer has ended and the lab is awake")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	then := r.Progress.NowNs
 	if then == 0 {
 		t.Fatal("no lab time has passed")
 	}
@@ -166,9 +174,7 @@ func TestStandingLabIsRebuilt(t *testing.T) {
 	} {
 		entries = append(entries, b.input("l", in))
 	}
-	b.until("l", "all settled", settled)
-	b.untilClosed("l")
-	r := b.get("l")
+	r := b.until("l", "all settled", settled)
 	if _, err := b.StopLab(t.Context(), &workerv1.StopLabRequest{LabId: "l", KeepFiles: true}); err != nil {
 		t.Fatal(err)
 	}

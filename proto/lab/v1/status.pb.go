@@ -101,8 +101,11 @@ type TransferStatus struct {
 	DatagramsLost       uint64                 `protobuf:"varint,19,opt,name=datagrams_lost,json=datagramsLost,proto3" json:"datagrams_lost,omitempty"`                   // UDP
 	DatagramsReordered  uint64                 `protobuf:"varint,20,opt,name=datagrams_reordered,json=datagramsReordered,proto3" json:"datagrams_reordered,omitempty"`    // UDP
 	DatagramsDuplicated uint64                 `protobuf:"varint,21,opt,name=datagrams_duplicated,json=datagramsDuplicated,proto3" json:"datagrams_duplicated,omitempty"` // UDP
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Both ends are through with it, its connection is closed or in TIME-WAIT unless it is to be left open: nothing here
+	// changes any more. Bytes that have all arrived still have acknowledgments on the way, and retransmissions.
+	Ended         bool `protobuf:"varint,22,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TransferStatus) Reset() {
@@ -280,6 +283,13 @@ func (x *TransferStatus) GetDatagramsDuplicated() uint64 {
 		return x.DatagramsDuplicated
 	}
 	return 0
+}
+
+func (x *TransferStatus) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 // ExecStatus is the output of a ping or a traceroute.
@@ -2004,7 +2014,7 @@ var File_lab_v1_status_proto protoreflect.FileDescriptor
 
 const file_lab_v1_status_proto_rawDesc = "" +
 	"\n" +
-	"\x13lab/v1/status.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\"\x93\x05\n" +
+	"\x13lab/v1/status.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\"\xa9\x05\n" +
 	"\x0eTransferStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04conn\x18\x02 \x01(\tR\x04conn\x12\x12\n" +
@@ -2029,7 +2039,8 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x12datagrams_received\x18\x12 \x01(\x04R\x11datagramsReceived\x12%\n" +
 	"\x0edatagrams_lost\x18\x13 \x01(\x04R\rdatagramsLost\x12/\n" +
 	"\x13datagrams_reordered\x18\x14 \x01(\x04R\x12datagramsReordered\x121\n" +
-	"\x14datagrams_duplicated\x18\x15 \x01(\x04R\x13datagramsDuplicated\"\xb6\x01\n" +
+	"\x14datagrams_duplicated\x18\x15 \x01(\x04R\x13datagramsDuplicated\x12\x14\n" +
+	"\x05ended\x18\x16 \x01(\bR\x05ended\"\xb6\x01\n" +
 	"\n" +
 	"ExecStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +

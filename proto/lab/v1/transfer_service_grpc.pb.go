@@ -38,7 +38,7 @@ type TransferServiceClient interface {
 	GetTransfer(ctx context.Context, in *GetTransferRequest, opts ...grpc.CallOption) (*GetTransferResponse, error)
 	// ListTransfers lists a lab's transfers in the order they were made.
 	ListTransfers(ctx context.Context, in *ListTransfersRequest, opts ...grpc.CallOption) (*ListTransfersResponse, error)
-	// WatchTransfer sends a transfer's status at once and whenever it changes, until it is done or failed.
+	// WatchTransfer sends a transfer's status at once and whenever it changes, until it has ended or failed.
 	WatchTransfer(ctx context.Context, in *WatchTransferRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTransferResponse], error)
 	// ReadReceived streams what a finished transfer with `save` received.
 	ReadReceived(ctx context.Context, in *ReadReceivedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadReceivedResponse], error)
@@ -132,7 +132,7 @@ type TransferServiceServer interface {
 	GetTransfer(context.Context, *GetTransferRequest) (*GetTransferResponse, error)
 	// ListTransfers lists a lab's transfers in the order they were made.
 	ListTransfers(context.Context, *ListTransfersRequest) (*ListTransfersResponse, error)
-	// WatchTransfer sends a transfer's status at once and whenever it changes, until it is done or failed.
+	// WatchTransfer sends a transfer's status at once and whenever it changes, until it has ended or failed.
 	WatchTransfer(*WatchTransferRequest, grpc.ServerStreamingServer[WatchTransferResponse]) error
 	// ReadReceived streams what a finished transfer with `save` received.
 	ReadReceived(*ReadReceivedRequest, grpc.ServerStreamingServer[ReadReceivedResponse]) error
