@@ -322,6 +322,14 @@ func (c *Conn) written(n int, flags WriteFlags) {
 	c.transmitAs(nagle)
 }
 
+// SetWriteWaits says that a write waits for the handshake: its data will carry the ACK of the SYN,ACK (Linux:
+// sk_write_pending).
+func (c *Conn) SetWriteWaits(on bool) {
+	if on || c.odd != nil {
+		c.oddities().writeWaits = on
+	}
+}
+
 // CloseWrite says that nothing more will be written: the FIN follows the data queued. Reading goes on.
 func (c *Conn) CloseWrite() {
 	if c.finQueued {

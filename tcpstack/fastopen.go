@@ -13,6 +13,7 @@ type fastOpen struct {
 	asked    bool             // a SYN with the option was sent (Linux: syn_fastopen)
 	exp      bool             // by the experimental option
 	deferred bool             // the SYN waits for the first write (TCP_FASTOPEN_CONNECT)
+	dataSYN  bool             // the SYN was sent as one with data, if only with none of it
 	synData  int              // bytes that went with the SYN
 	synAt    sim.Time         // when the SYN, or the SYN,ACK of a connection made by one, was first sent
 	stamp    congestion.Stamp // of its data

@@ -57,6 +57,9 @@ func (s *Stack) DialDeferred(local, remote netip.AddrPort, cfg TCPConfig, h Conn
 // Deferred says whether the SYN waits for the first Write.
 func (c *Conn) Deferred() bool { return c.fo != nil && c.fo.deferred }
 
+// SYNWithData says whether the SYN was sent as one with data: a cookie was at hand, or none was needed.
+func (c *Conn) SYNWithData() bool { return c.fo != nil && c.fo.dataSYN }
+
 // writeDeferred is the first Write of a connection whose SYN waits for it: it takes what goes with the SYN.
 func (c *Conn) writeDeferred(p []byte) (int, error) {
 	n := c.openFast(p)
@@ -88,7 +91,7 @@ func (s *Stack) dialFast(local, remote netip.AddrPort, cfg TCPConfig, h ConnHand
 // openFast sends the SYN, with data if it may. Linux: tcp_send_syn_data.
 func (c *Conn) openFast(data []byte) (n int) {
 	c.fo.deferred = false
-	if c.checkFastOpen() {
+	if c.fo.dataSYN = c.checkFastOpen(); c.fo.dataSYN {
 		if n = min(c.synDataRoom(), len(data)); n > 0 {
 			c.fo.synAt = c.stack.loop.Now()
 			c.buffer().write(c, data[:n])
@@ -127,18 +130,22 @@ func (c *Conn) checkFastOpen() bool {
 	return false
 }
 
-// synDataRoom is how many bytes go with a SYN: the MSS that the server announced last, else the one configured or the
-// default (RFC 9293 3.7.1), as far as the MTU and ours allow, less the room of all options. RFC 7413 4.2.1: "the data ...
-// SHOULD be no more than the cached MSS less the options". Linux: tcp_v4_connect, tcp_connect_init, tcp_send_syn_data.
-func (c *Conn) synDataRoom() int {
-	mss := uint32(c.rt.defaultMSS())
-	if c.set.mss != 0 {
-		mss = c.set.mss
-	}
+// synMSS is the MSS that holds until the SYN,ACK tells the server's: the one that it announced last, else our own, as far as
+// what is configured allows (Linux: tcp_send_syn_data). RFC 7413 4.1.3.1: "the MSS announced by the server ... can be cached".
+func (c *Conn) synMSS() uint16 {
+	mss := c.advMSS()
 	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
-		mss = uint32(e.mss)
+		if mss = e.mss; c.set.mss != 0 {
+			mss = uint16(min(uint32(mss), c.set.mss))
+		}
 	}
-	return max(int(min(mss, uint32(c.advMSS()))), minMSS) - wire.TCPMaxOptionsLen
+	return mss
+}
+
+// synDataRoom is how many bytes go with a SYN: synMSS, as far as the path's MTU allows, less the room of all options. RFC
+// 7413 4.2.1: "the data ... SHOULD be no more than the cached MSS less the options". Linux: tcp_send_syn_data.
+func (c *Conn) synDataRoom() int {
+	return max(min(int(c.synMSS()), c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen), minMSS) - wire.TCPMaxOptionsLen
 }
 
 // putFastOpen puts the SYN's option and data where they are due: on the first SYN only.
@@ -158,21 +165,22 @@ func (c *Conn) putFastOpen(f *sim.Frame, opt *wire.TCPOptions) (n int) {
 	return n
 }
 
-// fastOpenAnswered takes what the SYN,ACK says of Fast Open. It reports whether data was resent, which acknowledges the
-// SYN,ACK. Linux: tcp_rcv_fastopen_synack.
-func (c *Conn) fastOpenAnswered(g *segment) bool {
+// fastOpenAnswered takes what the SYN,ACK says of Fast Open. It reports whether the SYN was one of it, and whether data was
+// resent, which acknowledges the SYN,ACK. Linux: tcp_rcv_fastopen_synack.
+func (c *Conn) fastOpenAnswered(g *segment) (fast, resent bool) {
 	fo, n := c.fo, &c.stack.tcp.count
 	if c.wantWrite {
 		c.wantWrite = false
 		c.events |= evWritable
 	}
 	if !fo.asked && fo.synData == 0 {
-		return false
+		return false, false
 	}
 	left := int(c.sndNxt - g.ack)
 	c.rememberFastOpen(g)
 	if fo.synData == 0 {
-		return false
+		fo.acked = g.length > 0
+		return true, false
 	}
 	c.settleSYNData(g.ack)
 	if left > 0 {
@@ -182,7 +190,7 @@ func (c *Conn) fastOpenAnswered(g *segment) bool {
 		}
 		n.fastOpenActiveFail++
 		c.resendSYNData()
-		return true
+		return true, true
 	}
 	fo.acked = true
 	n.fastOpenActive++
@@ -190,7 +198,7 @@ func (c *Conn) fastOpenAnswered(g *segment) bool {
 		c.undrained = false
 		c.events |= evDrained
 	}
-	return false
+	return true, false
 }
 
 // rememberFastOpen keeps the cookie and the MSS for the next connection (Linux: tcp_fastopen_cache_set).
@@ -259,9 +267,10 @@ func (c *Conn) settleSYNData(from seqNum) {
 	}
 }
 
-// synDataTooBig is told that a SYN with data did not fit the path: it goes again without (Linux: tcp_simple_retransmit).
-func (c *Conn) synDataTooBig(mtu int) {
-	if c.state != StateSynSent || c.fo == nil || c.fo.synData == 0 || c.retransmits > 0 || mtu >= c.rt.mtu() {
+// synDataTooBig is told that the path takes less than was thought: a SYN with data was too large for it, and goes again
+// without (Linux: tcp_simple_retransmit).
+func (c *Conn) synDataTooBig() {
+	if c.fo == nil || c.fo.synData == 0 {
 		return
 	}
 	c.fo.dataSent = true

@@ -24,6 +24,8 @@ func (c *Conn) open() {
 	c.stack.takeOver(c)
 	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
 	c.startSend()
+	c.learnedPMTU()
+	c.announceMTU()
 	c.putTemplate()
 	c.stack.tcp.count.activeOpens++
 	c.sackOK, c.tsOK, c.wscaleOK = c.set.sack, c.set.timestamps, c.set.windowScaling
@@ -58,18 +60,34 @@ func (c *Conn) startSend() {
 	c.win.Cwnd, c.win.SSThresh = c.set.iw, ssthreshUnset
 }
 
-// advMSS is the MSS that the SYN announces: what the interface can take, or what is configured.
-// RFC 6691 2: "the MSS value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
+// advMSS is the MSS that the SYN announces: what the path can take as far as that is known, or what is configured (Linux:
+// dst_metric_advmss, tcp_mss_clamp).
+// RFC 6691 2: "the value to be sent in an MSS Option should be equal to the effective MTU minus the fixed IP and TCP
 // headers", options not counted.
-func (s *settings) advMSS(rt *route) uint16 {
-	m := min(rt.mtu()-rt.ipLen()-wire.TCPMinLen, maxMSS)
+func (s *settings) advMSS(rt *route, mtu int) uint16 {
+	m := min(mtu-rt.ipLen()-wire.TCPMinLen, maxMSS)
 	if s.mss != 0 {
 		m = min(m, int(s.mss))
 	}
 	return uint16(max(m, 1))
 }
 
-func (c *Conn) advMSS() uint16 { return c.set.advMSS(c.rt) }
+func (c *Conn) advMSS() uint16 {
+	mtu := c.rt.mtu()
+	if c.odd != nil && c.odd.synMTU != 0 {
+		mtu = min(mtu, int(c.odd.synMTU))
+	}
+	return c.set.advMSS(c.rt, mtu)
+}
+
+// plainMSS is the MSS of a peer that is asked without Fast Open and announces none: what is configured, else the default
+// (Linux: tcp_v4_connect, tcp_connect_init).
+func (c *Conn) plainMSS() uint16 {
+	if c.set.mss != 0 {
+		return uint16(min(c.set.mss, maxMSS))
+	}
+	return c.rt.defaultMSS()
+}
 
 // acceptSYN takes over what the peer's SYN says.
 func (c *Conn) acceptSYN(g *segment) {
@@ -92,9 +110,14 @@ func (c *Conn) acceptSYN(g *segment) {
 	if c.tsOK {
 		c.tsRecent, c.tsRecentAge = g.opt.TSVal, c.ageNow()
 	}
-	c.peerMSS = g.opt.MSS
-	if c.peerMSS == 0 {
+	switch c.peerMSS = g.opt.MSS; {
+	case c.peerMSS != 0:
+	case c.passive:
 		c.peerMSS = c.rt.defaultMSS()
+	case c.fo != nil: // Linux keeps what the SYN was sent under
+		c.peerMSS = c.synMSS()
+	default:
+		c.peerMSS = c.plainMSS()
 	}
 	c.initRcvMSS()
 	if c.tellUTO = c.set.userTimeoutOption; g.opt.HasUserTimeout {
@@ -111,6 +134,7 @@ func (c *Conn) acceptSYN(g *segment) {
 
 // sendSYN sends or resends the SYN, with an ACK once the peer's is known.
 func (c *Conn) sendSYN(why SendReason) {
+	c.announceMTU()
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, Seq: uint32(c.iss), Flags: wire.FlagSYN}
 	ecn := wire.TCPFlags(0)
 	window := c.set.synWindow(c.rt, c.tsOK && c.state != StateSynSent)
@@ -153,7 +177,7 @@ func (c *Conn) sendSYN(why SendReason) {
 	if c.fo != nil {
 		n = c.putFastOpen(f, &opt)
 	}
-	if c.retransmits == 0 && !c.halfAccepted() {
+	if c.totalRetrans == 0 && !c.halfAccepted() {
 		c.lastDataSent = c.stack.loop.Now() // when the SYN was first sent: its round trip is measured from here
 	}
 	c.ship(f, &h, &opt, n, why, int(c.retransmits)+1)
@@ -181,7 +205,7 @@ func (c *Conn) establish(g *segment) {
 	now := c.stack.loop.Now()
 	echo := sim.Time(c.tsNow()-g.opt.TSEcr) * sim.Millisecond
 	switch {
-	case c.retransmits == 0:
+	case c.retransmits == 0 && c.totalRetrans == 0:
 		c.sampleRTT(us(now - c.lastDataSent))
 	case !c.passive && c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
 		c.sampleRTT(us(max(echo, sim.Millisecond)))
@@ -189,8 +213,9 @@ func (c *Conn) establish(g *segment) {
 		c.fallbackRTO()
 	}
 	// RFC 5681 3.1: "if the SYN or SYN/ACK is lost, the initial window ... MUST be one segment"; Linux (tcp_init_transfer)
-	// lets a single loss pass.
-	if c.retransmits > 1 {
+	// lets a single loss pass, and a timeout that the answer's timestamp shows to have been too early
+	// (tcp_try_undo_spurious_syn).
+	if c.retransmits > 1 && !(c.tsOK && g.opt.TSEcr == timestampAt(c.lastDataSent, c.tsOffset)) {
 		c.win.Cwnd = 1
 	}
 	c.retransmits, c.backoff = 0, 0

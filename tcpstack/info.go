@@ -86,10 +86,7 @@ func (c *Conn) Info() Info {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}
 	if c.state == StateSynSent {
-		i.Unacked++ // the SYN (Linux: tcp_connect_queue_skb)
-		if c.fo != nil && c.fo.synData > 0 {
-			i.Unacked++ // its data (tcp_send_syn_data)
-		}
+		c.synSentInfo(&i)
 	}
 	return i
 }

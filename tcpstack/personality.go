@@ -3,7 +3,8 @@ package tcpstack
 import "labd.dev/sim"
 
 // freebsdDefaults are what absent settings are with personality: freebsd, where FreeBSD's netinet (14.x) differs from
-// Linux. What no setting says, the personality itself decides: the timeout's estimator, and the order of a SYN's options.
+// Linux. What no setting says, the personality itself decides: the timeout's estimator, the order of a SYN's options, and
+// whether text that comes with a SYN,ACK is taken.
 var freebsdDefaults = TCPConfig{
 	DelayedACK:  new(40 * sim.Millisecond), // net.inet.tcp.delacktime
 	QuickACK:    new(false),                // a connection's start is acknowledged like the rest of it

@@ -22,11 +22,24 @@ func setDF(h []byte) { h[wire.IPv4OffFrag] |= wire.IPv4DF >> 8 }
 //
 // RFC 1191 6.3: an estimate is forgotten after a time; "10 minutes is a reasonable value" (net.ipv4.route.mtu_expires).
 func (c *Conn) learnedPMTU() {
-	if c.set.pmtuDiscovery && len(c.stack.tcp.paths.list) > 0 {
-		link := c.rt.mtu()
-		if mtu, _ := c.stack.tcp.paths.lookup(c.remote, link, c.stack.loop.Now()); mtu < link {
-			c.pmtu = uint16(mtu)
-		}
+	if mtu := c.stack.knownMTU(c.set, c.rt, c.remote); mtu < c.rt.mtu() {
+		c.pmtu = uint16(mtu)
+	}
+}
+
+// knownMTU is the MTU of the path to remote as far as connections have learned it, else the link's.
+func (s *Stack) knownMTU(set *settings, rt *route, remote ipAddr) int {
+	mtu := rt.mtu()
+	if set.pmtuDiscovery && len(s.tcp.paths.list) > 0 {
+		mtu, _ = s.tcp.paths.lookup(remote, mtu, s.loop.Now())
+	}
+	return mtu
+}
+
+// announceMTU has the MSS that our SYN announces follow the path's MTU (Linux: tcp_advertise_mss).
+func (c *Conn) announceMTU() {
+	if c.pmtu != 0 {
+		c.oddities().synMTU = c.pmtu
 	}
 }
 
@@ -37,8 +50,8 @@ func (c *Conn) learnedPMTU() {
 // path takes less, its routers may cut the packets. "A host must not increase its estimate of the Path MTU in response to
 // the contents of a Datagram Too Big message".
 func (c *Conn) mtuReduced(mtu int) {
-	if !c.set.pmtuDiscovery || c.peerMSS == 0 {
-		return // without a handshake there is no MSS yet: synDataTooBig sees to a SYN's data
+	if !c.set.pmtuDiscovery {
+		return
 	}
 	if least := int(c.set.minPMTU); c.rt.six == nil && mtu < least {
 		mtu = least
@@ -51,6 +64,11 @@ func (c *Conn) mtuReduced(mtu int) {
 		c.stack.tcp.paths.set(c.remote, mtu, c.stack.loop.Now()+pathMTULife)
 	}
 	c.pmtu = uint16(mtu)
+	if c.state == StateSynSent { // there is no MSS yet
+		c.recordPathMTU(MTUReduced, mtu)
+		c.synDataTooBig()
+		return
+	}
 	c.syncMSS()
 	c.recordPathMTU(MTUReduced, mtu)
 	c.resendTooLarge()

@@ -74,7 +74,7 @@ func (s *settings) wscale() uint8 {
 // ts says that timestamps are known to take their part of each.
 func (s *settings) synWindow(rt *route, ts bool) uint32 {
 	space := min(winFromSpace(s.recvSpace()), s.initialClamp())
-	mss := uint32(s.advMSS(rt))
+	mss := uint32(s.advMSS(rt, rt.mtu()))
 	if ts && mss > timestampsLen {
 		mss -= timestampsLen
 	}

@@ -108,11 +108,8 @@ func (c *Conn) retransmissionTimeout() {
 
 // timedOutForGood says whether the peer has not answered for so long that the connection ends (Linux: tcp_write_timeout).
 func (c *Conn) timedOutForGood() bool {
-	if c.state == StateSynSent {
-		return int(c.retransmits) >= int(c.set.synRetries)+int(c.set.synLinear)
-	}
 	if !c.state.synchronized() {
-		return c.retransmits >= c.set.synRetries
+		return c.synUnansweredForGood()
 	}
 	return c.unansweredForGood()
 }

@@ -26,9 +26,9 @@ func (c *Conn) arrives(g *segment) {
 	c.processing = true
 	if c.state == StateSynSent {
 		c.arrivesSynSent(g)
-	} else {
-		c.arrivesOtherwise(g)
+		return
 	}
+	c.arrivesOtherwise(g)
 	c.conclude()
 }
 
@@ -106,14 +106,39 @@ func (c *Conn) judge(g *segment) Verdict {
 
 // arrivesSynSent is 3.10.7.3, SYN-SENT STATE.
 func (c *Conn) arrivesSynSent(g *segment) {
+	ack, sent := c.synSent(g), c.segsOut
+	if ack && c.savesACK() {
+		c.ackPending = false // until it is known that nothing carries it
+	} else if ack {
+		c.sendACK(SendACK)
+	}
+	c.conclude()
+	if ack && c.segsOut == sent && !c.gone() {
+		c.ackPending = true
+		c.enterQuickACK(maxQuickACKs)
+		c.setDelackTimer(maxDelACK)
+	}
+}
+
+// savesACK says whether the ACK of the SYN,ACK waits for data to carry it: a write waits for the handshake, or the
+// application has asked for it by TCP_DEFER_ACCEPT or by TCP_QUICKACK off (Linux: tcp_rcv_synsent_state_process).
+func (c *Conn) savesACK() bool {
+	if c.set.personality == PersonalityFreeBSD {
+		return false
+	}
+	return c.odd != nil && c.odd.writeWaits || c.set.deferAccept != 0 || c.inPingPong()
+}
+
+// synSent works on a segment in SYN-SENT. It reports whether it is a SYN,ACK that is to be acknowledged.
+func (c *Conn) synSent(g *segment) (ack bool) {
 	// "First, check the ACK bit: If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set, if so
 	// drop the segment and return) <SEQ=SEG.ACK><CTL=RST> and discard the segment. Return."
 	if g.has(wire.FlagACK) && (g.ack.lessEq(c.iss) || c.sndNxt.less(g.ack)) {
 		if !g.has(wire.FlagRST) {
 			c.stack.replyRST(g, &c.tuple)
-			c.synAgainSoon()
 		}
-		return
+		c.synAgainSoon()
+		return false
 	}
 	if g.has(wire.FlagACK) && c.tsOK && g.opt.HasTimestamps && g.opt.TSEcr != 0 && !c.echoesOurs(g.opt.TSEcr) {
 		// Linux (PAWSActiveRejected): it answers a SYN that was never sent.
@@ -122,7 +147,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 		if !g.has(wire.FlagRST) {
 			c.stack.replyRST(g, &c.tuple)
 		}
-		return
+		return false
 	}
 	// "Second, check the RST bit": "If the ACK was acceptable, then signal to the user 'error: connection reset', drop the
 	// segment, enter CLOSED state, delete TCB, and return. Otherwise (no ACK), drop the segment and return."
@@ -130,11 +155,11 @@ func (c *Conn) arrivesSynSent(g *segment) {
 		if g.has(wire.FlagACK) {
 			c.terminate(ErrRefused, ClosedRefused, RxRST)
 		}
-		return
+		return false
 	}
 	// "Fourth, check the SYN bit". "Fifth, if neither of the SYN or RST bits is set, then drop the segment and return."
 	if !g.has(wire.FlagSYN) {
-		return
+		return false
 	}
 	c.acceptSYN(g)
 	c.ecnAnswered(g)
@@ -143,7 +168,7 @@ func (c *Conn) arrivesSynSent(g *segment) {
 		c.recordAlias(g.f.Conn)
 		c.setState(StateSynRcvd, RxSYN)
 		c.sendSYN(SendSYN)
-		return
+		return false
 	}
 	// "SND.UNA should be advanced to equal SEG.ACK ... If SND.UNA > ISS (our SYN has been ACKed), change the connection
 	// state to ESTABLISHED, form an ACK segment <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> and send it."
@@ -153,17 +178,19 @@ func (c *Conn) arrivesSynSent(g *segment) {
 	c.establish(g)
 	c.events |= evEstablished
 	c.rcvAdv = c.rcvNxt + seqNum(c.set.synWindow(c.rt, false)) // what the SYN has offered
-	resent := c.fo != nil && c.fastOpenAnswered(g)
-	// "If there are other controls or text in the segment, then continue processing at the sixth step".
+	fast, resent := false, false
+	if c.fo != nil {
+		fast, resent = c.fastOpenAnswered(g)
+	}
+	// "If there are other controls or text in the segment, then continue processing at the sixth step". Linux takes text and
+	// FIN of a SYN,ACK only where Fast Open was asked for (tcp_rcv_fastopen_synack); else they are left to come again.
 	c.arrivesUrgent(g)
 	g.flags &^= wire.FlagSYN
 	g.seq++
-	if (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
+	if (fast && !resent || c.set.personality == PersonalityFreeBSD) && (g.length == 0 || c.arrivesText(g)) && g.has(wire.FlagFIN) {
 		c.arrivesFIN(g)
 	}
-	if !resent {
-		c.sendACK(SendACK)
-	}
+	return !resent // what is sent again acknowledges the SYN,ACK
 }
 
 // arrivesOtherwise is 3.10.7.4, OTHER STATES.

@@ -213,6 +213,11 @@ func (r *request) rcvWscale() uint8 {
 	return 0
 }
 
+// advMSS is the MSS that the SYN,ACK announces.
+func (r *request) advMSS() uint16 {
+	return r.set.advMSS(r.rt, r.lsn.stack.knownMTU(r.set, r.rt, r.remote))
+}
+
 func (r *request) rcvNxt() seqNum { return r.irs + 1 }
 
 // timeout is the SYN,ACK's, doubled each time that it came (Linux: tcp_reqsk_timeout).
@@ -234,7 +239,7 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 	}
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss), Ack: uint32(r.rcvNxt()),
 		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow(r.rt, r.tsOK()))}
-	opt := wire.TCPOptions{MSS: r.set.advMSS(r.rt), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
+	opt := wire.TCPOptions{MSS: r.advMSS(), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
 		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo,
 		ScaleFirst: r.set.personality == PersonalityFreeBSD}
 	if r.tsOK() {
@@ -473,6 +478,7 @@ func (r *request) conn() *Conn {
 	c.tag, c.id = r.tag, r.id
 	c.state = StateListen
 	c.acceptSYN(r.segment())
+	c.announceMTU()
 	if r.ecnOK() {
 		c.ecn = ecnOK
 	}

@@ -50,7 +50,6 @@ func (c *Conn) icmpError(e ICMPError) {
 	switch {
 	case e.Type != wire.ICMPUnreachable && e.Type != wire.ICMPTimeExceeded && e.Type != wire.ICMPParamProblem,
 		e.Type == wire.ICMPUnreachable && e.Code == wire.ICMPFragNeeded:
-		c.synDataTooBig(e.MTU)
 	case c.state == StateSynSent, c.state == StateSynRcvd && (!c.halfAccepted() || c.lsn != nil),
 		!c.set.icmpHardening && e.hard():
 		c.oddities().lastICMP = &e

@@ -358,9 +358,17 @@ func TestTimeWaitReopenISN(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.10.7.3: "If there are other controls or text in the segment, then continue processing at the sixth step".
+// RFC 9293 3.10.7.3: "If there are other controls or text in the segment, then continue processing at the sixth step". Linux
+// takes them only where Fast Open was asked for; else the peer sends them again.
 func TestTextAndFinOnSynAck(t *testing.T) {
-	x := newTCPTrace(t, TCPConfig{})
+	linux := newTCPTrace(t, TCPConfig{})
+	linux.dial()
+	linux.want("S seq=1000")
+	linux.send("SFA seq=100 ack=1001 len=10")
+	linux.want("A seq=1001 ack=101")
+	linux.wantState(StateEstablished)
+
+	x := newTCPTrace(t, TCPConfig{Personality: "freebsd"})
 	x.dial()
 	x.want("S seq=1000")
 	x.send("SFA seq=100 ack=1001 len=10")

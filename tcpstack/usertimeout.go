@@ -14,10 +14,10 @@ import (
 // RFC 9293 3.10.1: "the timeout, if present, permits the caller to set up a timeout for all data submitted to TCP. If data
 // is not successfully delivered to the destination within the timeout period, the remote TCP endpoint will abort".
 
-// modelTimeout is how long n retransmissions take from the first on, each timeout doubling from minRTO on: Linux counts in
+// modelTimeout is how long n retransmissions take from the first on, each timeout doubling from base on: Linux counts in
 // time, so that a connection with a long round trip is given no more (tcp_model_timeout).
-func (c *Conn) modelTimeout(n uint8) sim.Time {
-	base, most := max(c.set.minRTO, sim.Millisecond), c.set.maxRTO
+func (c *Conn) modelTimeout(base sim.Time, n uint8) sim.Time {
+	most := c.set.maxRTO
 	linear := bits.Len64(uint64(max(most/base, 1))) - 1
 	if int(n) <= linear {
 		return (2<<n - 1) * base
@@ -27,11 +27,15 @@ func (c *Conn) modelTimeout(n uint8) sim.Time {
 
 // retransmitsTimedOut says whether retransmissions have gone on for as long as n take (Linux: retransmits_timed_out).
 func (c *Conn) retransmitsTimedOut(n uint8) bool {
-	return c.retransmits > 0 && c.retransmitting() >= c.modelTimeout(n)
+	return c.retransmits > 0 && c.retransmitting() >= c.modelTimeout(max(c.set.minRTO, sim.Millisecond), n)
 }
 
-// retransmitting is for how long nothing new was acknowledged since the first retransmission.
+// retransmitting is for how long nothing new was acknowledged since the first retransmission; of a SYN, since it was first
+// sent (Linux: tcp_connect sets retrans_stamp).
 func (c *Conn) retransmitting() sim.Time {
+	if !c.state.synchronized() {
+		return c.stack.loop.Now() - c.lastDataSent
+	}
 	if c.rec == nil || c.rec.undo.retransAt == sim.Never {
 		return 0
 	}
@@ -50,6 +54,25 @@ func (c *Conn) unansweredForGood() bool {
 		return c.retransmitting() >= c.set.userTimeout
 	}
 	return c.retransmitsTimedOut(c.set.dataRetries)
+}
+
+// synUnansweredForGood says whether a SYN, or a simultaneous open's SYN,ACK, was left unanswered for too long: as often as
+// is set and the linear timeouts come to, or for as long as it is set to take when each timeout doubles (Linux:
+// tcp_write_timeout).
+func (c *Conn) synUnansweredForGood() bool {
+	limit := int(c.set.synRetries)
+	if c.state == StateSynSent {
+		limit += int(c.set.synLinear)
+	}
+	switch {
+	case int(c.retransmits) >= limit:
+		return true
+	case c.retransmits == 0:
+		return false
+	case c.set.userTimeout != 0:
+		return c.retransmitting() >= c.set.userTimeout
+	}
+	return c.retransmitting() >= c.modelTimeout(c.set.initialRTO, c.set.synRetries)
 }
 
 // orphaned: the application has closed the connection, and only the peer is still to learn of it.

@@ -95,7 +95,7 @@ func (m *machine) sendCall(a *arguments) operation {
 func (m *machine) sendtoCall(a *arguments) operation {
 	s, errno := a.socket(0)
 	g := &sending{null: a.buffer(1), want: a.int(2), flags: a.int(3)}
-	if e := a.at(4); e.Kind == ExprEllipsis || e.Kind == ExprStruct || e.Kind == ExprWord {
+	if e := a.at(4); e.Kind == ExprEllipsis || e.Kind == ExprStruct || e.Kind == ExprWord && e.Text != "NULL" {
 		g.to, g.unspec = a.sockaddr(4, m.h.dial)
 	} else if a.int(4) != 0 { // a null pointer names nobody
 		a.fail(fmt.Errorf("argument 5 is no address"))
@@ -185,5 +185,6 @@ type sending struct {
 	unspec     bool           // the address is of AF_UNSPEC
 	control    []control
 	begun      bool  // a Fast Open connect has begun
+	biased     bool  // its SYN has taken all there was: no data follows that could acknowledge the SYN,ACK
 	inSYN      int64 // bytes that went with its SYN
 }

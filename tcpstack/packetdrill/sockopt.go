@@ -27,6 +27,7 @@ type options struct {
 	userMSS              int64
 	fastOpenQueue        int64 // of TCP_FASTOPEN; -1: not set
 	fastOpenConnect      bool
+	pingPong             bool // TCP_QUICKACK was switched off: the connection begins so
 	fastOpenNoCookie     bool
 	fastOpenKey          []byte
 	stored               []storedOption // what is kept and has no effect

@@ -38,7 +38,9 @@ var solTCPOptions = []sockopt{
 		set: countOption(maxKeepCount, func(n *uint32) tcpstack.TCPConfig { return tcpstack.TCPConfig{KeepAliveProbes: n} }),
 		get: func(s *socket) optval { return count(s.config().KeepAliveProbes, 9) }},
 	{level: solTCP, symbol: "TCP_SYNCNT",
-		set: countOption(maxSYNCount, func(n *uint32) tcpstack.TCPConfig { return tcpstack.TCPConfig{SYNRetries: n} }),
+		set: countOption(maxSYNCount, func(n *uint32) tcpstack.TCPConfig { // a listener's are its SYN,ACKs (reqsk_timer_handler)
+			return tcpstack.TCPConfig{SYNRetries: n, SYNACKRetries: n}
+		}),
 		get: func(s *socket) optval { return count(s.config().SYNRetries, 6) }},
 	{level: solTCP, symbol: "TCP_LINGER2", set: (*socket).setLinger2, get: func(s *socket) optval {
 		return seconds(s.config().FINTimeout, 60)
@@ -116,10 +118,7 @@ var solTCPOptions = []sockopt{
 		},
 		get: func(s *socket) optval { return boolval(s.opts.fastOpenNoCookie) }},
 	{level: solTCP, symbol: "TCP_FASTOPEN_KEY", set: (*socket).setFastOpenKey, get: func(s *socket) optval {
-		if s.opts.fastOpenKey != nil {
-			return bytesval(s.opts.fastOpenKey)
-		}
-		return bytesval(s.m.sysctls.fastOpenKey())
+		return bytesval(s.opts.fastOpenKey) // tcp_fastopen_get_cipher: the socket's own alone
 	}},
 	{level: solTCP, symbol: "TCP_TIMESTAMP", get: func(s *socket) optval {
 		if s.conn == nil {
@@ -277,13 +276,19 @@ func (s *socket) setLinger2(v optval) Errno {
 }
 
 func (s *socket) setQuickACK(v optval) Errno {
+	s.opts.pingPong = v.n == 0
 	if s.conn != nil {
 		s.conn.SetQuickACK(v.n&1 != 0)
 	}
 	return 0
 }
 
-func (s *socket) getQuickACK() optval { return boolval(s.conn == nil || s.conn.QuickACK()) }
+func (s *socket) getQuickACK() optval {
+	if s.conn == nil {
+		return boolval(!s.opts.pingPong)
+	}
+	return boolval(s.conn.QuickACK())
+}
 
 func (s *socket) setCongestion(v optval) Errno {
 	name := strings.TrimRight(string(v.b), "\x00")
@@ -303,7 +308,7 @@ func (s *socket) setFastOpen(v optval) Errno {
 	if v.n < 0 || state != tcpstack.StateClosed && state != tcpstack.StateListen {
 		return EINVAL
 	}
-	s.opts.fastOpenQueue = v.n
+	s.opts.fastOpenQueue = min(v.n, s.m.sysctls.somaxconn()) // fastopen_queue_tune
 	return s.configure(s.fastOpenServer())
 }
 

@@ -25,6 +25,9 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 			return value, errno, true
 		}
 	}
+	if s.conn != nil {
+		s.conn.SetWriteWaits(false)
+	}
 	switch s.state() {
 	case tcpstack.StateEstablished, tcpstack.StateCloseWait:
 	case tcpstack.StateSynRcvd, tcpstack.StateSynSent:
@@ -35,9 +38,13 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 			case !wait:
 				return g.result(EAGAIN)
 			}
+			s.conn.SetWriteWaits(!g.biased)
 			return 0, 0, false
 		}
 	default:
+		if g.begun && s.phase == phaseConnecting {
+			return -1, s.connectEnded(), true
+		}
 		return s.sendFailed(g)
 	}
 	if s.err != 0 || s.shut&shutWrite != 0 {

@@ -13,8 +13,9 @@ func (s *socket) listen(backlog int64) Errno {
 	if limit := s.m.sysctls.somaxconn(); backlog < 0 || backlog > limit {
 		backlog = limit
 	}
-	if s.opts.fastOpenQueue <= 0 && s.m.sysctls.fastOpen(fastOpenAllListeners) {
-		s.opts.fastOpenQueue = backlog // inet_listen: TFO_SERVER_WO_SOCKOPT1
+	// __inet_listen_sk: "Enable TFO w/o requiring TCP_FASTOPEN socket option", once.
+	if s.lsn == nil && s.opts.fastOpenQueue <= 0 && s.m.sysctls.fastOpen(fastOpenAllListeners) && s.m.sysctls.fastOpen(fastOpenServer) {
+		s.opts.fastOpenQueue = backlog
 	}
 	if s.lsn != nil {
 		s.lsn.SetBacklog(int(backlog))
@@ -114,9 +115,17 @@ func (s *socket) dial(addr netip.AddrPort) Errno {
 	if err != nil {
 		return errnoOf(err)
 	}
+	s.begin(conn)
+	return 0
+}
+
+// begin takes over a connection that is being opened.
+func (s *socket) begin(conn *tcpstack.Conn) {
 	s.conn, s.phase = conn, phaseConnecting
 	conn.SetUrgentInline(s.opts.oobInline)
-	return 0
+	if s.opts.pingPong {
+		conn.SetQuickACK(false)
+	}
 }
 
 // connected tells how a connect stands that has begun.
@@ -127,11 +136,7 @@ func (s *socket) connected() (int64, Errno, bool) {
 	case tcpstack.StateClosed:
 		// "Connection was closed by RST, timeout, ICMP error or another process disconnected us": sock_error, or
 		// ECONNABORTED.
-		s.phase = phaseNew
-		if e := s.takeError(); e != 0 {
-			return -1, e, true
-		}
-		return -1, ECONNABORTED, true
+		return -1, s.connectEnded(), true
 	}
 	s.phase = phaseConnected
 	return 0, 0, true

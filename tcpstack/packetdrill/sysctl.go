@@ -156,13 +156,6 @@ func (t *sysctlState) fastOpen(bit int64) bool {
 	return t.number("net.ipv4.tcp_fastopen")&bit != 0
 }
 
-// fastOpenKey is the key as getsockopt gives it: four words of the sysctl, each in the host's byte order.
-func (t *sysctlState) fastOpenKey() []byte {
-	v, _ := t.get("net.ipv4.tcp_fastopen_key")
-	b, _ := fastOpenKeyBytes(v)
-	return b
-}
-
 // fastOpenKeyBytes reads "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4", or two of them joined by a comma: each word is a number
 // that is stored with its low byte first (proc_tcp_fastopen_key).
 func fastOpenKeyBytes(v string) ([]byte, error) {
