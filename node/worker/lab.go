@@ -43,6 +43,8 @@ type lab struct {
 	blobBytes int               // in blobs
 
 	reach      *reach
+	vitals     vitals
+	tenure     *tenure // the worker's; nil: it needs none
 	recovery   recovery
 	files      *runFiles
 	report     *report
@@ -74,6 +76,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.reach.wake = w.marks.wake
 		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
+	l.tenure = w.tenure
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {
@@ -109,6 +112,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.recovery.begin(l.replayTo)
 	}
 	l.clock = newClock(req.GetSpec())
+	l.note()
 	return l, nil
 }
 

@@ -96,6 +96,10 @@ func (l *lab) books() error {
 // step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
 // due or runs one window.
 func (l *lab) step() error {
+	if !l.tenure.holds() {
+		l.idle() // the lab may run elsewhere from now on; the worker stops it
+		return nil
+	}
 	if l.rebuilding && l.x.now() >= l.replayTo && !l.due() {
 		l.rebuilding = false
 		l.recovery.done(l.x.now(), l.events())
@@ -150,6 +154,7 @@ func (l *lab) pass(at, upTo sim.Time, over bool) error {
 		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
 	}
 	l.reach.ran(l.x.now())
+	l.note()
 	if err := l.overMemory(); err != nil {
 		return err
 	}

@@ -102,6 +102,7 @@ func (l *lab) nextStamp(w *Worker) {
 		e, err := l.makeStamp(w, c.input)
 		if err == nil {
 			l.stamps.pending = e
+			l.note()
 		}
 		c.result <- stampResult{e, err}
 	}
@@ -158,6 +159,7 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 		return err
 	}
 	l.stamps.pending = nil
+	l.note()
 	l.nextStamp(w)
 	return nil
 }
@@ -167,6 +169,7 @@ func (l *lab) abandon(w *Worker, index uint64) {
 	if p := l.stamps.pending; p != nil && p.GetIndex() == index {
 		delete(l.names.used, inputID(p.GetInput()))
 		l.stamps.pending = nil
+		l.note()
 		l.nextStamp(w)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"labd.dev/internal/validate"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 )
 
 // maxLabs bounds the labs of one worker: each has goroutines and files of its own.
@@ -26,6 +27,8 @@ type Config struct {
 	// Shared is a directory that holds contents under their SHA-256 too, and whose files are taken from there by hard
 	// links instead of being sent; empty: none.
 	Shared string
+	// Leased: the worker runs labs only while it holds a lease, which Serve gets; else it may always.
+	Leased bool
 	// Logger hears of recoveries and of what cannot be kept; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -42,6 +45,11 @@ type Worker struct {
 	quit    chan struct{} // closed by Close
 	marking sync.WaitGroup
 	replays chan struct{} // holds one for each replay under way
+	tenure  *tenure       // nil: it needs none
+	asked   struct {      // of GetReport
+		sync.Mutex // guards reporter
+		reporter
+	}
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -67,7 +75,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
-		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays),
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), tenure: newTenure(cfg.Leased),
 	}
 	w.marking.Go(w.keepMarks)
 	return w, nil
@@ -109,7 +117,10 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return fmt.Errorf("%w: the worker is stopping", errRefused)
+		return fmt.Errorf("%w: the worker is stopping", errNoLease)
+	}
+	if err := w.checkTenure(); err != nil {
+		return err
 	}
 	if old := w.labs[req.GetLabId()]; old != nil {
 		switch {
@@ -122,7 +133,7 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		delete(w.labs, req.GetLabId())
 	}
 	if len(w.labs) >= maxLabs {
-		return fmt.Errorf("%w: this worker has %d labs", errFull, maxLabs)
+		return fmt.Errorf("%w: this worker has %d labs", errNoRoom, maxLabs)
 	}
 	dir := labDir(w.root, req.GetLabId())
 	// What an earlier life of the lab left behind is made again from the journal.
@@ -173,14 +184,14 @@ func (w *Worker) labAt(id string, epoch uint64) (*lab, error) {
 	return l, err
 }
 
-// stopLab ends a lab. Without keep its run directory goes too.
-func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
+// stopLab ends a lab, and tells the lab time that it had come to. Without keep its run directory goes too.
+func (w *Worker) stopLab(id string, epoch uint64, keep bool) (at sim.Time, err error) {
 	l, err := w.labAt(id, epoch)
 	if errors.Is(err, errNotFound) && !keep {
-		return w.removeFiles(id)
+		return 0, w.removeFiles(id)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w.mu.Lock()
 	mine := w.labs[id] == l
@@ -189,12 +200,14 @@ func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	}
 	w.mu.Unlock()
 	if !mine {
-		return nil // somebody else is stopping it
+		return 0, nil // somebody else is stopping it
 	}
+	at = l.reach.passed()
 	l.stop()
+	at = max(at, l.endedAt)
 	if keep {
-		return l.leak
+		return at, l.leak
 	}
 	w.marks.forget(id)
-	return errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
+	return at, errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
 }
