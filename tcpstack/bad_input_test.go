@@ -18,7 +18,7 @@ func (x *tcpTrace) badPacket(right bool, mend func(ip, tcp []byte)) {
 	ip := b[wire.EthernetLen:]
 	wire.IPv4{TotalLen: n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(ip)
 	tcp := ip[wire.IPv4MinLen:]
-	wire.TCP{SrcPort: 9, DstPort: x.us.Port(), Seq: 100, Flags: wire.FlagSYN, Window: 65535, HeaderLen: wire.TCPMinLen + 4}.Put(tcp)
+	(&wire.TCP{SrcPort: 9, DstPort: x.us.Port(), Seq: 100, Flags: wire.FlagSYN, Window: 65535, HeaderLen: wire.TCPMinLen + 4}).Put(tcp)
 	copy(tcp[wire.TCPMinLen:], []byte{1, 1, 1, 1})
 	fill := func() {
 		ip[10], ip[11], tcp[16], tcp[17] = 0, 0, 0, 0

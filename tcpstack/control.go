@@ -56,7 +56,7 @@ func (c *Conn) startAlgorithm(cc *control) {
 	cc.Pace() // under the bound that held when it was set
 	cc.MaxPacingRate = c.set.maxPacingRate
 	if c.set.cc.TakesChances() && cc.Seed == 0 {
-		cc.Seed = c.keyed(c.stack.tcp.tsKey)
+		cc.Seed = c.stack.tcp.tsHash.of(&c.tuple)
 	}
 	if !c.set.cc.OwnsCwnd() {
 		c.updatePacingRate(cc)

@@ -9,7 +9,7 @@ import "labd.dev/sim"
 // count = num_ephemeral; ... port = min_ephemeral + (offset + table[index]) % num_ephemeral; table[index]++": ports to one
 // peer go round without coming back soon, and say nothing of the ports to another.
 type portOffsets struct {
-	key   [2]uint64
+	hash  tupleHash // of both addresses and the remote port
 	dice  sim.Stream
 	draws uint64
 	table []uint32 // made on first use
@@ -41,7 +41,7 @@ func (p *portOffsets) choose(t *tuple, random bool, free func(port uint16) bool)
 			p.table[i] = uint32(p.draw(1 << 32))
 		}
 	}
-	h := sipHash(p.key, uint64(t.remotePort)|34<<56, t.local.hi, t.local.lo, t.remote.hi, t.remote.lo)
+	h := p.hash.ending(t, uint64(t.remotePort)|34<<56)
 	slot := &p.table[h%portTable]
 	start := (uint32(h>>32) + *slot) % ephemeralCount &^ 1
 	for parity := range uint32(portStep) {

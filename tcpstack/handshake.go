@@ -22,7 +22,7 @@ const (
 func (c *Conn) open() {
 	c.iss = c.stack.chooseISN(&c.tuple, c.set)
 	c.stack.takeOver(c)
-	c.tsOffset = uint32(c.keyed(c.stack.tcp.tsKey))
+	c.tsOffset = uint32(c.stack.tcp.tsHash.of(&c.tuple))
 	c.startSend()
 	c.learnedPMTU()
 	c.announceMTU()

@@ -32,7 +32,7 @@ func newHop(tb testing.TB, mode ChecksumMode) *hop {
 func (h *hop) frame(port uint16) *sim.Frame {
 	f := h.s.loop.NewFrame()
 	copy(f.Append(wire.IPv4MinLen), ipv4("10.0.0.2", "10.0.1.2", wire.ProtoTCP, make([]byte, 1480)))
-	wire.TCP{SrcPort: port, DstPort: 80, HeaderLen: 32, Flags: wire.FlagACK}.Put(f.Append(32))
+	(&wire.TCP{SrcPort: port, DstPort: 80, HeaderLen: 32, Flags: wire.FlagACK}).Put(f.Append(32))
 	c := h.s.loop.NewChunk(1448)
 	f.SetPayload(c, 0, 1448)
 	c.Release()

@@ -16,12 +16,32 @@ func (s *Stack) chooseISN(t *tuple, set *settings) seqNum {
 		// roughly every 4 microseconds": the same for all connections, for anyone who has opened one to read.
 		return m
 	}
-	return m + seqNum(uint32(t.keyed(s.tcp.isnKey)))
+	return m + seqNum(uint32(s.tcp.isnHash.of(t)))
 }
 
-// keyed is a keyed pseudorandom function of the tuple: SipHash-2-4 of its 36 bytes.
+// tupleHash is a keyed pseudorandom function of tuples: SipHash-2-4. It keeps what the addresses hashed last have led to:
+// connections of one pair of hosts differ in their ports only, which come at the end.
+//
 // RFC 6528 3: "It is vital that F not be computable from the outside".
-func (t *tuple) keyed(key [2]uint64) uint64 {
-	ports := uint64(t.localPort)<<16 | uint64(t.remotePort)
-	return sipHash(key, ports|36<<56, t.local.hi, t.local.lo, t.remote.hi, t.remote.lo)
+type tupleHash struct {
+	key           [2]uint64
+	local, remote ipAddr
+	state         sipState // after them; the addresses of no connection are zero, as they are here at first
+}
+
+// of is the hash of a tuple's 36 bytes.
+func (h *tupleHash) of(t *tuple) uint64 {
+	return h.ending(t, uint64(t.localPort)<<16|uint64(t.remotePort)|36<<56)
+}
+
+// ending is the hash of a tuple's addresses and a last block.
+func (h *tupleHash) ending(t *tuple, last uint64) uint64 {
+	if h.remote != t.remote || h.local != t.local {
+		h.local, h.remote = t.local, t.remote
+		h.state = sipStart(h.key)
+		for _, m := range [...]uint64{t.local.hi, t.local.lo, t.remote.hi, t.remote.lo} {
+			h.state = h.state.take(m)
+		}
+	}
+	return h.state.end(last)
 }

@@ -13,6 +13,7 @@ type Listener struct {
 	set    *settings // that with the stack's as they were when it was last resolved
 	of     uint32    // Stack.tcp.changes then
 	local  netip.AddrPort
+	addr   ipAddr                  // its address, if that is valid
 	accept func(*Conn) ConnHandler // nil with a queue
 	queue  *acceptQueue            // nil with accept
 	closed bool
@@ -61,6 +62,9 @@ func (s *Stack) listen(local netip.AddrPort, cfg TCPConfig) (*Listener, error) {
 		}
 	}
 	l := &Listener{stack: s, cfg: cfg, set: set, of: s.tcp.changes, local: local}
+	if local.Addr().IsValid() {
+		l.addr = ipAddrOf(local.Addr())
+	}
 	s.tcp.listeners[port] = append(s.tcp.listeners[port], l)
 	s.recordListen(StateClosed, StateListen, AppOpen)
 	return l, nil
@@ -149,7 +153,7 @@ func (s *Stack) findListener(t *tuple) *Listener {
 	for _, l := range s.tcp.listeners[t.localPort] {
 		if !l.local.Addr().IsValid() {
 			wild = l
-		} else if ipAddrOf(l.local.Addr()) == t.local {
+		} else if l.addr == t.local {
 			return l
 		}
 	}

@@ -78,7 +78,10 @@ func (s *settings) synWindow(rt *route, ts bool) uint32 {
 	if ts && mss > timestampsLen {
 		mss -= timestampsLen
 	}
-	if space > mss {
+	switch {
+	case space >= 0xffff+mss: // the division would tell nothing
+		return 0xffff
+	case space > mss:
 		space -= space % mss
 	}
 	return min(space, 0xffff)

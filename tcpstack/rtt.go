@@ -154,8 +154,10 @@ type minSample struct {
 }
 
 func (f *minFilter) reset(now sim.Time, v uint32) {
-	s := minSample{now, max(v, 1), true}
-	f.at = [3]minSample{s, s, s}
+	v = max(v, 1)
+	for i := range f.at {
+		f.at[i].t, f.at[i].v, f.at[i].set = now, v, true
+	}
 }
 
 func (f *minFilter) take(now sim.Time, v uint32) {
@@ -165,7 +167,7 @@ func (f *minFilter) take(now sim.Time, v uint32) {
 	s := minSample{now, v, true}
 	a := &f.at
 	if !a[0].set || v <= a[0].v || now-a[2].t > minRTTWindow {
-		*a = [3]minSample{s, s, s}
+		f.reset(now, v)
 		return
 	}
 	if v <= a[1].v {

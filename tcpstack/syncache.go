@@ -149,7 +149,7 @@ func (l *Listener) newRequest(g *segment, t *tuple, rt *route) *request {
 	r.syn = requestSYN{flags: g.flags, tos: g.ecn(), wnd: g.wnd, mss: g.opt.MSS, wscale: g.opt.WindowScale,
 		uto: g.opt.UserTimeout, hasWscale: g.opt.HasWindowScale, sack: g.opt.SACKPermitted, ts: g.opt.HasTimestamps}
 	r.tsRecent = g.opt.TSVal
-	r.tsOffset = uint32(t.keyed(s.tcp.tsKey))
+	r.tsOffset = uint32(s.tcp.tsHash.of(t))
 	r.timer.H = r
 	return r
 }
@@ -252,7 +252,7 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 		h.Flags |= wire.FlagECE
 	}
 	r.set.putUserTimeout(&opt)
-	s.sendSYNBare(r.rt, h, opt, r.id, r.tag, int(r.retrans)+1)
+	s.sendSYNBare(r.rt, &h, &opt, r.id, r.tag, int(r.retrans)+1)
 }
 
 // ecnOK says whether ECN is agreed to.
@@ -268,7 +268,7 @@ func (r *request) sendACK() {
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 	}
-	s.sendBare(r.rt, h, opt, r.id, r.tag, SendACK, StateSynRcvd, shift)
+	s.sendBare(r.rt, &h, &opt, r.id, r.tag, SendACK, StateSynRcvd, shift)
 }
 
 // retryLimit is how often the SYN,ACK is sent again. When more than half of the backlog is taken, old requests get fewer
@@ -350,7 +350,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 		return
 	}
 	// "First, check sequence number", with PAWS (RFC 7323 5.3) before it.
-	if paws && !g.has(wire.FlagRST) || !inSynWindow(g, r.rcvNxt(), r.set.synWindow(r.rt, r.tsOK())) {
+	if paws && !g.has(wire.FlagRST) || g.seq != r.rcvNxt() && !inSynWindow(g, r.rcvNxt(), r.set.synWindow(r.rt, r.tsOK())) {
 		r.outOfWindow(g, paws)
 		return
 	}
@@ -473,7 +473,7 @@ func (r *request) establish() *Conn {
 // conn makes the connection.
 func (r *request) conn() *Conn {
 	s := r.lsn.stack
-	c := s.newConn(r.tuple, r.rt, r.set, nil)
+	c := s.newConn(&r.tuple, r.rt, r.set, nil)
 	c.passive, c.lsn = true, r.lsn
 	c.tag, c.id = r.tag, r.id
 	c.state = StateListen

@@ -93,12 +93,12 @@ func (r *request) recordClosed(why StateTrigger) {
 }
 
 // sendSYNBare sends a SYN,ACK for a request. tx counts how often it was sent.
-func (s *Stack) sendSYNBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, tx int) {
-	f := s.bareFrame(rt, &h, &opt, id, tag)
+func (s *Stack) sendSYNBare(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32, tx int) {
+	f := s.bareFrame(rt, h, opt, id, tag)
 	if r := s.recordFor(KindTCPSegmentSent, uint8(SendSYN), id, true); r != nil {
 		r.Pkt, r.Aux = f.Pkt, uint8(StateSynRcvd)
-		if putSegment(r, &h, &opt, 0, ^uint64(0), 0, uint8(min(tx, maxRetry)), 0, 0) {
-			w := optionWords(&opt)
+		if putSegment(r, h, opt, 0, ^uint64(0), 0, uint8(min(tx, maxRetry)), 0, 0) {
+			w := optionWords(opt)
 			s.recordMore(r, &w)
 		}
 	}

@@ -20,8 +20,8 @@ type tcpState struct {
 
 	defaults *settings
 	hashKey  uint64
-	isnKey   [2]uint64
-	tsKey    [2]uint64
+	isnHash  tupleHash
+	tsHash   tupleHash
 	cause    uint32 // ESeq of the event being worked on; 0: none
 	count    tcpCounts
 
@@ -59,10 +59,10 @@ func (s *Stack) tcpInit() error {
 	s.tcp.listeners = make(map[uint16][]*Listener)
 	secret := s.stream("tcp secret")
 	s.tcp.hashKey = secret.Uint64(0)
-	s.tcp.isnKey = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
-	s.tcp.tsKey = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
+	s.tcp.isnHash.key = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
+	s.tcp.tsHash.key = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
 	s.tcp.cookieKey = [2][2]uint64{{secret.Uint64(9), secret.Uint64(10)}, {secret.Uint64(11), secret.Uint64(12)}}
-	s.tcp.ports.key, s.tcp.ports.dice = [2]uint64{secret.Uint64(7), secret.Uint64(8)}, s.stream("tcp ports")
+	s.tcp.ports.hash.key, s.tcp.ports.dice = [2]uint64{secret.Uint64(7), secret.Uint64(8)}, s.stream("tcp ports")
 	s.tcp.challenges.dice = s.stream("challenge acks")
 	s.tcp.fastOpen.ownKey[0] = fastOpenKey{secret.Uint64(5), secret.Uint64(6)}
 	return nil
@@ -126,7 +126,7 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 			return nil, err
 		}
 	}
-	c := s.newConn(t, rt, set, h)
+	c := s.newConn(&t, rt, set, h)
 	c.tag, c.id = tag, s.id.NextConn()
 	return c, nil
 }
@@ -135,10 +135,12 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 func (c *TCPConfig) absent() bool {
 	tag := c.Tag
 	c.Tag = 0
-	none := *c == TCPConfig{}
+	none := *c == emptyConfig
 	c.Tag = tag
 	return none
 }
+
+var emptyConfig TCPConfig // compared with without making one
 
 // pickPort checks the local port that was asked for, or finds an ephemeral one.
 func (s *Stack) pickPort(t *tuple, set *settings) error {
@@ -171,9 +173,9 @@ func (s *Stack) tupleFree(t *tuple, set *settings) bool {
 const connBytes = 1024
 
 // newConn makes a connection and enters it; its state is CLOSED.
-func (s *Stack) newConn(t tuple, rt *route, set *settings, h ConnHandler) *Conn {
+func (s *Stack) newConn(t *tuple, rt *route, set *settings, h ConnHandler) *Conn {
 	c := s.blankConn()
-	c.stack, c.set, c.h, c.rt, c.tuple = s, set, h, rt, t
+	c.stack, c.set, c.h, c.rt, c.tuple = s, set, h, rt, *t
 	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.timer.H = c
 	if c.sndBuf = set.sndBuf; c.sndBuf == 0 {
@@ -243,9 +245,9 @@ func (g *segment) end() seqNum { return g.seq + seqNum(g.segLen()) }
 func (s *Stack) tcpInput(f *sim.Frame) {
 	s.tcp.count.inSegs++
 	var g segment
-	t, ok := g.parse(f)
+	var t tuple
 	switch {
-	case !ok:
+	case !g.parse(f, &t):
 		s.tcp.count.inErrs++
 		s.tcp.count.malformedOptions++
 		s.dropSegment(&g, DropMalformed)
@@ -264,7 +266,7 @@ func (s *Stack) tcpInput(f *sim.Frame) {
 const paddedTimestamps = wire.TCPOptNOP<<24 | wire.TCPOptNOP<<16 | wire.TCPOptTimestamps<<8 | 10
 
 // parse reads a frame's addresses and TCP header into g and the tuple that it names.
-func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
+func (g *segment) parse(f *sim.Frame, t *tuple) bool {
 	g.f = f
 	h := f.Header()
 	if h[0]>>4 == 6 {
@@ -276,7 +278,7 @@ func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 		h = h[int(h[0]&15)*4:]
 	}
 	if len(h) < wire.TCPMinLen {
-		return t, false
+		return false
 	}
 	g.length = uint32(len(f.Payload))
 	t.remotePort = binary.BigEndian.Uint16(h[wire.TCPOffSrcPort:])
@@ -288,17 +290,17 @@ func (g *segment) parse(f *sim.Frame) (t tuple, ok bool) {
 	n := int(h[wire.TCPOffDataOffset]>>4) * 4
 	switch {
 	case n == wire.TCPMinLen:
-		return t, true
+		return true
 	case n < wire.TCPMinLen || n > len(h):
-		return t, false
+		return false
 	case n == wire.TCPMinLen+timestampsLen && binary.BigEndian.Uint32(h[wire.TCPMinLen:]) == paddedTimestamps:
 		// What nearly every segment carries (RFC 7323 appendix A).
 		g.opt.HasTimestamps = true
 		g.opt.TSVal = binary.BigEndian.Uint32(h[wire.TCPMinLen+4:])
 		g.opt.TSEcr = binary.BigEndian.Uint32(h[wire.TCPMinLen+8:])
-		return t, true
+		return true
 	}
-	return t, wire.ParseTCPOptions(h[wire.TCPMinLen:n], &g.opt) == nil
+	return wire.ParseTCPOptions(h[wire.TCPMinLen:n], &g.opt) == nil
 }
 
 // dispatch hands a segment to its connection, TIME-WAIT block or listener.
@@ -347,15 +349,15 @@ func (s *Stack) replyRST(g *segment, t *tuple) {
 		// "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>"
 		h.Ack, h.Flags = uint32(g.end()), wire.FlagRST|wire.FlagACK
 	}
-	s.sendBare(rt, h, wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST, StateClosed, 0)
+	s.sendBare(rt, &h, &wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST, StateClosed, 0)
 }
 
 // sendBare sends a segment without data on behalf of no connection; the record tells the state it is sent in and the scale
 // of its window.
-func (s *Stack) sendBare(rt *route, h wire.TCP, opt wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
+func (s *Stack) sendBare(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
 	in State, wscale uint8) {
-	f := s.bareFrame(rt, &h, &opt, id, tag)
-	s.recordBare(f, &h, &opt, why, in, wscale)
+	f := s.bareFrame(rt, h, opt, id, tag)
+	s.recordBare(f, h, opt, why, in, wscale)
 	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
 }
 

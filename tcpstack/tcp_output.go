@@ -29,8 +29,8 @@ func (c *Conn) putTemplate() {
 	b = b[tcpAt:]
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, HeaderLen: wire.TCPMinLen}
 	if c.tsOK {
-		opt := wire.TCPOptions{HasTimestamps: true}
-		h.HeaderLen += opt.Put(b[tsAt:])
+		h.HeaderLen += timestampsLen
+		binary.BigEndian.PutUint32(b[tsAt:], paddedTimestamps) // the timestamps are each segment's own
 	}
 	h.Put(b)
 }

@@ -20,14 +20,14 @@ type timeWait struct {
 	hashed         uint32
 	tag            uint32
 	id             sim.ConnID
-	passive        bool
-	tsOK           bool
 	sndNxt, rcvNxt seqNum
-	rcvWnd         uint16 // as last announced, as on the wire
-	rcvWscale      uint8
 	tsRecent       uint32
 	tsOffset       uint32
 	tsAt           sim.Time // when tsRecent was taken
+	rcvWnd         uint16   // as last announced, as on the wire
+	rcvWscale      uint8
+	passive        bool
+	tsOK           bool
 	rfc1337        bool
 	wait           sim.Time
 	challenged     sim.Time  // when a segment without data was last answered
@@ -72,12 +72,8 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 	} else {
 		w = new(timeWait)
 	}
-	*w = timeWait{stack: s, rt: c.rt, tuple: c.tuple, hashed: c.hashed, tag: c.tag, id: c.id, passive: c.passive,
-		tsOK: c.tsOK, sndNxt: c.sndNxt, rcvNxt: c.rcvNxt, rcvWnd: c.advertise(), rcvWscale: c.rcvWscale, tsRecent: c.tsRecent,
-		tsOffset: c.tsOffset, wait: c.set.timeWait,
-		tsAt: s.loop.Now(), rfc1337: c.set.rfc1337}
+	w.fill(c)
 	c.retire(nil, ClosedOrderly)
-	w.timer.H = w
 	s.tcp.timeWaits.insert(w, w.hashed)
 	if w.prev = s.tcp.lastTW; w.prev != nil {
 		w.prev.next = w
@@ -86,6 +82,18 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 	}
 	s.tcp.lastTW = w
 	w.start()
+}
+
+// fill takes over what is left of a connection.
+func (w *timeWait) fill(c *Conn) {
+	s := c.stack
+	w.stack, w.rt, w.tuple, w.hashed, w.tag, w.id = s, c.rt, c.tuple, c.hashed, c.tag, c.id
+	w.timer.H = w
+	w.passive, w.tsOK, w.rfc1337 = c.passive, c.tsOK, c.set.rfc1337
+	w.sndNxt, w.rcvNxt, w.rcvWnd, w.rcvWscale = c.sndNxt, c.rcvNxt, c.advertise(), c.rcvWscale
+	w.tsRecent, w.tsOffset, w.tsAt = c.tsRecent, c.tsOffset, s.loop.Now()
+	w.wait, w.challenged = c.set.timeWait, 0
+	w.next, w.prev = nil, nil
 }
 
 // start: "start the 2 MSL timeout"; "restart the 2 MSL timeout".
@@ -220,5 +228,5 @@ func (w *timeWait) ack(g *segment) {
 		opt.TSVal = uint32(w.stack.loop.Now()/sim.Millisecond) + w.tsOffset
 		opt.TSEcr = w.tsRecent
 	}
-	w.stack.sendBare(w.rt, h, opt, w.id, w.tag, SendACK, StateTimeWait, w.rcvWscale)
+	w.stack.sendBare(w.rt, &h, &opt, w.id, w.tag, SendACK, StateTimeWait, w.rcvWscale)
 }

@@ -31,8 +31,9 @@ func encodeTCP(ip IPInfo, src, dst netip.AddrPort, t TCP, length int) []byte {
 		}
 	}
 	b := make([]byte, wire.TCPMinLen, wire.TCPMinLen+len(opts)+length)
-	wire.TCP{SrcPort: src.Port(), DstPort: dst.Port(), Seq: t.Seq, Ack: t.Ack, HeaderLen: wire.TCPMinLen + len(opts),
-		Flags: wire.TCPFlags(t.Flags), Window: t.Window, Urgent: t.Urgent}.Put(b)
+	h := wire.TCP{SrcPort: src.Port(), DstPort: dst.Port(), Seq: t.Seq, Ack: t.Ack, HeaderLen: wire.TCPMinLen + len(opts),
+		Flags: wire.TCPFlags(t.Flags), Window: t.Window, Urgent: t.Urgent}
+	h.Put(b)
 	if t.Flags&AE != 0 {
 		b[wire.TCPOffDataOffset] |= 1
 	}

@@ -96,7 +96,7 @@ func ParseTCP(b []byte) (TCP, error) {
 }
 
 // Put writes the header, HeaderLen and Checksum as they are, into the first TCPMinLen bytes of b.
-func (h TCP) Put(b []byte) {
+func (h *TCP) Put(b []byte) {
 	_ = b[TCPMinLen-1]
 	binary.BigEndian.PutUint16(b[TCPOffSrcPort:], h.SrcPort)
 	binary.BigEndian.PutUint16(b[TCPOffDstPort:], h.DstPort)
