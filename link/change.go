@@ -51,20 +51,33 @@ func (d *Direction) Remove() {
 	if q.packets() > 0 {
 		d.flight.takeBack(q.at(q.head).seq)
 	}
-	flying := d.flight.drain(nil)
-	if d.receiver != nil {
-		flying = d.receiver.flight.drain(flying)
-	}
-	slices.SortFunc(flying, func(a, b arrival) int { return cmp.Compare(a.seq, b.seq) })
-	for i := range flying {
-		d.recordRemoved(&flying[i])
-		flying[i].frame.Release()
+	for _, c := range d.flying() {
+		d.recordRemoved(&c)
 	}
 	for i := q.head; i != q.tail; i++ {
 		d.stats.undo(q.at(i).outcome)
 		d.purge(q.at(i), DropRemoved, 0)
 	}
 	q.head, q.bytes = q.tail, 0
+}
+
+// flying takes every frame off that is on the wire, and tells of them in the order in which they left.
+func (d *Direction) flying() []carried {
+	var list []carried
+	if d.abroad != nil {
+		list = d.abroad.flying(list, d.loop.Now())
+	}
+	ours := d.flight.drain(nil)
+	if d.receiver != nil {
+		ours = d.receiver.flight.drain(ours)
+	}
+	for i := range ours {
+		a := &ours[i]
+		list = append(list, carried{seq: a.seq, pkt: a.frame.Pkt, conn: a.frame.Conn, eseq: a.eseq, size: int32(a.frame.Len()), copied: a.copied})
+		a.frame.Release()
+	}
+	slices.SortFunc(list, func(a, b carried) int { return cmp.Compare(a.seq, b.seq) })
+	return list
 }
 
 // undo takes a frame's outcome back.
@@ -111,7 +124,8 @@ func (d *Direction) NextDeparture() sim.Time {
 func (d *Direction) Lookahead() sim.Time { return d.cfg.Lookahead() }
 
 // Ship moves the frames that went on the wire before a time (the end of the window that all loops have run) to the
-// receiver's loop, and tells the earliest arrival among them; Never if there is none. Both loops must be at rest.
+// receiver's loop, or hands them to the carrier, and tells the earliest arrival among them; Never if there is none. Both
+// loops must be at rest.
 func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
 	d.queue.depart(before)
 	limit := ^uint64(0)
@@ -150,6 +164,10 @@ func (d *Direction) ship(a *arrival) sim.Time {
 	if a.flip {
 		d.dice.flip(a.frame, a.draw())
 		a.flip = false
+	}
+	if d.abroad != nil {
+		d.abroad.carry(a, d.loop.Now())
+		return a.at
 	}
 	a.frame = a.frame.CopyTo(d.receiver.flight.loop)
 	d.receiver.flight.push(a)

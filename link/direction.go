@@ -32,6 +32,7 @@ type Direction struct {
 	cfg      Config // in force, effective
 	dice     dice
 	receiver *Receiver // where the direction is cut; else nil
+	abroad   *abroad   // where it is cut and the receiver is in another process; else nil
 }
 
 // Stats counts a direction's frames. A frame still in the queue is counted under the outcome it will have if nothing
@@ -226,7 +227,8 @@ func (d *Direction) drop(f *sim.Frame, counter *uint64, cause DropCause, fault u
 	f.Release()
 }
 
-// Stats counts so far. Where the direction is cut it reads the receiver's loop too: between windows only.
+// Stats counts so far. Where the direction is cut it reads the receiver's loop too: between windows only. What a receiver
+// in another process was handed is counted there (Receiver.Delivered).
 func (d *Direction) Stats() Stats {
 	// Not those that depart at this very instant: an input of this time may still change what becomes of them, whether
 	// or not somebody looked.

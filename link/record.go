@@ -75,7 +75,9 @@ func unpack(low, high uint32) (span sim.Time, small int) {
 }
 
 // hop starts a record with what all have in common; nil where nothing is recorded.
-func (d *Direction) hop(f *sim.Frame, size int) *sim.Record {
+func (d *Direction) hop(f *sim.Frame, size int) *sim.Record { return d.hopOf(f.Pkt, f.Conn, size) }
+
+func (d *Direction) hopOf(pkt sim.PacketID, conn sim.ConnID, size int) *sim.Record {
 	if d.mute {
 		return nil
 	}
@@ -83,7 +85,7 @@ func (d *Direction) hop(f *sim.Frame, size int) *sim.Record {
 	if r == nil {
 		return nil
 	}
-	r.Conn, r.Pkt = f.Conn, f.Pkt
+	r.Conn, r.Pkt = conn, pkt
 	r.W[0] = uint32(d.src.ID)
 	r.W[3] = uint32(min(d.queue.bytes, math.MaxUint32))
 	r.W[4] = uint32(min(d.queue.packets(), smallMax))
@@ -170,16 +172,16 @@ func (d *Direction) recordPurge(w *frame, cause DropCause, fault uint32) {
 }
 
 // recordRemoved tells of a frame on the wire that ends there with the direction.
-func (d *Direction) recordRemoved(a *arrival) {
-	r := d.hop(a.frame, a.frame.Len())
+func (d *Direction) recordRemoved(c *carried) {
+	r := d.hopOf(c.pkt, c.conn, int(c.size))
 	if r == nil {
 		return
 	}
 	r.Flags, r.Reason = hopDropped|hopWire, uint8(DropRemoved)
-	if a.copied {
+	if c.copied {
 		r.Flags |= hopCopy
 	}
-	supersede(r, a.eseq)
+	supersede(r, c.eseq)
 }
 
 // recordDrop tells of a frame that never got into the queue.

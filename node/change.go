@@ -28,7 +28,9 @@ func (w *Network) change(spec *labv1.LabSpec) {
 	}
 	c := &change{net: w, old: w.cfg.Plan, plan: plan, nodes: w.nodes, directions: map[sim.Origin]*direction{}}
 	for _, d := range w.directions {
-		c.directions[d.plan.ID] = d
+		if d != nil {
+			c.directions[d.plan.ID] = d
+		}
 	}
 	c.removeDirections()
 	c.removeNodes()
@@ -36,7 +38,7 @@ func (w *Network) change(spec *labv1.LabSpec) {
 	w.findRoutes()
 	c.takeNodes()
 	c.takeDirections()
-	for _, n := range w.nodes {
+	for _, n := range w.Nodes() {
 		c.adapt(n)
 	}
 }
@@ -55,11 +57,15 @@ type change struct {
 // kept finds what a direction of the new plan was: one with its name that joins other interfaces, or a node that has become
 // of another kind, is another.
 func (c *change) kept(p *DirectionPlan) *direction {
-	d := c.directions[p.ID]
-	if d == nil || d.plan.fromEnd != p.fromEnd || d.plan.toEnd != p.toEnd || !c.keeps(p.From) || !c.keeps(p.To) {
-		return nil
+	if d := c.directions[p.ID]; d != nil && c.same(d.plan, p) {
+		return d
 	}
-	return d
+	return nil
+}
+
+// same reports whether a direction of the old plan is one of the new plan.
+func (c *change) same(was, p *DirectionPlan) bool {
+	return was.fromEnd == p.fromEnd && was.toEnd == p.toEnd && c.keeps(p.From) && c.keeps(p.To)
 }
 
 // keeps reports whether a node of the new plan was there, as the same kind of node.
@@ -71,12 +77,15 @@ func (c *change) keeps(i int) bool {
 func (c *change) removeDirections() {
 	stays := map[sim.Origin]bool{}
 	for i := range c.plan.Directions {
-		if d := c.kept(&c.plan.Directions[i]); d != nil {
-			stays[d.plan.ID] = true
+		p := &c.plan.Directions[i]
+		in := c.net.inwardBy[p.ID]
+		if c.kept(p) != nil || in != nil && c.same(in.plan, p) {
+			stays[p.ID] = true
 		}
 	}
+	c.net.closeInward(func(in *inward) bool { return stays[in.plan.ID] })
 	for _, d := range c.net.directions {
-		if stays[d.plan.ID] {
+		if d == nil || stays[d.plan.ID] {
 			continue
 		}
 		d.stopFaults()
@@ -89,8 +98,13 @@ func (c *change) removeDirections() {
 }
 
 func (c *change) removeNodes() {
-	for _, n := range c.nodes {
-		if i, ok := c.plan.Node(n.plan.Name); ok && c.keeps(i) {
+	for i, n := range c.nodes {
+		if j, ok := c.plan.Node(c.old.Nodes[i].Name); ok && c.keeps(j) {
+			continue
+		}
+		if n == nil { // its name is what stays of it here
+			p := &c.old.Nodes[i]
+			c.net.former.nodes[p.ID] = &sim.Identity{Src: sim.Source{ID: p.ID}, Name: p.Name}
 			continue
 		}
 		n.crashNow()
@@ -111,6 +125,9 @@ func (n *Node) endCrashes() {
 // node that it is joined to and that has one; where it lives changes no result.
 func (c *change) takeNodes() {
 	w := c.net
+	if w.cfg.Split != nil {
+		w.cfg.Split.settle(c.plan)
+	}
 	loopOf := make([]int, len(c.plan.Nodes))
 	nodes := make([]*Node, len(c.plan.Nodes))
 	c.was = make([]*NodePlan, len(c.plan.Nodes))
@@ -131,7 +148,7 @@ func (c *change) takeNodes() {
 	}
 	w.cfg.LoopOf, w.nodes = loopOf, nil
 	for i := range c.plan.Nodes {
-		if nodes[i] == nil {
+		if nodes[i] == nil { // new, or in another shard
 			w.addNode(i)
 			continue
 		}
@@ -169,9 +186,14 @@ func (c *change) takePorts(n *Node) {
 // takeDirections makes the new plan's directions, of those there are and of new ones.
 func (c *change) takeDirections() {
 	w := c.net
-	w.directions, w.cut = nil, nil
+	w.directions, w.cut, w.outward = nil, nil, nil
 	for i := range c.plan.Directions {
 		p := &c.plan.Directions[i]
+		if in := w.inwardBy[p.ID]; in != nil {
+			in.plan = p
+			w.directions = append(w.directions, nil)
+			continue
+		}
 		d := c.kept(p)
 		if d == nil {
 			w.addDirection(p)

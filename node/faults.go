@@ -40,13 +40,31 @@ func (w *Network) startFault(index uint32, spec *labv1.Fault, now sim.Time) {
 	w.faults = append(w.faults, f)
 	if spec.GetNode() != "" {
 		if i, ok := w.cfg.Plan.Node(spec.GetNode()); ok {
-			w.nodes[i].strike(f)
+			if w.supersede(f); w.nodes[i] != nil {
+				w.nodes[i].strike(f)
+			}
 		}
 		return
 	}
 	dirs, _ := w.cfg.Plan.Link(spec.GetLink())
 	for _, i := range dirs {
-		w.directions[i].strike(f)
+		if w.directions[i] != nil {
+			w.directions[i].strike(f)
+		}
+	}
+}
+
+// supersede ends what keeps a node down when it is rebooted: who reboots a node that is down wants it up. Every shard of a
+// lab knows of that, not only the node's own.
+func (w *Network) supersede(f *fault) {
+	if _, reboot := f.spec.GetEffect().(*labv1.Fault_Reboot); !reboot {
+		return
+	}
+	f.end = f.start
+	for _, o := range w.faults {
+		if o.spec.GetNode() == f.spec.GetNode() && o.end > f.start {
+			o.end = f.start
+		}
 	}
 }
 
@@ -123,10 +141,8 @@ func (d *direction) stopFaults() {
 func (n *Node) strike(f *fault) {
 	f.record(n.loop, n.id, KindFaultStarted, 0, false)
 	if _, reboot := f.spec.GetEffect().(*labv1.Fault_Reboot); reboot {
-		f.end = f.start
 		n.crashNow()
-		for _, c := range n.crashes { // who reboots a node that is down wants it up: what kept it down is over
-			c.end = f.start
+		for _, c := range n.crashes {
 			c.record(n.loop, n.id, KindFaultEnded, 0, true)
 		}
 		n.endCrashes()

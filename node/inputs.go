@@ -15,8 +15,10 @@ func (w *Network) Apply(e *labv1.JournalEntry) {
 	}
 	w.inputs[index] = e.GetInput()
 	first := w.cfg.Loops[0]
-	if r := w.lab.Record(first.Rec, first.Now(), KindInput); r != nil {
-		r.W[0] = index
+	if w.head() {
+		if r := w.lab.Record(first.Rec, first.Now(), KindInput); r != nil {
+			r.W[0] = index
+		}
 	}
 	switch k := e.GetInput().GetKind().(type) {
 	case *labv1.Input_Fault:
@@ -31,8 +33,10 @@ func (w *Network) Apply(e *labv1.JournalEntry) {
 	default:
 		name := StartsAt(e.GetInput())
 		if i, ok := w.cfg.Plan.Node(name); ok {
-			w.nodes[i].start(index, e.GetInput())
-		} else {
+			if w.nodes[i] != nil {
+				w.nodes[i].start(index, e.GetInput())
+			}
+		} else if w.head() {
 			w.failTask(e.GetInput(), name+" is not in the lab any more")
 		}
 	}
@@ -84,7 +88,7 @@ func (w *Network) failTask(in *labv1.Input, why string) {
 // Busy reports whether anything that an input started still runs.
 func (w *Network) Busy() bool {
 	for _, n := range w.nodes {
-		if n.busy() {
+		if n != nil && n.busy() {
 			return true
 		}
 	}
@@ -95,7 +99,7 @@ func (w *Network) Busy() bool {
 // that the application leaves open on purpose is not waited for.
 func (w *Network) Running(index uint32) bool {
 	in := w.input(index)
-	for _, n := range w.nodes {
+	for _, n := range w.Nodes() {
 		for _, t := range n.work {
 			if t.in == in && !t.app.Done() {
 				return true
@@ -105,7 +109,7 @@ func (w *Network) Running(index uint32) bool {
 	if in.GetTransfer().GetClose() == labv1.CloseMode_CLOSE_MODE_NEVER {
 		return false
 	}
-	for _, n := range w.nodes {
+	for _, n := range w.Nodes() {
 		if n.connection(func(c *tcpstack.Conn) bool { return c.Tag() == index }) {
 			return true
 		}
@@ -116,7 +120,7 @@ func (w *Network) Running(index uint32) bool {
 // Connected reports whether a connection is neither closed nor in TIME-WAIT.
 func (w *Network) Connected() bool {
 	for _, n := range w.nodes {
-		if n.connected() {
+		if n != nil && n.connected() {
 			return true
 		}
 	}

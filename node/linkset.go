@@ -24,7 +24,9 @@ func (w *Network) setLink(index uint32, in *labv1.LinkSet, now sim.Time) {
 	}
 	dirs, _ := w.cfg.Plan.Link(in.GetLink())
 	for _, i := range dirs {
-		w.directions[i].set(index, in.GetPatch(), end)
+		if w.directions[i] != nil {
+			w.directions[i].set(index, in.GetPatch(), end)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"labd.dev/link"
 	"labd.dev/node/app"
@@ -24,6 +25,8 @@ type Config struct {
 	Loops  []*sim.Loop
 	LoopOf []int // the loop of each node of the plan; nil: the first
 
+	Split *Split // nil: the whole lab is here
+
 	Blob   func(sha256 string) ([]byte, error) // content given to the lab beforehand
 	Sink   func(id string) func([]byte)        // where a saved transfer's bytes go; may be nil
 	Report app.Reporter
@@ -39,9 +42,12 @@ type Network struct {
 	routes     []*routes // by loop
 	graph6     *graph    // of IPv6
 	routes6    []*routes
-	nodes      []*Node // as in the plan
-	directions []*direction
-	cut        []*direction
+	nodes      []*Node      // as in the plan; nil: in another shard
+	directions []*direction // as in the plan; nil: sent from another shard
+	cut        []*direction // to other loops
+	outward    []*direction // to other shards
+	inward     []*inward    // from other shards
+	inwardBy   map[sim.Origin]*inward
 	lab        sim.Identity // of the records that no node makes
 	inputs     []*labv1.Input
 	faults     []*fault
@@ -70,7 +76,10 @@ func NewNetwork(cfg Config) (*Network, error) {
 		cfg.LoopOf = make([]int, len(cfg.Plan.Nodes))
 	}
 	w := &Network{cfg: cfg, lab: sim.Identity{Name: "lab"}, inputs: []*labv1.Input{nil},
-		former: former{map[sim.Origin]*sim.Identity{}, map[sim.Origin]uint64{}}}
+		inwardBy: map[sim.Origin]*inward{}, former: former{map[sim.Origin]*sim.Identity{}, map[sim.Origin]uint64{}}}
+	if cfg.Split != nil {
+		cfg.Split.settle(cfg.Plan)
+	}
 	w.routes, w.routes6 = make([]*routes, len(cfg.Loops)), make([]*routes, len(cfg.Loops))
 	w.findRoutes()
 	for i := range cfg.Plan.Nodes {
@@ -84,7 +93,7 @@ func NewNetwork(cfg Config) (*Network, error) {
 	for i := range cfg.Plan.Directions {
 		w.addDirection(&cfg.Plan.Directions[i])
 	}
-	for _, n := range w.nodes {
+	for _, n := range w.Nodes() {
 		if err := n.boot(); err != nil {
 			w.Close()
 			return nil, err
@@ -104,6 +113,10 @@ func (w *Network) findRoutes() {
 func (w *Network) loopOf(node int) int { return w.cfg.LoopOf[node] }
 
 func (w *Network) addNode(i int) {
+	if !w.here(i) {
+		w.nodes = append(w.nodes, nil)
+		return
+	}
 	p := &w.cfg.Plan.Nodes[i]
 	n := &Node{net: w, plan: p, index: i, loop: w.cfg.Loops[w.loopOf(i)]}
 	if n.id = w.former.nodes[p.ID]; n.id == nil {
@@ -126,6 +139,13 @@ func (n *Node) newPort(p *InterfacePlan) *Port {
 func (w *Network) addDirection(p *DirectionPlan) {
 	base := linkConfig(p.Spec)
 	from, to := w.nodes[p.From], w.nodes[p.To]
+	if from == nil {
+		w.directions = append(w.directions, nil)
+		if to != nil {
+			w.addInward(p)
+		}
+		return
+	}
 	d := &direction{plan: p, base: base.Effective(), loop: from.loop, from: from, port: from.ports[p.FromIf]}
 	src := sim.Source{ID: p.ID, Seq: w.former.directions[p.ID]}
 	d.link = link.NewDirection(from.loop, from.id, src, p.Name, w.cfg.Spec.GetSeed(), base)
@@ -133,11 +153,13 @@ func (w *Network) addDirection(p *DirectionPlan) {
 	if w.cfg.Spec.GetRecord() == labv1.Record_RECORD_CONNS {
 		d.link.Mute()
 	}
-	end := to.ports[p.ToIf]
-	if from.loop == to.loop {
-		d.link.Connect(end)
-	} else {
-		d.link.Cut(to.loop).Connect(end)
+	switch {
+	case to == nil:
+		d.link.CutAbroad(w.cfg.Split.Carrier(w.shard(p.To), p.ID))
+	case from.loop == to.loop:
+		d.link.Connect(to.ports[p.ToIf])
+	default:
+		d.link.Cut(to.loop).Connect(to.ports[p.ToIf])
 	}
 	d.ahead = d.leastAhead()
 	d.lead()
@@ -150,7 +172,10 @@ func (d *direction) lead() { d.port.out, d.port.link = d, d.link }
 // enlist puts a direction among those of the plan.
 func (w *Network) enlist(d *direction) {
 	w.directions = append(w.directions, d)
-	if d.loop != w.nodes[d.plan.To].loop {
+	switch to := w.nodes[d.plan.To]; {
+	case to == nil:
+		w.outward = append(w.outward, d)
+	case d.loop != to.loop:
 		w.cut = append(w.cut, d)
 	}
 }
@@ -270,15 +295,20 @@ func (w *Network) Ship(before sim.Time) {
 // Plan is the lab's plan.
 func (w *Network) Plan() *Plan { return w.cfg.Plan }
 
-// Nodes are the lab's nodes, as in the plan.
-func (w *Network) Nodes() []*Node { return w.nodes }
+// Nodes are the lab's nodes that are here, in the order of the plan.
+func (w *Network) Nodes() []*Node {
+	if w.cfg.Split == nil {
+		return w.nodes
+	}
+	return slices.DeleteFunc(slices.Clone(w.nodes), func(n *Node) bool { return n == nil })
+}
 
 // Ports are the node's interfaces, as in the plan.
 func (n *Node) Ports() []*Port { return n.ports }
 
 // Close ends the lab: every node's state and every frame under way is let go, without a packet, record or report.
 func (w *Network) Close() {
-	for _, n := range w.nodes {
+	for _, n := range w.Nodes() {
 		n.learner = nil
 		n.endCrashes()
 		if n.stack == nil {
@@ -294,8 +324,11 @@ func (w *Network) Close() {
 		n.stack = nil
 	}
 	for _, d := range w.directions {
-		d.stopFaults()
-		d.dropSets()
-		d.link.Close()
+		if d != nil {
+			d.stopFaults()
+			d.dropSets()
+			d.link.Close()
+		}
 	}
+	w.closeInward(func(*inward) bool { return false })
 }

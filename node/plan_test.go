@@ -287,7 +287,7 @@ func TestPartition(t *testing.T) {
 	}
 	p := assign(t, spec, nil)
 	for _, loops := range []int{1, 2, 3, 5, 100} {
-		of := Partition(p, loops)
+		of := Partition(p, loops, nil)
 		used := map[int]int{}
 		for _, l := range of {
 			used[l]++

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"labd.dev/node/cut"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -37,21 +38,16 @@ func (n *NodePlan) kind() labv1.NodeKind {
 // segments finds out which links switches join.
 func (a *assignment) segments() {
 	p := a.plan
-	g := groups{parent: make([]int, len(p.Links)), size: make([]int, len(p.Links))}
-	for i := range g.parent {
-		g.parent[i], g.size[i] = i, 1
-	}
+	g := cut.NewGroups(make([]int64, len(p.Links)))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		for j := 1; n.switches() && j < len(n.Interfaces); j++ {
-			if x, y := g.root(n.Interfaces[0].Link), g.root(n.Interfaces[j].Link); x != y {
-				g.join(x, y)
-			}
+			g.Join(n.Interfaces[0].Link, n.Interfaces[j].Link)
 		}
 	}
 	at := make([]int, len(p.Links)) // by a group's root, its segment
 	for i := range p.Links {
-		if g.root(i) == i { // the lowest of its group
+		if g.Root(i) == i { // the lowest of its group
 			at[i] = len(p.Segments)
 			p.Segments = append(p.Segments, SegmentPlan{link: i})
 		}
@@ -60,7 +56,7 @@ func (a *assignment) segments() {
 		n := &p.Nodes[i]
 		for j := range n.Interfaces {
 			ifc := &n.Interfaces[j]
-			ifc.Segment = at[g.root(ifc.Link)]
+			ifc.Segment = at[g.Root(ifc.Link)]
 			s := &p.Segments[ifc.Segment]
 			if n.switches() {
 				s.Switched = true

@@ -152,16 +152,33 @@ func (n *Node) appendRoutes(out []*labv1.RouteStatus, family labv1.Family, ways 
 	return out
 }
 
-// LinkStatus tells how all links stand, in name order.
+// LinkStatus tells how all links stand, in name order. Of one that leads to another shard each tells what it knows: who
+// sends, all but what was delivered; who receives, that alone.
 func (w *Network) LinkStatus() []*labv1.LinkStatus {
 	out := make([]*labv1.LinkStatus, 0, len(w.cfg.Plan.Links))
 	for i := range w.cfg.Plan.Links {
 		l := &w.cfg.Plan.Links[i]
+		f := &w.cfg.Plan.Directions[l.Forward]
+		if w.nodes[f.From] == nil && w.nodes[f.To] == nil {
+			continue
+		}
 		out = append(out, &labv1.LinkStatus{
-			Name: l.Name, Forward: w.directions[l.Forward].status(), Reverse: w.directions[l.Reverse].status(),
+			Name: l.Name, Forward: w.directionStatus(l.Forward), Reverse: w.directionStatus(l.Reverse),
 		})
 	}
 	return out
+}
+
+func (w *Network) directionStatus(i int) *labv1.DirectionStatus {
+	if d := w.directions[i]; d != nil {
+		return d.status()
+	}
+	p := &w.cfg.Plan.Directions[i]
+	s := &labv1.DirectionStatus{Name: p.Name}
+	if in := w.inwardBy[p.ID]; in != nil {
+		s.DeliveredPackets, s.DeliveredBytes = in.receiver.Delivered()
+	}
+	return s
 }
 
 func (d *direction) status() *labv1.DirectionStatus {

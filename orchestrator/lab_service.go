@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -45,15 +44,11 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err := checkLab("spec", spec); err != nil {
 		return nil, err
 	}
-	if err := s.c.haveFiles(specFiles(spec)); err != nil {
-		return nil, err
-	}
-	workers, err := l.choose(ctx, needOf(spec))
-	if err != nil {
+	if err := s.c.pushFiles(ctx, specFiles(spec)); err != nil {
 		return nil, err
 	}
 	res, err := s.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
-		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers}}})
+		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Worker: s.c.conf.WorkerName}}})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +56,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if state == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab that this request made is gone")
 	}
-	if err := l.await(ctx, state.GetId()); err != nil {
+	if _, err := l.await(ctx, state.GetId(), state.GetEpoch()); err != nil {
 		if ctx.Err() != nil || l.ctx.Err() != nil {
 			return nil, err // the lab may well come up; it stays
 		}
@@ -168,7 +163,15 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 		return nil, err
 	}
 	resp := &labv1.ListLabsResponse{}
-	progress := l.progress(ctx)
+	// One call, however many labs there are.
+	held, err := s.c.conf.Worker.ListLabs(ctx, &workerv1.ListLabsRequest{Progress: true})
+	if err != nil {
+		return nil, err
+	}
+	progress := make(map[string]*labv1.LabProgress, len(held.GetLabs()))
+	for _, h := range held.GetLabs() {
+		progress[h.GetLabId()] = h.GetProgress()
+	}
 	for _, state := range s.c.store.view().labs() {
 		resp.Labs = append(resp.Labs, describeLab(l, state, progress[state.GetId()]))
 	}
@@ -177,12 +180,8 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 
 // describe joins what a lab shall be with how it stands.
 func (s *labService) describe(ctx context.Context, l *leadership, state *controlv1.LabState) *labv1.Lab {
-	client, err := l.head(state.GetId())
-	if err != nil {
-		return describeLab(l, state, nil)
-	}
-	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
-	if err != nil && status.Code(err) != codes.NotFound && !transient(err) {
+	resp, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
+	if err != nil && status.Code(err) != codes.NotFound {
 		resp = &workerv1.GetLabResponse{Progress: &labv1.LabProgress{Error: status.Convert(err).Message()}}
 	}
 	return describeLab(l, state, resp.GetProgress())
@@ -192,24 +191,20 @@ func (s *labService) describe(ctx context.Context, l *leadership, state *control
 func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabProgress) *labv1.Lab {
 	lab := &labv1.Lab{
 		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: presentSpec(state), State: labv1.LabState_LAB_STATE_STARTING,
-		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: strings.Join(state.GetWorkers(), ","),
+		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: state.GetWorker(),
 		Progress: progress,
 	}
 	h := l.host(state.GetId(), state.GetEpoch())
-	opened, err := h.opened()
 	switch {
 	case progress.GetError() != "":
 		lab.State = labv1.LabState_LAB_STATE_FAILED
 	case progress.GetRecovering():
 		lab.State = labv1.LabState_LAB_STATE_RECOVERING
-	case opened && err != nil && !errors.Is(err, errMoved):
+	case !h.started():
+	case h.err != nil:
 		lab.State = labv1.LabState_LAB_STATE_FAILED
-		lab.Progress = &labv1.LabProgress{Error: status.Convert(err).Message()}
-	case progress == nil:
-		if lab.Reason = l.whyWaiting(h, state.GetWorkers()); lab.Reason != "" {
-			lab.State = labv1.LabState_LAB_STATE_WAITING
-		}
-	case opened && err == nil:
+		lab.Progress = &labv1.LabProgress{Error: status.Convert(h.err).Message()}
+	case progress != nil:
 		lab.State = labv1.LabState_LAB_STATE_RUNNING
 	}
 	return lab
@@ -262,16 +257,11 @@ func (s *labService) ListInputs(ctx context.Context, req *labv1.ListInputsReques
 
 // labStatus asks the worker how a running lab stands.
 func (c *Controller) labStatus(ctx context.Context, name string) (*controlv1.LabState, *workerv1.GetLabResponse, error) {
-	lab, l, err := c.runningLab(ctx, name)
+	lab, _, err := c.runningLab(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := l.head(lab.GetId())
-	if err != nil {
-		return nil, nil, err
-	}
-	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
-	err = c.movedMeanwhile(lab, err)
+	resp, err := c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
 	if status.Code(err) == codes.NotFound {
 		return nil, nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
 	}

@@ -217,7 +217,6 @@ type segment struct {
 	flags    wire.TCPFlags
 	wnd      uint16 // as on the wire
 	length   uint32 // of the data
-	plain    bool   // plainInput has read it
 	opt      wire.TCPOptions
 	f        *sim.Frame
 }

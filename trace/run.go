@@ -115,11 +115,17 @@ func (d *Dir) WriteManifest(m Manifest) error {
 func (d *Dir) WriteSummary(s *Summary) error { return d.writeJSON(SummaryFile, s) }
 
 func (d *Dir) writeJSON(name string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+	b, err := EncodeJSON(v)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return d.WriteFile(name, append(b, '\n'))
+	return d.WriteFile(name, b)
+}
+
+// EncodeJSON is how summaries and manifests are written.
+func EncodeJSON(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return append(b, '\n'), err
 }
 
 // CaptureName is the file of an interface's capture, relative to the run directory.

@@ -13,7 +13,7 @@ func (l *Lab) Crossing(frames map[string]uint64) (crossed uint64, faulted bool) 
 	if err != nil {
 		return 0, false
 	}
-	loops := node.Partition(plan, 2)
+	loops := node.Partition(plan, 2, nil)
 	for i := range plan.Directions {
 		d := &plan.Directions[i]
 		if loops[d.From] == loops[d.To] {

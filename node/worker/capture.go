@@ -36,9 +36,12 @@ type portTap struct {
 	live      []*liveCapture
 }
 
-func newTaps(plan *node.Plan, names *trace.Names, remember bool) *taps {
+func newTaps(plan *node.Plan, here []bool, names *trace.Names, remember bool) *taps {
 	t := &taps{names: names, remember: remember, byName: map[string]*portTap{}, nodes: map[string]*connStates{}}
 	for i := range plan.Nodes {
+		if here != nil && !here[i] {
+			continue
+		}
 		for j := range plan.Nodes[i].Interfaces {
 			t.ports = append(t.ports, t.port(plan, &plan.Nodes[i], &plan.Nodes[i].Interfaces[j]))
 		}
@@ -86,13 +89,16 @@ func (t *taps) follow(plan *node.Plan, nodes []*node.Node, names *trace.Names) e
 func (t *taps) capture(dir *trace.Dir, plan *node.Plan) error {
 	t.dir = dir
 	hosts := captureHosts(plan)
-	at := 0
 	for i := range plan.Nodes {
-		for j := range plan.Nodes[i].Interfaces {
-			if err := t.ports[at].open(dir, &plan.Nodes[i], &plan.Nodes[i].Interfaces[j], hosts); err != nil {
+		n := &plan.Nodes[i]
+		for j := range n.Interfaces {
+			p := t.byName[n.Name+":"+n.Interfaces[j].Name]
+			if p == nil { // in another shard
+				continue
+			}
+			if err := p.open(dir, n, &n.Interfaces[j], hosts); err != nil {
 				return err
 			}
-			at++
 		}
 	}
 	return nil

@@ -28,6 +28,15 @@ func newClock(spec *labv1.LabSpec) *clock {
 	return c
 }
 
+// followedClock is the clock of a shard that does as the head says.
+func followedClock(spec *labv1.LabSpec) *clock {
+	c := &clock{}
+	if spec.GetClock() == labv1.Clock_CLOCK_REAL {
+		c.pace = max(spec.GetPace(), 0)
+	}
+	return c
+}
+
 // setPace changes the real clock's pace from now on.
 func (c *clock) setPace(pace float64) {
 	c.pace = pace

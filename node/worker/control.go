@@ -30,6 +30,9 @@ type control struct {
 // clockStep passes some lab time.
 type clockStep struct {
 	id     string
+	forNs  sim.Time // its length; 0: by events
+	count  uint64   // its length, events; 0: by time
+	begun  bool     // what follows is known
 	to     sim.Time // where it ends; sim.Never: by events
 	events uint64   // it ends when so many events have been run in all loops since the lab began; 0: by time
 	from   uint64   // events run before it
@@ -117,6 +120,8 @@ func (l *lab) controllable() error {
 	switch {
 	case l.ended:
 		return l.ending()
+	case l.split != nil && !l.split.head():
+		return errNotHead
 	case l.rebuilding:
 		return fmt.Errorf("%w: the lab is being rebuilt", errRefused)
 	}
@@ -127,6 +132,11 @@ func (l *lab) controllable() error {
 func (l *lab) pause() error {
 	if err := l.controllable(); err != nil || l.control.paused {
 		return err
+	}
+	if l.split != nil {
+		l.split.pausedAt = l.passed()
+		l.control.paused = true
+		return nil
 	}
 	// On the real clock idle time has passed too; the loops are brought there, where nothing is left to run.
 	if now := l.passed(); now > l.x.now() {
@@ -178,7 +188,7 @@ func (l *lab) beginStep(id string, req *labv1.StepClock) (*clockStep, error) {
 	if l.control.step != nil {
 		return nil, fmt.Errorf("%w: another step is under way", errRefused)
 	}
-	s := &clockStep{id: id, to: sim.Never, from: l.events(), done: make(chan struct{})}
+	s := &clockStep{id: id, forNs: sim.Time(req.GetForNs()), count: req.GetEvents(), done: make(chan struct{})}
 	switch size := req.GetSize().(type) {
 	case *labv1.StepClock_ForNs:
 		if size.ForNs <= 0 || size.ForNs > maxStepNs {
@@ -188,15 +198,11 @@ func (l *lab) beginStep(id string, req *labv1.StepClock) (*clockStep, error) {
 		if size.Events == 0 || size.Events > maxStepEvents {
 			return nil, fmt.Errorf("%w: a step of %d events; it is between 1 and %d", errBadRequest, size.Events, maxStepEvents)
 		}
-		s.events = s.from + size.Events
 	default:
 		return nil, fmt.Errorf("%w: how far is a step? Give a time or a number of events", errBadRequest)
 	}
 	if err := l.pause(); err != nil {
 		return nil, err
-	}
-	if s.events == 0 {
-		s.to = l.x.now() + sim.Time(req.GetForNs())
 	}
 	l.control.step = s
 	if l.control.taken = append(l.control.taken, s); len(l.control.taken) > maxSteps {
@@ -209,6 +215,9 @@ func (l *lab) beginStep(id string, req *labv1.StepClock) (*clockStep, error) {
 // step that has got there.
 func (l *lab) stepTo(next sim.Time) (limit sim.Time, stepping bool) {
 	s := l.control.step
+	if s != nil && !s.begun {
+		s.begin(l.x.now(), l.events())
+	}
 	switch {
 	case s == nil:
 		return 0, false
@@ -237,9 +246,21 @@ func (l *lab) stepOn(at sim.Time, over bool) error {
 	return l.pass(at, limit, over)
 }
 
+// begin fixes where the step ends, once the lab stands where it was paused.
+func (s *clockStep) begin(now sim.Time, events uint64) {
+	s.begun, s.from, s.to = true, events, sim.Never
+	if s.forNs > 0 {
+		s.to = now + s.forNs
+	} else {
+		s.events = events + s.count
+	}
+}
+
 func (l *lab) endStep(err error) {
 	s := l.control.step
 	l.control.step = nil
-	s.ran, s.err = l.events()-s.from, err
+	if s.err = err; s.begun {
+		s.ran = l.events() - s.from
+	}
 	close(s.done)
 }

@@ -3,9 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -22,8 +22,7 @@ var (
 	errStaleEpoch  = errors.New("stale epoch")
 	errFull        = errors.New("limit reached")
 	errTooOld      = errors.New("too old")
-	errNoRoom      = errors.New("no room")
-	errNoLease     = errors.New("no lease")
+	errNotHead     = fmt.Errorf("%w: inputs and orders for the clock go to the lab's first shard", errRefused)
 )
 
 // grpcError gives an error its code.
@@ -42,7 +41,7 @@ func grpcError(err error) error {
 		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
 		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
 		{errFull, codes.ResourceExhausted}, {syscall.ENOSPC, codes.ResourceExhausted}, {syscall.EDQUOT, codes.ResourceExhausted},
-		{errTooOld, codes.OutOfRange}, {errNoRoom, codes.ResourceExhausted}, {errNoLease, codes.Unavailable}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
+		{errTooOld, codes.OutOfRange}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
 	} {
 		if errors.Is(err, c.is) {
 			code = c.code
@@ -51,12 +50,5 @@ func grpcError(err error) error {
 	if _, ok := errors.AsType[node.FieldErrors](err); ok {
 		code = codes.InvalidArgument
 	}
-	s := status.New(code, err.Error())
-	if errors.Is(err, errNoRoom) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		// Another worker may well have room.
-		if full, err := s.WithDetails(&errdetails.ErrorInfo{Reason: "WORKER_FULL", Domain: "labd.dev"}); err == nil {
-			return full.Err()
-		}
-	}
-	return s.Err()
+	return status.Error(code, err.Error())
 }

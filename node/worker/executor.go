@@ -36,6 +36,10 @@ type executor struct {
 	net     *node.Network
 	loops   []*sim.Loop
 	windows sim.Windows
+	// reports, in a lab that is split over workers, is the least of all shards' reports and of their lookaheads; nil: the lab
+	// is whole.
+	reports func() (least, ahead sim.Time)
+	inner   sim.Windows // of the loops here, within a window of all shards
 
 	start []chan sim.Time // to the goroutine of each loop but the first, which runs in the caller's
 	done  chan error
@@ -68,19 +72,49 @@ func (x *executor) now() sim.Time { return x.windows.End() }
 
 // window runs one window that does not pass limit.
 func (x *executor) window(limit sim.Time) error {
+	if x.reports != nil {
+		return x.shardWindow(limit)
+	}
 	ahead := x.net.Lookahead()
 	end, idle := x.windows.Open(x.net.Next(), ahead, limit)
-	var err error
-	if len(x.loops) == 1 || idle || ahead < parallelLookahead {
-		for _, l := range x.loops {
-			if err = guard(func() error { return l.RunBefore(end) }); err != nil {
-				return err
-			}
-		}
-	} else if err = x.parallel(end); err != nil {
+	if err := x.runTo(end, !idle && ahead >= parallelLookahead); err != nil {
 		return err
 	}
 	return x.ship()
+}
+
+// shardWindow runs a window of all shards, in which the loops here have windows of their own.
+func (x *executor) shardWindow(limit sim.Time) error {
+	least, ahead := x.reports()
+	if least < sim.Never-shardWindow {
+		limit = min(limit, least+shardWindow)
+	}
+	end, _ := x.windows.Open(least, ahead, limit)
+	for idle := false; !idle; {
+		ahead := x.net.Lookahead()
+		var to sim.Time
+		to, idle = x.inner.Open(x.net.Next(), ahead, end)
+		if err := x.runTo(to, !idle && ahead >= parallelLookahead); err != nil {
+			return err
+		}
+		if err := guard(func() error { x.net.Ship(to); return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runTo runs all loops to a time.
+func (x *executor) runTo(end sim.Time, parallel bool) error {
+	if parallel && len(x.loops) > 1 {
+		return x.parallel(end)
+	}
+	for _, l := range x.loops {
+		if err := guard(func() error { return l.RunBefore(end) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ship hands over the frames that have left over the cut: at the end of a window, and after inputs, which may send too.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"labd.dev/node"
 	labv1 "labd.dev/proto/lab/v1"
@@ -42,9 +44,9 @@ type lab struct {
 	blobs     map[string][]byte // what inputs and services name
 	blobBytes int               // in blobs
 
+	split      *split                 // nil: the whole lab is here
+	broken     atomic.Pointer[string] // why this shard cannot go on, though the lab is not at fault; read by any goroutine
 	reach      *reach
-	vitals     vitals
-	tenure     *tenure // the worker's; nil: it needs none
 	recovery   recovery
 	files      *runFiles
 	report     *report
@@ -76,27 +78,39 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.reach.wake = w.marks.wake
 		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
-	l.tenure = w.tenure
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {
 		return nil, err
 	}
+	if l.split, err = newSplit(w, l, req); err != nil {
+		return nil, err
+	}
+	var here []bool
+	var part *node.Split
+	if l.split != nil {
+		part = l.split.part
+		here = part.Here(l.plan)
+		l.report.tells = l.split.tells
+	}
 	loops := l.makeLoops()
-	if l.files, err = newRunFiles(dir, w.version, l, loops); err != nil {
+	if l.files, err = newRunFiles(dir, w.version, l, loops, here); err != nil {
 		return nil, err
 	}
 	if err := l.loadServiceBlobs(w); err != nil {
 		return nil, errors.Join(err, l.files.close())
 	}
 	l.net, err = node.NewNetwork(node.Config{
-		Spec: req.GetSpec(), Plan: l.plan, Loops: loops, LoopOf: node.Partition(l.plan, len(loops)),
+		Spec: req.GetSpec(), Plan: l.plan, Loops: loops, LoopOf: node.Partition(l.plan, len(loops), here), Split: part,
 		Blob: l.blob, Sink: l.files.saved.sink, Report: l.report, Tap: l.files.taps,
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.files.close())
 	}
 	l.x = newExecutor(l.net, loops)
+	if s := l.split; s != nil {
+		l.x.reports = func() (least, ahead sim.Time) { return s.next, s.ahead }
+	}
 	for _, e := range req.GetJournal() {
 		if err := l.replayed(w, e); err != nil {
 			l.x.close()
@@ -108,12 +122,20 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 			l.replayTo = max(l.replayTo, sim.Time(e.GetTNs()))
 		}
 	}
+	if l.split != nil && !l.split.head() {
+		l.replayTo = 0 // the head leads
+	}
 	if l.rebuilding = l.replayTo > 0; l.rebuilding {
 		l.recovery.begin(l.replayTo)
 	}
-	l.clock = newClock(req.GetSpec())
-	l.note()
-	return l, nil
+	if l.split == nil {
+		l.clock = newClock(req.GetSpec())
+		return l, nil
+	}
+	if l.clock = followedClock(req.GetSpec()); l.split.head() {
+		l.clock = newClock(req.GetSpec())
+	}
+	return l, l.split.start()
 }
 
 func (l *lab) makeLoops() []*sim.Loop {
@@ -186,10 +208,14 @@ func (l *lab) replayed(w *Worker, e *labv1.JournalEntry) error {
 	if err := l.names.assign(e.GetInput()); err != nil {
 		return err
 	}
-	return l.accept(e)
+	if err := l.accept(e); err != nil {
+		return err
+	}
+	l.schedule(e)
+	return nil
 }
 
-// accept takes a committed entry into the journal; it takes effect when the lab gets to its time.
+// accept takes a committed entry into the journal.
 func (l *lab) accept(e *labv1.JournalEntry) error {
 	if err := l.files.journal.Append(e); err != nil {
 		return err
@@ -197,9 +223,13 @@ func (l *lab) accept(e *labv1.JournalEntry) error {
 	l.journal = append(l.journal, e)
 	l.foresee(e)
 	l.report.expect(e)
+	return nil
+}
+
+// schedule lets a committed entry take effect when the lab gets to its time.
+func (l *lab) schedule(e *labv1.JournalEntry) {
 	i, _ := slices.BinarySearchFunc(l.waiting, e, compareEntries)
 	l.waiting = slices.Insert(l.waiting, i, e)
-	return nil
 }
 
 // compareEntries orders entries as they take effect.
@@ -251,6 +281,10 @@ func (l *lab) stopped() error { return fmt.Errorf("%w: lab %q has stopped", errS
 func (l *lab) stop() {
 	close(l.quit)
 	l.clock.wake()
+	if l.split != nil {
+		// It may be sending to a shard that does not read.
+		defer time.AfterFunc(stopGrace, l.split.peers.Abort).Stop()
+	}
 	<-l.done
 }
 
@@ -260,6 +294,9 @@ func (l *lab) fail(err error) {
 		l.err = l.explain(err)
 	}
 	l.partial = true
+	if l.split != nil {
+		l.split.leave(err)
+	}
 	l.end(l.x.now())
 }
 
@@ -270,6 +307,9 @@ func (l *lab) end(at sim.Time) {
 	}
 	l.ended, l.endedAt = true, at
 	close(l.overC)
+	if l.split != nil {
+		l.split.close()
+	}
 	l.stamps.refuse(l.ending())
 	if err := l.files.finish(l); err != nil && l.err == nil {
 		l.err = err

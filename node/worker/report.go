@@ -17,9 +17,10 @@ type report struct {
 	mu        sync.Mutex // guards all below: the two ends of a transfer may be in different loops
 	transfers map[string]*labv1.TransferStatus
 	execs     map[string]*labv1.ExecStatus
-	order     []string          // of transfers and execs, by their inputs
-	inputs    map[string]uint32 // the journal index of each transfer
-	version   uint64            // counts changes
+	order     []string               // of transfers and execs, by their inputs
+	inputs    map[string]uint32      // the journal index of each transfer
+	tells     func(node string) bool // a shard: what starts at a node is told of here; nil: all is
+	version   uint64                 // counts changes
 }
 
 func newReport() *report {
@@ -33,6 +34,9 @@ func (r *report) expect(e *labv1.JournalEntry) {
 	in, at := e.GetInput(), e.GetTNs()
 	id := inputID(in)
 	pending := func(from, to, what string) {
+		if r.tells != nil && !r.tells(from) {
+			from = "" // the half that tells where it starts is that of its initiator
+		}
 		r.transfers[id] = &labv1.TransferStatus{
 			Id: id, From: from, To: to, What: what, State: labv1.TransferState_TRANSFER_STATE_PENDING, StartNs: at,
 		}
@@ -121,11 +125,16 @@ func (r *report) ExecDone(id string, code int) {
 	}
 }
 
-// end marks the transfers that have come to their result and of which nothing runs any more.
-func (r *report) end(running func(index uint32) bool) {
+// end marks the transfers that have come to their result and of which nothing runs any more. In a shard, half: it tells only
+// whether anything of them runs here now, for the result may be another shard's.
+func (r *report) end(running func(index uint32) bool, half bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, t := range r.transfers {
+		if half {
+			t.Ended = !running(r.inputs[id])
+			continue
+		}
 		if !t.Ended && t.State >= labv1.TransferState_TRANSFER_STATE_DONE && !running(r.inputs[id]) {
 			t.Ended = true
 			r.version++

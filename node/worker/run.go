@@ -61,6 +61,9 @@ func (l *lab) idle() {
 
 // shutDown ends what still runs and lets everything go.
 func (l *lab) shutDown() {
+	if !l.ended && l.split != nil {
+		l.split.stop()
+	}
 	if !l.ended {
 		if l.due() {
 			if err := l.applyAt(l.x.now()); err != nil {
@@ -96,14 +99,11 @@ func (l *lab) books() error {
 // step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
 // due or runs one window.
 func (l *lab) step() error {
-	if !l.tenure.holds() {
-		l.idle() // the lab may run elsewhere from now on; the worker stops it
-		return nil
+	if l.split != nil {
+		return l.split.step()
 	}
 	if l.rebuilding && l.x.now() >= l.replayTo && !l.due() {
-		l.rebuilding = false
-		l.recovery.done(l.x.now(), l.events())
-		l.clock.restart(l.x.now())
+		l.rebuilt()
 		if l.stopAt > 0 {
 			l.partial = !l.standing()
 			l.end(l.stopAt)
@@ -138,6 +138,13 @@ func (l *lab) step() error {
 	return l.pass(at, upTo, over)
 }
 
+// rebuilt ends a recovery: the lab is where it was.
+func (l *lab) rebuilt() {
+	l.rebuilding = false
+	l.recovery.done(l.x.now(), l.events())
+	l.clock.restart(l.x.now())
+}
+
 // pass passes lab time once, not beyond upTo: it ends the run at that time, or applies the inputs of that time, or runs
 // the window that begins there.
 func (l *lab) pass(at, upTo sim.Time, over bool) error {
@@ -153,11 +160,23 @@ func (l *lab) pass(at, upTo sim.Time, over bool) error {
 	if !l.standing() {
 		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
 	}
-	l.reach.ran(l.x.now())
-	l.note()
 	if err := l.overMemory(); err != nil {
 		return err
 	}
+	return l.advanced()
+}
+
+// advance brings all loops to a time before which nothing is left to happen.
+func (l *lab) advance(t sim.Time) error {
+	if err := l.x.window(t); err != nil {
+		return err
+	}
+	return l.advanced()
+}
+
+// advanced tells those who keep account that the lab has gone on.
+func (l *lab) advanced() error {
+	l.reach.ran(l.x.now())
 	return l.files.advance(l.x.now())
 }
 
@@ -177,7 +196,7 @@ func (l *lab) due() bool {
 
 // nextStop is the lab time of what comes next, and whether that is the run's end.
 func (l *lab) nextStop() (at sim.Time, over bool) {
-	at = l.net.Next()
+	at = l.next()
 	if len(l.waiting) > 0 {
 		at = min(at, sim.Time(l.waiting[0].GetTNs()))
 	}
@@ -202,14 +221,38 @@ func (l *lab) over() bool {
 			return false
 		}
 	}
-	return !l.net.Busy() && !l.net.Connected()
+	return !l.busy() && !l.connected()
+}
+
+// next is a time that no event of the lab precedes.
+func (l *lab) next() sim.Time {
+	if l.split != nil {
+		return l.split.next
+	}
+	return l.net.Next()
+}
+
+// busy reports whether anything that an input started still runs.
+func (l *lab) busy() bool {
+	if l.split != nil {
+		return l.split.busy
+	}
+	return l.net.Busy()
+}
+
+// connected reports whether a connection is neither closed nor in TIME-WAIT.
+func (l *lab) connected() bool {
+	if l.split != nil {
+		return l.split.connected
+	}
+	return l.net.Connected()
 }
 
 func (l *lab) finishRun(at sim.Time) error {
 	if err := l.x.window(at); err != nil {
 		return err
 	}
-	if l.req.GetEndNs() == 0 && l.net.Next() != sim.Never && !l.over() {
+	if l.req.GetEndNs() == 0 && l.next() != sim.Never && !l.over() {
 		return fmt.Errorf("the workload has not ended within %v of lab time", maxRunTime.Duration())
 	}
 	l.end(at)
@@ -241,6 +284,9 @@ func (l *lab) applyAt(t sim.Time) error {
 			return nil
 		}
 	}
+	if l.split != nil {
+		return nil // what leaves for other shards goes with the next message
+	}
 	return l.x.ship()
 }
 
@@ -265,6 +311,9 @@ func (l *lab) limit(at, upTo sim.Time) sim.Time {
 
 // asleep says that a standing lab on the virtual clock has nothing to pass time for.
 func (l *lab) asleep() bool {
-	return l.standing() && l.clock.virtual() && !l.rebuilding && len(l.waiting) == 0 &&
-		!l.net.Busy()
+	replaying := l.rebuilding || l.split != nil && l.split.replaying
+	return l.standing() && l.onVirtual() && !replaying && len(l.waiting) == 0 && !l.busy()
 }
+
+// onVirtual says that the lab's clock is the virtual one, in whichever shard it is.
+func (l *lab) onVirtual() bool { return l.req.GetSpec().GetClock() != labv1.Clock_CLOCK_REAL }

@@ -47,14 +47,15 @@ type runFiles struct {
 	ended   bool
 }
 
-// newRunFiles makes the directory and gives each loop its recorder.
-func newRunFiles(path, version string, l *lab, loops []*sim.Loop) (_ *runFiles, err error) {
+// newRunFiles makes the directory and gives each loop its recorder. Where here is not nil, only the nodes for which it is true
+// are in this part of the lab.
+func newRunFiles(path, version string, l *lab, loops []*sim.Loop, here []bool) (_ *runFiles, err error) {
 	f := &runFiles{loops: len(loops), names: allNames(l.plan, l.req.GetJournal()), version: version, started: time.Now()}
 	if f.dir, err = trace.Create(path); err != nil {
 		return nil, err
 	}
 	f.saved = newSaved(filepath.Join(path, savedDir))
-	f.taps = newTaps(l.plan, f.names, l.standing() || l.req.GetCapture())
+	f.taps = newTaps(l.plan, here, f.names, l.standing() || l.req.GetCapture())
 	f.merger = trace.NewMerger(len(loops), f.record)
 	if l.req.GetSpec().GetRecord() != labv1.Record_RECORD_NONE {
 		for i, loop := range loops {

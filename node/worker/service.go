@@ -61,8 +61,7 @@ func (w *Worker) StartLab(_ context.Context, req *workerv1.StartLabRequest) (*wo
 
 // StopLab implements the service.
 func (w *Worker) StopLab(_ context.Context, req *workerv1.StopLabRequest) (*workerv1.StopLabResponse, error) {
-	at, err := w.stopLab(req.GetLabId(), req.GetEpoch(), req.GetKeepFiles())
-	return &workerv1.StopLabResponse{NowNs: int64(at)}, grpcError(err)
+	return &workerv1.StopLabResponse{}, grpcError(w.stopLab(req.GetLabId(), req.GetEpoch(), req.GetKeepFiles()))
 }
 
 // StampInput implements the service.
@@ -73,9 +72,6 @@ func (w *Worker) StampInput(ctx context.Context, req *workerv1.StampInputRequest
 	}
 	if req.GetInput() == nil {
 		return nil, grpcError(fmt.Errorf("%w: no input", errBadRequest))
-	}
-	if err := w.checkTenure(); err != nil {
-		return nil, grpcError(err)
 	}
 	e, err := l.stamp(ctx, w, req.GetInput())
 	if err != nil {
@@ -89,9 +85,6 @@ func (w *Worker) CommitInput(ctx context.Context, req *workerv1.CommitInputReque
 	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
 	if err == nil && req.GetEntry() == nil {
 		err = fmt.Errorf("%w: no entry", errBadRequest)
-	}
-	if err == nil {
-		err = w.checkTenure()
 	}
 	if err == nil {
 		err = l.do(ctx, func() error { return l.commit(w, req.GetEntry()) })
@@ -120,6 +113,7 @@ func (w *Worker) GetLab(ctx context.Context, req *workerv1.GetLabRequest) (*work
 		for _, n := range l.net.Nodes() {
 			resp.Nodes = append(resp.Nodes, n.Status())
 		}
+		resp.Broken = l.brokenBy()
 		resp.Links = l.net.LinkStatus()
 		resp.Faults = l.faults()
 		resp.Transfers, resp.Execs = l.works()
@@ -152,6 +146,7 @@ func (w *Worker) WatchLab(req *workerv1.WatchLabRequest, s grpc.ServerStreamingS
 		err := l.do(s.Context(), func() error {
 			resp.Progress = l.progress()
 			resp.Transfers, resp.Execs = l.works()
+			resp.Broken = l.brokenBy()
 			return nil
 		})
 		if err != nil {
@@ -201,7 +196,7 @@ func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) 
 
 // works tells of what inputs have started: how far it is, and its results.
 func (l *lab) works() ([]*labv1.TransferStatus, []*labv1.ExecStatus) {
-	l.report.end(func(index uint32) bool { return !l.ended && l.net.Running(index) })
+	l.report.end(func(index uint32) bool { return !l.ended && l.net.Running(index) }, l.split != nil)
 	transfers, execs, _ := l.report.snapshot()
 	return transfers, execs
 }
@@ -217,7 +212,7 @@ func (l *lab) progress() *labv1.LabProgress {
 	if l.ended {
 		p.NowNs = int64(l.endedAt)
 	}
-	p.Events = l.events()
+	p.Events = l.ran()
 	if l.rebuilding && !l.ended {
 		p.Recovering, p.RecoverToNs, p.RecoverSpeed = true, int64(l.replayTo), l.recovery.speed(l.x.now())
 	}
@@ -227,8 +222,16 @@ func (l *lab) progress() *labv1.LabProgress {
 	return p
 }
 
-// events counts the events that the lab has run.
-func (l *lab) events() (n uint64) {
+// events counts the events that the lab has run; in a split lab, as the shards told last.
+func (l *lab) events() uint64 {
+	if l.split != nil {
+		return l.split.events
+	}
+	return l.ran()
+}
+
+// ran counts the events that have been run here.
+func (l *lab) ran() (n uint64) {
 	for _, loop := range l.x.loops {
 		n += loop.Events()
 	}
@@ -241,7 +244,10 @@ func (l *lab) passed() sim.Time {
 	if l.rebuilding || l.control.paused || l.clock.virtual() {
 		return now
 	}
-	next := l.net.Next()
+	next := l.next()
+	if l.split != nil && (!l.split.known || l.split.sent) {
+		return now
+	}
 	if len(l.waiting) > 0 {
 		next = min(next, sim.Time(l.waiting[0].GetTNs()))
 	}

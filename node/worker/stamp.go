@@ -92,6 +92,9 @@ func (l *lab) withdraw(w *Worker, call *stampCall) {
 
 // nextStamp stamps the next input in the queue that can be.
 func (l *lab) nextStamp(w *Worker) {
+	if l.split != nil && !l.split.resting() {
+		return // how far the round under way goes is not known yet
+	}
 	for l.stamps.pending == nil && len(l.stamps.queue) > 0 {
 		c := l.stamps.queue[0]
 		l.stamps.queue = l.stamps.queue[1:]
@@ -102,7 +105,6 @@ func (l *lab) nextStamp(w *Worker) {
 		e, err := l.makeStamp(w, c.input)
 		if err == nil {
 			l.stamps.pending = e
-			l.note()
 		}
 		c.result <- stampResult{e, err}
 	}
@@ -113,6 +115,8 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 	switch {
 	case l.ended:
 		return nil, l.ending()
+	case l.split != nil && !l.split.head():
+		return nil, errNotHead
 	case interrupt == l.standing():
 		return nil, fmt.Errorf("%w: a standing lab is deleted, a run is interrupted; a run takes no other input once it has begun", errRefused)
 	case len(l.journal) >= maxEntries:
@@ -159,7 +163,11 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 		return err
 	}
 	l.stamps.pending = nil
-	l.note()
+	if l.split == nil {
+		l.schedule(l.journal[len(l.journal)-1])
+	} else {
+		l.split.committed(l.journal[len(l.journal)-1])
+	}
 	l.nextStamp(w)
 	return nil
 }
@@ -169,7 +177,6 @@ func (l *lab) abandon(w *Worker, index uint64) {
 	if p := l.stamps.pending; p != nil && p.GetIndex() == index {
 		delete(l.names.used, inputID(p.GetInput()))
 		l.stamps.pending = nil
-		l.note()
 		l.nextStamp(w)
 	}
 }

@@ -122,9 +122,7 @@ func TestCommittedInputIsSeen(t *testing.T) {
 func TestStampHoldsTheLab(t *testing.T) {
 	b := newBench(t)
 	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
-	endless := transfer("", 1<<40)
-	endless.GetTransfer().Save = false
-	b.input("l", endless)
+	b.input("l", transfer("", 50_000_000))
 	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: ping("")})
 	if err != nil {
 		t.Fatal(err)

@@ -3,9 +3,11 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +16,6 @@ import (
 
 	"labd.dev/internal/validate"
 	workerv1 "labd.dev/proto/worker/v1"
-	"labd.dev/sim"
 )
 
 // maxLabs bounds the labs of one worker: each has goroutines and files of its own.
@@ -27,8 +28,9 @@ type Config struct {
 	// Shared is a directory that holds contents under their SHA-256 too, and whose files are taken from there by hard
 	// links instead of being sent; empty: none.
 	Shared string
-	// Leased: the worker runs labs only while it holds a lease, which Serve gets; else it may always.
-	Leased bool
+	// DialFrames reaches the labd-frames/1 of another worker; nil: this one takes no part in labs that are split over several.
+	// Connections that come in are given to ServeFrames.
+	DialFrames func(ctx context.Context, address string) (net.Conn, error)
 	// Logger hears of recoveries and of what cannot be kept; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -45,11 +47,8 @@ type Worker struct {
 	quit    chan struct{} // closed by Close
 	marking sync.WaitGroup
 	replays chan struct{} // holds one for each replay under way
-	tenure  *tenure       // nil: it needs none
-	asked   struct {      // of GetReport
-		sync.Mutex // guards reporter
-		reporter
-	}
+	dial    func(ctx context.Context, address string) (net.Conn, error)
+	guests  *guests
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -75,7 +74,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
-		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), tenure: newTenure(cfg.Leased),
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), dial: cfg.DialFrames, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
 	return w, nil
@@ -117,10 +116,7 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return fmt.Errorf("%w: the worker is stopping", errNoLease)
-	}
-	if err := w.checkTenure(); err != nil {
-		return err
+		return fmt.Errorf("%w: the worker is stopping", errRefused)
 	}
 	if old := w.labs[req.GetLabId()]; old != nil {
 		switch {
@@ -133,7 +129,7 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		delete(w.labs, req.GetLabId())
 	}
 	if len(w.labs) >= maxLabs {
-		return fmt.Errorf("%w: this worker has %d labs", errNoRoom, maxLabs)
+		return fmt.Errorf("%w: this worker has %d labs", errFull, maxLabs)
 	}
 	dir := labDir(w.root, req.GetLabId())
 	// What an earlier life of the lab left behind is made again from the journal.
@@ -149,6 +145,7 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	w.labs[req.GetLabId()] = l
+	w.guests.labStarted()
 	go l.run()
 	return nil
 }
@@ -184,14 +181,14 @@ func (w *Worker) labAt(id string, epoch uint64) (*lab, error) {
 	return l, err
 }
 
-// stopLab ends a lab, and tells the lab time that it had come to. Without keep its run directory goes too.
-func (w *Worker) stopLab(id string, epoch uint64, keep bool) (at sim.Time, err error) {
+// stopLab ends a lab. Without keep its run directory goes too.
+func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	l, err := w.labAt(id, epoch)
 	if errors.Is(err, errNotFound) && !keep {
-		return 0, w.removeFiles(id)
+		return w.removeFiles(id)
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	w.mu.Lock()
 	mine := w.labs[id] == l
@@ -200,14 +197,12 @@ func (w *Worker) stopLab(id string, epoch uint64, keep bool) (at sim.Time, err e
 	}
 	w.mu.Unlock()
 	if !mine {
-		return 0, nil // somebody else is stopping it
+		return nil // somebody else is stopping it
 	}
-	at = l.reach.passed()
 	l.stop()
-	at = max(at, l.endedAt)
 	if keep {
-		return at, l.leak
+		return l.leak
 	}
 	w.marks.forget(id)
-	return at, errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
+	return errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
 }
