@@ -28,7 +28,7 @@ type TCPConfig struct {
 	SYNRetries     *uint32   // default 6 (tcp_syn_retries)
 	DataRetries    *uint32   // default 15 (tcp_retries2)
 	FastRetransmit *bool     // RFC 5681 3.2; default on. Off: only the retransmission timer repairs loss
-	Backlog        uint32    // connections a listener holds half open; default 128 (tcp_max_syn_backlog of a small host)
+	Backlog        uint32    // connections a listener holds half open, less one; default 128 (tcp_max_syn_backlog of a small host)
 	QuickACK       *bool     // ACK at once at a connection's start; default on (TCP_MAX_QUICKACKS)
 
 	// Loss recovery.

@@ -21,6 +21,7 @@ type fastOpen struct {
 	dataSent bool // they have gone: a SYN carries them once
 	resent   bool // the data that had gone with it was sent again
 	recheck  bool // the first after a pause: its success ends the pauses
+	judged   bool // whether the path has swallowed data has been looked at
 
 	// The server's, of a connection made by the SYN.
 	lsn      *Listener // whose Fast Open queue it counts in until the handshake is complete; nil: it does not

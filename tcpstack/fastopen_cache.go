@@ -61,5 +61,4 @@ func (s *Stack) FlushFastOpen() {
 	f := &s.tcp.fastOpen
 	clear(f.cache)
 	f.order, f.next = f.order[:0], 0
-	f.disabled = 0
 }

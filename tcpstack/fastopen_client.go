@@ -296,17 +296,19 @@ func (c *Conn) lossKind() RecoveryKind {
 const maxFastOpenPause = 6
 
 // fastOpenTimeout is called when the timer of a connection that used Fast Open has run out; expired says that it ends the
-// connection. Two timeouts in a row, or fewer if they end it, are a black hole.
+// connection. The third timeout in a row is a black hole, and any before it that ends the connection (Linux:
+// tcp_fastopen_active_detect_blackhole).
 func (c *Conn) fastOpenTimeout(expired bool) {
-	if c.fo == nil || !c.fo.asked && c.fo.synData == 0 {
+	if c.fo == nil || !c.fo.asked && c.fo.synData == 0 && !c.fo.acked {
 		return
 	}
 	if c.retransmits == 2 || c.retransmits < 2 && expired {
 		c.pauseFastOpen()
+		c.stack.tcp.count.fastOpenActiveFail++
 	}
 }
 
-// paused says whether the stack does without Fast Open.
+// paused says whether the stack does without Fast Open (Linux: tcp_fastopen_active_should_disable).
 func (f *fastOpenState) paused(c *Conn) bool {
 	if f.disabled == 0 || c.set.fastOpenBlackhole == 0 {
 		return false
@@ -319,7 +321,8 @@ func (f *fastOpenState) paused(c *Conn) bool {
 	return false
 }
 
-// fastOpenReset is told of a reset that is not in its place: before any data has come it is taken for a middlebox's.
+// fastOpenReset is told of a reset that is not in its place: before any data has come it is taken for a middlebox's (Linux:
+// tcp_validate_incoming).
 func (c *Conn) fastOpenReset() {
 	if c.fo.asked && c.dataSegsIn == 0 {
 		c.pauseFastOpen()
@@ -337,12 +340,17 @@ func (c *Conn) pauseFastOpen() {
 	c.stack.tcp.count.fastOpenBlackhole++
 }
 
+// ResumeFastOpen forgets the pauses that black holes have brought about, as writing
+// net.ipv4.tcp_fastopen_blackhole_timeout_sec does.
+func (s *Stack) ResumeFastOpen() { s.tcp.fastOpen.disabled = 0 }
+
 // fastOpenEnded judges a connection that is over: one that only got a FIN, out of order, met a middlebox that swallowed
 // the data; one that got data after a pause ends the pauses (Linux: tcp_fastopen_active_disable_ofo_check).
 func (c *Conn) fastOpenEnded() {
-	if !c.fo.asked {
+	if !c.fo.asked || c.fo.judged {
 		return
 	}
+	c.fo.judged = true
 	switch {
 	case c.dataSegsIn == 0 && c.rcv != nil && c.rcv.hasFIN && !c.rcvFIN:
 		c.pauseFastOpen()

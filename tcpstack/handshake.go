@@ -153,7 +153,12 @@ func (c *Conn) sendSYN(why SendReason) {
 	h.Window = uint16(window)
 	opt := wire.TCPOptions{MSS: c.advMSS(), SACKPermitted: c.sackOK, HasTimestamps: c.tsOK,
 		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale, ScaleFirst: c.set.personality == PersonalityFreeBSD}
-	if c.tsOK {
+	if c.state == StateSynRcvd && !c.passive {
+		// A simultaneous open's SYN,ACK offers what the SYN did, whatever the peer's has said (Linux: tcp_syn_options).
+		opt.SACKPermitted, opt.HasTimestamps, opt.HasWindowScale = c.set.sack, c.set.timestamps, c.set.windowScaling
+		opt.WindowScale = c.set.wscale()
+	}
+	if opt.HasTimestamps {
 		opt.TSVal, opt.TSEcr = c.tsNow(), c.tsRecent
 	}
 	if c.fo != nil {

@@ -86,7 +86,7 @@ func (l *Listener) Addr() netip.AddrPort { return l.local }
 // HalfOpen is how many connections are in SYN-RECEIVED; Backlog bounds it.
 func (l *Listener) HalfOpen() int { return l.half }
 
-// Backlog is how many connections may be half open, and one less than may wait to be accepted.
+// Backlog is one less than the connections that may be half open, and one less than those that may wait to be accepted.
 func (l *Listener) Backlog() int {
 	if l.queue != nil {
 		return l.queue.limit

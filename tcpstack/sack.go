@@ -14,10 +14,25 @@ func (b *recvBuffer) sackBlocks(blocks []wire.SACKBlock) int {
 // changed puts the block that changed last before the others, and takes those out that it holds now (Linux:
 // tcp_sack_new_ofo_skb). What there is no place for is reported no more.
 func (b *recvBuffer) changed() {
-	if len(b.ooo) == 0 {
+	if len(b.ooo) > 0 {
+		b.report(b.blockAround(min(b.latest, len(b.ooo)-1)))
+	}
+}
+
+// finBeyond notes a FIN beyond a gap. Linux's blocks hold its sequence number too.
+func (b *recvBuffer) finBeyond(at seqNum) {
+	b.hasFIN, b.finSeq = true, at
+	if i := b.after(at); i > 0 && b.ooo[i-1].end() == at {
+		b.latest = i - 1
+		b.changed()
 		return
 	}
-	next := [wire.MaxSACKBlocks]wire.SACKBlock{b.blockAround(min(b.latest, len(b.ooo)-1))}
+	b.report(wire.SACKBlock{Left: uint32(at), Right: uint32(at + 1)})
+}
+
+// report makes a block the first.
+func (b *recvBuffer) report(first wire.SACKBlock) {
+	next := [wire.MaxSACKBlocks]wire.SACKBlock{first}
 	n := 1
 	for _, old := range b.blocks[:b.nblocks] {
 		within := seqNum(next[0].Left).lessEq(seqNum(old.Left)) && seqNum(old.Right).lessEq(seqNum(next[0].Right))
@@ -48,6 +63,9 @@ func (b *recvBuffer) blockAround(i int) wire.SACKBlock {
 		hi++
 	}
 	right := uint32(b.ooo[hi].end())
+	if b.hasFIN && seqNum(right) == b.finSeq {
+		right++
+	}
 	for lo > 0 && b.ooo[lo-1].end() == b.ooo[lo].seq {
 		if b.nblocks > 0 && seqNum(b.blocks[0].Right) == b.ooo[lo].seq {
 			return wire.SACKBlock{Left: b.blocks[0].Left, Right: right} // it grows at its end, as it mostly does

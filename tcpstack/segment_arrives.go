@@ -196,8 +196,9 @@ func (c *Conn) synSent(g *segment) (ack bool) {
 // arrivesOtherwise is 3.10.7.4, OTHER STATES.
 func (c *Conn) arrivesOtherwise(g *segment) {
 	// In a simultaneous open the peer's SYN,ACK repeats its SYN: what follows the SYN is what counts (RFC 9293 3.5,
-	// Figure 7, lines 5 and 6).
-	if c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.has(wire.FlagACK) && g.seq == c.irs && g.ack == c.sndNxt {
+	// Figure 7, lines 5 and 6). Linux (tcp_data_queue) acknowledges the SYN once more, as what came twice.
+	crossed := c.state == StateSynRcvd && g.has(wire.FlagSYN) && g.has(wire.FlagACK) && g.seq == c.irs && g.ack == c.sndNxt
+	if crossed {
 		g.flags &^= wire.FlagSYN
 		g.seq++
 	}
@@ -222,6 +223,11 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 	// "Fifth, check the ACK field: if the ACK bit is off, drop the segment and return".
 	if !g.has(wire.FlagACK) || !c.arrivesACK(g) {
 		return
+	}
+	if crossed && c.state == StateEstablished && c.set.personality == PersonalityLinux {
+		c.reportDup(c.irs, c.irs+1)
+		c.enterQuickACK(maxQuickACKs)
+		c.ackPending = true
 	}
 	if g.has(wire.FlagURG) || c.urg != nil {
 		c.arrivesUrgent(g)
@@ -495,6 +501,8 @@ func (c *Conn) arrivesText(g *segment) bool {
 	c.events |= evReadable
 	c.dataReceived(g)
 	if b.hasFIN && b.finSeq == c.rcvNxt {
+		b.reached(c.rcvNxt)
+		c.ackNow = true // the gap is filled
 		c.finArrived()
 		return false
 	}
@@ -531,9 +539,16 @@ func (c *Conn) arrivesFIN(g *segment) {
 	}
 	at := g.seq + seqNum(g.length)
 	if at != c.rcvNxt {
-		if c.rcvNxt.less(at) { // beyond a gap: it waits like the text before it
-			b := c.inbox()
-			b.hasFIN, b.finSeq = true, at
+		switch {
+		case at.less(c.rcvNxt):
+		case c.appClosed: // the text before it is refused, so that it would wait forever (Linux: tcp_rcv_state_process)
+			if c.fo != nil && c.fo.asked {
+				c.pauseFastOpen()
+			}
+			c.stack.replyRST(g, &c.tuple)
+			c.terminate(ErrReset, ClosedReset, AppClose)
+		default: // beyond a gap: it waits like the text before it
+			c.inbox().finBeyond(at)
 			c.ackPending, c.dupAckDue = true, true
 		}
 		return
@@ -575,6 +590,9 @@ func (c *Conn) finAcknowledged() {
 		c.setState(StateFinWait2, RxACK)
 		if c.appClosed {
 			c.armFinWait2()
+			if c.fo != nil { // Linux keeps no socket from here on
+				c.fastOpenEnded()
+			}
 		}
 	case StateClosing:
 		c.enterTimeWait(RxACK)

@@ -64,10 +64,10 @@ func (t *tuple) cookieMSS() *[4]uint16 {
 }
 
 // wantsCookie says whether a SYN is to be answered by a cookie, or else dropped, as no room is left for it (Linux:
-// tcp_syn_flood_action).
+// tcp_syn_flood_action, inet_csk_reqsk_queue_is_full: a backlog of 0 leaves room for one).
 func (l *Listener) wantsCookie() (cookie, drop bool) {
 	n := &l.stack.tcp.count
-	full := l.half >= l.Backlog()
+	full := l.half > l.Backlog()
 	switch {
 	case l.set.synCookies == SYNCookiesAlways, full && l.set.synCookies == SYNCookiesOn:
 		n.reqQFullDoCookies++

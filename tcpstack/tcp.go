@@ -364,6 +364,9 @@ func (s *Stack) sendBare(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.Co
 func (s *Stack) bareFrame(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32) *sim.Frame {
 	f := s.loop.NewFrame()
 	s.putIP(f, rt, wire.ProtoTCP)
+	if rt.six == nil {
+		setDF(f.Header()) // Linux, tcp_sk_init: "Please enforce IP_DF", and ip_build_and_send_pkt of small SYN,ACKs
+	}
 	h.HeaderLen = wire.TCPMinLen + opt.Len()
 	b := f.Append(h.HeaderLen)
 	h.Put(b)

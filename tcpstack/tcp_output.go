@@ -383,7 +383,7 @@ func (c *Conn) emit(f *sim.Frame, flags wire.TCPFlags) {
 // owesSACK says whether segments carry a SACK option. RFC 2018 4: "If sent at all, SACK options SHOULD be included in all
 // ACKs which do not ACK the highest sequence number in the data receiver's queue."
 func (c *Conn) owesSACK() bool {
-	return c.sackOK && (c.rcv != nil && len(c.rcv.ooo) > 0 || c.owesDSACK())
+	return c.sackOK && (c.rcv != nil && c.rcv.nblocks > 0 || c.owesDSACK())
 }
 
 // sackLen is the length of a SACK option with n blocks, with its padding.

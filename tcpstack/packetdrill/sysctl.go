@@ -114,6 +114,9 @@ func (t *sysctlState) set(name, value string) error {
 		}
 	}
 	t.values[i], t.changed[i] = value, true
+	if sysctls[i].name == "net.ipv4.tcp_fastopen_blackhole_timeout_sec" { // proc_tfo_blackhole_detect_timeout
+		t.m.h.stack.ResumeFastOpen()
+	}
 	return t.update()
 }
 
