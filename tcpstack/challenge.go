@@ -91,7 +91,7 @@ func (c *Conn) resets(g *segment) bool {
 		return c.state == StateCloseWait || c.state == StateLastAck || c.state == StateClosing
 	case !c.set.challengeACKs:
 		return true // RFC 793: "All reset (RST) segments are validated by checking their SEQ-fields": anywhere in the window
-	case c.owesSACK():
+	case c.sackOK && c.rcv != nil:
 		var blocks [wire.MaxSACKBlocks]wire.SACKBlock
 		edge := c.rcvNxt
 		for _, b := range blocks[:c.rcv.sackBlocks(blocks[:c.maxSACKBlocks()])] {

@@ -290,6 +290,8 @@ func (c TCPConfig) resolve() (*settings, error) {
 	case s.minRTO < 0 || s.initialRTO < 0 || s.delAck < 0 || s.timeWait < 0,
 		s.minRTO > maxTimer || s.initialRTO > maxTimer || s.delAck > maxTimer || s.timeWait > maxTimer:
 		return nil, fmt.Errorf("tcpstack: a timer is not within 0 and %v", maxTimer)
+	case s.initialRTO < leastRTO:
+		return nil, fmt.Errorf("tcpstack: initialRto is %v, below %v", s.initialRTO, leastRTO)
 	}
 	s.sndBuf, s.rcvBuf, s.iw, s.backlog = uint32(c.SendBuffer), uint32(c.RecvBuffer), c.InitialWindow, int(c.Backlog)
 	s.synRetries, s.dataRetries = uint8(syn), uint8(data)

@@ -154,7 +154,9 @@ func (c TCPConfig) resolveSwitches(s *settings) error {
 	s.limitedTransmit = or(c.LimitedTransmit, true)
 	s.reordering = or(c.Reordering, 3)
 	s.maxReordering = or(c.MaxReordering, 300)
-	s.maxRTO = r.timer("maxRto", c.MaxRTO, 120*sim.Second)
+	if s.maxRTO = r.timer("maxRto", c.MaxRTO, 120*sim.Second); s.maxRTO < leastRTO {
+		r.fail("maxRto is %v, below %v", s.maxRTO, leastRTO)
+	}
 	s.hystart = word(r, "hystart", c.HyStart, HyStartLinux, hystartWords[:])
 	s.slowStartAfterIdle = or(c.SlowStartAfterIdle, true)
 	s.cwndValidation = or(c.CwndValidation, true)

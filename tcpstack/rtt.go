@@ -134,10 +134,13 @@ func (c *Conn) sampleRTT(m int64) {
 	c.backoff = 0
 }
 
+// leastRTO is a tick: what no settings go below, so that a timer never fires at the instant it was set (Linux: a jiffy).
+const leastRTO = sim.Millisecond
+
 // computeRTO is Linux's __tcp_set_rto: RFC 6298 2.3 has "RTO <- SRTT + max (G, K*RTTVAR)" and 2.4 a least RTO of 1 second;
-// here rttvar4, which is 4*RTTVAR, is never below the least timeout.
+// here rttvar4 is 4*RTTVAR, and never below the least timeout unless that was raised meanwhile.
 func (c *Conn) computeRTO() sim.Time {
-	return min(ceilMs(int64(c.srtt8>>3)+int64(c.rttvar4)), c.set.maxRTO)
+	return min(max(ceilMs(int64(c.srtt8>>3)+int64(c.rttvar4)), leastRTO), c.set.maxRTO)
 }
 
 // minRTTWindow is how long a least round-trip time counts (tcp_min_rtt_wlen).

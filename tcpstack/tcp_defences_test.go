@@ -65,6 +65,16 @@ func TestResetBeyondAGap(t *testing.T) {
 	y.wantState(StateClosed)
 }
 
+// A reset in the window while a duplicate is yet to be reported, and nothing lies beyond a gap, is challenged like others.
+func TestResetBeforeADSACK(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.accept("mss=1460 sackok")
+	x.send("A seq=51 ack=1001 len=100")
+	x.send("R seq=160")
+	x.want("A seq=1001 ack=151 sack=51-101")
+	x.wantState(StateEstablished)
+}
+
 // tcp_invalid_ratelimit and tcp_challenge_ack_limit.
 func TestChallengeLimits(t *testing.T) {
 	count := func(cfg TCPConfig) int {
@@ -253,4 +263,30 @@ func TestOldACKAfterTheFIN(t *testing.T) {
 	x.wantState(StateFinWait2)
 	x.send("PA seq=101 ack=1001 len=50")
 	x.want("A seq=1102 ack=151")
+}
+
+// A retransmission timeout is never nothing, whatever was measured under settings that have changed since: a timer that fires
+// at the instant it was set would fire for ever.
+func TestLeastRTO(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{Personality: "freebsd"})
+	x.accept("mss=1460")
+	x.write(10)
+	x.want("PA seq=1001 ack=101 len=10")
+	x.send("A seq=101 ack=1011") // after no time: RTTVAR is 0
+	if err := x.c.Reconfigure(TCPConfig{Personality: "linux"}); err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint32(1011); seq < 1041; seq += 10 {
+		x.write(10)
+		x.want("PA seq=" + itoa(seq) + " ack=101 len=10")
+		x.send("A seq=101 ack=" + itoa(seq+10))
+		if x.c.rto < leastRTO {
+			t.Fatalf("RTO %v", x.c.rto)
+		}
+	}
+	for _, cfg := range []TCPConfig{{MaxRTO: new(sim.Time)}, {InitialRTO: 10 * sim.Microsecond}} {
+		if err := x.c.Reconfigure(cfg); err == nil {
+			t.Errorf("%+v was taken", cfg)
+		}
+	}
 }

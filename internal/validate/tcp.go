@@ -24,6 +24,14 @@ func (f *found) tcp(path string, t *labv1.TcpSettings) {
 	}{{"delayed_ack_ns", t.GetDelayedAckNs()}, {"min_rto_ns", t.GetMinRtoNs()}, {"initial_rto_ns", t.GetInitialRtoNs()}, {"time_wait_ns", t.GetTimeWaitNs()}} {
 		f.span(sub(path, d.field), d.ns, maxTimerNs)
 	}
+	for _, d := range []struct {
+		field string
+		ns    *int64
+	}{{"initial_rto_ns", t.InitialRtoNs}, {"max_rto_ns", t.MaxRtoNs}} {
+		if d.ns != nil && *d.ns >= 0 && *d.ns < minRTONs {
+			f.add(sub(path, d.field), "must be at least %s", seconds(minRTONs))
+		}
+	}
 	if t.Mss != nil {
 		f.within(path+".mss", uint64(*t.Mss), minMSS, maxMSS, " B")
 	}

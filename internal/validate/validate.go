@@ -47,6 +47,7 @@ const (
 	maxRetries    = 255
 	maxBacklog    = 65_535
 	maxTimerNs    = 24 * 3600e9 // a day: past any timer that a lab can mean, keepalive included
+	minRTONs      = 1e6         // a tick: no timer fires at the instant that it was set
 	maxDelayNs    = 3600e9
 	maxLabNs      = 1000 * 24 * 3600e9 // lab times keep far from the end of int64
 	maxRateBps    = 8_000_000_000_000  // 1 ps a byte, the unit of serialisation

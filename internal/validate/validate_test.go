@@ -44,6 +44,7 @@ func TestLab(t *testing.T) {
 		{"taken", func(s *labv1.LabSpec) { s.Links[1].A.Interface = "eth0" }, `links[1].a.interface: b:eth0 is already an end of link 1 (b:eth0--a:eth0)`},
 		{"half a link", func(s *labv1.LabSpec) { s.Links[0].B = nil }, `links[0]: a link needs two endpoints`},
 		{"not a number", func(s *labv1.LabSpec) { s.Links[0].Forward.Corrupt = math.NaN() }, "links[0].forward.corrupt: is not a number"},
+		{"a timeout of nothing", func(s *labv1.LabSpec) { s.Nodes[0].Tcp = &labv1.TcpSettings{MaxRtoNs: new(int64)} }, "nodes[0].tcp.max_rto_ns: must be at least 0.001s"},
 		{"past the end of time", func(s *labv1.LabSpec) { s.Links[0].Forward.DelayNs = math.MaxInt64 }, "links[0].forward.delay_ns: must be at most 3600s"},
 		{"mtu", func(s *labv1.LabSpec) { s.Links[0].Forward.MtuBytes = 60 }, "links[0].forward.mtu_bytes: must be from 68 to 65535 B, got 60"},
 		{"unknown enum", func(s *labv1.LabSpec) { s.Nodes[0].Kind = 77 }, "nodes[0].kind: unknown value 77"},
