@@ -88,6 +88,8 @@ func (c *Client) awaited(err error) (string, time.Duration) {
 		}
 	case "NOT_LEADER":
 		return fmt.Sprintf("labd at %s is starting; waiting up to %v", c.link.address, awayLimit), awayLimit
+	case "WORKER_AWAY", "NO_WORKER":
+		return fmt.Sprintf("%s; waiting up to %v", e.Message, recoverLimit), recoverLimit
 	case "LAB_STARTING":
 		return fmt.Sprintf("labd at %s rebuilds the lab from its journal; waiting up to %v", c.link.address, recoverLimit), recoverLimit
 	}

@@ -36,8 +36,8 @@ func TestEveryMutationHasARequestID(t *testing.T) {
 		}
 		return true
 	})
-	if services != 13 {
-		t.Fatalf("%d services walked, want 13", services)
+	if services != 14 {
+		t.Fatalf("%d services walked, want 14", services)
 	}
 }
 

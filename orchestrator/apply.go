@@ -112,6 +112,18 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.deleteRun(k.DeleteRun)
 	case *controlv1.Command_AddFile:
 		return a.addFile(k.AddFile)
+	case *controlv1.Command_WorkerUp:
+		return a.workerUp(k.WorkerUp)
+	case *controlv1.Command_WorkerDown:
+		return a.workerDown(k.WorkerDown)
+	case *controlv1.Command_DrainWorker:
+		return a.drainWorker(k.DrainWorker)
+	case *controlv1.Command_RemakeRun:
+		return a.remakeRun(k.RemakeRun)
+	case *controlv1.Command_RunRemade:
+		return a.runRemade(k.RunRemade)
+	case *controlv1.Command_FoundCluster:
+		return a.foundCluster(k.FoundCluster)
 	}
 	panic("a command has a kind that dispatch lacks") // kindOf let it pass
 }
@@ -124,7 +136,7 @@ func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, 
 		return nil, overQuota("labs", maxLabs)
 	}
 	a.insert(tableLabs, &controlv1.LabState{
-		Id: c.GetLabId(), Spec: c.GetSpec(), CreatedUnixNs: a.now, Worker: c.GetWorker(), Epoch: 1,
+		Id: c.GetLabId(), Spec: c.GetSpec(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
 	})
 	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
 }
@@ -142,14 +154,23 @@ func (a *applier) deleteLab(c *controlv1.DeleteLab) (*controlv1.RequestOutcome, 
 
 func (a *applier) assignLab(c *controlv1.AssignLab) (*controlv1.RequestOutcome, *Refusal) {
 	if lab := a.view.lab(c.GetLabId()); lab != nil && lab.GetEpoch() == c.GetEpoch() {
-		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.Epoch, l.Worker = lab.GetEpoch()+1, c.GetWorker() }))
-	} else if run := a.view.run(c.GetLabId()); run != nil && run.GetEpoch() == c.GetEpoch() && run.GetEndedUnixNs() == 0 {
-		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Epoch, r.Worker = run.GetEpoch()+1, c.GetWorker() }))
+		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
+			l.Epoch, l.Workers = lab.GetEpoch()+1, c.GetWorkers()
+			l.ReachedNs = max(lab.GetReachedNs(), c.GetReachedNs())
+		}))
+	} else if run := a.view.run(c.GetLabId()); run != nil && run.GetEpoch() == c.GetEpoch() && live(run) {
+		a.insert(tableRuns, with(run, func(r *controlv1.RunState) {
+			r.Epoch, r.Workers = run.GetEpoch()+1, c.GetWorkers()
+			r.ReachedNs = max(run.GetReachedNs(), c.GetReachedNs())
+		}))
 	} else {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone or was given away meanwhile")
 	}
 	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
 }
+
+// live tells whether a run is to run: it has not ended, or its files are being made again.
+func live(run *controlv1.RunState) bool { return run.GetEndedUnixNs() == 0 || run.GetRemaking() }
 
 func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutcome, *Refusal) {
 	lab, run := a.view.lab(c.GetLabId()), a.view.run(c.GetLabId())
@@ -189,12 +210,15 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 }
 
 func (a *applier) markReached(c *controlv1.MarkReached) (*controlv1.RequestOutcome, *Refusal) {
-	lab := a.view.lab(c.GetLabId())
-	if lab == nil {
-		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
+	for _, m := range c.GetMarks() {
+		if lab := a.view.lab(m.GetLabId()); lab != nil && lab.GetEpoch() == m.GetEpoch() {
+			a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.ReachedNs = max(lab.GetReachedNs(), m.GetTNs()) }))
+		}
+		if run := a.view.run(m.GetLabId()); run != nil && run.GetEpoch() == m.GetEpoch() && run.GetEndedUnixNs() == 0 {
+			a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.ReachedNs = max(run.GetReachedNs(), m.GetTNs()) }))
+		}
 	}
-	a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.ReachedNs = max(lab.GetReachedNs(), c.GetTNs()) }))
-	return &controlv1.RequestOutcome{LabId: lab.GetId()}, nil
+	return &controlv1.RequestOutcome{}, nil
 }
 
 func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, *Refusal) {
@@ -212,24 +236,48 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	}
 	a.insert(tableRuns, &controlv1.RunState{
 		Id: id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
-		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Worker: c.GetWorker(), Epoch: 1,
+		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
 		Inputs: uint64(len(c.GetJournal())), Number: number,
 	})
 	return &controlv1.RequestOutcome{LabId: id}, nil
 }
 
-// endRun keeps a run's result and drops what only its carrying out needed.
+// endRun keeps a run's result. What it was made of stays too, so that its files can be made again.
 func (a *applier) endRun(c *controlv1.EndRun) (*controlv1.RequestOutcome, *Refusal) {
 	run := a.view.run(c.GetRunId())
 	if run == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "the run is gone")
 	}
-	if run.GetEndedUnixNs() == 0 {
-		a.insert(tableRuns, with(run, func(r *controlv1.RunState) {
-			r.EndedUnixNs, r.Result = a.now, c.GetResult()
-			r.LabYaml, r.Manifest = nil, nil
-		}))
+	if c.GetEpoch() != 0 && c.GetEpoch() != run.GetEpoch() {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the run was given away meanwhile")
 	}
+	if run.GetEndedUnixNs() == 0 {
+		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.EndedUnixNs, r.Result = a.now, c.GetResult() }))
+	}
+	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
+}
+
+// remakeRun lets an ended run run once more.
+func (a *applier) remakeRun(c *controlv1.RemakeRun) (*controlv1.RequestOutcome, *Refusal) {
+	run := a.view.run(c.GetRunId())
+	if run == nil {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "there is no run %q", c.GetRunId())
+	}
+	if run.GetEpoch() != c.GetEpoch() || live(run) {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_REMAKING, "the run's files are being made again")
+	}
+	a.insert(tableRuns, with(run, func(r *controlv1.RunState) {
+		r.Epoch, r.Workers, r.Remaking = run.GetEpoch()+1, c.GetWorkers(), true
+	}))
+	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
+}
+
+func (a *applier) runRemade(c *controlv1.RunRemade) (*controlv1.RequestOutcome, *Refusal) {
+	run := a.view.run(c.GetRunId())
+	if run == nil || run.GetEpoch() != c.GetEpoch() {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND, "the run is gone, or was given away meanwhile")
+	}
+	a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Remaking = false }))
 	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
 }
 

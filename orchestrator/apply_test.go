@@ -98,14 +98,30 @@ func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 		cmd.Kind = &controlv1.Command_DeleteRun{DeleteRun: k}
 	case *controlv1.AddFile:
 		cmd.Kind = &controlv1.Command_AddFile{AddFile: k}
+	case *controlv1.WorkerUp:
+		cmd.Kind = &controlv1.Command_WorkerUp{WorkerUp: k}
+	case *controlv1.WorkerDown:
+		cmd.Kind = &controlv1.Command_WorkerDown{WorkerDown: k}
+	case *controlv1.DrainWorker:
+		cmd.Kind = &controlv1.Command_DrainWorker{DrainWorker: k}
+	case *controlv1.RemakeRun:
+		cmd.Kind = &controlv1.Command_RemakeRun{RemakeRun: k}
+	case *controlv1.RunRemade:
+		cmd.Kind = &controlv1.Command_RunRemade{RunRemade: k}
+	case *controlv1.FoundCluster:
+		cmd.Kind = &controlv1.Command_FoundCluster{FoundCluster: k}
 	default:
 		t.Fatalf("command of kind %T", kind)
 	}
 	return cmd
 }
 
+func mark(lab string, epoch uint64, t int64) *controlv1.MarkReached {
+	return &controlv1.MarkReached{Marks: []*controlv1.LabMark{{LabId: lab, Epoch: epoch, TNs: t}}}
+}
+
 func createLab(name string) *controlv1.CreateLab {
-	return &controlv1.CreateLab{LabId: name + ".1", Spec: testSpec(name), Worker: "w"}
+	return &controlv1.CreateLab{LabId: name + ".1", Spec: testSpec(name), Workers: []string{"w"}}
 }
 
 func testSpec(name string) *labv1.LabSpec {
@@ -138,13 +154,14 @@ func TestApplyLab(t *testing.T) {
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_WORKER, "r4", appendInput("x.1", 1, 3)) // a gap
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_WORKER, "r5", appendInput("x.1", 1, 1)) // a second first
 
-	m.want("", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Worker: "w"})
-	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Worker: "w"})
+	m.want("", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Workers: []string{"w"}})
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "", &controlv1.AssignLab{LabId: "x.1", Epoch: 1, Workers: []string{"w"}})
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r6", appendInput("x.1", 1, 2)) // stamped under an old epoch
 	m.want("r7", appendInput("x.1", 2, 2))
 
-	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 500})
-	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 400}) // lab time does not go back
+	m.want("", mark("x.1", 2, 500))
+	m.want("", mark("x.1", 1, 900)) // under an old epoch
+	m.want("", mark("x.1", 2, 400)) // lab time does not go back
 	if got := m.fsm.store.view().lab("x.1"); got.GetReachedNs() != 500 || got.GetInputs() != 2 || got.GetEpoch() != 2 {
 		t.Fatalf("lab %v", got)
 	}
@@ -160,7 +177,7 @@ func TestApplyLab(t *testing.T) {
 func TestApplyRun(t *testing.T) {
 	m := newMachine(t)
 	run := &controlv1.CreateRun{Name: "d", Spec: testSpec("d"), Journal: []*labv1.JournalEntry{{Index: 1}, {Index: 2}},
-		LabYaml: []byte("name: d"), Manifest: []byte("{}"), Worker: "w"}
+		LabYaml: []byte("name: d"), Manifest: []byte("{}"), Workers: []string{"w"}}
 	if got := m.want("r1", run).GetLabId(); got != "d-1" {
 		t.Fatalf("first run is %q", got)
 	}
@@ -172,7 +189,7 @@ func TestApplyRun(t *testing.T) {
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r4", appendInput("d-1", 1, 4))
 	m.want("", &controlv1.EndRun{RunId: "d-1", Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: 8}}})
 	got := m.fsm.store.view().run("d-1")
-	if got.GetResult().GetProgress().GetNowNs() != 7 || got.GetEndedUnixNs() != 1_000 || got.GetInputs() != 3 || got.GetLabYaml() != nil {
+	if got.GetResult().GetProgress().GetNowNs() != 7 || got.GetEndedUnixNs() != 1_000 || got.GetInputs() != 3 || got.GetLabYaml() == nil {
 		t.Fatalf("ended run %v", got)
 	}
 	m.want("r5", &controlv1.DeleteRun{RunId: "d-2"})
@@ -287,37 +304,44 @@ func randomCommand(r *rand.Rand, i int) any {
 	if r.IntN(2) == 0 {
 		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
 	}
-	switch r.IntN(12) {
+	worker := fmt.Sprintf("w%d", r.IntN(4))
+	switch r.IntN(17) {
 	case 0:
 		return createLab(lab)
 	case 1:
 		return &controlv1.DeleteLab{LabId: id}
 	case 2:
-		return &controlv1.AssignLab{LabId: id, Epoch: uint64(1 + r.IntN(3)), Worker: "w"}
+		return &controlv1.AssignLab{LabId: id, Epoch: uint64(1 + r.IntN(3)), Workers: []string{"w"}}
 	case 3, 4:
 		return appendInput(id, uint64(1+r.IntN(3)), uint64(1+r.IntN(3)))
 	case 5:
-		return &controlv1.CreateRun{Name: lab, Spec: testSpec(lab), Worker: "w"}
+		return &controlv1.CreateRun{Name: lab, Spec: testSpec(lab), Workers: []string{"w"}}
 	case 6:
 		return &controlv1.EndRun{RunId: id, Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: int64(i)}}}
 	case 7:
 		return &controlv1.DeleteRun{RunId: id}
 	case 8:
-		return &controlv1.MarkReached{LabId: id, TNs: r.Int64N(1_000)}
+		return mark(id, uint64(1+r.IntN(3)), r.Int64N(1_000))
 	case 9, 10:
 		c := appendInput(id, uint64(1+r.IntN(3)), uint64(1+r.IntN(3)))
 		c.Entry.Input = linkSet("a--b", r.Int64N(1_000))
 		return c
+	case 11:
+		return &controlv1.WorkerUp{Name: worker, WorkerId: strconv.Itoa(r.IntN(4)), Instance: strconv.Itoa(r.IntN(2))}
+	case 12:
+		return &controlv1.WorkerDown{Name: worker, Instance: strconv.Itoa(r.IntN(2)), Reason: "killed"}
+	case 13:
+		return &controlv1.DrainWorker{Name: worker, Drain: r.IntN(2) == 0, Force: r.IntN(2) == 0}
+	case 14:
+		return &controlv1.RemakeRun{RunId: id, Epoch: uint64(1 + r.IntN(3)), Workers: []string{worker}}
+	case 15:
+		return &controlv1.RunRemade{RunId: id, Epoch: uint64(1 + r.IntN(3))}
 	}
 	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20))}
 }
 
 // What applying may use: no clock, no chance, no files, no goroutines.
 func TestApplyImportsNothingImpure(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "apply.go", nil, parser.ImportsOnly)
-	if err != nil {
-		t.Fatal(err)
-	}
 	allowed := map[string]bool{"errors": true, "fmt": true, "math": true,
 		"github.com/hashicorp/go-memdb":                   true,
 		"google.golang.org/protobuf/proto":                true,
@@ -325,9 +349,15 @@ func TestApplyImportsNothingImpure(t *testing.T) {
 		"labd.dev/proto/control/v1":                       true,
 		"labd.dev/proto/lab/v1":                           true,
 	}
-	for _, imp := range file.Imports {
-		if path, _ := strconv.Unquote(imp.Path.Value); !allowed[path] {
-			t.Errorf("apply.go imports %s", path)
+	for _, name := range []string{"apply.go", "apply_workers.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range file.Imports {
+			if path, _ := strconv.Unquote(imp.Path.Value); !allowed[path] {
+				t.Errorf("%s imports %s", name, path)
+			}
 		}
 	}
 }

@@ -15,11 +15,11 @@ type captureService struct {
 }
 
 func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.ServerStreamingServer[labv1.WatchCaptureResponse]) error {
-	lab, _, err := s.c.runningLab(out.Context(), req.GetLab())
+	lab, worker, err := s.c.labWorker(out.Context(), req.GetLab())
 	if err != nil {
 		return err
 	}
-	stream, err := s.c.conf.Worker.Capture(out.Context(), &workerv1.CaptureRequest{
+	stream, err := worker.Capture(out.Context(), &workerv1.CaptureRequest{
 		LabId: lab.GetId(), Node: req.GetNode(), Interface: req.GetInterface(), Filter: req.GetFilter(),
 		SnapBytes: req.GetSnapBytes(), Count: req.GetCount()})
 	if err != nil {
@@ -28,6 +28,7 @@ func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.S
 	err = relay(stream, func(m *workerv1.CaptureResponse) error {
 		return out.Send(&labv1.WatchCaptureResponse{Data: m.GetData(), Packets: m.GetPackets()})
 	})
+	err = s.c.movedMeanwhile(lab, err)
 	switch status.Code(err) {
 	case codes.InvalidArgument:
 		return refuse(labv1.ErrorReason_ERROR_REASON_INVALID, "%s", workerText(err))

@@ -21,7 +21,7 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 	if err := checkRequestID(req.GetRequestId()); err != nil {
 		return nil, err
 	}
-	lab, _, err := s.c.runningLab(ctx, req.GetLab())
+	lab, worker, err := s.c.labWorker(ctx, req.GetLab())
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 	default:
 		return nil, invalid("action", "say what the clock shall do")
 	}
-	resp, err := s.c.conf.Worker.ControlClock(ctx, order)
+	resp, err := worker.ControlClock(ctx, order)
 	switch status.Code(err) {
 	case codes.OK:
 	case codes.InvalidArgument:

@@ -2,8 +2,10 @@ package orchestrator
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,9 +22,13 @@ type Config struct {
 	FilesDir string
 	// ServerID names this server in Raft, the same at each start.
 	ServerID string
-	// Worker hosts the labs; WorkerName is its name.
+	// Worker hosts labs in this process; nil: none does. WorkerName is its name.
 	Worker     workerv1.WorkerServiceClient
 	WorkerName string
+	// DialWorker makes the way to a worker that has registered, at the address that it gave.
+	DialWorker func(address string) (workerv1.WorkerServiceClient, io.Closer, error)
+	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader; 0: 10 s.
+	Lease time.Duration
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -33,8 +39,12 @@ func (c *Config) check() error {
 		return errors.New("orchestrator: no directory for files")
 	case c.ServerID == "":
 		return errors.New("orchestrator: no server id")
-	case c.Worker == nil || c.WorkerName == "":
-		return errors.New("orchestrator: no worker")
+	case c.Worker != nil && c.WorkerName == "":
+		return errors.New("orchestrator: the worker has no name")
+	case c.Worker == nil && c.DialWorker == nil:
+		return errors.New("orchestrator: no worker, and no way to any")
+	case c.Lease < 0:
+		return errors.New("orchestrator: a negative lease")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -49,19 +59,17 @@ type Controller struct {
 	store *Store
 	blobs *blobs
 	node  *raftNode
+	// instance names this server's process, and the worker in it.
+	instance string
 
 	ctx    context.Context // ends when the Controller closes
 	cancel context.CancelFunc
 	loop   sync.WaitGroup // of the goroutine that follows leadership
 
-	mu       sync.Mutex          // guards what is below
-	lead     *leadership         // nil while this server does not lead
-	changed  chan struct{}       // closed when lead changes
-	openFate map[string]*labFate // by lab id: stamped inputs whose commit's fate was open when leadership was lost
+	mu      sync.Mutex    // guards what is below
+	lead    *leadership   // nil while this server does not lead
+	changed chan struct{} // closed when lead changes
 }
-
-// labFate is a stamped input of which it is not known whether it was committed.
-type labFate struct{ index, epoch uint64 }
 
 // Open starts a server on the state it finds, or on none. It returns before the server leads; calls wait for that.
 func Open(conf Config) (*Controller, error) {
@@ -94,7 +102,7 @@ func openOn(st *storage, conf Config) (*Controller, error) {
 		return nil, err
 	}
 	c := &Controller{conf: conf, log: conf.Logger, store: store, blobs: files, node: node,
-		changed: make(chan struct{}), openFate: make(map[string]*labFate)}
+		instance: rand.Text(), changed: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.loop.Go(c.followLeadership)
 	return c, nil
@@ -208,15 +216,13 @@ func (c *Controller) setLead(l *leadership) {
 	c.changed = make(chan struct{})
 }
 
-// takeLead makes a new leadership's state: all of the log is applied, inputs whose fate was open are settled, and every
-// lab that the worker does not run is given to it under a new epoch.
+// takeLead makes a new leadership's state: all of the log is applied, and the workers are expected that may hold labs.
 func (c *Controller) takeLead() (*leadership, error) {
 	if err := c.node.raft.Barrier(barrierTimeout).Error(); err != nil {
 		return nil, fmt.Errorf("barrier: %w", err)
 	}
-	c.settleFates()
 	l := newLeadership(c)
-	if err := l.adoptAll(); err != nil {
+	if err := l.takeOver(); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -227,27 +233,8 @@ func (c *Controller) takeLead() (*leadership, error) {
 // barrierTimeout bounds the wait for the log to be applied.
 const barrierTimeout = 30 * time.Second
 
-// settleFates lets each input whose commit's fate was open take effect, or not, as the log says.
-func (c *Controller) settleFates() {
-	c.mu.Lock()
-	fates := c.openFate
-	c.openFate = make(map[string]*labFate)
-	c.mu.Unlock()
-	v := c.store.view()
-	for lab, f := range fates {
-		ctx, cancel := context.WithTimeout(c.ctx, workerTimeout)
-		var err error
-		if entry := v.input(lab, f.index); entry != nil {
-			_, err = c.conf.Worker.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: lab, Epoch: f.epoch, Entry: entry})
-		} else {
-			_, err = c.conf.Worker.AbandonInput(ctx, &workerv1.AbandonInputRequest{LabId: lab, Epoch: f.epoch, Index: f.index})
-		}
-		cancel()
-		if err != nil {
-			c.log.Error("input could not be settled", "lab", lab, "input", f.index, "error", err)
-		}
-	}
-}
+// clusterID is the id of the cluster that this server belongs to; empty before its first leader has given it one.
+func (c *Controller) clusterID() string { return c.store.view().clusterID() }
 
 // propose commits a command of this server's own or of a caller's.
 func (c *Controller) propose(requestID string, cmd *controlv1.Command) (result, error) {

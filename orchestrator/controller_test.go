@@ -601,8 +601,13 @@ func TestOpenFateIsSettledByTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle := func(index uint64) {
-		s.control.rememberFate(target{labID: lab.GetId(), epoch: 1}, index)
-		s.control.settleFates()
+		w.mu.Lock()
+		w.labs[lab.GetId()].pending = index
+		w.mu.Unlock()
+		l := s.control.leading()
+		if err := l.adopt(l.host(lab.GetId(), 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	settle(1) // it is in the log
 	settle(2) // it is not

@@ -37,6 +37,7 @@ type fakeLab struct {
 	start     *workerv1.StartLabRequest
 	running   bool
 	next      uint64 // index of the last stamp
+	pending   uint64 // index of the stamp that waits
 	now       int64
 	applied   []*labv1.JournalEntry
 	abandoned []uint64
@@ -161,14 +162,18 @@ func (w *fakeWorker) StartLab(_ context.Context, req *workerv1.StartLabRequest) 
 func (w *fakeWorker) StopLab(_ context.Context, req *workerv1.StopLabRequest) (*workerv1.StopLabResponse, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	resp := &workerv1.StopLabResponse{}
 	if lab := w.labs[req.GetLabId()]; lab != nil {
+		if lab.running {
+			resp.NowNs = lab.now
+		}
 		lab.running = false
 		lab.touch()
 		if !req.GetKeepFiles() {
 			delete(w.labs, req.GetLabId())
 		}
 	}
-	return &workerv1.StopLabResponse{}, nil
+	return resp, nil
 }
 
 func (w *fakeWorker) StampInput(_ context.Context, req *workerv1.StampInputRequest) (*workerv1.StampInputResponse, error) {
@@ -182,6 +187,7 @@ func (w *fakeWorker) StampInput(_ context.Context, req *workerv1.StampInputReque
 		return nil, status.Error(codes.FailedPrecondition, "the run has ended")
 	}
 	lab.next++
+	lab.pending = lab.next
 	lab.now += 1000
 	in := proto.CloneOf(req.GetInput())
 	if t := in.GetTransfer(); t != nil && t.GetId() == "" {
@@ -197,7 +203,7 @@ func (w *fakeWorker) CommitInput(_ context.Context, req *workerv1.CommitInputReq
 	if err != nil {
 		return nil, err
 	}
-	lab.applied = append(lab.applied, req.GetEntry())
+	lab.applied, lab.pending = append(lab.applied, req.GetEntry()), 0
 	if req.GetEntry().GetInput().GetInterrupt() != nil {
 		lab.ended = true
 	}
@@ -213,7 +219,7 @@ func (w *fakeWorker) AbandonInput(_ context.Context, req *workerv1.AbandonInputR
 		return nil, err
 	}
 	lab.abandoned = append(lab.abandoned, req.GetIndex())
-	lab.next = req.GetIndex() - 1
+	lab.next, lab.pending = req.GetIndex()-1, 0
 	return &workerv1.AbandonInputResponse{}, nil
 }
 
@@ -226,7 +232,7 @@ func (w *fakeWorker) ListLabs(_ context.Context, req *workerv1.ListLabsRequest) 
 	}
 	resp := &workerv1.ListLabsResponse{}
 	for id, lab := range w.labs {
-		held := &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running}
+		held := &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running, PendingIndex: lab.pending}
 		if req.GetProgress() && lab.running {
 			held.Progress = lab.progress()
 		}

@@ -12,11 +12,11 @@ import (
 // WatchRecords hands the worker's stream on. It takes a message from the worker only when the caller has taken the one
 // before, so that nothing is heaped up here.
 func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.ServerStreamingServer[labv1.WatchRecordsResponse]) error {
-	lab, _, err := s.c.runningLab(out.Context(), req.GetLab())
+	lab, worker, err := s.c.labWorker(out.Context(), req.GetLab())
 	if err != nil {
 		return err
 	}
-	stream, err := s.c.conf.Worker.FollowTrace(out.Context(), &workerv1.FollowTraceRequest{
+	stream, err := worker.FollowTrace(out.Context(), &workerv1.FollowTraceRequest{
 		LabId: lab.GetId(), Conn: req.GetConn(), After: req.GetAfter()})
 	if err != nil {
 		return err
@@ -27,6 +27,7 @@ func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.Ser
 			Position: m.GetPosition(), NowNs: m.GetNowNs(),
 		})
 	})
+	err = s.c.movedMeanwhile(lab, err)
 	switch status.Code(err) {
 	case codes.OutOfRange:
 		return refuse(labv1.ErrorReason_ERROR_REASON_TOO_OLD, "%s", workerText(err))

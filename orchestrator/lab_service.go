@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -44,11 +45,15 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err := checkLab("spec", spec); err != nil {
 		return nil, err
 	}
-	if err := s.c.pushFiles(ctx, specFiles(spec)); err != nil {
+	if err := s.c.haveFiles(specFiles(spec)); err != nil {
+		return nil, err
+	}
+	workers, err := l.choose(ctx, needOf(spec))
+	if err != nil {
 		return nil, err
 	}
 	res, err := s.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
-		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Worker: s.c.conf.WorkerName}}})
+		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers}}})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +61,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if state == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab that this request made is gone")
 	}
-	if _, err := l.await(ctx, state.GetId(), state.GetEpoch()); err != nil {
+	if err := l.await(ctx, state.GetId()); err != nil {
 		if ctx.Err() != nil || l.ctx.Err() != nil {
 			return nil, err // the lab may well come up; it stays
 		}
@@ -163,15 +168,7 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 		return nil, err
 	}
 	resp := &labv1.ListLabsResponse{}
-	// One call, however many labs there are.
-	held, err := s.c.conf.Worker.ListLabs(ctx, &workerv1.ListLabsRequest{Progress: true})
-	if err != nil {
-		return nil, err
-	}
-	progress := make(map[string]*labv1.LabProgress, len(held.GetLabs()))
-	for _, h := range held.GetLabs() {
-		progress[h.GetLabId()] = h.GetProgress()
-	}
+	progress := l.progress(ctx)
 	for _, state := range s.c.store.view().labs() {
 		resp.Labs = append(resp.Labs, describeLab(l, state, progress[state.GetId()]))
 	}
@@ -180,8 +177,12 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 
 // describe joins what a lab shall be with how it stands.
 func (s *labService) describe(ctx context.Context, l *leadership, state *controlv1.LabState) *labv1.Lab {
-	resp, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
-	if err != nil && status.Code(err) != codes.NotFound {
+	client, err := l.head(state.GetId())
+	if err != nil {
+		return describeLab(l, state, nil)
+	}
+	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
+	if err != nil && status.Code(err) != codes.NotFound && !transient(err) {
 		resp = &workerv1.GetLabResponse{Progress: &labv1.LabProgress{Error: status.Convert(err).Message()}}
 	}
 	return describeLab(l, state, resp.GetProgress())
@@ -191,20 +192,24 @@ func (s *labService) describe(ctx context.Context, l *leadership, state *control
 func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabProgress) *labv1.Lab {
 	lab := &labv1.Lab{
 		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: presentSpec(state), State: labv1.LabState_LAB_STATE_STARTING,
-		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: state.GetWorker(),
+		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: strings.Join(state.GetWorkers(), ","),
 		Progress: progress,
 	}
 	h := l.host(state.GetId(), state.GetEpoch())
+	opened, err := h.opened()
 	switch {
 	case progress.GetError() != "":
 		lab.State = labv1.LabState_LAB_STATE_FAILED
 	case progress.GetRecovering():
 		lab.State = labv1.LabState_LAB_STATE_RECOVERING
-	case !h.started():
-	case h.err != nil:
+	case opened && err != nil && !errors.Is(err, errMoved):
 		lab.State = labv1.LabState_LAB_STATE_FAILED
-		lab.Progress = &labv1.LabProgress{Error: status.Convert(h.err).Message()}
-	case progress != nil:
+		lab.Progress = &labv1.LabProgress{Error: status.Convert(err).Message()}
+	case progress == nil:
+		if lab.Reason = l.whyWaiting(h, state.GetWorkers()); lab.Reason != "" {
+			lab.State = labv1.LabState_LAB_STATE_WAITING
+		}
+	case opened && err == nil:
 		lab.State = labv1.LabState_LAB_STATE_RUNNING
 	}
 	return lab
@@ -257,11 +262,16 @@ func (s *labService) ListInputs(ctx context.Context, req *labv1.ListInputsReques
 
 // labStatus asks the worker how a running lab stands.
 func (c *Controller) labStatus(ctx context.Context, name string) (*controlv1.LabState, *workerv1.GetLabResponse, error) {
-	lab, _, err := c.runningLab(ctx, name)
+	lab, l, err := c.runningLab(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	resp, err := c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	client, err := l.head(lab.GetId())
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	err = c.movedMeanwhile(lab, err)
 	if status.Code(err) == codes.NotFound {
 		return nil, nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
 	}

@@ -42,28 +42,49 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 	if err != nil {
 		return nil, err
 	}
-	if err := l.c.pushFiles(ctx, inputFiles(in)); err != nil {
-		return nil, err
+	for _, name := range l.c.store.view().workersOf(t.labID) {
+		client, err := l.fleet.client(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.c.pushFiles(ctx, client, inputFiles(in)); err != nil {
+			return nil, err
+		}
 	}
 	select {
 	case <-host.gate:
+	case <-host.over:
+		return nil, labMoves()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-l.ctx.Done():
 		return nil, notLeading()
 	}
 	defer func() { host.gate <- struct{}{} }()
+	l.inputs.RLock()
+	defer l.inputs.RUnlock()
+	if l.ctx.Err() != nil {
+		return nil, notLeading()
+	}
 	if past, err := l.c.pastRequest(requestID, "append_input"); past != nil || err != nil {
 		return past, err
 	}
 	return l.stampAndCommit(ctx, requestID, t, in)
 }
 
+func labMoves() error {
+	return refuse(labv1.ErrorReason_ERROR_REASON_LAB_STARTING, "the lab has just been given to another worker, which rebuilds it from its journal; try again soon")
+}
+
 func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t target, in *labv1.Input) (*controlv1.RequestOutcome, error) {
 	// From the stamp on, the lab waits for the input's fate: a caller that goes away must not leave it waiting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workerTimeout)
 	defer cancel()
-	stamp, err := l.c.conf.Worker.StampInput(ctx, &workerv1.StampInputRequest{LabId: t.labID, Epoch: t.epoch, Input: in})
+	client, err := l.head(t.labID)
+	if err != nil {
+		return nil, err
+	}
+	stamp, err := client.StampInput(ctx, &workerv1.StampInputRequest{LabId: t.labID, Epoch: t.epoch, Input: in})
 	if err != nil {
 		return nil, err
 	}
@@ -71,26 +92,32 @@ func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t tar
 	res, err := l.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
 		AppendInput: &controlv1.AppendInput{LabId: t.labID, Epoch: t.epoch, Entry: entry}}})
 	if errors.Is(err, errFateOpen) {
-		l.c.rememberFate(t, entry.GetIndex())
-		return nil, err
+		return nil, err // the next leader settles it
 	}
 	if err != nil || res.repeated {
-		_, abandonErr := l.c.conf.Worker.AbandonInput(ctx, &workerv1.AbandonInputRequest{
+		_, abandonErr := client.AbandonInput(ctx, &workerv1.AbandonInputRequest{
 			LabId: t.labID, Epoch: t.epoch, Index: entry.GetIndex()})
 		return res.outcome, errors.Join(err, abandonErr)
 	}
-	_, err = l.c.conf.Worker.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: t.labID, Epoch: t.epoch, Entry: entry})
+	_, err = client.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: t.labID, Epoch: t.epoch, Entry: entry})
 	if err != nil {
-		return nil, fmt.Errorf("input %d is journaled but could not take effect: %w", entry.GetIndex(), err)
+		// It is journaled, and so it takes effect: where the lab is now, or where its journal is replayed.
+		l.c.log.Warn("a journaled input did not get to its worker; the lab is rebuilt", "lab", t.labID, "input", entry.GetIndex(), "error", err)
+		l.tasks.Go(func() { l.rebuild(t) })
 	}
 	return res.outcome, nil
 }
 
-// rememberFate keeps a stamped input to be settled when this server leads again.
-func (c *Controller) rememberFate(t target, index uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.openFate[t.labID] = &labFate{index: index, epoch: t.epoch}
+// rebuild gives a lab away under a new epoch, whatever its workers do.
+func (l *leadership) rebuild(t target) {
+	for l.ctx.Err() == nil {
+		workers := l.c.store.view().workersOf(t.labID)
+		if err := l.assign(action{labID: t.labID, epoch: t.epoch}, workers, 0); err == nil {
+			l.reconcileSoon()
+			return
+		}
+		pause(l.ctx, retryPause)
+	}
 }
 
 // pastRequest finds what a request came to when it was carried out before; nil if it was not.
@@ -118,8 +145,8 @@ func (c *Controller) haveFiles(files []*labv1.FileRef) error {
 	return nil
 }
 
-// pushFiles sees to it that the worker holds content before anything that names it commits.
-func (c *Controller) pushFiles(ctx context.Context, files []*labv1.FileRef) error {
+// pushFiles sees to it that a worker holds content before anything that names it is given to it.
+func (c *Controller) pushFiles(ctx context.Context, worker workerv1.WorkerServiceClient, files []*labv1.FileRef) error {
 	if len(files) == 0 {
 		return nil
 	}
@@ -130,19 +157,19 @@ func (c *Controller) pushFiles(ctx context.Context, files []*labv1.FileRef) erro
 	for _, f := range files {
 		ask.Sha256 = append(ask.Sha256, f.GetSha256())
 	}
-	missing, err := c.conf.Worker.MissingBlobs(ctx, ask)
+	missing, err := worker.MissingBlobs(ctx, ask)
 	if err != nil {
 		return fmt.Errorf("ask the worker for missing files: %w", err)
 	}
 	for _, sum := range missing.GetSha256() {
-		if err := c.pushFile(ctx, sum); err != nil {
+		if err := c.pushFile(ctx, worker, sum); err != nil {
 			return fmt.Errorf("give file %s to the worker: %w", sum, err)
 		}
 	}
 	return nil
 }
 
-func (c *Controller) pushFile(ctx context.Context, sum string) error {
+func (c *Controller) pushFile(ctx context.Context, worker workerv1.WorkerServiceClient, sum string) error {
 	f, err := c.blobs.open(sum)
 	if err != nil {
 		return err
@@ -150,7 +177,7 @@ func (c *Controller) pushFile(ctx context.Context, sum string) error {
 	defer f.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream if it is left half-way
-	stream, err := c.conf.Worker.PutBlob(ctx)
+	stream, err := worker.PutBlob(ctx)
 	if err != nil {
 		return err
 	}

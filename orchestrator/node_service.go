@@ -34,14 +34,14 @@ func (s *nodeService) GetNode(ctx context.Context, req *labv1.GetNodeRequest) (*
 }
 
 func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest) (*labv1.ListConnsResponse, error) {
-	lab, _, err := s.c.runningLab(ctx, req.GetLab())
+	lab, worker, err := s.c.labWorker(ctx, req.GetLab())
 	if err != nil {
 		return nil, err
 	}
 	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
 		return nil, noNode(presentSpec(lab), req.GetNode())
 	}
-	conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
+	conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 	if err != nil {
 		return nil, err
 	}

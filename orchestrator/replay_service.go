@@ -18,10 +18,20 @@ type replayService struct {
 type replayStream = grpc.BidiStreamingServer[labv1.ReplayRunRequest, labv1.ReplayRunResponse]
 
 func (s *replayService) ReplayRun(in replayStream) error {
-	if _, err := s.c.leader(in.Context()); err != nil {
+	l, err := s.c.leader(in.Context())
+	if err != nil {
 		return err
 	}
-	to, err := s.c.conf.Worker.ReplayRun(in.Context())
+	// Any worker will do: the run brings all it needs along.
+	workers, err := l.choose(in.Context(), need{lab: "replay", memory: labMemory})
+	if err != nil {
+		return err
+	}
+	worker, err := l.fleet.client(workers[0])
+	if err != nil {
+		return err
+	}
+	to, err := worker.ReplayRun(in.Context())
 	if err != nil {
 		return err
 	}

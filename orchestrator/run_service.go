@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,7 +45,10 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	for _, e := range cmd.GetJournal() {
 		files = append(files, inputFiles(e.GetInput())...)
 	}
-	if err := s.c.pushFiles(ctx, files); err != nil {
+	if err := s.c.haveFiles(files); err != nil {
+		return nil, err
+	}
+	if cmd.Workers, err = l.choose(ctx, needOf(req.GetSpec())); err != nil {
 		return nil, err
 	}
 	res, err := s.c.propose(req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_CreateRun{CreateRun: cmd}})
@@ -55,7 +59,7 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if run == nil {
 		return nil, noRun(res.outcome.GetLabId())
 	}
-	if _, err := l.await(ctx, run.GetId(), run.GetEpoch()); err != nil {
+	if err := l.await(ctx, run.GetId()); err != nil {
 		if ctx.Err() != nil || l.ctx.Err() != nil {
 			return nil, err
 		}
@@ -97,7 +101,7 @@ func (s *runService) command(req *labv1.CreateRunRequest) (*controlv1.CreateRun,
 		return nil, err
 	}
 	return &controlv1.CreateRun{Name: name, Spec: req.GetSpec(), Journal: journal, EndNs: req.GetEndNs(),
-		Capture: req.GetCapture(), LabYaml: req.GetLabYaml(), Manifest: req.GetManifest(), Worker: s.c.conf.WorkerName}, nil
+		Capture: req.GetCapture(), LabYaml: req.GetLabYaml(), Manifest: req.GetManifest()}, nil
 }
 
 func runJournal(req *labv1.CreateRunRequest) ([]*labv1.JournalEntry, error) {
@@ -140,13 +144,19 @@ func (s *runService) GetRun(ctx context.Context, req *labv1.GetRunRequest) (*lab
 	if described.GetState() != labv1.RunState_RUN_STATE_RUNNING {
 		return &labv1.GetRunResponse{Run: withResult(described, run.GetResult())}, nil
 	}
-	st, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: run.GetId()})
+	worker, err := l.head(run.GetId())
+	if err != nil {
+		return &labv1.GetRunResponse{Run: described}, nil // it goes on elsewhere soon
+	}
+	st, err := worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: run.GetId()})
 	switch {
 	case status.Code(err) == codes.NotFound: // it ended just now
 		if run, l, err = s.find(ctx, req.GetRun()); err != nil {
 			return nil, err
 		}
 		return &labv1.GetRunResponse{Run: withResult(runSummary(run, l), run.GetResult())}, nil
+	case transient(err) && ctx.Err() == nil:
+		return &labv1.GetRunResponse{Run: described}, nil
 	case err != nil:
 		return nil, err
 	}
@@ -172,8 +182,8 @@ func (s *runService) WatchRun(req *labv1.WatchRunRequest, out grpc.ServerStreami
 	if err != nil {
 		return err
 	}
-	if run.GetEndedUnixNs() == 0 {
-		if _, err := l.await(ctx, run.GetId(), run.GetEpoch()); err != nil && ctx.Err() != nil {
+	for live := true; live && run.GetEndedUnixNs() == 0; run = s.c.store.view().run(req.GetRun()) {
+		if err := l.await(ctx, run.GetId()); err != nil && (ctx.Err() != nil || l.ctx.Err() != nil) {
 			return err
 		}
 		err := s.c.watchLab(ctx, run.GetId(), req.GetIntervalMs(), func(m *workerv1.WatchLabResponse) (bool, error) {
@@ -183,7 +193,12 @@ func (s *runService) WatchRun(req *labv1.WatchRunRequest, out grpc.ServerStreami
 			return false, out.Send(&labv1.WatchRunResponse{Run: withResult(runSummary(run, l),
 				&controlv1.RunResult{Progress: m.GetProgress(), Transfers: m.GetTransfers(), Execs: m.GetExecs()})})
 		})
-		if err != nil && !errors.Is(err, io.EOF) && status.Code(err) != codes.NotFound {
+		switch {
+		case err == nil:
+			live = false
+		case transient(err) && ctx.Err() == nil, errors.Is(err, io.EOF), status.Code(err) == codes.NotFound:
+			pause(ctx, progressInterval) // its worker is away, or has just ended it: it is watched where it is next
+		default:
 			return err
 		}
 	}
@@ -232,11 +247,15 @@ func (s *runService) InterruptRun(ctx context.Context, req *labv1.InterruptRunRe
 }
 
 func (s *runService) ListRunFiles(ctx context.Context, req *labv1.ListRunFilesRequest) (*labv1.ListRunFilesResponse, error) {
-	run, _, err := s.find(ctx, req.GetRun())
+	run, l, err := s.find(ctx, req.GetRun())
 	if err != nil {
 		return nil, err
 	}
-	files, err := s.c.conf.Worker.ListRunFiles(ctx, &workerv1.ListRunFilesRequest{LabId: run.GetId()})
+	worker, err := l.runWorker(ctx, run.GetId())
+	if err != nil {
+		return nil, err
+	}
+	files, err := worker.ListRunFiles(ctx, &workerv1.ListRunFilesRequest{LabId: run.GetId()})
 	if err != nil {
 		return nil, err
 	}
@@ -248,11 +267,15 @@ func (s *runService) ListRunFiles(ctx context.Context, req *labv1.ListRunFilesRe
 }
 
 func (s *runService) ReadRunFile(req *labv1.ReadRunFileRequest, out grpc.ServerStreamingServer[labv1.ReadRunFileResponse]) error {
-	run, _, err := s.find(out.Context(), req.GetRun())
+	run, l, err := s.find(out.Context(), req.GetRun())
 	if err != nil {
 		return err
 	}
-	stream, err := s.c.conf.Worker.ReadRunFile(out.Context(), &workerv1.ReadRunFileRequest{LabId: run.GetId(), Path: req.GetPath()})
+	worker, err := l.runWorker(out.Context(), run.GetId())
+	if err != nil {
+		return err
+	}
+	stream, err := worker.ReadRunFile(out.Context(), &workerv1.ReadRunFileRequest{LabId: run.GetId(), Path: req.GetPath()})
 	if err != nil {
 		return err
 	}
@@ -285,13 +308,13 @@ func (s *runService) DeleteRun(ctx context.Context, req *labv1.DeleteRunRequest)
 // runSummary is a run without its transfers, commands and faults.
 func runSummary(run *controlv1.RunState, l *leadership) *labv1.Run {
 	r := &labv1.Run{Id: run.GetId(), Name: run.GetName(), CreatedAt: timestamppb.New(unixTime(run.GetCreatedUnixNs())),
-		EndNs: run.GetEndNs(), Worker: run.GetWorker(), Progress: run.GetResult().GetProgress()}
+		EndNs: run.GetEndNs(), Worker: strings.Join(run.GetWorkers(), ","), Progress: run.GetResult().GetProgress()}
 	switch {
-	case run.GetEndedUnixNs() == 0 && l.host(run.GetId(), run.GetEpoch()).started():
-		r.State = labv1.RunState_RUN_STATE_RUNNING
-		return r
 	case run.GetEndedUnixNs() == 0:
 		r.State = labv1.RunState_RUN_STATE_STARTING
+		if opened, _ := l.host(run.GetId(), run.GetEpoch()).opened(); opened {
+			r.State = labv1.RunState_RUN_STATE_RUNNING
+		}
 		return r
 	}
 	r.EndedAt = timestamppb.New(unixTime(run.GetEndedUnixNs()))

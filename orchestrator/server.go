@@ -26,6 +26,7 @@ func (c *Controller) Register(s grpc.ServiceRegistrar) {
 	labv1.RegisterWatchServiceServer(s, &watchService{c: c})
 	labv1.RegisterCaptureServiceServer(s, &captureService{c: c})
 	labv1.RegisterClockServiceServer(s, &clockService{c: c})
+	labv1.RegisterWorkerServiceServer(s, &workerService{c: c})
 }
 
 // findLab finds a lab by name, or the only one when no name is given.

@@ -61,6 +61,12 @@ func writeSnapshot(w io.Writer, v view) error {
 	for _, o := range all[controlv1.CounterState](v, tableCounters, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Counter{Counter: o}})
 	}
+	for _, o := range v.workers() {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Worker{Worker: o}})
+	}
+	for _, o := range all[controlv1.ClusterState](v, tableCluster, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Cluster{Cluster: o}})
+	}
 	out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_End{
 		End: &controlv1.SnapshotEnd{Records: out.records}}})
 	if out.err != nil {
@@ -134,6 +140,10 @@ func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord)
 		return txn.Insert(tableRequests, k.Request)
 	case *controlv1.SnapshotRecord_Counter:
 		return txn.Insert(tableCounters, k.Counter)
+	case *controlv1.SnapshotRecord_Cluster:
+		return txn.Insert(tableCluster, k.Cluster)
+	case *controlv1.SnapshotRecord_Worker:
+		return txn.Insert(tableWorkers, k.Worker)
 	}
 	return errors.New("a kind that this labd does not know")
 }

@@ -62,9 +62,11 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 	input := appendInput("x.1", 1, 1)
 	input.Entry.Input = linkSet("a--b", 7)
 	first := m.want("r2", input)
-	m.want("", &controlv1.MarkReached{LabId: "x.1", TNs: 99})
-	m.want("r3", &controlv1.CreateRun{Name: "x", Spec: testSpec("x"), Worker: "w", EndNs: 5, Capture: true, LabYaml: []byte("yaml"),
+	m.want("", mark("x.1", 1, 99))
+	m.want("r3", &controlv1.CreateRun{Name: "x", Spec: testSpec("x"), Workers: []string{"w"}, EndNs: 5, Capture: true, LabYaml: []byte("yaml"),
 		Manifest: []byte("manifest"), Journal: []*labv1.JournalEntry{{Index: 1, TNs: 2, Input: linkSet("a--b", 3)}}})
+	m.want("", &controlv1.FoundCluster{ClusterId: "c"})
+	m.want("", &controlv1.WorkerUp{Name: "w", WorkerId: "1", Instance: "i", Address: "a:1", MemoryBytes: 7, Cores: 2})
 	m.want("r4", &controlv1.AddFile{Sha256: "ab", SizeBytes: 3})
 	if lab := m.fsm.store.view().lab("x.1"); lab.GetChangedSpec() == nil || lab.GetReachedNs() != 99 {
 		t.Fatalf("the lab has not changed: %v", lab)

@@ -52,6 +52,17 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_TOO_OLD:             codes.OutOfRange,
 	labv1.ErrorReason_ERROR_REASON_TOO_SLOW:            codes.ResourceExhausted,
 	labv1.ErrorReason_ERROR_REASON_INTERFACE_NOT_FOUND: codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_WORKER_NOT_FOUND:    codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_NO_WORKER:           codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_LAB_TOO_LARGE:       codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_WORKER_AWAY:         codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_LAST_WORKER:         codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_WORKER_ID_IN_USE:    codes.AlreadyExists,
+	labv1.ErrorReason_ERROR_REASON_WORKER_NAME_IN_USE:  codes.AlreadyExists,
+	labv1.ErrorReason_ERROR_REASON_OTHER_CLUSTER:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_OTHER_VERSION:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_WORKER_FULL:         codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_REMAKING:            codes.Unavailable,
 }
 
 // StatusUnary turns a unary call's error into a gRPC status. It is the innermost interceptor of the public services.
@@ -111,6 +122,9 @@ func refusalStatus(r *Refusal) error {
 func workerStatus(s *status.Status) error {
 	if len(s.Details()) > 0 || s.Code() == codes.Canceled || s.Code() == codes.DeadlineExceeded {
 		return s.Err()
+	}
+	if s.Code() == codes.Unavailable {
+		return refusalStatus(refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "a worker does not answer: %s", s.Message()))
 	}
 	return withDetails(s, &errdetails.ErrorInfo{
 		Reason: reasonName(labv1.ErrorReason_ERROR_REASON_WORKER), Domain: errorDomain})

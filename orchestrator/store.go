@@ -20,6 +20,8 @@ const (
 	tableFiles    = "files"    // *controlv1.FileState by SHA-256
 	tableRequests = "requests" // *controlv1.RequestState by request id, and by Raft index
 	tableCounters = "counters" // *controlv1.CounterState by name
+	tableWorkers  = "workers"  // *controlv1.WorkerState by name
+	tableCluster  = "cluster"  // *controlv1.ClusterState, the one there is
 )
 
 // Counters.
@@ -29,6 +31,7 @@ const (
 	counterRunNumbers = "run_numbers" // ever made
 	counterFiles      = "files"       // kept
 	counterFileBytes  = "file_bytes"  // kept
+	counterWorkers    = "workers"     // known
 )
 
 func schema() *memdb.DBSchema {
@@ -53,6 +56,8 @@ func schema() *memdb.DBSchema {
 			"raft_index": {Name: "raft_index", Unique: true, Indexer: numberKey{}},
 		}},
 		tableCounters: {Name: tableCounters, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCounters, "name")}},
+		tableCluster:  {Name: tableCluster, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCluster, "cluster_id")}},
+		tableWorkers:  {Name: tableWorkers, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableWorkers, "name")}},
 	}}
 }
 
@@ -75,6 +80,10 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 		key = o.GetRequestId()
 	case *controlv1.CounterState:
 		key = o.GetName()
+	case *controlv1.WorkerState:
+		key = o.GetName()
+	case *controlv1.ClusterState:
+		key = o.GetClusterId()
 	default:
 		return false, nil, fmt.Errorf("table %s: object of type %T", k.table, obj)
 	}
@@ -243,6 +252,22 @@ func (v view) file(sha256 string) *controlv1.FileState {
 
 func (v view) request(id string) *controlv1.RequestState {
 	return get[controlv1.RequestState](v, tableRequests, "id", id)
+}
+
+func (v view) worker(name string) *controlv1.WorkerState {
+	return get[controlv1.WorkerState](v, tableWorkers, "id", name)
+}
+
+func (v view) workers() []*controlv1.WorkerState {
+	return all[controlv1.WorkerState](v, tableWorkers, "id")
+}
+
+// clusterID is the cluster's id; empty before its first leader has given it one.
+func (v view) clusterID() string {
+	for _, c := range all[controlv1.ClusterState](v, tableCluster, "id") {
+		return c.GetClusterId()
+	}
+	return ""
 }
 
 func (v view) counter(name string) uint64 {

@@ -16,27 +16,26 @@ type traceService struct {
 	c *Controller
 }
 
-// sourceID is the worker's name of the lab or the run that a trace is read from.
-func (s *traceService) sourceID(ctx context.Context, lab, run string) (string, error) {
+// source finds the lab or the run that a trace is read from: its id, and the worker that has it.
+func (s *traceService) source(ctx context.Context, lab, run string) (string, workerv1.WorkerServiceClient, error) {
 	if run == "" {
-		state, _, err := s.c.runningLab(ctx, lab)
-		return state.GetId(), err
+		state, worker, err := s.c.labWorker(ctx, lab)
+		return state.GetId(), worker, err
 	}
-	if _, err := s.c.leader(ctx); err != nil {
-		return "", err
+	l, err := s.c.leader(ctx)
+	if err != nil {
+		return "", nil, err
 	}
-	if s.c.store.view().run(run) == nil {
-		return "", noRun(run)
-	}
-	return run, nil
+	worker, err := l.runWorker(ctx, run)
+	return run, worker, err
 }
 
 func (s *traceService) ReadRecords(req *labv1.ReadRecordsRequest, out grpc.ServerStreamingServer[labv1.ReadRecordsResponse]) error {
-	id, err := s.sourceID(out.Context(), req.GetLab(), req.GetRun())
+	id, worker, err := s.source(out.Context(), req.GetLab(), req.GetRun())
 	if err != nil {
 		return err
 	}
-	stream, err := s.c.conf.Worker.ReadTrace(out.Context(), &workerv1.ReadTraceRequest{LabId: id, Conn: req.GetConn()})
+	stream, err := worker.ReadTrace(out.Context(), &workerv1.ReadTraceRequest{LabId: id, Conn: req.GetConn()})
 	if err != nil {
 		return err
 	}
@@ -51,11 +50,11 @@ func (s *traceService) ReadRecords(req *labv1.ReadRecordsRequest, out grpc.Serve
 }
 
 func (s *traceService) GetPacket(ctx context.Context, req *labv1.GetPacketRequest) (*labv1.GetPacketResponse, error) {
-	id, err := s.sourceID(ctx, req.GetLab(), req.GetRun())
+	id, worker, err := s.source(ctx, req.GetLab(), req.GetRun())
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.c.conf.Worker.ReadPacket(ctx, &workerv1.ReadPacketRequest{LabId: id, Packet: req.GetPacket()})
+	resp, err := worker.ReadPacket(ctx, &workerv1.ReadPacketRequest{LabId: id, Packet: req.GetPacket()})
 	if status.Code(err) == codes.NotFound {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_PACKET_NOT_FOUND, "%s", status.Convert(err).Message())
 	}

@@ -83,12 +83,24 @@ func (s *transferService) WatchTransfer(req *labv1.WatchTransferRequest, out grp
 func (c *Controller) watchLab(ctx context.Context, labID string, intervalMs int64, look func(*workerv1.WatchLabResponse) (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.conf.Worker.WatchLab(ctx, &workerv1.WatchLabRequest{LabId: labID, IntervalMs: intervalMs})
+	l, err := c.leader(ctx)
+	if err != nil {
+		return err
+	}
+	worker, err := l.head(labID)
+	if err != nil {
+		return err
+	}
+	was := c.store.view().lab(labID) // nil: it is a run
+	stream, err := worker.WatchLab(ctx, &workerv1.WatchLabRequest{LabId: labID, IntervalMs: intervalMs})
 	if err != nil {
 		return err
 	}
 	for {
 		m, err := stream.Recv()
+		if err != nil && was != nil {
+			return c.movedMeanwhile(was, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -110,7 +122,11 @@ func (s *transferService) ReadReceived(req *labv1.ReadReceivedRequest, out grpc.
 	if findTransfer(st.GetTransfers(), req.GetTransfer()) == nil {
 		return noTransfer(lab.GetSpec().GetName(), req.GetTransfer())
 	}
-	stream, err := s.c.conf.Worker.ReadSaved(ctx, &workerv1.ReadSavedRequest{LabId: lab.GetId(), Transfer: req.GetTransfer()})
+	_, worker, err := s.c.labWorker(ctx, req.GetLab())
+	if err != nil {
+		return err
+	}
+	stream, err := worker.ReadSaved(ctx, &workerv1.ReadSavedRequest{LabId: lab.GetId(), Transfer: req.GetTransfer()})
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.Serve
 		}
 		m, over, err := s.status(ctx, lab, req)
 		ended = over
+		err = s.c.movedMeanwhile(lab, err)
 		if status.Code(err) == codes.NotFound {
 			return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
 		}
@@ -94,7 +95,15 @@ func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.Serve
 
 // status is how the things of a kind stand, and whether that is final.
 func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req *labv1.WatchStatusRequest) (*labv1.WatchStatusResponse, bool, error) {
-	st, err := s.c.conf.Worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	l, err := s.c.leader(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	worker, err := l.head(lab.GetId())
+	if err != nil {
+		return nil, false, err
+	}
+	st, err := worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
 	if err != nil {
 		return nil, false, err
 	}
@@ -109,7 +118,7 @@ func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req 
 	case labv1.StatusKind_STATUS_KIND_FAULTS:
 		m.Faults = st.GetFaults()
 	case labv1.StatusKind_STATUS_KIND_CONNS:
-		conns, err := s.c.conf.Worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
+		conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 		// The lab is there, as it has just told its status. The node may not be: an apply that adds it has been accepted and
 		// has yet to take effect, or one has removed it, and another may bring it back.
 		if err != nil && !(req.GetNode() != "" && status.Code(err) == codes.NotFound) {

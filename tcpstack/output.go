@@ -48,7 +48,7 @@ func (s *Stack) output(f *sim.Frame, rt *route) error {
 		s.fragment(f, rt.ifc.mtu, rt.nb.send)
 		return nil
 	}
-	if s.cfg.Checksums == ChecksumsAlways {
+	if s.cfg.Checksums == ChecksumsAlways && !plainSums(f, h) {
 		ihl := wire.IPv4MinLen
 		if h[0] != 0x45 {
 			ihl = int(h[0]&15) * 4

@@ -376,7 +376,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	if g.opt.HasUserTimeout {
 		c.heardUserTimeout(g.opt.UserTimeout)
 	}
-	if g.f.Header()[0]&15 > wire.IPv4MinLen/4 {
+	if !g.plain && g.f.Header()[0]&15 > wire.IPv4MinLen/4 {
 		c.routeArrives(g)
 	}
 	if c.odd != nil {

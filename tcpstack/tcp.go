@@ -217,6 +217,7 @@ type segment struct {
 	flags    wire.TCPFlags
 	wnd      uint16 // as on the wire
 	length   uint32 // of the data
+	plain    bool   // plainInput has read it
 	opt      wire.TCPOptions
 	f        *sim.Frame
 }

@@ -13,11 +13,13 @@ import (
 // nothing leaks. The seed of a failing run is in its name.
 func TestRandomPaths(t *testing.T) {
 	for seed := range uint64(700) {
-		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) { randomPath(t, seed) })
+		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) { randomPath(t, seed, nil) })
 	}
 }
 
-func randomPath(t *testing.T, seed uint64) {
+// randomPath runs one of them; look, if there is one, sees the pair before it starts, and may do something to each frame
+// that arrives.
+func randomPath(t *testing.T, seed uint64, look func(p *tcpPair) (arrives func(*sim.Frame))) {
 	dice := sim.NewStream(seed, "random paths")
 	draw := uint64(0)
 	below := func(n uint64) uint64 { draw++; return dice.Below(draw, n) }
@@ -44,10 +46,15 @@ func randomPath(t *testing.T, seed uint64) {
 	if below(4) == 0 {
 		loss *= 3
 	}
+	arrives := func(*sim.Frame) {}
+	if look != nil {
+		arrives = look(p)
+	}
 	for i := range p.pipe {
 		w := sim.NewStream(seed, fmt.Sprint("pipe ", i))
 		p.pipe[i].fate = func(n uint64, f *sim.Frame) (drop bool, extra sim.Time, copies int) {
 			if p.loop.Now() > 300*sim.Second { // the path becomes good, so that every run ends
+				arrives(f)
 				return false, 0, 0
 			}
 			if w.Below(5*n+3, 1000) < corrupt {
@@ -59,6 +66,7 @@ func randomPath(t *testing.T, seed uint64) {
 			if w.Below(5*n, 1000) < double {
 				copies = 1
 			}
+			arrives(f)
 			return w.Below(5*n+5, 1000) < loss, extra, copies
 		}
 	}

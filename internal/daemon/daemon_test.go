@@ -52,7 +52,7 @@ func stop(t *testing.T, d *Daemon) {
 // eventually waits for what other goroutines bring about.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !happened(); {
+	for deadline := time.Now().Add(2 * time.Minute); !happened(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)
 		}

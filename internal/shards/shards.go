@@ -122,6 +122,11 @@ func (c Client) ReplayRun(ctx context.Context, opts ...grpc.CallOption) (grpc.Bi
 	return c.head().ReplayRun(ctx, opts...)
 }
 
+// GetReport asks the head: how busy each worker is is asked of it itself.
+func (c Client) GetReport(ctx context.Context, in *workerv1.GetReportRequest, opts ...grpc.CallOption) (*workerv1.GetReportResponse, error) {
+	return c.head().GetReport(ctx, in, opts...)
+}
+
 // ListLabs lists the head's labs: what each worker holds is asked of it itself.
 func (c Client) ListLabs(ctx context.Context, in *workerv1.ListLabsRequest, opts ...grpc.CallOption) (*workerv1.ListLabsResponse, error) {
 	return c.head().ListLabs(ctx, in, opts...)

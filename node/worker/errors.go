@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -22,6 +23,8 @@ var (
 	errStaleEpoch  = errors.New("stale epoch")
 	errFull        = errors.New("limit reached")
 	errTooOld      = errors.New("too old")
+	errNoRoom      = errors.New("no room")
+	errNoLease     = errors.New("no lease")
 	errNotHead     = fmt.Errorf("%w: inputs and orders for the clock go to the lab's first shard", errRefused)
 )
 
@@ -41,7 +44,7 @@ func grpcError(err error) error {
 		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
 		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
 		{errFull, codes.ResourceExhausted}, {syscall.ENOSPC, codes.ResourceExhausted}, {syscall.EDQUOT, codes.ResourceExhausted},
-		{errTooOld, codes.OutOfRange}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
+		{errTooOld, codes.OutOfRange}, {errNoRoom, codes.ResourceExhausted}, {errNoLease, codes.Unavailable}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
 	} {
 		if errors.Is(err, c.is) {
 			code = c.code
@@ -50,5 +53,12 @@ func grpcError(err error) error {
 	if _, ok := errors.AsType[node.FieldErrors](err); ok {
 		code = codes.InvalidArgument
 	}
-	return status.Error(code, err.Error())
+	s := status.New(code, err.Error())
+	if errors.Is(err, errNoRoom) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		// Another worker may well have room.
+		if full, err := s.WithDetails(&errdetails.ErrorInfo{Reason: "WORKER_FULL", Domain: "labd.dev"}); err == nil {
+			return full.Err()
+		}
+	}
+	return s.Err()
 }

@@ -71,7 +71,8 @@ func (w *Worker) listHeld() (*workerv1.ListLabsResponse, map[string]*lab, error)
 	defer w.mu.Unlock()
 	resp := &workerv1.ListLabsResponse{}
 	for id, l := range w.labs {
-		resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: id, Epoch: l.epoch, Running: true, Broken: l.brokenBy()})
+		resp.Labs = append(resp.Labs, &workerv1.HeldLab{LabId: id, Epoch: l.epoch, Running: true, Broken: l.brokenBy(),
+			Journaled: l.vitals.journaled.Load(), PendingIndex: l.vitals.pending.Load()})
 	}
 	dirs, err := os.ReadDir(filepath.Dir(labDir(w.root, "x")))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -47,6 +47,8 @@ type lab struct {
 	split      *split                 // nil: the whole lab is here
 	broken     atomic.Pointer[string] // why this shard cannot go on, though the lab is not at fault; read by any goroutine
 	reach      *reach
+	vitals     vitals
+	tenure     *tenure // the worker's; nil: it needs none
 	recovery   recovery
 	files      *runFiles
 	report     *report
@@ -78,6 +80,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.reach.wake = w.marks.wake
 		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
+	l.tenure = w.tenure
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {
@@ -130,11 +133,13 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 	}
 	if l.split == nil {
 		l.clock = newClock(req.GetSpec())
+		l.note()
 		return l, nil
 	}
 	if l.clock = followedClock(req.GetSpec()); l.split.head() {
 		l.clock = newClock(req.GetSpec())
 	}
+	l.note()
 	return l, l.split.start()
 }
 

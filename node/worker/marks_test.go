@@ -1,7 +1,7 @@
 package worker
 
 import (
-	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,14 +135,24 @@ func TestRecoveryTells(t *testing.T) {
 	t.Cleanup(b.finish)
 	req = standing("l", labv1.Clock_CLOCK_VIRTUAL)
 	req.Epoch, req.Journal = 2, []*labv1.JournalEntry{entry}
-	b.start(req)
-	p := b.get("l").Progress
+	// Before its goroutine runs: a recovery may be over before anybody asks.
+	if err := os.RemoveAll(labDir(root, "l")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLab(again, req, labDir(root, "l"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.labs = append(b.labs, l)
+	again.labs["l"] = l
+	p := l.progress()
 	if !p.Recovering || p.RecoverToNs < done.Transfers[0].DurationNs || p.NowNs >= p.RecoverToNs {
 		t.Errorf("while it recovers: %v", p)
 	}
-	if _, err := b.StampInput(context.Background(), &workerv1.StampInputRequest{LabId: "l", Epoch: 2, Input: ping("")}); err == nil {
-		t.Error("it takes an input while it recovers")
+	if _, err := l.makeStamp(again, ping("")); !errors.Is(err, errRefused) {
+		t.Errorf("while it recovers it takes an input: %v", err)
 	}
+	go l.run()
 	halfway := b.until("l", "half the way", func(r *workerv1.GetLabResponse) bool {
 		return !r.Progress.Recovering || r.Progress.NowNs > r.Progress.RecoverToNs/2
 	}).Progress

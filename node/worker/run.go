@@ -99,6 +99,10 @@ func (l *lab) books() error {
 // step waits until something is to be done, or for a call; then it passes lab time once: it applies the inputs that are
 // due or runs one window.
 func (l *lab) step() error {
+	if !l.tenure.holds() {
+		l.idle() // the lab may run elsewhere from now on; the worker stops it
+		return nil
+	}
 	if l.split != nil {
 		return l.split.step()
 	}
@@ -177,6 +181,7 @@ func (l *lab) advance(t sim.Time) error {
 // advanced tells those who keep account that the lab has gone on.
 func (l *lab) advanced() error {
 	l.reach.ran(l.x.now())
+	l.note()
 	return l.files.advance(l.x.now())
 }
 

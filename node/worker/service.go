@@ -61,7 +61,8 @@ func (w *Worker) StartLab(_ context.Context, req *workerv1.StartLabRequest) (*wo
 
 // StopLab implements the service.
 func (w *Worker) StopLab(_ context.Context, req *workerv1.StopLabRequest) (*workerv1.StopLabResponse, error) {
-	return &workerv1.StopLabResponse{}, grpcError(w.stopLab(req.GetLabId(), req.GetEpoch(), req.GetKeepFiles()))
+	at, err := w.stopLab(req.GetLabId(), req.GetEpoch(), req.GetKeepFiles())
+	return &workerv1.StopLabResponse{NowNs: int64(at)}, grpcError(err)
 }
 
 // StampInput implements the service.
@@ -72,6 +73,9 @@ func (w *Worker) StampInput(ctx context.Context, req *workerv1.StampInputRequest
 	}
 	if req.GetInput() == nil {
 		return nil, grpcError(fmt.Errorf("%w: no input", errBadRequest))
+	}
+	if err := w.checkTenure(); err != nil {
+		return nil, grpcError(err)
 	}
 	e, err := l.stamp(ctx, w, req.GetInput())
 	if err != nil {
@@ -85,6 +89,9 @@ func (w *Worker) CommitInput(ctx context.Context, req *workerv1.CommitInputReque
 	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
 	if err == nil && req.GetEntry() == nil {
 		err = fmt.Errorf("%w: no entry", errBadRequest)
+	}
+	if err == nil {
+		err = w.checkTenure()
 	}
 	if err == nil {
 		err = l.do(ctx, func() error { return l.commit(w, req.GetEntry()) })

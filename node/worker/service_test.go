@@ -53,7 +53,7 @@ func (b *bench) dial() workerv1.WorkerServiceClient {
 // What each call of the service does. A call that changes a lab does it by a journaled input, or makes and ends the lab
 // as a whole; there is no third way.
 var (
-	reads = []string{"MissingBlobs", "ListLabs", "GetLab", "WatchLab", "ListConns", "ReadTrace", "ReadPacket", "ListRunFiles", "ReadRunFile", "ReadSaved",
+	reads = []string{"MissingBlobs", "ListLabs", "GetLab", "WatchLab", "ListConns", "ReadTrace", "ReadPacket", "ListRunFiles", "ReadRunFile", "ReadSaved", "GetReport",
 		"FollowTrace", "Capture", "ReplayRun"}
 	contents  = []string{"PutBlob"} // adds content that an input may name; no lab sees it before
 	lifecycle = []string{"StartLab", "StopLab"}

@@ -105,6 +105,7 @@ func (l *lab) nextStamp(w *Worker) {
 		e, err := l.makeStamp(w, c.input)
 		if err == nil {
 			l.stamps.pending = e
+			l.note()
 		}
 		c.result <- stampResult{e, err}
 	}
@@ -163,6 +164,7 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 		return err
 	}
 	l.stamps.pending = nil
+	l.note()
 	if l.split == nil {
 		l.schedule(l.journal[len(l.journal)-1])
 	} else {
@@ -177,6 +179,7 @@ func (l *lab) abandon(w *Worker, index uint64) {
 	if p := l.stamps.pending; p != nil && p.GetIndex() == index {
 		delete(l.names.used, inputID(p.GetInput()))
 		l.stamps.pending = nil
+		l.note()
 		l.nextStamp(w)
 	}
 }

@@ -122,7 +122,9 @@ func TestCommittedInputIsSeen(t *testing.T) {
 func TestStampHoldsTheLab(t *testing.T) {
 	b := newBench(t)
 	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
-	b.input("l", transfer("", 50_000_000))
+	endless := transfer("", 1<<40)
+	endless.GetTransfer().Save = false
+	b.input("l", endless)
 	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: ping("")})
 	if err != nil {
 		t.Fatal(err)

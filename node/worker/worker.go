@@ -16,6 +16,7 @@ import (
 
 	"labd.dev/internal/validate"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 )
 
 // maxLabs bounds the labs of one worker: each has goroutines and files of its own.
@@ -28,6 +29,8 @@ type Config struct {
 	// Shared is a directory that holds contents under their SHA-256 too, and whose files are taken from there by hard
 	// links instead of being sent; empty: none.
 	Shared string
+	// Leased: the worker runs labs only while it holds a lease, which Serve gets; else it may always.
+	Leased bool
 	// DialFrames reaches the labd-frames/1 of another worker; nil: this one takes no part in labs that are split over several.
 	// Connections that come in are given to ServeFrames.
 	DialFrames func(ctx context.Context, address string) (net.Conn, error)
@@ -47,8 +50,13 @@ type Worker struct {
 	quit    chan struct{} // closed by Close
 	marking sync.WaitGroup
 	replays chan struct{} // holds one for each replay under way
-	dial    func(ctx context.Context, address string) (net.Conn, error)
-	guests  *guests
+	tenure  *tenure       // nil: it needs none
+	asked   struct {      // of GetReport
+		sync.Mutex // guards reporter
+		reporter
+	}
+	dial   func(ctx context.Context, address string) (net.Conn, error)
+	guests *guests
 
 	mu     sync.Mutex // guards all below
 	labs   map[string]*lab
@@ -74,7 +82,8 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
-		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), dial: cfg.DialFrames, guests: newGuests(),
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), tenure: newTenure(cfg.Leased),
+		dial: cfg.DialFrames, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
 	return w, nil
@@ -116,7 +125,10 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return fmt.Errorf("%w: the worker is stopping", errRefused)
+		return fmt.Errorf("%w: the worker is stopping", errNoLease)
+	}
+	if err := w.checkTenure(); err != nil {
+		return err
 	}
 	if old := w.labs[req.GetLabId()]; old != nil {
 		switch {
@@ -129,7 +141,7 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		delete(w.labs, req.GetLabId())
 	}
 	if len(w.labs) >= maxLabs {
-		return fmt.Errorf("%w: this worker has %d labs", errFull, maxLabs)
+		return fmt.Errorf("%w: this worker has %d labs", errNoRoom, maxLabs)
 	}
 	dir := labDir(w.root, req.GetLabId())
 	// What an earlier life of the lab left behind is made again from the journal.
@@ -181,14 +193,14 @@ func (w *Worker) labAt(id string, epoch uint64) (*lab, error) {
 	return l, err
 }
 
-// stopLab ends a lab. Without keep its run directory goes too.
-func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
+// stopLab ends a lab, and tells the lab time that it had come to. Without keep its run directory goes too.
+func (w *Worker) stopLab(id string, epoch uint64, keep bool) (at sim.Time, err error) {
 	l, err := w.labAt(id, epoch)
 	if errors.Is(err, errNotFound) && !keep {
-		return w.removeFiles(id)
+		return 0, w.removeFiles(id)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w.mu.Lock()
 	mine := w.labs[id] == l
@@ -197,12 +209,14 @@ func (w *Worker) stopLab(id string, epoch uint64, keep bool) error {
 	}
 	w.mu.Unlock()
 	if !mine {
-		return nil // somebody else is stopping it
+		return 0, nil // somebody else is stopping it
 	}
+	at = l.reach.passed()
 	l.stop()
+	at = max(at, l.endedAt)
 	if keep {
-		return l.leak
+		return at, l.leak
 	}
 	w.marks.forget(id)
-	return errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
+	return at, errors.Join(l.leak, os.RemoveAll(labDir(w.root, id)))
 }

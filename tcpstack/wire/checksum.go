@@ -11,25 +11,28 @@ import (
 // Whichever way it is made it is the same number: a sum with its carries brought round is zero only if every byte is.
 func Sum(b []byte) uint16 {
 	if vectorBytes == 0 || len(b) < leastVectors || len(b) > mostVectors {
-		return sumWords(0, b)
+		return sumWords(b)
 	}
-	n := len(b) &^ (vectorBytes - 1)
-	return sumWords(sumVectors(&b[0], n), b[n:])
+	s := sumVectors(&b[0], len(b)&^1)
+	if len(b)&1 != 0 {
+		s += uint64(b[len(b)-1])
+	}
+	return SwapFold(s)
 }
 
 const (
 	leastVectors = 96      // bytes; fewer are summed in words as soon
-	mostVectors  = 1 << 30 // bytes, of which a sum of 32-bit words is far from overflowing 64 bits
+	mostVectors  = 1 << 20 // bytes: the 32-bit lanes of sumVectors do not overflow
 )
 
-// sumWords adds the words of b to a sum of words that are exchanged.
+// sumWords is Sum in words.
 //
 // Ones'-complement addition does not mind in which byte order and word size the carries are made as long as they come
 // round (RFC 1071 section 2, "Byte Order Independence" and "Parallel Summation"): two chains of 64-bit additions with
 // carry run side by side, each over 64 bytes at a time so that its carry stays in the processor's flag. A chain that
 // begins without a carry never ends with one and a sum of all ones, so its last carry can be added without another.
-func sumWords(s0 uint64, b []byte) uint16 {
-	var s1, c0, c1 uint64
+func sumWords(b []byte) uint16 {
+	var s0, s1, c0, c1 uint64
 	for len(b) >= 128 {
 		p := (*[128]byte)(b)
 		s0, c0 = bits.Add64(s0, binary.LittleEndian.Uint64(p[0:]), 0)

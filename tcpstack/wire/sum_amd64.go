@@ -2,7 +2,7 @@ package wire
 
 import "golang.org/x/sys/cpu"
 
-// vectorBytes is what sumVectors takes at a time; 0: this processor has no AVX2.
+// vectorBytes is what sumVectors takes at a time, and at least; 0: this processor has no AVX2.
 var vectorBytes = vectorWidth()
 
 func vectorWidth() int {
@@ -12,7 +12,7 @@ func vectorWidth() int {
 	return 0
 }
 
-// sumVectors sums the little-endian 32-bit words of n bytes from p. n is a multiple of vectorBytes and at most
+// sumVectors sums the little-endian 16-bit words of n bytes from p. n is even, at least vectorBytes and at most
 // mostVectors.
 //
 //go:noescape

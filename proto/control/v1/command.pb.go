@@ -40,6 +40,12 @@ type Command struct {
 	//	*Command_EndRun
 	//	*Command_DeleteRun
 	//	*Command_AddFile
+	//	*Command_WorkerUp
+	//	*Command_WorkerDown
+	//	*Command_DrainWorker
+	//	*Command_RemakeRun
+	//	*Command_RunRemade
+	//	*Command_FoundCluster
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -177,6 +183,60 @@ func (x *Command) GetAddFile() *AddFile {
 	return nil
 }
 
+func (x *Command) GetWorkerUp() *WorkerUp {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_WorkerUp); ok {
+			return x.WorkerUp
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetWorkerDown() *WorkerDown {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_WorkerDown); ok {
+			return x.WorkerDown
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRemakeRun() *RemakeRun {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RemakeRun); ok {
+			return x.RemakeRun
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRunRemade() *RunRemade {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RunRemade); ok {
+			return x.RunRemade
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFoundCluster() *FoundCluster {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_FoundCluster); ok {
+			return x.FoundCluster
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -217,6 +277,30 @@ type Command_AddFile struct {
 	AddFile *AddFile `protobuf:"bytes,11,opt,name=add_file,json=addFile,proto3,oneof"`
 }
 
+type Command_WorkerUp struct {
+	WorkerUp *WorkerUp `protobuf:"bytes,20,opt,name=worker_up,json=workerUp,proto3,oneof"`
+}
+
+type Command_WorkerDown struct {
+	WorkerDown *WorkerDown `protobuf:"bytes,21,opt,name=worker_down,json=workerDown,proto3,oneof"`
+}
+
+type Command_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,22,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
+type Command_RemakeRun struct {
+	RemakeRun *RemakeRun `protobuf:"bytes,23,opt,name=remake_run,json=remakeRun,proto3,oneof"`
+}
+
+type Command_RunRemade struct {
+	RunRemade *RunRemade `protobuf:"bytes,24,opt,name=run_remade,json=runRemade,proto3,oneof"`
+}
+
+type Command_FoundCluster struct {
+	FoundCluster *FoundCluster `protobuf:"bytes,25,opt,name=found_cluster,json=foundCluster,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -235,12 +319,24 @@ func (*Command_DeleteRun) isCommand_Kind() {}
 
 func (*Command_AddFile) isCommand_Kind() {}
 
+func (*Command_WorkerUp) isCommand_Kind() {}
+
+func (*Command_WorkerDown) isCommand_Kind() {}
+
+func (*Command_DrainWorker) isCommand_Kind() {}
+
+func (*Command_RemakeRun) isCommand_Kind() {}
+
+func (*Command_RunRemade) isCommand_Kind() {}
+
+func (*Command_FoundCluster) isCommand_Kind() {}
+
 // CreateLab adds a standing lab.
 type CreateLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // never used before
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"` // that shall host it
+	Workers       []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"` // that shall host it, by name; several: each a part of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,11 +385,11 @@ func (x *CreateLab) GetSpec() *v1.LabSpec {
 	return nil
 }
 
-func (x *CreateLab) GetWorker() string {
+func (x *CreateLab) GetWorkers() []string {
 	if x != nil {
-		return x.Worker
+		return x.Workers
 	}
-	return ""
+	return nil
 }
 
 // DeleteLab removes a standing lab and its journal.
@@ -341,12 +437,13 @@ func (x *DeleteLab) GetLabId() string {
 	return ""
 }
 
-// AssignLab gives a lab or a run to a worker under the next epoch.
+// AssignLab gives a lab or a run to workers under the next epoch.
 type AssignLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // or a run's id
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // that the proposer saw; another one makes the command void
-	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`            // that shall host it
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`              // or a run's id
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`                          // that the proposer saw; another one makes the command void
+	Workers       []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`                       // that shall host it, by name; none: it waits for one
+	ReachedNs     int64                  `protobuf:"varint,4,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"` // lab time that it is known to have reached; 0: no more than before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,11 +492,18 @@ func (x *AssignLab) GetEpoch() uint64 {
 	return 0
 }
 
-func (x *AssignLab) GetWorker() string {
+func (x *AssignLab) GetWorkers() []string {
 	if x != nil {
-		return x.Worker
+		return x.Workers
 	}
-	return ""
+	return nil
+}
+
+func (x *AssignLab) GetReachedNs() int64 {
+	if x != nil {
+		return x.ReachedNs
+	}
+	return 0
 }
 
 // AppendInput journals a stamped input of a lab or a run.
@@ -463,11 +567,11 @@ func (x *AppendInput) GetEntry() *v1.JournalEntry {
 	return nil
 }
 
-// MarkReached remembers how far a lab's clock had come when its server stopped.
+// MarkReached remembers how far labs have come. Marks of labs that are gone, or run under another epoch, count for
+// nothing.
 type MarkReached struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
-	TNs           int64                  `protobuf:"varint,2,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"`      // lab time
+	Marks         []*LabMark             `protobuf:"bytes,3,rep,name=marks,proto3" json:"marks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,14 +606,68 @@ func (*MarkReached) Descriptor() ([]byte, []int) {
 	return file_control_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *MarkReached) GetLabId() string {
+func (x *MarkReached) GetMarks() []*LabMark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// LabMark is how far a lab has come.
+type LabMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // or a run's id
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it has
+	TNs           int64                  `protobuf:"varint,3,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"`      // lab time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabMark) Reset() {
+	*x = LabMark{}
+	mi := &file_control_v1_command_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabMark) ProtoMessage() {}
+
+func (x *LabMark) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabMark.ProtoReflect.Descriptor instead.
+func (*LabMark) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LabMark) GetLabId() string {
 	if x != nil {
 		return x.LabId
 	}
 	return ""
 }
 
-func (x *MarkReached) GetTNs() int64 {
+func (x *LabMark) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *LabMark) GetTNs() int64 {
 	if x != nil {
 		return x.TNs
 	}
@@ -526,14 +684,14 @@ type CreateRun struct {
 	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`               // capture every interface
 	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"` // as it was written
 	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`              // JSON object
-	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                  // that shall host it
+	Workers       []string               `protobuf:"bytes,8,rep,name=workers,proto3" json:"workers,omitempty"`                // that shall host it, by name; several: each a part of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateRun) Reset() {
 	*x = CreateRun{}
-	mi := &file_control_v1_command_proto_msgTypes[6]
+	mi := &file_control_v1_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +703,7 @@ func (x *CreateRun) String() string {
 func (*CreateRun) ProtoMessage() {}
 
 func (x *CreateRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[6]
+	mi := &file_control_v1_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +716,7 @@ func (x *CreateRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRun.ProtoReflect.Descriptor instead.
 func (*CreateRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateRun) GetName() string {
@@ -610,11 +768,11 @@ func (x *CreateRun) GetManifest() []byte {
 	return nil
 }
 
-func (x *CreateRun) GetWorker() string {
+func (x *CreateRun) GetWorkers() []string {
 	if x != nil {
-		return x.Worker
+		return x.Workers
 	}
-	return ""
+	return nil
 }
 
 // EndRun records how a run ended.
@@ -622,13 +780,14 @@ type EndRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the run
 	Result        *RunResult             `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"` // under which it did; another one makes the command void; 0: any (not written any more)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndRun) Reset() {
 	*x = EndRun{}
-	mi := &file_control_v1_command_proto_msgTypes[7]
+	mi := &file_control_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +799,7 @@ func (x *EndRun) String() string {
 func (*EndRun) ProtoMessage() {}
 
 func (x *EndRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[7]
+	mi := &file_control_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +812,7 @@ func (x *EndRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRun.ProtoReflect.Descriptor instead.
 func (*EndRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EndRun) GetRunId() string {
@@ -670,6 +829,13 @@ func (x *EndRun) GetResult() *RunResult {
 	return nil
 }
 
+func (x *EndRun) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // RunResult is what stays of a run besides its directory.
 type RunResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -683,7 +849,7 @@ type RunResult struct {
 
 func (x *RunResult) Reset() {
 	*x = RunResult{}
-	mi := &file_control_v1_command_proto_msgTypes[8]
+	mi := &file_control_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +861,7 @@ func (x *RunResult) String() string {
 func (*RunResult) ProtoMessage() {}
 
 func (x *RunResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[8]
+	mi := &file_control_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +874,7 @@ func (x *RunResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResult.ProtoReflect.Descriptor instead.
 func (*RunResult) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunResult) GetProgress() *v1.LabProgress {
@@ -749,7 +915,7 @@ type DeleteRun struct {
 
 func (x *DeleteRun) Reset() {
 	*x = DeleteRun{}
-	mi := &file_control_v1_command_proto_msgTypes[9]
+	mi := &file_control_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +927,7 @@ func (x *DeleteRun) String() string {
 func (*DeleteRun) ProtoMessage() {}
 
 func (x *DeleteRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[9]
+	mi := &file_control_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +940,7 @@ func (x *DeleteRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRun.ProtoReflect.Descriptor instead.
 func (*DeleteRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteRun) GetRunId() string {
@@ -795,7 +961,7 @@ type AddFile struct {
 
 func (x *AddFile) Reset() {
 	*x = AddFile{}
-	mi := &file_control_v1_command_proto_msgTypes[10]
+	mi := &file_control_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +973,7 @@ func (x *AddFile) String() string {
 func (*AddFile) ProtoMessage() {}
 
 func (x *AddFile) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[10]
+	mi := &file_control_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +986,7 @@ func (x *AddFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFile.ProtoReflect.Descriptor instead.
 func (*AddFile) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AddFile) GetSha256() string {
@@ -837,12 +1003,386 @@ func (x *AddFile) GetSizeBytes() uint64 {
 	return 0
 }
 
+// WorkerUp makes a worker known, or tells that it is there again.
+type WorkerUp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                   // unique
+	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`           // kept by the worker
+	Instance      string                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`                           // of its process
+	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`                             // host:port; empty: in the leading server's own process
+	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`                             // of its labd
+	MemoryBytes   uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what its labs may take in all; 0: not bounded
+	Cores         uint32                 `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`                                // that its labs may use
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerUp) Reset() {
+	*x = WorkerUp{}
+	mi := &file_control_v1_command_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerUp) ProtoMessage() {}
+
+func (x *WorkerUp) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerUp.ProtoReflect.Descriptor instead.
+func (*WorkerUp) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WorkerUp) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WorkerUp) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *WorkerUp) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *WorkerUp) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *WorkerUp) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *WorkerUp) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *WorkerUp) GetCores() uint32 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+// WorkerDown tells that a worker's lease has run out, or that it has left.
+type WorkerDown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`         // of the worker
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"` // of the process that is down; another one makes the command void
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`     // for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerDown) Reset() {
+	*x = WorkerDown{}
+	mi := &file_control_v1_command_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerDown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerDown) ProtoMessage() {}
+
+func (x *WorkerDown) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerDown.ProtoReflect.Descriptor instead.
+func (*WorkerDown) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WorkerDown) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WorkerDown) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *WorkerDown) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DrainWorker says whether a worker shall have labs.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // of the worker
+	Drain         bool                   `protobuf:"varint,2,opt,name=drain,proto3" json:"drain,omitempty"` // it shall have none; false: it may again
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"` // even if no other worker is left that takes labs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_control_v1_command_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DrainWorker) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+func (x *DrainWorker) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// RemakeRun gives an ended run, whose files are lost, to workers that run it again.
+type RemakeRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // that the proposer saw; another one makes the command void
+	Workers       []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`          // that shall run it, by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemakeRun) Reset() {
+	*x = RemakeRun{}
+	mi := &file_control_v1_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemakeRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemakeRun) ProtoMessage() {}
+
+func (x *RemakeRun) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemakeRun.ProtoReflect.Descriptor instead.
+func (*RemakeRun) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RemakeRun) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RemakeRun) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RemakeRun) GetWorkers() []string {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+// RunRemade tells that a run's files are there again.
+type RunRemade struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // of the run
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // under which it ran again; another one makes the command void
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunRemade) Reset() {
+	*x = RunRemade{}
+	mi := &file_control_v1_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunRemade) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunRemade) ProtoMessage() {}
+
+func (x *RunRemade) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunRemade.ProtoReflect.Descriptor instead.
+func (*RunRemade) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RunRemade) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunRemade) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// FoundCluster gives the cluster its id, once.
+type FoundCluster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // random; void if the cluster has one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoundCluster) Reset() {
+	*x = FoundCluster{}
+	mi := &file_control_v1_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoundCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoundCluster) ProtoMessage() {}
+
+func (x *FoundCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoundCluster.ProtoReflect.Descriptor instead.
+func (*FoundCluster) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FoundCluster) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xc5\x04\n" +
+	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa4\a\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -861,25 +1401,39 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"delete_run\x18\n" +
 	" \x01(\v2\x15.control.v1.DeleteRunH\x00R\tdeleteRun\x120\n" +
-	"\badd_file\x18\v \x01(\v2\x13.control.v1.AddFileH\x00R\aaddFileB\x06\n" +
-	"\x04kind\"_\n" +
+	"\badd_file\x18\v \x01(\v2\x13.control.v1.AddFileH\x00R\aaddFile\x123\n" +
+	"\tworker_up\x18\x14 \x01(\v2\x14.control.v1.WorkerUpH\x00R\bworkerUp\x129\n" +
+	"\vworker_down\x18\x15 \x01(\v2\x16.control.v1.WorkerDownH\x00R\n" +
+	"workerDown\x12<\n" +
+	"\fdrain_worker\x18\x16 \x01(\v2\x17.control.v1.DrainWorkerH\x00R\vdrainWorker\x126\n" +
+	"\n" +
+	"remake_run\x18\x17 \x01(\v2\x15.control.v1.RemakeRunH\x00R\tremakeRun\x126\n" +
+	"\n" +
+	"run_remade\x18\x18 \x01(\v2\x15.control.v1.RunRemadeH\x00R\trunRemade\x12?\n" +
+	"\rfound_cluster\x18\x19 \x01(\v2\x18.control.v1.FoundClusterH\x00R\ffoundClusterB\x06\n" +
+	"\x04kind\"a\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
-	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x16\n" +
-	"\x06worker\x18\x03 \x01(\tR\x06worker\"\"\n" +
+	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x18\n" +
+	"\aworkers\x18\x03 \x03(\tR\aworkers\"\"\n" +
 	"\tDeleteLab\x12\x15\n" +
-	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"P\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"q\n" +
 	"\tAssignLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
-	"\x06worker\x18\x03 \x01(\tR\x06worker\"f\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\aworkers\x18\x03 \x03(\tR\aworkers\x12\x1d\n" +
+	"\n" +
+	"reached_ns\x18\x04 \x01(\x03R\treachedNs\"f\n" +
 	"\vAppendInput\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
-	"\x05entry\x18\x03 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"7\n" +
-	"\vMarkReached\x12\x15\n" +
-	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x11\n" +
-	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\"\xf4\x01\n" +
+	"\x05entry\x18\x03 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"D\n" +
+	"\vMarkReached\x12)\n" +
+	"\x05marks\x18\x03 \x03(\v2\x13.control.v1.LabMarkR\x05marksJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03\"I\n" +
+	"\aLabMark\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x11\n" +
+	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xf6\x01\n" +
 	"\tCreateRun\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12.\n" +
@@ -887,11 +1441,12 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x06end_ns\x18\x04 \x01(\x03R\x05endNs\x12\x18\n" +
 	"\acapture\x18\x05 \x01(\bR\acapture\x12\x19\n" +
 	"\blab_yaml\x18\x06 \x01(\fR\alabYaml\x12\x1a\n" +
-	"\bmanifest\x18\a \x01(\fR\bmanifest\x12\x16\n" +
-	"\x06worker\x18\b \x01(\tR\x06worker\"N\n" +
+	"\bmanifest\x18\a \x01(\fR\bmanifest\x12\x18\n" +
+	"\aworkers\x18\b \x03(\tR\aworkers\"d\n" +
 	"\x06EndRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12-\n" +
-	"\x06result\x18\x02 \x01(\v2\x15.control.v1.RunResultR\x06result\"\xc9\x01\n" +
+	"\x06result\x18\x02 \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xc9\x01\n" +
 	"\tRunResult\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x124\n" +
 	"\ttransfers\x18\x02 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
@@ -902,7 +1457,34 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aAddFile\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x02 \x01(\x04R\tsizeBytesB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xc4\x01\n" +
+	"\bWorkerUp\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\tR\binstance\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x12!\n" +
+	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x14\n" +
+	"\x05cores\x18\a \x01(\rR\x05cores\"T\n" +
+	"\n" +
+	"WorkerDown\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\vDrainWorker\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05drain\x18\x02 \x01(\bR\x05drain\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"R\n" +
+	"\tRemakeRun\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\aworkers\x18\x03 \x03(\tR\aworkers\"8\n" +
+	"\tRunRemade\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
+	"\fFoundCluster\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterIdB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -916,7 +1498,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -924,17 +1506,24 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*AssignLab)(nil),         // 3: control.v1.AssignLab
 	(*AppendInput)(nil),       // 4: control.v1.AppendInput
 	(*MarkReached)(nil),       // 5: control.v1.MarkReached
-	(*CreateRun)(nil),         // 6: control.v1.CreateRun
-	(*EndRun)(nil),            // 7: control.v1.EndRun
-	(*RunResult)(nil),         // 8: control.v1.RunResult
-	(*DeleteRun)(nil),         // 9: control.v1.DeleteRun
-	(*AddFile)(nil),           // 10: control.v1.AddFile
-	(*v1.LabSpec)(nil),        // 11: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 12: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 13: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 14: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 15: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 16: lab.v1.FaultStatus
+	(*LabMark)(nil),           // 6: control.v1.LabMark
+	(*CreateRun)(nil),         // 7: control.v1.CreateRun
+	(*EndRun)(nil),            // 8: control.v1.EndRun
+	(*RunResult)(nil),         // 9: control.v1.RunResult
+	(*DeleteRun)(nil),         // 10: control.v1.DeleteRun
+	(*AddFile)(nil),           // 11: control.v1.AddFile
+	(*WorkerUp)(nil),          // 12: control.v1.WorkerUp
+	(*WorkerDown)(nil),        // 13: control.v1.WorkerDown
+	(*DrainWorker)(nil),       // 14: control.v1.DrainWorker
+	(*RemakeRun)(nil),         // 15: control.v1.RemakeRun
+	(*RunRemade)(nil),         // 16: control.v1.RunRemade
+	(*FoundCluster)(nil),      // 17: control.v1.FoundCluster
+	(*v1.LabSpec)(nil),        // 18: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 19: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 20: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 21: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 22: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 23: lab.v1.FaultStatus
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -942,24 +1531,31 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	3,  // 2: control.v1.Command.assign_lab:type_name -> control.v1.AssignLab
 	4,  // 3: control.v1.Command.append_input:type_name -> control.v1.AppendInput
 	5,  // 4: control.v1.Command.mark_reached:type_name -> control.v1.MarkReached
-	6,  // 5: control.v1.Command.create_run:type_name -> control.v1.CreateRun
-	7,  // 6: control.v1.Command.end_run:type_name -> control.v1.EndRun
-	9,  // 7: control.v1.Command.delete_run:type_name -> control.v1.DeleteRun
-	10, // 8: control.v1.Command.add_file:type_name -> control.v1.AddFile
-	11, // 9: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	12, // 10: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	11, // 11: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	12, // 12: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	8,  // 13: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	13, // 14: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	14, // 15: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	15, // 16: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	16, // 17: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	7,  // 5: control.v1.Command.create_run:type_name -> control.v1.CreateRun
+	8,  // 6: control.v1.Command.end_run:type_name -> control.v1.EndRun
+	10, // 7: control.v1.Command.delete_run:type_name -> control.v1.DeleteRun
+	11, // 8: control.v1.Command.add_file:type_name -> control.v1.AddFile
+	12, // 9: control.v1.Command.worker_up:type_name -> control.v1.WorkerUp
+	13, // 10: control.v1.Command.worker_down:type_name -> control.v1.WorkerDown
+	14, // 11: control.v1.Command.drain_worker:type_name -> control.v1.DrainWorker
+	15, // 12: control.v1.Command.remake_run:type_name -> control.v1.RemakeRun
+	16, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
+	17, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
+	18, // 15: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	19, // 16: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 17: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	18, // 18: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	19, // 19: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 20: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	20, // 21: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	21, // 22: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	22, // 23: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	23, // 24: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -977,6 +1573,12 @@ func file_control_v1_command_proto_init() {
 		(*Command_EndRun)(nil),
 		(*Command_DeleteRun)(nil),
 		(*Command_AddFile)(nil),
+		(*Command_WorkerUp)(nil),
+		(*Command_WorkerDown)(nil),
+		(*Command_DrainWorker)(nil),
+		(*Command_RemakeRun)(nil),
+		(*Command_RunRemade)(nil),
+		(*Command_FoundCluster)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -984,7 +1586,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -36,6 +36,8 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Request
 	//	*SnapshotRecord_Counter
 	//	*SnapshotRecord_End
+	//	*SnapshotRecord_Worker
+	//	*SnapshotRecord_Cluster
 	Kind          isSnapshotRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -150,6 +152,24 @@ func (x *SnapshotRecord) GetEnd() *SnapshotEnd {
 	return nil
 }
 
+func (x *SnapshotRecord) GetWorker() *WorkerState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetCluster() *ClusterState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Cluster); ok {
+			return x.Cluster
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Kind interface {
 	isSnapshotRecord_Kind()
 }
@@ -186,6 +206,14 @@ type SnapshotRecord_End struct {
 	End *SnapshotEnd `protobuf:"bytes,8,opt,name=end,proto3,oneof"`
 }
 
+type SnapshotRecord_Worker struct {
+	Worker *WorkerState `protobuf:"bytes,20,opt,name=worker,proto3,oneof"`
+}
+
+type SnapshotRecord_Cluster struct {
+	Cluster *ClusterState `protobuf:"bytes,21,opt,name=cluster,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Lab) isSnapshotRecord_Kind() {}
@@ -201,6 +229,10 @@ func (*SnapshotRecord_Request) isSnapshotRecord_Kind() {}
 func (*SnapshotRecord_Counter) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_End) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Worker) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Cluster) isSnapshotRecord_Kind() {}
 
 // SnapshotHeader opens a snapshot.
 type SnapshotHeader struct {
@@ -298,7 +330,7 @@ type LabState struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // unique among all labs and runs
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // as it was created, which its journal begins from; its name is the lab's
 	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
-	Worker        string                 `protobuf:"bytes,4,opt,name=worker,proto3" json:"worker,omitempty"`                                       // it is assigned to
+	Workers       []string               `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`                                     // it is assigned to, by name; none: it waits for one
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // of the assignment, from 1
 	Inputs        uint64                 `protobuf:"varint,6,opt,name=inputs,proto3" json:"inputs,omitempty"`                                      // journaled so far
 	ReachedNs     int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`               // lab time known to have been reached
@@ -358,11 +390,11 @@ func (x *LabState) GetCreatedUnixNs() int64 {
 	return 0
 }
 
-func (x *LabState) GetWorker() string {
+func (x *LabState) GetWorkers() []string {
 	if x != nil {
-		return x.Worker
+		return x.Workers
 	}
-	return ""
+	return nil
 }
 
 func (x *LabState) GetEpoch() uint64 {
@@ -405,11 +437,13 @@ type RunState struct {
 	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`                                   // JSON object
 	CreatedUnixNs int64                  `protobuf:"varint,8,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
 	EndedUnixNs   int64                  `protobuf:"varint,9,opt,name=ended_unix_ns,json=endedUnixNs,proto3" json:"ended_unix_ns,omitempty"`       // wall time; 0: it lives
-	Worker        string                 `protobuf:"bytes,10,opt,name=worker,proto3" json:"worker,omitempty"`                                      // it is assigned to
+	Workers       []string               `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`                                    // it is assigned to, by name, or that hold its files; none: it waits for one
 	Epoch         uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                       // of the assignment, from 1
 	Inputs        uint64                 `protobuf:"varint,12,opt,name=inputs,proto3" json:"inputs,omitempty"`                                     // journaled so far
 	Result        *RunResult             `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`                                      // once ended
 	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs ever made, from 1
+	ReachedNs     int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`              // lab time known to have been reached
+	Remaking      bool                   `protobuf:"varint,16,opt,name=remaking,proto3" json:"remaking,omitempty"`                                 // it has ended, its files were lost, and it runs again to make them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,11 +541,11 @@ func (x *RunState) GetEndedUnixNs() int64 {
 	return 0
 }
 
-func (x *RunState) GetWorker() string {
+func (x *RunState) GetWorkers() []string {
 	if x != nil {
-		return x.Worker
+		return x.Workers
 	}
-	return ""
+	return nil
 }
 
 func (x *RunState) GetEpoch() uint64 {
@@ -540,6 +574,20 @@ func (x *RunState) GetNumber() uint64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *RunState) GetReachedNs() int64 {
+	if x != nil {
+		return x.ReachedNs
+	}
+	return 0
+}
+
+func (x *RunState) GetRemaking() bool {
+	if x != nil {
+		return x.Remaking
+	}
+	return false
 }
 
 // InputState is a journaled input of a lab or a run.
@@ -831,12 +879,182 @@ func (x *CounterState) GetValue() uint64 {
 	return 0
 }
 
+// WorkerState is a worker that has registered.
+type WorkerState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                            // unique
+	WorkerId      string                 `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`                    // kept by the worker
+	Instance      string                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`                                    // of its process
+	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`                                      // host:port; empty: in the leading server's own process
+	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`                                      // of its labd
+	MemoryBytes   uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`          // what its labs may take in all; 0: not bounded
+	Cores         uint32                 `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`                                         // that its labs may use
+	Up            bool                   `protobuf:"varint,8,opt,name=up,proto3" json:"up,omitempty"`                                               // its lease runs
+	Draining      bool                   `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"`                                   // it shall have no labs
+	ChangedUnixNs int64                  `protobuf:"varint,10,opt,name=changed_unix_ns,json=changedUnixNs,proto3" json:"changed_unix_ns,omitempty"` // wall time at which it came up or went down last
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`                                       // why it is down
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerState) Reset() {
+	*x = WorkerState{}
+	mi := &file_control_v1_state_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerState) ProtoMessage() {}
+
+func (x *WorkerState) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_state_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
+func (*WorkerState) Descriptor() ([]byte, []int) {
+	return file_control_v1_state_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WorkerState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WorkerState) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *WorkerState) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *WorkerState) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *WorkerState) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *WorkerState) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *WorkerState) GetCores() uint32 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *WorkerState) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *WorkerState) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *WorkerState) GetChangedUnixNs() int64 {
+	if x != nil {
+		return x.ChangedUnixNs
+	}
+	return 0
+}
+
+func (x *WorkerState) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ClusterState is who the cluster is.
+type ClusterState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // random; servers and workers that belong to another one are refused
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterState) Reset() {
+	*x = ClusterState{}
+	mi := &file_control_v1_state_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterState) ProtoMessage() {}
+
+func (x *ClusterState) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_state_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterState.ProtoReflect.Descriptor instead.
+func (*ClusterState) Descriptor() ([]byte, []int) {
+	return file_control_v1_state_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ClusterState) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
 var File_control_v1_state_proto protoreflect.FileDescriptor
 
 const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"\x16control/v1/state.proto\x12\n" +
-	"control.v1\x1a\x18control/v1/command.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\"\x98\x03\n" +
+	"control.v1\x1a\x18control/v1/command.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\"\x81\x04\n" +
 	"\x0eSnapshotRecord\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.control.v1.SnapshotHeaderH\x00R\x06header\x12(\n" +
 	"\x03lab\x18\x02 \x01(\v2\x14.control.v1.LabStateH\x00R\x03lab\x12(\n" +
@@ -845,22 +1063,24 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x04file\x18\x05 \x01(\v2\x15.control.v1.FileStateH\x00R\x04file\x124\n" +
 	"\arequest\x18\x06 \x01(\v2\x18.control.v1.RequestStateH\x00R\arequest\x124\n" +
 	"\acounter\x18\a \x01(\v2\x18.control.v1.CounterStateH\x00R\acounter\x12+\n" +
-	"\x03end\x18\b \x01(\v2\x17.control.v1.SnapshotEndH\x00R\x03endB\x06\n" +
+	"\x03end\x18\b \x01(\v2\x17.control.v1.SnapshotEndH\x00R\x03end\x121\n" +
+	"\x06worker\x18\x14 \x01(\v2\x17.control.v1.WorkerStateH\x00R\x06worker\x124\n" +
+	"\acluster\x18\x15 \x01(\v2\x18.control.v1.ClusterStateH\x00R\aclusterB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"'\n" +
 	"\vSnapshotEnd\x12\x18\n" +
-	"\arecords\x18\x01 \x01(\x04R\arecords\"\x80\x02\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\"\x82\x02\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
-	"\x0fcreated_unix_ns\x18\x03 \x01(\x03R\rcreatedUnixNs\x12\x16\n" +
-	"\x06worker\x18\x04 \x01(\tR\x06worker\x12\x14\n" +
+	"\x0fcreated_unix_ns\x18\x03 \x01(\x03R\rcreatedUnixNs\x12\x18\n" +
+	"\aworkers\x18\x04 \x03(\tR\aworkers\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06inputs\x18\x06 \x01(\x04R\x06inputs\x12\x1d\n" +
 	"\n" +
 	"reached_ns\x18\a \x01(\x03R\treachedNs\x122\n" +
-	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\"\x94\x03\n" +
+	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\"\xd1\x03\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -870,13 +1090,16 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\blab_yaml\x18\x06 \x01(\fR\alabYaml\x12\x1a\n" +
 	"\bmanifest\x18\a \x01(\fR\bmanifest\x12&\n" +
 	"\x0fcreated_unix_ns\x18\b \x01(\x03R\rcreatedUnixNs\x12\"\n" +
-	"\rended_unix_ns\x18\t \x01(\x03R\vendedUnixNs\x12\x16\n" +
-	"\x06worker\x18\n" +
-	" \x01(\tR\x06worker\x12\x14\n" +
+	"\rended_unix_ns\x18\t \x01(\x03R\vendedUnixNs\x12\x18\n" +
+	"\aworkers\x18\n" +
+	" \x03(\tR\aworkers\x12\x14\n" +
 	"\x05epoch\x18\v \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06inputs\x18\f \x01(\x04R\x06inputs\x12-\n" +
 	"\x06result\x18\r \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x16\n" +
-	"\x06number\x18\x0e \x01(\x04R\x06number\"O\n" +
+	"\x06number\x18\x0e \x01(\x04R\x06number\x12\x1d\n" +
+	"\n" +
+	"reached_ns\x18\x0f \x01(\x03R\treachedNs\x12\x1a\n" +
+	"\bremaking\x18\x10 \x01(\bR\bremaking\"O\n" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +
@@ -898,7 +1121,23 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\tobject_id\x18\x04 \x01(\tR\bobjectId\"8\n" +
 	"\fCounterState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05valueB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\x05value\x18\x02 \x01(\x04R\x05value\"\xb3\x02\n" +
+	"\vWorkerState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\tR\binstance\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x12!\n" +
+	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x14\n" +
+	"\x05cores\x18\a \x01(\rR\x05cores\x12\x0e\n" +
+	"\x02up\x18\b \x01(\bR\x02up\x12\x1a\n" +
+	"\bdraining\x18\t \x01(\bR\bdraining\x12&\n" +
+	"\x0fchanged_unix_ns\x18\n" +
+	" \x01(\x03R\rchangedUnixNs\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"-\n" +
+	"\fClusterState\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterIdB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_state_proto_rawDescOnce sync.Once
@@ -912,7 +1151,7 @@ func file_control_v1_state_proto_rawDescGZIP() []byte {
 	return file_control_v1_state_proto_rawDescData
 }
 
-var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_control_v1_state_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),  // 0: control.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),  // 1: control.v1.SnapshotHeader
@@ -924,10 +1163,12 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*RequestState)(nil),    // 7: control.v1.RequestState
 	(*RequestOutcome)(nil),  // 8: control.v1.RequestOutcome
 	(*CounterState)(nil),    // 9: control.v1.CounterState
-	(*v1.LabSpec)(nil),      // 10: lab.v1.LabSpec
-	(*RunResult)(nil),       // 11: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 12: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 13: lab.v1.Stamp
+	(*WorkerState)(nil),     // 10: control.v1.WorkerState
+	(*ClusterState)(nil),    // 11: control.v1.ClusterState
+	(*v1.LabSpec)(nil),      // 12: lab.v1.LabSpec
+	(*RunResult)(nil),       // 13: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 14: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 15: lab.v1.Stamp
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -938,18 +1179,20 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	7,  // 5: control.v1.SnapshotRecord.request:type_name -> control.v1.RequestState
 	9,  // 6: control.v1.SnapshotRecord.counter:type_name -> control.v1.CounterState
 	2,  // 7: control.v1.SnapshotRecord.end:type_name -> control.v1.SnapshotEnd
-	10, // 8: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	10, // 9: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	10, // 10: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	11, // 11: control.v1.RunState.result:type_name -> control.v1.RunResult
-	12, // 12: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	8,  // 13: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	13, // 14: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	10, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
+	11, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
+	12, // 10: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	12, // 11: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	12, // 12: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	13, // 13: control.v1.RunState.result:type_name -> control.v1.RunResult
+	14, // 14: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	8,  // 15: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	15, // 16: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -967,6 +1210,8 @@ func file_control_v1_state_proto_init() {
 		(*SnapshotRecord_Request)(nil),
 		(*SnapshotRecord_Counter)(nil),
 		(*SnapshotRecord_End)(nil),
+		(*SnapshotRecord_Worker)(nil),
+		(*SnapshotRecord_Cluster)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -974,7 +1219,7 @@ func file_control_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_state_proto_rawDesc), len(file_control_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

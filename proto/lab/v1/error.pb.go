@@ -55,6 +55,17 @@ const (
 	ErrorReason_ERROR_REASON_TOO_OLD             ErrorReason = 26 // what follows the position to resume at is no longer all kept: list again
 	ErrorReason_ERROR_REASON_TOO_SLOW            ErrorReason = 27 // the reader fell too far behind and was cut off
 	ErrorReason_ERROR_REASON_INTERFACE_NOT_FOUND ErrorReason = 28
+	ErrorReason_ERROR_REASON_WORKER_NOT_FOUND    ErrorReason = 40
+	ErrorReason_ERROR_REASON_NO_WORKER           ErrorReason = 41 // no worker takes the lab now: none is up, or all are drained; try again
+	ErrorReason_ERROR_REASON_LAB_TOO_LARGE       ErrorReason = 42 // no worker has the memory that the lab needs: the message names both
+	ErrorReason_ERROR_REASON_WORKER_AWAY         ErrorReason = 43 // the worker that hosts the lab does not answer; it comes back, or the lab goes elsewhere
+	ErrorReason_ERROR_REASON_LAST_WORKER         ErrorReason = 44 // no other worker would be left to take labs
+	ErrorReason_ERROR_REASON_WORKER_ID_IN_USE    ErrorReason = 45 // another process with this worker's id is registered
+	ErrorReason_ERROR_REASON_WORKER_NAME_IN_USE  ErrorReason = 46 // another worker of this name is registered
+	ErrorReason_ERROR_REASON_OTHER_CLUSTER       ErrorReason = 47 // it belongs to another cluster
+	ErrorReason_ERROR_REASON_OTHER_VERSION       ErrorReason = 48 // it speaks another version of the protocol
+	ErrorReason_ERROR_REASON_WORKER_FULL         ErrorReason = 50 // the worker has no room for one more lab: too many, or its disk is full
+	ErrorReason_ERROR_REASON_REMAKING            ErrorReason = 49 // the run's files were lost with their worker and are being made again; try again soon
 )
 
 // Enum value maps for ErrorReason.
@@ -89,6 +100,17 @@ var (
 		26: "ERROR_REASON_TOO_OLD",
 		27: "ERROR_REASON_TOO_SLOW",
 		28: "ERROR_REASON_INTERFACE_NOT_FOUND",
+		40: "ERROR_REASON_WORKER_NOT_FOUND",
+		41: "ERROR_REASON_NO_WORKER",
+		42: "ERROR_REASON_LAB_TOO_LARGE",
+		43: "ERROR_REASON_WORKER_AWAY",
+		44: "ERROR_REASON_LAST_WORKER",
+		45: "ERROR_REASON_WORKER_ID_IN_USE",
+		46: "ERROR_REASON_WORKER_NAME_IN_USE",
+		47: "ERROR_REASON_OTHER_CLUSTER",
+		48: "ERROR_REASON_OTHER_VERSION",
+		50: "ERROR_REASON_WORKER_FULL",
+		49: "ERROR_REASON_REMAKING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -120,6 +142,17 @@ var (
 		"ERROR_REASON_TOO_OLD":             26,
 		"ERROR_REASON_TOO_SLOW":            27,
 		"ERROR_REASON_INTERFACE_NOT_FOUND": 28,
+		"ERROR_REASON_WORKER_NOT_FOUND":    40,
+		"ERROR_REASON_NO_WORKER":           41,
+		"ERROR_REASON_LAB_TOO_LARGE":       42,
+		"ERROR_REASON_WORKER_AWAY":         43,
+		"ERROR_REASON_LAST_WORKER":         44,
+		"ERROR_REASON_WORKER_ID_IN_USE":    45,
+		"ERROR_REASON_WORKER_NAME_IN_USE":  46,
+		"ERROR_REASON_OTHER_CLUSTER":       47,
+		"ERROR_REASON_OTHER_VERSION":       48,
+		"ERROR_REASON_WORKER_FULL":         50,
+		"ERROR_REASON_REMAKING":            49,
 	}
 )
 
@@ -154,7 +187,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\x80\a\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xdc\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -185,7 +218,18 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x12ERROR_REASON_CLOCK\x10\x19\x12\x18\n" +
 	"\x14ERROR_REASON_TOO_OLD\x10\x1a\x12\x19\n" +
 	"\x15ERROR_REASON_TOO_SLOW\x10\x1b\x12$\n" +
-	" ERROR_REASON_INTERFACE_NOT_FOUND\x10\x1cB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	" ERROR_REASON_INTERFACE_NOT_FOUND\x10\x1c\x12!\n" +
+	"\x1dERROR_REASON_WORKER_NOT_FOUND\x10(\x12\x1a\n" +
+	"\x16ERROR_REASON_NO_WORKER\x10)\x12\x1e\n" +
+	"\x1aERROR_REASON_LAB_TOO_LARGE\x10*\x12\x1c\n" +
+	"\x18ERROR_REASON_WORKER_AWAY\x10+\x12\x1c\n" +
+	"\x18ERROR_REASON_LAST_WORKER\x10,\x12!\n" +
+	"\x1dERROR_REASON_WORKER_ID_IN_USE\x10-\x12#\n" +
+	"\x1fERROR_REASON_WORKER_NAME_IN_USE\x10.\x12\x1e\n" +
+	"\x1aERROR_REASON_OTHER_CLUSTER\x10/\x12\x1e\n" +
+	"\x1aERROR_REASON_OTHER_VERSION\x100\x12\x1c\n" +
+	"\x18ERROR_REASON_WORKER_FULL\x102\x12\x19\n" +
+	"\x15ERROR_REASON_REMAKING\x101B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

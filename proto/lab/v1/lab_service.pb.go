@@ -30,6 +30,7 @@ const (
 	LabState_LAB_STATE_STARTING    LabState = 1 // being built, or rebuilt from its journal
 	LabState_LAB_STATE_RUNNING     LabState = 2
 	LabState_LAB_STATE_FAILED      LabState = 3 // ended by an error of its own, see progress.error; what it recorded can be read
+	LabState_LAB_STATE_WAITING     LabState = 5 // the worker that hosts it does not answer, or none takes it now: see reason
 	LabState_LAB_STATE_RECOVERING  LabState = 4 // replaying its journal after a restart, see progress; takes no inputs yet
 )
 
@@ -40,6 +41,7 @@ var (
 		1: "LAB_STATE_STARTING",
 		2: "LAB_STATE_RUNNING",
 		3: "LAB_STATE_FAILED",
+		5: "LAB_STATE_WAITING",
 		4: "LAB_STATE_RECOVERING",
 	}
 	LabState_value = map[string]int32{
@@ -47,6 +49,7 @@ var (
 		"LAB_STATE_STARTING":    1,
 		"LAB_STATE_RUNNING":     2,
 		"LAB_STATE_FAILED":      3,
+		"LAB_STATE_WAITING":     5,
 		"LAB_STATE_RECOVERING":  4,
 	}
 )
@@ -194,7 +197,8 @@ type Lab struct {
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"` // wall time
 	Progress      *LabProgress           `protobuf:"bytes,6,opt,name=progress,proto3" json:"progress,omitempty"`                    // absent while it starts
 	Epoch         uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`                         // counts how often it was given to a worker
-	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                        // that hosts it
+	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                        // that hosts it; several, joined by commas
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                        // why it waits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +285,13 @@ func (x *Lab) GetEpoch() uint64 {
 func (x *Lab) GetWorker() string {
 	if x != nil {
 		return x.Worker
+	}
+	return ""
+}
+
+func (x *Lab) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -950,7 +961,7 @@ var File_lab_v1_lab_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\n" +
-	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\x90\x02\n" +
+	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa8\x02\n" +
 	"\x03Lab\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
@@ -960,7 +971,8 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12/\n" +
 	"\bprogress\x18\x06 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x14\n" +
 	"\x05epoch\x18\a \x01(\x04R\x05epoch\x12\x16\n" +
-	"\x06worker\x18\b \x01(\tR\x06worker\"V\n" +
+	"\x06worker\x18\b \x01(\tR\x06worker\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\"V\n" +
 	"\x10CreateLabRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
@@ -1012,12 +1024,13 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"X\n" +
 	"\x12ListInputsResponse\x12.\n" +
 	"\aentries\x18\x01 \x03(\v2\x14.lab.v1.JournalEntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*\x84\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\x9b\x01\n" +
 	"\bLabState\x12\x19\n" +
 	"\x15LAB_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LAB_STATE_STARTING\x10\x01\x12\x15\n" +
 	"\x11LAB_STATE_RUNNING\x10\x02\x12\x14\n" +
-	"\x10LAB_STATE_FAILED\x10\x03\x12\x18\n" +
+	"\x10LAB_STATE_FAILED\x10\x03\x12\x15\n" +
+	"\x11LAB_STATE_WAITING\x10\x05\x12\x18\n" +
 	"\x14LAB_STATE_RECOVERING\x10\x042\x8c\x03\n" +
 	"\n" +
 	"LabService\x12@\n" +

@@ -91,7 +91,7 @@ type Run struct {
 	Transfers     []*TransferStatus      `protobuf:"bytes,8,rep,name=transfers,proto3" json:"transfers,omitempty"` // in the order of the workload
 	Execs         []*ExecStatus          `protobuf:"bytes,9,rep,name=execs,proto3" json:"execs,omitempty"`
 	Faults        []*FaultStatus         `protobuf:"bytes,10,rep,name=faults,proto3" json:"faults,omitempty"`
-	Worker        string                 `protobuf:"bytes,11,opt,name=worker,proto3" json:"worker,omitempty"` // that hosts it
+	Worker        string                 `protobuf:"bytes,11,opt,name=worker,proto3" json:"worker,omitempty"` // that hosts it, or has its files; several, joined by commas
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

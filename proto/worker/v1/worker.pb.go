@@ -543,6 +543,7 @@ func (x *StopLabRequest) GetKeepFiles() bool {
 
 type StopLabResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	NowNs         int64                  `protobuf:"varint,1,opt,name=now_ns,json=nowNs,proto3" json:"now_ns,omitempty"` // lab time at which it stopped; 0: it did not run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +576,13 @@ func (x *StopLabResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StopLabResponse.ProtoReflect.Descriptor instead.
 func (*StopLabResponse) Descriptor() ([]byte, []int) {
 	return file_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StopLabResponse) GetNowNs() int64 {
+	if x != nil {
+		return x.NowNs
+	}
+	return 0
 }
 
 type StampInputRequest struct {
@@ -943,6 +951,8 @@ type HeldLab struct {
 	// Not empty: this shard cannot go on, through no fault of the lab (a peer is gone, or the cut must move), and says why.
 	// The lab is to be rebuilt under a new epoch, all shards of it.
 	Broken        string `protobuf:"bytes,5,opt,name=broken,proto3" json:"broken,omitempty"`
+	Journaled     uint64 `protobuf:"varint,10,opt,name=journaled,proto3" json:"journaled,omitempty"`                           // inputs committed here
+	PendingIndex  uint64 `protobuf:"varint,11,opt,name=pending_index,json=pendingIndex,proto3" json:"pending_index,omitempty"` // of the input that is stamped and waits for its commit; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1010,6 +1020,20 @@ func (x *HeldLab) GetBroken() string {
 		return x.Broken
 	}
 	return ""
+}
+
+func (x *HeldLab) GetJournaled() uint64 {
+	if x != nil {
+		return x.Journaled
+	}
+	return 0
+}
+
+func (x *HeldLab) GetPendingIndex() uint64 {
+	if x != nil {
+		return x.PendingIndex
+	}
+	return 0
 }
 
 type ListLabsResponse struct {
@@ -2539,11 +2563,91 @@ func (x *ReplayRunResponse) GetFile() *v1.ReplayFile {
 	return nil
 }
 
+type GetReportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReportRequest) Reset() {
+	*x = GetReportRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReportRequest) ProtoMessage() {}
+
+func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
+func (*GetReportRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{43}
+}
+
+type GetReportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Report        *WorkerReport          `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReportResponse) Reset() {
+	*x = GetReportResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReportResponse) ProtoMessage() {}
+
+func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
+func (*GetReportResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GetReportResponse) GetReport() *WorkerReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 var File_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\"-\n" +
+	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
 	"\x13MissingBlobsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingBlobsResponse\x12\x16\n" +
@@ -2576,8 +2680,9 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1d\n" +
 	"\n" +
-	"keep_files\x18\x03 \x01(\bR\tkeepFiles\"\x11\n" +
-	"\x0fStopLabResponse\"e\n" +
+	"keep_files\x18\x03 \x01(\bR\tkeepFiles\"(\n" +
+	"\x0fStopLabResponse\x12\x15\n" +
+	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\"e\n" +
 	"\x11StampInputRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
@@ -2597,13 +2702,16 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\"\x16\n" +
 	"\x14AbandonInputResponse\"-\n" +
 	"\x0fListLabsRequest\x12\x1a\n" +
-	"\bprogress\x18\x01 \x01(\bR\bprogress\"\x99\x01\n" +
+	"\bprogress\x18\x01 \x01(\bR\bprogress\"\xdc\x01\n" +
 	"\aHeldLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\arunning\x18\x03 \x01(\bR\arunning\x12/\n" +
 	"\bprogress\x18\x04 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x16\n" +
-	"\x06broken\x18\x05 \x01(\tR\x06broken\":\n" +
+	"\x06broken\x18\x05 \x01(\tR\x06broken\x12\x1c\n" +
+	"\tjournaled\x18\n" +
+	" \x01(\x04R\tjournaled\x12#\n" +
+	"\rpending_index\x18\v \x01(\x04R\fpendingIndex\":\n" +
 	"\x10ListLabsResponse\x12&\n" +
 	"\x04labs\x18\x01 \x03(\v2\x12.worker.v1.HeldLabR\x04labs\"&\n" +
 	"\rGetLabRequest\x12\x15\n" +
@@ -2705,11 +2813,14 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"l\n" +
 	"\x11ReplayRunResponse\x12/\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x15.lab.v1.ReplayOutcomeR\aoutcome\x12&\n" +
-	"\x04file\x18\x02 \x01(\v2\x12.lab.v1.ReplayFileR\x04file*=\n" +
+	"\x04file\x18\x02 \x01(\v2\x12.lab.v1.ReplayFileR\x04file\"\x12\n" +
+	"\x10GetReportRequest\"D\n" +
+	"\x11GetReportResponse\x12/\n" +
+	"\x06report\x18\x01 \x01(\v2\x17.worker.v1.WorkerReportR\x06report*=\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xd9\v\n" +
+	"\bMODE_RUN\x10\x022\xa1\f\n" +
 	"\rWorkerService\x12O\n" +
 	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\x12B\n" +
 	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse(\x01\x12C\n" +
@@ -2732,7 +2843,8 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\x12O\n" +
 	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\x12N\n" +
 	"\vReadRunFile\x12\x1d.worker.v1.ReadRunFileRequest\x1a\x1e.worker.v1.ReadRunFileResponse0\x01\x12H\n" +
-	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse0\x01B#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
+	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse0\x01\x12F\n" +
+	"\tGetReport\x12\x1b.worker.v1.GetReportRequest\x1a\x1c.worker.v1.GetReportResponseB#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_worker_v1_worker_proto_rawDescOnce sync.Once
@@ -2747,7 +2859,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -2793,101 +2905,107 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*ControlClockResponse)(nil), // 41: worker.v1.ControlClockResponse
 	(*ReplayRunRequest)(nil),     // 42: worker.v1.ReplayRunRequest
 	(*ReplayRunResponse)(nil),    // 43: worker.v1.ReplayRunResponse
-	(*v1.LabSpec)(nil),           // 44: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 45: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 46: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 47: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 48: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 49: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 50: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 51: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 52: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 53: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 54: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 55: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 56: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 57: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 58: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 59: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 60: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 61: lab.v1.ReplayFile
+	(*GetReportRequest)(nil),     // 44: worker.v1.GetReportRequest
+	(*GetReportResponse)(nil),    // 45: worker.v1.GetReportResponse
+	(*v1.LabSpec)(nil),           // 46: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 47: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 48: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 49: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 50: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 51: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 52: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 53: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 54: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 55: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 56: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 57: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 58: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 59: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 60: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 61: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 62: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 63: lab.v1.ReplayFile
+	(*WorkerReport)(nil),         // 64: worker.v1.WorkerReport
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	44, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	46, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	45, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	47, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
 	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
-	46, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	46, // 5: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	45, // 6: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	47, // 7: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	48, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	48, // 5: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	47, // 6: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	49, // 7: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
 	17, // 8: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	47, // 9: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	48, // 10: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	49, // 11: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	50, // 12: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	51, // 13: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	52, // 14: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	47, // 15: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	50, // 16: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	51, // 17: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	53, // 18: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	54, // 19: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	49, // 9: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	50, // 10: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	51, // 11: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	52, // 12: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	53, // 13: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	54, // 14: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	49, // 15: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	52, // 16: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	53, // 17: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	55, // 18: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	56, // 19: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
 	30, // 20: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	55, // 21: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	55, // 22: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	56, // 23: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	57, // 24: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	58, // 25: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	59, // 26: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	47, // 27: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	60, // 28: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	61, // 29: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	1,  // 30: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 31: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 32: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	8,  // 33: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	10, // 34: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	12, // 35: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	14, // 36: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	16, // 37: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	19, // 38: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	21, // 39: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	23, // 40: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	25, // 41: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	36, // 42: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	38, // 43: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	40, // 44: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	42, // 45: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	27, // 46: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	29, // 47: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	32, // 48: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	34, // 49: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	2,  // 50: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 51: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	7,  // 52: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	9,  // 53: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	11, // 54: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	13, // 55: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	15, // 56: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	18, // 57: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	20, // 58: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	22, // 59: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	24, // 60: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	26, // 61: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	37, // 62: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	39, // 63: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	41, // 64: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	43, // 65: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	28, // 66: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	31, // 67: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	33, // 68: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	35, // 69: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	50, // [50:70] is the sub-list for method output_type
-	30, // [30:50] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	57, // 21: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	57, // 22: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	58, // 23: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	59, // 24: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	60, // 25: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	61, // 26: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	49, // 27: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	62, // 28: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	63, // 29: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	64, // 30: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
+	1,  // 31: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 32: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 33: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	8,  // 34: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	10, // 35: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	12, // 36: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	14, // 37: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	16, // 38: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	19, // 39: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	21, // 40: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	23, // 41: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	25, // 42: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	36, // 43: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	38, // 44: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	40, // 45: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	42, // 46: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	27, // 47: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	29, // 48: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	32, // 49: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	34, // 50: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	44, // 51: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
+	2,  // 52: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 53: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	7,  // 54: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	9,  // 55: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	11, // 56: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	13, // 57: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	15, // 58: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	18, // 59: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	20, // 60: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	22, // 61: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	24, // 62: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	26, // 63: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	37, // 64: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	39, // 65: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	41, // 66: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	43, // 67: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	28, // 68: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	31, // 69: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	33, // 70: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	35, // 71: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	45, // 72: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
+	52, // [52:73] is the sub-list for method output_type
+	31, // [31:52] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -2895,6 +3013,7 @@ func file_worker_v1_worker_proto_init() {
 	if File_worker_v1_worker_proto != nil {
 		return
 	}
+	file_worker_v1_registry_proto_init()
 	file_worker_v1_worker_proto_msgTypes[39].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),
 		(*ControlClockRequest_Resume)(nil),
@@ -2907,7 +3026,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

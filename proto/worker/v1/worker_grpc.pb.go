@@ -41,6 +41,7 @@ const (
 	WorkerService_ListRunFiles_FullMethodName = "/worker.v1.WorkerService/ListRunFiles"
 	WorkerService_ReadRunFile_FullMethodName  = "/worker.v1.WorkerService/ReadRunFile"
 	WorkerService_ReadSaved_FullMethodName    = "/worker.v1.WorkerService/ReadSaved"
+	WorkerService_GetReport_FullMethodName    = "/worker.v1.WorkerService/GetReport"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -94,6 +95,8 @@ type WorkerServiceClient interface {
 	ReadRunFile(ctx context.Context, in *ReadRunFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRunFileResponse], error)
 	// ReadSaved streams what a transfer with `save` received.
 	ReadSaved(ctx context.Context, in *ReadSavedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSavedResponse], error)
+	// GetReport tells how busy the worker is.
+	GetReport(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error)
 }
 
 type workerServiceClient struct {
@@ -364,6 +367,16 @@ func (c *workerServiceClient) ReadSaved(ctx context.Context, in *ReadSavedReques
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadSavedClient = grpc.ServerStreamingClient[ReadSavedResponse]
 
+func (c *workerServiceClient) GetReport(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReportResponse)
+	err := c.cc.Invoke(ctx, WorkerService_GetReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -415,6 +428,8 @@ type WorkerServiceServer interface {
 	ReadRunFile(*ReadRunFileRequest, grpc.ServerStreamingServer[ReadRunFileResponse]) error
 	// ReadSaved streams what a transfer with `save` received.
 	ReadSaved(*ReadSavedRequest, grpc.ServerStreamingServer[ReadSavedResponse]) error
+	// GetReport tells how busy the worker is.
+	GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -484,6 +499,9 @@ func (UnimplementedWorkerServiceServer) ReadRunFile(*ReadRunFileRequest, grpc.Se
 }
 func (UnimplementedWorkerServiceServer) ReadSaved(*ReadSavedRequest, grpc.ServerStreamingServer[ReadSavedResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadSaved not implemented")
+}
+func (UnimplementedWorkerServiceServer) GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReport not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -802,6 +820,24 @@ func _WorkerService_ReadSaved_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadSavedServer = grpc.ServerStreamingServer[ReadSavedResponse]
 
+func _WorkerService_GetReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).GetReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_GetReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).GetReport(ctx, req.(*GetReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -856,6 +892,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRunFiles",
 			Handler:    _WorkerService_ListRunFiles_Handler,
+		},
+		{
+			MethodName: "GetReport",
+			Handler:    _WorkerService_GetReport_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

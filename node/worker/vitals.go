@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// vitals is how a lab stands, for those who must not wait for its goroutine, which writes it.
+type vitals struct {
+	journaled atomic.Uint64 // inputs committed
+	pending   atomic.Uint64 // index of the stamped input; 0: none
+	events    atomic.Uint64 // run
+	memory    atomic.Uint64 // bytes held
+}
+
+// note brings the lab's vitals up to date.
+func (l *lab) note() {
+	l.vitals.journaled.Store(uint64(len(l.journal)))
+	l.vitals.pending.Store(l.stamps.pending.GetIndex())
+	l.vitals.events.Store(l.ran())
+	l.vitals.memory.Store(uint64(l.held()))
+}
+
+// reporter tells how busy a worker is: it measures from one report to the next.
+type reporter struct {
+	sequence uint64
+	at       time.Time
+	events   map[string]uint64 // of each lab at the last report
+}
+
+// report tells how the worker stands.
+func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
+	now := time.Now()
+	wall := now.Sub(r.at).Seconds()
+	seen := make(map[string]uint64)
+	r.sequence++
+	out := &workerv1.WorkerReport{Sequence: r.sequence, DiskFreeBytes: diskFree(w.root)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, l := range w.labs {
+		lab := &workerv1.LabReport{LabId: id, Epoch: l.epoch, ReachedNs: int64(l.reach.passed()), MemoryBytes: l.vitals.memory.Load()}
+		seen[id] = l.vitals.events.Load()
+		if was, known := r.events[id]; known && wall > 0 && seen[id] >= was {
+			lab.EventsPerS = float64(seen[id]-was) / wall
+		}
+		out.EventsPerS += lab.EventsPerS
+		out.MemoryBytes += lab.MemoryBytes
+		out.Labs = append(out.Labs, lab)
+	}
+	r.at, r.events = now, seen
+	return out
+}
+
+// GetReport implements the service.
+func (w *Worker) GetReport(context.Context, *workerv1.GetReportRequest) (*workerv1.GetReportResponse, error) {
+	w.asked.Lock()
+	defer w.asked.Unlock()
+	return &workerv1.GetReportResponse{Report: w.report(&w.asked.reporter)}, nil
+}
