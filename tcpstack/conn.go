@@ -257,7 +257,13 @@ func (c *Conn) WriteFlags(p []byte, flags WriteFlags) (int, error) {
 			return n, err
 		}
 	}
-	n, err := c.admit(len(p))
+	n, err := len(p), c.closedForWriting()
+	switch {
+	case err != nil:
+		n = 0
+	case flags&(WriteHold|WriteFill) == 0:
+		n, err = c.admit(n)
+	}
 	if n > 0 {
 		c.buffer().write(c, p[:n])
 		if n < len(p) {
@@ -276,6 +282,9 @@ func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
 			return n, err
 		}
 	}
+	if err := c.closedForWriting(); err != nil {
+		return 0, err
+	}
 	n, err := c.admit(n)
 	if n > 0 {
 		c.buffer().writeChunk(c, ch, off, n)
@@ -284,14 +293,19 @@ func (c *Conn) WriteChunk(ch *sim.Chunk, off, n int) (int, error) {
 	return n, err
 }
 
-// admit says how many of n bytes a write may take now.
-func (c *Conn) admit(n int) (int, error) {
+// closedForWriting is why nothing can be written any more.
+func (c *Conn) closedForWriting() error {
 	switch {
 	case c.closeErr() != nil:
-		return 0, c.closeErr()
+		return c.closeErr()
 	case c.finQueued || !c.state.sends() && c.state != StateSynSent && c.state != StateSynRcvd:
-		return 0, ErrClosed
+		return ErrClosed
 	}
+	return nil
+}
+
+// admit says how many of n bytes a write may take now.
+func (c *Conn) admit(n int) (int, error) {
 	room := c.bufferRoom()
 	if c.Deferred() {
 		room = c.Room()
@@ -315,6 +329,9 @@ func (c *Conn) written(n int, flags WriteFlags) {
 	}
 	c.undrained = true
 	c.restartAfterIdle()
+	if flags&WriteHold != 0 {
+		return
+	}
 	nagle := c.nagleMode()
 	if flags&WriteMore != 0 {
 		nagle = nagleCork

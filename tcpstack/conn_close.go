@@ -3,8 +3,15 @@ package tcpstack
 import "labd.dev/sim"
 
 // armFinWait2 bounds the FIN-WAIT-2 of a connection whose application has closed: nobody would hear the peer's FIN
-// (tcp_fin_timeout, tcp_fin_time: at least three and a half retransmission timeouts).
+// (tcp_fin_timeout, tcp_fin_time: at least three and a half retransmission timeouts). With a bound of 0 there is none of it:
+// who closes resets (TCP_LINGER2 below 0).
 func (c *Conn) armFinWait2() {
+	if c.set.finTimeout == 0 {
+		if !c.processing {
+			c.Abort()
+		}
+		return
+	}
 	c.setRetransTimer(TimerTimeWait, max(c.set.finTimeout, c.rto*7/2))
 }
 

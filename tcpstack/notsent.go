@@ -34,9 +34,6 @@ func (c *Conn) notsentRoom(n int) int {
 	return min(room, n)
 }
 
-// leastBurst is how many segments a stretch that is full lets go at least (tcp_min_tso_segs).
-const leastBurst = 2
-
 // sendable is how many bytes the windows have room for.
 func (c *Conn) sendable() int {
 	if !c.state.sends() {

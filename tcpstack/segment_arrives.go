@@ -386,6 +386,10 @@ func (c *Conn) arrivesACK(g *segment) bool {
 	if c.pendingTimer == TimerPersist && c.timerAt != sim.Never && c.sndNxt == c.sndUna && !c.gone() {
 		c.probeAnswered()
 	}
+	if c.state == StateFinWait2 && c.appClosed && c.set.finTimeout == 0 {
+		c.stack.replyRST(g, &c.tuple)
+		c.terminate(ErrReset, ClosedReset, AppClose)
+	}
 	return !c.gone()
 }
 

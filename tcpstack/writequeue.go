@@ -10,6 +10,10 @@ const (
 	WriteEOR
 	// WriteUrgent: the last byte is urgent (MSG_OOB).
 	WriteUrgent
+	// WriteHold only queues the bytes, all of them: the caller has looked for room, and pushes.
+	WriteHold
+	// WriteFill takes all bytes: the caller has looked for room.
+	WriteFill
 )
 
 // queuedWrite is a stretch of bytes that were never sent, and go in segments of their own: one of the socket buffers of
@@ -94,6 +98,7 @@ func (c *Conn) enqueue(n int, flags WriteFlags) {
 	if flags&WriteUrgent != 0 {
 		goal = min(goal, int(c.blockSize())) // Linux (tcp_send_mss): urgent data is not gathered
 	}
+	first := flags&WriteHold == 0
 	for n > 0 {
 		room := 0
 		if tail := w.tail(); tail != nil && !tail.eor {
@@ -103,7 +108,10 @@ func (c *Conn) enqueue(n int, flags WriteFlags) {
 			w.append(queuedWrite{end: c.sndEnd})
 			c.naglePush = false
 			room = goal
+		} else if first {
+			w.tail().push = false // Linux (tcp_sendmsg_locked): what is appended decides
 		}
+		first = false
 		m := min(n, room)
 		tail := w.tail()
 		tail.end += seqNum(m)
@@ -111,6 +119,9 @@ func (c *Conn) enqueue(n int, flags WriteFlags) {
 		if n -= m; n > 0 && c.forcedPush() {
 			c.markPush(tail)
 		}
+	}
+	if flags&WriteHold != 0 {
+		return
 	}
 	tail := w.tail()
 	if flags&WriteMore == 0 || c.forcedPush() {

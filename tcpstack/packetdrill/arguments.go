@@ -117,6 +117,15 @@ func (a *arguments) sockaddr(i int, otherwise netip.AddrPort) (addr netip.AddrPo
 	return otherwise, false
 }
 
+// shortAddress says whether the length that is given with an address is less than one has: of IPv4 16 bytes, of IPv6 24
+// (SIN6_LEN_RFC2133).
+func (a *arguments) shortAddress(i int) bool {
+	if a.at(i).Kind == ExprEllipsis {
+		return false
+	}
+	return a.int(i) < 16
+}
+
 // sockaddr reads {sa_family = AF_INET, sin_port = htons(8080), sin_addr = inet_addr("192.0.2.1")}.
 func (m *machine) sockaddr(e *Expr, otherwise netip.AddrPort, a *arguments) (addr netip.AddrPort, unspec bool) {
 	ip, port := otherwise.Addr(), otherwise.Port()

@@ -3,6 +3,8 @@ package packetdrill
 import (
 	"fmt"
 	"net/netip"
+
+	"labd.dev/sim"
 )
 
 // readCall is read(fd, ..., n).
@@ -146,7 +148,22 @@ func (m *machine) receive(s *socket, errno Errno, r *receiving) operation {
 	case r.flags&msgErrqueue != 0:
 		return immediate(func() (int64, Errno) { return s.receiveError(r) })
 	}
-	return operation{try: func() (int64, Errno, bool) { return s.receive(r) }}
+	op := operation{try: func() (int64, Errno, bool) { return s.receive(r) }}
+	op.expires(s, s.opts.rcvtimeo, func() (int64, Errno) {
+		if r.got > 0 {
+			s.readMessage(r)
+			return r.got, 0
+		}
+		return -1, EAGAIN
+	})
+	return op
+}
+
+// expires bounds how long a call waits (SO_RCVTIMEO, SO_SNDTIMEO); late says what it returns then.
+func (op *operation) expires(s *socket, after sim.Time, late func() (int64, Errno)) {
+	if after != 0 && !s.nonblock {
+		op.until, op.late = s.m.after(after), late
+	}
 }
 
 // transmit makes the operation of all calls that send.
@@ -164,7 +181,13 @@ func (m *machine) transmit(s *socket, errno Errno, g *sending) operation {
 	if err := g.supported(); err != nil {
 		return operation{try: func() (int64, Errno, bool) { return 0, 0, true }, wrote: func() error { return err }}
 	}
-	return operation{try: func() (int64, Errno, bool) { return s.send(g) }}
+	op := operation{try: func() (int64, Errno, bool) { return s.send(g) }}
+	op.expires(s, s.opts.sndtimeo, func() (int64, Errno) {
+		s.noteSent(g)
+		value, errno, _ := g.result(EAGAIN)
+		return value, errno
+	})
+	return op
 }
 
 // receiving is a call that receives: what it asks for and how far it is.
@@ -186,5 +209,6 @@ type sending struct {
 	control    []control
 	begun      bool  // a Fast Open connect has begun
 	biased     bool  // its SYN has taken all there was: no data follows that could acknowledge the SYN,ACK
+	waits      bool  // it waits for room
 	inSYN      int64 // bytes that went with its SYN
 }

@@ -23,6 +23,7 @@ func init() {
 		"poll": (*machine).pollCall, "epoll_create": (*machine).epollCreateCall, "epoll_create1": (*machine).epollCreateCall,
 		"epoll_ctl": (*machine).epollCtlCall, "epoll_wait": (*machine).epollWaitCall,
 		"open": (*machine).openCall, "sendfile": (*machine).sendfileCall,
+		"pipe": (*machine).pipeCall, "splice": (*machine).spliceCall, "cap_set": (*machine).capSetCall,
 	}
 }
 
@@ -76,6 +77,7 @@ func (m *machine) socketCall(a *arguments) operation {
 func (m *machine) bindCall(a *arguments) operation {
 	s, errno := a.socket(0)
 	addr, _ := a.sockaddr(1, m.h.bind)
+	short := a.shortAddress(2)
 	if !a.count(3, 3) {
 		return operation{}
 	}
@@ -83,6 +85,8 @@ func (m *machine) bindCall(a *arguments) operation {
 		switch {
 		case errno != 0:
 			return -1, errno
+		case short:
+			return -1, EINVAL
 		case s.local.IsValid() || s.phase != phaseNew:
 			return -1, EINVAL // "inet->inet_num"
 		}
@@ -170,6 +174,7 @@ func (m *machine) acceptCall(a *arguments) operation {
 		return 0, 0, true
 	}}
 	op.opened = func(fd int) { m.install(child)(fd) }
+	op.expires(s, s.opts.rcvtimeo, func() (int64, Errno) { return -1, EAGAIN })
 	return op
 }
 
@@ -177,8 +182,12 @@ func (m *machine) acceptCall(a *arguments) operation {
 func (m *machine) connectCall(a *arguments) operation {
 	s, errno := a.socket(0)
 	addr, unspec := a.sockaddr(1, m.h.dial)
+	short := a.shortAddress(2)
 	if !a.count(3, 3) {
 		return operation{}
+	}
+	if errno == 0 && short && !unspec {
+		errno = EINVAL
 	}
 	if errno != 0 {
 		return done(-1, errno)
@@ -193,7 +202,7 @@ func (m *machine) connectCall(a *arguments) operation {
 		})
 	}
 	begun := false
-	return operation{try: func() (int64, Errno, bool) {
+	op := operation{try: func() (int64, Errno, bool) {
 		if !begun {
 			begun = true
 			if e := s.beginConnect(addr); e != 0 {
@@ -207,6 +216,8 @@ func (m *machine) connectCall(a *arguments) operation {
 		}
 		return s.connected()
 	}}
+	op.expires(s, s.opts.sndtimeo, func() (int64, Errno) { return -1, EINPROGRESS })
+	return op
 }
 
 // shutdownCall is shutdown(fd, how).
@@ -227,6 +238,27 @@ func (m *machine) shutdownCall(a *arguments) operation {
 	})
 }
 
+// Arguments of cap_set.
+const (
+	capEffective = 0
+	capClear     = 0
+	capNetAdmin  = 12
+)
+
+// capSetCall is cap_set(set, capability, value): of the capabilities CAP_NET_ADMIN counts, which some options ask for.
+func (m *machine) capSetCall(a *arguments) operation {
+	set, capability, value := a.int(0), a.int(1), a.int(2)
+	if !a.count(3, 3) {
+		return operation{}
+	}
+	return immediate(func() (int64, Errno) {
+		if set == capEffective && capability == capNetAdmin {
+			m.unprivileged = value == capClear
+		}
+		return 0, 0
+	})
+}
+
 // closeCall is close(fd).
 func (m *machine) closeCall(a *arguments) operation {
 	fd := int(a.int(0))
@@ -242,8 +274,11 @@ func (m *machine) closeCall(a *arguments) operation {
 	if m.numberOf(f) >= 0 { // a duplicate is open still
 		return done(0, 0)
 	}
-	if set, ok := f.(*epoll); ok {
-		set.close()
+	switch f := f.(type) {
+	case *epoll:
+		f.close()
+	case *pipeEnd:
+		f.close()
 	}
 	if !isSocket {
 		return done(0, 0)

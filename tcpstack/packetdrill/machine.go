@@ -16,16 +16,17 @@ const machineOrigin sim.Origin = 1 << 20
 // machine is Linux's system-call layer over one stack: descriptors, sockets, sysctls. Nothing in it blocks: a call that
 // has to wait is tried again whenever something has happened to a socket.
 type machine struct {
-	h       *host
-	src     sim.Source
-	files   []*openFile // in the order in which they were opened
-	sockets []*socket   // all that have not ended, those without a descriptor too
-	call    *running    // the call under way; nil: none
-	wake    waker
-	limit   deadline
-	sysctls sysctlState
-	code    interpreter
-	current *socket // the socket that code looks at: the last one made by socket or accept
+	h            *host
+	src          sim.Source
+	files        []*openFile // in the order in which they were opened
+	sockets      []*socket   // all that have not ended, those without a descriptor too
+	call         *running    // the call under way; nil: none
+	wake         waker
+	limit        deadline
+	sysctls      sysctlState
+	code         interpreter
+	unprivileged bool    // CAP_NET_ADMIN was given up
+	current      *socket // the socket that code looks at: the last one made by socket or accept
 }
 
 // openFile is a descriptor: its number is the script's.

@@ -48,13 +48,14 @@ func (s *socket) ready() uint32 {
 	return bits
 }
 
-// writable is __sk_stream_is_writeable: a third of what is queued must be free, and less than half the low-water mark
-// unsent.
+// writable is __sk_stream_is_writeable: half as much memory as is queued must be free, and less than half the low-water
+// mark unsent.
 func (s *socket) writable() bool {
 	if s.conn == nil {
 		return true
 	}
-	return s.conn.Room() >= s.conn.Unacked()/2 && s.conn.Room() > 0 &&
+	queued := s.conn.SendMemory()
+	return s.conn.SendBuffer()-queued >= queued>>1 && s.conn.SendBuffer() > queued &&
 		(s.opts.notsentLowat == 0 || 2*int64(s.conn.Info().NotsentBytes) < s.opts.notsentLowat)
 }
 

@@ -64,6 +64,8 @@ type runner struct {
 	lastAt   sim.Time // script time of the event before
 	call     *pending // the call that has not returned
 	starting bool     // the event at hand is a call that holds up the script
+	pausing  bool     // a shell line sleeps
+	resume   sim.Time // until then
 	stepping bool
 	done     bool
 	err      error
@@ -101,6 +103,7 @@ func (r *runner) run(src []byte) error {
 		if err := r.sys.Command(s.Init); err != nil {
 			return err
 		}
+		r.host.pause = 0 // the script's time begins after it
 	}
 	loop := r.host.loop
 	for r.step(); !r.done; {
@@ -241,6 +244,12 @@ func (r *runner) play(e *Event) (bool, error) {
 	if e.Packet != nil && e.Packet.Outbound {
 		return r.outbound(e)
 	}
+	if r.pausing {
+		if r.pausing = r.now() < r.resume; r.pausing {
+			r.sleep(r.resume)
+		}
+		return !r.pausing, nil
+	}
 	if r.starting {
 		return r.returned(e)
 	}
@@ -260,11 +269,22 @@ func (r *runner) play(e *Event) (bool, error) {
 	case e.Packet != nil:
 		return true, r.inbound(e.Packet)
 	case e.Command != nil:
-		return true, r.sys.Command(e.Command)
+		return r.command(e.Command)
 	case e.Code != nil:
 		return true, r.sys.Code(e.Code)
 	}
 	return r.start(e)
+}
+
+// command runs a shell line, and waits as long as it sleeps.
+func (r *runner) command(c *Command) (bool, error) {
+	if err := r.sys.Command(c); err != nil || r.host.pause == 0 {
+		return true, err
+	}
+	r.pausing, r.resume = true, r.now()+r.host.pause
+	r.host.pause = 0
+	r.sleep(r.resume)
+	return false, nil
 }
 
 // what is an event in the words of an error.

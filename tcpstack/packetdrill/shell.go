@@ -5,6 +5,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"labd.dev/sim"
 )
 
 // shellCommand is one simple command of a shell line.
@@ -213,12 +215,17 @@ func (m *machine) shellTest(s shellCommand) (bool, error) {
 	return s.unknown()
 }
 
-// shellSleep: nothing can happen between two events of a script but by the clock, which a command does not move.
+// maxSleep bounds what a script may sleep: the original's driver gives up on a script after as long.
+const maxSleep = 180 * sim.Second
+
+// shellSleep is sleep N: the script goes on as much later.
 func (m *machine) shellSleep(s shellCommand) (bool, error) {
-	if len(s.words) == 2 {
-		if n, err := strconv.ParseFloat(strings.TrimRight(s.words[1], "s"), 64); err == nil && n == 0 {
-			return true, nil
+	for _, w := range s.words[1:] {
+		n, err := strconv.ParseFloat(strings.TrimSuffix(w, "s"), 64)
+		if err != nil || !(n >= 0 && n <= float64(maxSleep/sim.Second)) {
+			return s.unknown()
 		}
+		m.h.pause += sim.Time(n * float64(sim.Second))
 	}
-	return s.unknown()
+	return true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"labd.dev/sim"
 	"labd.dev/tcpstack"
 )
 
@@ -16,7 +17,8 @@ type options struct {
 	lingers              bool
 	linger               int64 // s
 	rcvlowat             int64
-	sndbuf, rcvbuf       int64 // as getsockopt tells them; 0: not set
+	sndbuf, rcvbuf       int64    // as getsockopt tells them; 0: not set
+	rcvtimeo, sndtimeo   sim.Time // 0: a call waits without end
 	oobInline            bool
 	zerocopy, inq        bool
 	recverr              bool
@@ -164,6 +166,9 @@ func (a *arguments) optval(i int, length int64) optval {
 		}
 		return v
 	case ExprStruct:
+		if e.Field("tv_sec") != nil && e.Field("tv_usec") != nil {
+			return a.timeval(e)
+		}
 		on, seconds := e.Field("onoff"), e.Field("linger")
 		if on == nil || seconds == nil {
 			a.fail(skipf("a struct of setsockopt that is no linger"))
@@ -185,6 +190,19 @@ func (a *arguments) optval(i int, length int64) optval {
 	}
 	a.fail(skipf("a value of setsockopt that is neither [n] nor a string"))
 	return optval{}
+}
+
+// timeval reads {tv_sec=1, tv_usec=500000}.
+func (a *arguments) timeval(e *Expr) optval {
+	v := optval{isBytes: true}
+	for _, name := range []string{"tv_sec", "tv_usec"} {
+		n, err := a.m.integer(e.Field(name).Value)
+		if err != nil {
+			a.fail(err)
+		}
+		v.b = binary.LittleEndian.AppendUint64(v.b, uint64(n))
+	}
+	return v
 }
 
 // getsockoptCall is getsockopt(fd, level, option, [value], [length]).

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"labd.dev/sim"
 	"labd.dev/tcpstack"
 )
 
@@ -42,10 +43,10 @@ var solSocketOptions = []sockopt{
 	{level: solSocket, symbol: "SO_ACCEPTCONN", get: func(s *socket) optval { return boolval(s.phase == phaseListening) }},
 	{level: solSocket, symbol: "SO_DONTROUTE", harmless: "the peer is on the link"},
 	{level: solSocket, symbol: "SO_BROADCAST", harmless: "scripts send to one peer"},
-	{level: solSocket, symbol: "SO_SNDBUF", set: (*socket).setSndbuf, get: (*socket).getSndbuf},
-	{level: solSocket, symbol: "SO_SNDBUFFORCE", set: (*socket).setSndbuf},
-	{level: solSocket, symbol: "SO_RCVBUF", set: (*socket).setRcvbuf, get: (*socket).getRcvbuf},
-	{level: solSocket, symbol: "SO_RCVBUFFORCE", set: (*socket).setRcvbuf},
+	{level: solSocket, symbol: "SO_SNDBUF", set: bounded((*socket).setSndbuf), get: (*socket).getSndbuf},
+	{level: solSocket, symbol: "SO_SNDBUFFORCE", set: forced((*socket).setSndbuf)},
+	{level: solSocket, symbol: "SO_RCVBUF", set: bounded((*socket).setRcvbuf), get: (*socket).getRcvbuf},
+	{level: solSocket, symbol: "SO_RCVBUFFORCE", set: forced((*socket).setRcvbuf)},
 	{level: solSocket, symbol: "SO_KEEPALIVE",
 		set: func(s *socket, v optval) Errno { return s.configure(tcpstack.TCPConfig{KeepAlive: v.ptr()}) },
 		get: func(s *socket) optval { return boolval(isOn(s.config().KeepAlive, false)) }},
@@ -109,8 +110,12 @@ var solSocketOptions = []sockopt{
 	{level: solSocket, symbol: "SO_TXREHASH", harmless: "there is one path"},
 	{level: solSocket, symbol: "SO_SELECT_ERR_QUEUE", harmless: "poll reports the error queue anyway"},
 	{level: solSocket, symbol: "SO_PASSCRED", harmless: "it is for AF_UNIX"},
-	{level: solSocket, symbol: "SO_RCVTIMEO", why: "its struct timeval has no form in the language"},
-	{level: solSocket, symbol: "SO_SNDTIMEO", why: "its struct timeval has no form in the language"},
+	{level: solSocket, symbol: "SO_RCVTIMEO",
+		set: func(s *socket, v optval) Errno { return v.timeout(&s.opts.rcvtimeo) },
+		get: func(s *socket) optval { return timeval(s.opts.rcvtimeo) }},
+	{level: solSocket, symbol: "SO_SNDTIMEO",
+		set: func(s *socket, v optval) Errno { return v.timeout(&s.opts.sndtimeo) },
+		get: func(s *socket) optval { return timeval(s.opts.sndtimeo) }},
 	{level: solSocket, symbol: "SO_TIMESTAMP", why: "the time at which data came is not kept"},
 	{level: solSocket, symbol: "SO_TIMESTAMPNS", why: "the time at which data came is not kept"},
 	{level: solSocket, symbol: "SO_ATTACH_FILTER", why: "there is no BPF"},
@@ -121,6 +126,55 @@ var solSocketOptions = []sockopt{
 	{level: solSocket, symbol: "SO_TXTIME", why: "there is no qdisc that sends at a time"},
 	{level: solSocket, symbol: "SO_RESERVE_MEM", why: "buffers are not reserved"},
 	{level: solSocket, symbol: "SO_BUF_LOCK", why: "buffers are locked by setting them"},
+}
+
+// forced is an option that asks for CAP_NET_ADMIN, and has no bound then.
+func forced(set func(*socket, optval, bool) Errno) func(*socket, optval) Errno {
+	return func(s *socket, v optval) Errno {
+		if s.m.unprivileged {
+			return EPERM
+		}
+		return set(s, v, true)
+	}
+}
+
+// bounded is the same option without.
+func bounded(set func(*socket, optval, bool) Errno) func(*socket, optval) Errno {
+	return func(s *socket, v optval) Errno { return set(s, v, false) }
+}
+
+// timeout reads a struct timeval (sock_set_timeout): 0 is none, below 0 it is over at once.
+func (v optval) timeout(t *sim.Time) Errno {
+	if len(v.b) < 16 {
+		return EINVAL
+	}
+	sec, usec := int64(binary.LittleEndian.Uint64(v.b)), int64(binary.LittleEndian.Uint64(v.b[8:]))
+	switch {
+	case usec < 0 || usec >= 1_000_000:
+		return EDOM
+	case sec < 0:
+		*t = timeoutOver
+	case sec > maxTimeout:
+		*t = 0
+	default:
+		*t = sim.Time(sec)*sim.Second + sim.Time(usec)*sim.Microsecond
+	}
+	return 0
+}
+
+const (
+	timeoutOver = 1 // the least time there is
+	// maxTimeout is the longest that is taken, s; beyond, a call waits without end.
+	maxTimeout = 1 << 30
+)
+
+// timeval writes one.
+func timeval(t sim.Time) optval {
+	if t == timeoutOver {
+		t = 0
+	}
+	b := binary.LittleEndian.AppendUint64(nil, uint64(t/sim.Second))
+	return bytesval(binary.LittleEndian.AppendUint64(b, uint64(t%sim.Second/sim.Microsecond)))
 }
 
 func isOn(p *bool, otherwise bool) bool {
@@ -135,8 +189,11 @@ func (s *socket) config() tcpstack.TCPConfig { return s.opts.tcp.Merge(s.m.h.con
 
 // setSndbuf: "sk->sk_sndbuf = max(val * 2, SOCK_MIN_SNDBUF)", val at most net.core.wmem_max. Large writes take little more
 // of it than their bytes.
-func (s *socket) setSndbuf(v optval) Errno {
-	n := min(v.n, s.m.sysctls.number("net.core.wmem_max"))
+func (s *socket) setSndbuf(v optval, force bool) Errno {
+	n := v.n
+	if !force {
+		n = min(n, s.m.sysctls.number("net.core.wmem_max"))
+	}
 	s.opts.sndbuf = max(2*n, minSndbuf)
 	if s.datagram != nil {
 		return 0
@@ -152,8 +209,11 @@ func (s *socket) getSndbuf() optval {
 }
 
 // setRcvbuf: "sk->sk_rcvbuf = max(val * 2, SOCK_MIN_RCVBUF)", val at most net.core.rmem_max: half of it is window.
-func (s *socket) setRcvbuf(v optval) Errno {
-	n := min(v.n, s.m.sysctls.number("net.core.rmem_max"))
+func (s *socket) setRcvbuf(v optval, force bool) Errno {
+	n := v.n
+	if !force {
+		n = min(n, s.m.sysctls.number("net.core.rmem_max"))
+	}
 	s.opts.rcvbuf = max(2*n, minRcvbuf)
 	if s.datagram != nil {
 		return 0

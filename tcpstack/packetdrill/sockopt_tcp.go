@@ -2,6 +2,7 @@ package packetdrill
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"labd.dev/sim"
@@ -43,6 +44,9 @@ var solTCPOptions = []sockopt{
 		}),
 		get: func(s *socket) optval { return count(s.config().SYNRetries, 6) }},
 	{level: solTCP, symbol: "TCP_LINGER2", set: (*socket).setLinger2, get: func(s *socket) optval {
+		if t := s.config().FINTimeout; t != nil && *t == 0 {
+			return intval(-1)
+		}
 		return seconds(s.config().FINTimeout, 60)
 	}},
 	{level: solTCP, symbol: "TCP_DEFER_ACCEPT",
@@ -292,14 +296,15 @@ func (s *socket) getQuickACK() optval {
 
 func (s *socket) setCongestion(v optval) Errno {
 	name := strings.TrimRight(string(v.b), "\x00")
-	if !v.isBytes || name == "" {
+	switch {
+	case !v.isBytes || name == "":
 		return EINVAL
-	}
-	if e := s.configure(tcpstack.TCPConfig{Congestion: name}); e != 0 {
-		s.opts.tcp.Congestion = ""
+	case !knownCongestion(name):
 		return ENOENT
+	case s.m.unprivileged && !slices.Contains(strings.Fields(s.m.sysctls.text("net.ipv4.tcp_allowed_congestion_control")), name):
+		return EPERM
 	}
-	return 0
+	return s.configure(tcpstack.TCPConfig{Congestion: name})
 }
 
 // setFastOpen is the length of the queue of Fast Open connections.

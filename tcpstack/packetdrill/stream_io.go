@@ -56,12 +56,16 @@ func (s *socket) send(g *sending) (int64, Errno, bool) {
 	if err := s.stamps.begin(s, g); err != 0 {
 		return -1, err, true
 	}
+	if s.noSpace && g.waits && !s.writable() {
+		return 0, 0, false // sk_stream_wait_memory: it is woken once a third is free
+	}
 	for g.sent < g.want {
-		n, err := s.write(g, min(g.want-g.sent, int64(len(zeros))))
+		n, err := s.write(g)
 		g.sent += n
 		s.noSpace = s.noSpace || err == tcpstack.ErrWouldBlock
 		switch {
 		case err == tcpstack.ErrWouldBlock && wait:
+			g.waits = true
 			return 0, 0, false
 		case err == tcpstack.ErrWouldBlock:
 			s.noteSent(g)
@@ -80,21 +84,47 @@ func (s *socket) noteSent(g *sending) {
 	s.stamps.note(s, g)
 }
 
-// write hands up to n bytes to the connection.
-func (s *socket) write(g *sending, n int64) (int64, error) {
-	var flags tcpstack.WriteFlags
-	if g.flags&msgMore != 0 || g.sent+n < g.want {
+// write hands over what the buffer takes that the last bytes are in, or a new one if there is memory for it: a buffer that
+// has been begun is filled (tcp_sendmsg_locked).
+func (s *socket) write(g *sending) (int64, error) {
+	left := min(g.want-g.sent, int64(len(zeros)))
+	room, goal := s.conn.Stretch()
+	if g.flags&msgOOB != 0 {
+		room, goal = int(left), int(left)
+	}
+	if room == 0 {
+		if !s.memoryFree() {
+			s.conn.Flush()
+			return 0, tcpstack.ErrWouldBlock
+		}
+		room = goal
+	}
+	n := min(left, int64(room))
+	last := g.sent+n == g.want
+	flags := tcpstack.WriteFill
+	if g.flags&msgMore != 0 {
 		flags |= tcpstack.WriteMore
 	}
-	if g.flags&msgEOR != 0 && g.sent+n == g.want {
+	if !last {
+		flags = tcpstack.WriteHold
+	}
+	if g.flags&msgEOR != 0 && last {
 		flags |= tcpstack.WriteEOR
 	}
-	if g.flags&msgOOB != 0 && g.sent+n == g.want {
+	if g.flags&msgOOB != 0 && last {
 		flags |= tcpstack.WriteUrgent
 	}
 	k, err := s.conn.WriteFlags(zeros[:n], flags)
 	s.sent.offset += uint64(k)
+	if !last && n == int64(room) && err == nil {
+		s.conn.PushStretch()
+	}
 	return int64(k), err
+}
+
+// memoryFree is sk_stream_memory_free: less than the buffer's memory is queued, and less than the low-water mark unsent.
+func (s *socket) memoryFree() bool {
+	return s.conn.SendMemory() < s.conn.SendBuffer() && !s.conn.NotsentFull()
 }
 
 // result is what a call returns that cannot go on: what it has sent, else the error.
@@ -149,10 +179,12 @@ func (s *socket) receive(r *receiving) (int64, Errno, bool) {
 	case r.got > 0:
 		return 0, 0, false
 	case s.sawFIN:
+		s.readMessage(r)
 		return 0, 0, true
 	case s.err != 0:
 		return -1, s.takeError(), true
 	case s.shutdowns()&shutRead != 0 && s.phase != phaseNew:
+		s.readMessage(r)
 		return 0, 0, true
 	case s.state() == tcpstack.StateClosed:
 		return -1, ENOTCONN, true
@@ -225,7 +257,20 @@ func (s *socket) readMessage(r *receiving) {
 	if r.message == nil {
 		return
 	}
-	if s.opts.inq && s.conn != nil {
-		r.message.control = append(r.message.control, control{level: solTCP, kind: tcpInq, data: controlInt(int64(s.conn.Buffered()))})
+	if s.opts.inq {
+		r.message.control = append(r.message.control, control{level: solTCP, kind: tcpInq, data: controlInt(s.inqHint(r))})
 	}
+}
+
+// inqHint is tcp_inq_hint: what is left to be read, the FIN counted until it has been; after it 1, so that the application
+// goes on to read.
+func (s *socket) inqHint(r *receiving) int64 {
+	n := s.buffered()
+	if s.shutdowns()&shutRead != 0 && s.shut&shutRead == 0 && (r.got > 0 || n > 0) {
+		n++
+	}
+	if n == 0 && s.sawFIN {
+		n = 1
+	}
+	return n
 }

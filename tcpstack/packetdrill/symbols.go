@@ -37,6 +37,23 @@ var symbols = []symbol{
 	{"SHUT_RDWR", 2},
 	{"SOMAXCONN", 4096},
 	{"NULL", 0},
+	// splice.
+	{"SPLICE_F_MOVE", 1},
+	{"SPLICE_F_NONBLOCK", spliceNonblock},
+	{"SPLICE_F_MORE", spliceMore},
+	{"SPLICE_F_GIFT", 8},
+	// cap_set.
+	{"CAP_EFFECTIVE", capEffective},
+	{"CAP_PERMITTED", 1},
+	{"CAP_INHERITABLE", 2},
+	{"CAP_CLEAR", capClear},
+	{"CAP_SET", 1},
+	{"CAP_NET_BIND_SERVICE", 10},
+	{"CAP_NET_BROADCAST", 11},
+	{"CAP_NET_ADMIN", capNetAdmin},
+	{"CAP_NET_RAW", 13},
+	{"CAP_SYS_ADMIN", 21},
+	{"CAP_SYS_RESOURCE", 24},
 	// Levels of options.
 	{"SOL_IP", 0},
 	{"SOL_SOCKET", 1},

@@ -69,6 +69,12 @@ func (t *sysctlState) get(name string) (string, bool) {
 	return t.values[i], true
 }
 
+// text is a value as it stands.
+func (t *sysctlState) text(name string) string {
+	v, _ := t.get(name)
+	return v
+}
+
 // number is a value that is a number.
 func (t *sysctlState) number(name string) int64 {
 	v, _ := t.get(name)
