@@ -131,10 +131,11 @@ const (
 	DropAcceptQueue
 	DropSYNWithFIN
 	DropSYNWithRST
+	DropMD5 // a signature that nobody has a key for
 )
 
 var dropReasonNames = [...]string{"checksum", "paws", "no_socket", "out_of_window", "backlog", "malformed", "memory",
-	"accept_queue", "syn_fin", "syn_rst"}
+	"accept_queue", "syn_fin", "syn_rst", "md5"}
 
 func (r DropReason) String() string { return nameOf(dropReasonNames[:], uint8(r)) }
 

@@ -207,7 +207,12 @@ func (c *Conn) arrivesOtherwise(g *segment) {
 	}
 	// "If the ACK bit is off, drop the segment and return": where neither SYN nor RST explains that, before anything else
 	// (Linux: tcp_rcv_established).
-	if g.flags&(wire.FlagACK|wire.FlagSYN|wire.FlagRST) == 0 || !c.checkSequence(g) {
+	if g.flags&(wire.FlagACK|wire.FlagSYN|wire.FlagRST) == 0 {
+		c.stack.tcp.count.noACKBit++
+		c.recordDropped(g, DropMalformed)
+		return
+	}
+	if !c.checkSequence(g) {
 		return
 	}
 	// "Second, check the RST bit".

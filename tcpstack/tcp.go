@@ -220,6 +220,8 @@ type segment struct {
 	plain    bool   // plainInput has read it
 	opt      wire.TCPOptions
 	f        *sim.Frame
+
+	badOptions bool // one of the options, at least, is malformed
 }
 
 func (g *segment) has(f wire.TCPFlags) bool { return g.flags&f != 0 }
@@ -249,12 +251,19 @@ func (s *Stack) tcpInput(f *sim.Frame) {
 	switch {
 	case !g.parse(f, &t):
 		s.tcp.count.inErrs++
-		s.tcp.count.malformedOptions++
 		s.dropSegment(&g, DropMalformed)
 	case !s.checksumOK(f):
 		s.tcp.count.inErrs++
 		s.tcp.count.inCsumErrors++
 		s.dropSegment(&g, DropChecksum)
+	case g.badOptions:
+		s.tcp.count.malformedOptions++ // the rest of them counts
+		s.dispatch(&g, &t)
+	case g.opt.HasMD5:
+		// RFC 2385 2.0: "Upon receiving a signed segment, the receiver must validate it": nobody here has a key to do so
+		// with. Linux (TCPMD5Unexpected) drops it, without a reset.
+		s.tcp.count.md5Unexpected++
+		s.dropSegment(&g, DropMD5)
 	default:
 		s.dispatch(&g, &t)
 	}
@@ -300,7 +309,8 @@ func (g *segment) parse(f *sim.Frame, t *tuple) bool {
 		g.opt.TSEcr = binary.BigEndian.Uint32(h[wire.TCPMinLen+8:])
 		return true
 	}
-	return wire.ParseTCPOptions(h[wire.TCPMinLen:n], &g.opt) == nil
+	g.badOptions = wire.ParseTCPOptions(h[wire.TCPMinLen:n], &g.opt) != nil
+	return true
 }
 
 // dispatch hands a segment to its connection, TIME-WAIT block or listener.

@@ -19,7 +19,7 @@ type tcpCounts struct {
 	synCookiesFailed                               uint64
 	ackUnsentData, tooOldAcks, beyondWindow        uint64
 	windowShrunk, winProbes                        uint64
-	malformedOptions                               uint64
+	malformedOptions, md5Unexpected, noACKBit      uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
@@ -60,7 +60,9 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.listen_drops", n.listenDrops},
 		Counter{"tcp.listen_overflows", n.listenOverflows},
 		Counter{"tcp.malformed_options", n.malformedOptions},
+		Counter{"tcp.md5_unexpected", n.md5Unexpected},
 		Counter{"tcp.memory_drops", n.memoryDrops},
+		Counter{"tcp.no_ack_bit", n.noACKBit},
 		Counter{"tcp.no_socket", n.noSocket},
 		Counter{"tcp.ofo_pruned", n.ofoPruned},
 		Counter{"tcp.out_of_window_icmps", n.outOfWindowICMPs},

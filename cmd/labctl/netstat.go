@@ -58,6 +58,7 @@ var netstatNames = []struct{ group, name, counter string }{
 	{"TcpExt", "TCPDSACKIgnoredOld", "tcp.dsack_ignored"},
 	{"TcpExt", "TCPAbortOnTimeout", "tcp.abort_on_timeout"},
 	{"TcpExt", "OfoPruned", "tcp.ofo_pruned"},
+	{"TcpExt", "TCPMD5Unexpected", "tcp.md5_unexpected"},
 	{"TcpExt", "TCPDeferAcceptDrop", "tcp.defer_accept_drops"},
 	{"TcpExt", "TCPReqQFullDoCookies", "tcp.req_q_full_do_cookies"},
 	{"TcpExt", "TCPReqQFullDrop", "tcp.req_q_full_drop"},

@@ -14,6 +14,7 @@ const (
 	TCPOptSACKPermitted = 4
 	TCPOptSACK          = 5
 	TCPOptTimestamps    = 8
+	TCPOptMD5           = 19 // RFC 2385
 	TCPOptUserTimeout   = 28
 	TCPOptFastOpen      = 34
 	TCPOptExperimental  = 254 // RFC 6994: what it is, a magic number says
@@ -29,6 +30,7 @@ const (
 	tcpOptWindowScaleLen   = 3
 	tcpOptSACKPermittedLen = 2
 	tcpOptTimestampsLen    = 10
+	tcpOptMD5Len           = 18
 	tcpOptUserTimeoutLen   = 4
 	tcpOptSACKBlockLen     = 8
 	tcpOptFastOpenLen      = 2 // without the cookie
@@ -118,6 +120,7 @@ type TCPOptions struct {
 	SACKPermitted  bool
 	HasTimestamps  bool
 	NSACK          uint8 // blocks in SACK
+	HasMD5         bool // a signature, whose digest nobody here can check
 	HasUserTimeout bool
 	UserTimeout    uint16 // RFC 5482: 15 bits of seconds, or of minutes if the first bit is set
 	TSVal, TSEcr   uint32
@@ -130,10 +133,11 @@ type TCPOptions struct {
 const nopNopTimestamps = TCPOptNOP<<24 | TCPOptNOP<<16 | TCPOptTimestamps<<8 | tcpOptTimestampsLen
 
 // ParseTCPOptions reads the options b of a header. Unknown options are skipped; of an option that comes twice the last
-// one counts. The error is ErrTCPOption, and what came before the bad option is then in o.
+// one counts. The error is ErrTCPOption where one is malformed: it counts as absent, and where its length leaves open what
+// follows, so does all of that (Linux: tcp_parse_options).
 //
 // RFC 9293 3.1: "TCP implementations MUST be prepared to handle an illegal option length (e.g., zero)".
-func ParseTCPOptions(b []byte, o *TCPOptions) error {
+func ParseTCPOptions(b []byte, o *TCPOptions) (err error) {
 	*o = TCPOptions{}
 	if len(b) == 12 && binary.BigEndian.Uint32(b) == nopNopTimestamps {
 		o.HasTimestamps = true
@@ -143,7 +147,7 @@ func ParseTCPOptions(b []byte, o *TCPOptions) error {
 	for len(b) > 0 {
 		switch b[0] {
 		case TCPOptEOL:
-			return nil
+			return err
 		case TCPOptNOP:
 			b = b[1:]
 			continue
@@ -155,12 +159,12 @@ func ParseTCPOptions(b []byte, o *TCPOptions) error {
 		if n < 2 || n > len(b) {
 			return ErrTCPOption
 		}
-		if err := o.parseOne(b[:n]); err != nil {
-			return err
+		if bad := o.parseOne(b[:n]); bad != nil {
+			err = bad
 		}
 		b = b[n:]
 	}
-	return nil
+	return err
 }
 
 // parseOne reads one option with kind and length.
@@ -188,6 +192,8 @@ func (o *TCPOptions) parseOne(b []byte) error {
 		}
 		o.HasTimestamps = true
 		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
+	case TCPOptMD5:
+		o.HasMD5 = n == tcpOptMD5Len
 	case TCPOptUserTimeout:
 		if n == tcpOptUserTimeoutLen {
 			o.UserTimeout, o.HasUserTimeout = binary.BigEndian.Uint16(b[2:]), true
