@@ -120,7 +120,7 @@ type TCPOptions struct {
 	SACKPermitted  bool
 	HasTimestamps  bool
 	NSACK          uint8 // blocks in SACK
-	HasMD5         bool // a signature, whose digest nobody here can check
+	HasMD5         bool  // a signature, whose digest nobody here can check
 	HasUserTimeout bool
 	UserTimeout    uint16 // RFC 5482: 15 bits of seconds, or of minutes if the first bit is set
 	TSVal, TSEcr   uint32
