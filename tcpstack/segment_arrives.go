@@ -24,18 +24,21 @@ func (c *Conn) arrives(g *segment) {
 		c.recordReceived(g, c.judge(g))
 	}
 	c.processing = true
-	if c.state == StateSynSent {
+	switch {
+	case c.predicted(g):
+	case c.state == StateSynSent:
 		c.arrivesSynSent(g)
 		return
+	default:
+		c.arrivesOtherwise(g)
 	}
-	c.arrivesOtherwise(g)
 	c.conclude()
 }
 
 // conclude tells the application what happened and sends what is due. Data that the application writes now carries the
 // ACK; only what is still owed is sent by itself.
 func (c *Conn) conclude() {
-	if c.events&evEstablished == 0 || c.accepted() {
+	if c.events != 0 && (c.events&evEstablished == 0 || c.accepted()) {
 		c.tell()
 	}
 	c.processing = false
@@ -43,7 +46,9 @@ func (c *Conn) conclude() {
 		c.farewell()
 		return
 	}
-	c.transmit()
+	if c.waiting() || c.odd != nil {
+		c.transmit()
+	}
 	if c.state != StateClosed {
 		c.flushACK()
 	}
