@@ -50,7 +50,7 @@ func (c *Conn) retire(err error, reason CloseReason) {
 		c.oddities().closeErr = err
 	}
 	c.recordClosed(reason)
-	s.tcp.conns.remove(c, c.hashed)
+	s.forgetName(c)
 	if c.fo != nil {
 		if c.halfAccepted() {
 			c.leaveFastOpen(false)

@@ -37,9 +37,13 @@ func (c *Conn) setDelackTimer(in sim.Time) {
 
 func (c *Conn) cancelDelackTimer() {
 	if c.delackAt != sim.Never {
-		c.delackAt = sim.Never
-		c.recordTimerCancelled(TimerDelACK)
+		c.endDelackTimer()
 	}
+}
+
+func (c *Conn) endDelackTimer() {
+	c.delackAt = sim.Never
+	c.recordTimerCancelled(TimerDelACK)
 }
 
 // arm sets the one timer for the least deadline. A timer that stands earlier than needed is left: it finds nothing due

@@ -22,10 +22,9 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 		}
 		h = f.Header()
 	}
-	dst := wire.MAC(h[:6])
 	group := false
-	if dst != ifc.cfg.MAC {
-		if dst != wire.Broadcast && !ifc.joined(dst) {
+	if dst := (*wire.MAC)(h); !same(dst, &ifc.cfg.MAC) {
+		if *dst != wire.Broadcast && !ifc.joined(*dst) {
 			f.Strip(wire.EthernetLen)
 			s.drop(f, dropOtherMAC)
 			return
@@ -35,7 +34,9 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 	switch wire.EtherType(be16(h[12:])) {
 	case wire.EtherTypeIPv4:
 		f.Strip(wire.EthernetLen)
-		s.ipv4Input(ifc, f, group)
+		if group || !s.plainInput(ifc, f, h[wire.EthernetLen:]) {
+			s.ipv4Input(ifc, f, group)
+		}
 	case wire.EtherTypeIPv6:
 		if ifc.six == nil {
 			s.drop(f, dropEtherType)
@@ -52,9 +53,12 @@ func (s *Stack) Receive(ifc *Interface, f *sim.Frame) {
 	}
 }
 
+// same compares two addresses in two words.
+func same(a, b *wire.MAC) bool { return be32(a[:]) == be32(b[:]) && be16(a[4:]) == be16(b[4:]) }
+
 // transmit sends a datagram to a neighbour whose hardware address is known.
 func (n *neighbour) transmit(f *sim.Frame) {
-	copy(f.Prepend(wire.EthernetLen), n.eth[:])
+	*(*[wire.EthernetLen]byte)(f.Prepend(wire.EthernetLen)) = n.eth
 	n.ifc.tx.Transmit(f)
 }
 

@@ -15,6 +15,8 @@ const (
 	// maxWscale: RFC 7323 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP SHOULD
 	// log the error but MUST use 14 instead of the specified value."
 	maxWscale = 14
+	// maskWscale leaves every scale as it is; shifted by what it masks, the processor need not ask for more than 31.
+	maskWscale = 15
 )
 
 // open begins an active open; the SYN is yet to be sent. RFC 9293 3.10.1, CLOSED STATE: "issue a SYN segment. An initial send sequence

@@ -10,9 +10,6 @@ import (
 func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 	s.count[cIPReceived]++
 	h := f.Header()
-	if !group && !s.cfg.Forwarding && s.plainInput(ifc, f, h) {
-		return
-	}
 	if len(h) < wire.IPv4MinLen || h[0] != 0x45 {
 		if why, ok := s.unusual(f); !ok {
 			s.drop(f, why)

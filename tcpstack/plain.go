@@ -53,8 +53,9 @@ func plainPseudo(n int, payload uint16) uint64 {
 	return uint64(bits.ReverseBytes16(uint16(n))) + uint64(wire.ProtoTCP)<<8 + uint64(bits.ReverseBytes16(payload))
 }
 
-// plainInput takes a frame that arrived at ifc, if it is a plain packet without a fault and for this host, and owns it then.
-// The headers were written long ago: they are read in words as wide as there are.
+// plainInput takes a frame that arrived at ifc, if it is a plain packet without a fault and for this host, or on its way
+// through this router, and owns it then. h are its headers from IP's on. They were written long ago, and are read in words as
+// wide as there are.
 func (s *Stack) plainInput(ifc *Interface, f *sim.Frame, h []byte) bool {
 	if len(h) < plainLen || h[0] != 0x45 || h[wire.IPv4OffProto] != uint8(wire.ProtoTCP) {
 		return false
@@ -65,7 +66,13 @@ func (s *Stack) plainInput(ifc *Interface, f *sim.Frame, h []byte) bool {
 		return false
 	}
 	src, dst := be32(p[wire.IPv4OffSrc:]), be32(p[wire.IPv4OffDst:])
-	if top := src >> 24; top == 0 || top == 127 || top >= 224 || !slices.Contains(s.addrs, dst) || s.isLocal(src) || ifc.isBroadcast(src) {
+	if top := src >> 24; top == 0 || top == 127 || top >= 224 {
+		return false
+	}
+	if s.cfg.Forwarding {
+		return s.plainForward(f, p, src, dst, n)
+	}
+	if !slices.Contains(s.addrs, dst) || s.isLocal(src) || ifc.isBroadcast(src) {
 		return false
 	}
 	g := segment{f: f, plain: true}
@@ -88,11 +95,32 @@ func (s *Stack) plainInput(ifc *Interface, f *sim.Frame, h []byte) bool {
 	g.flags, g.wnd = wire.TCPFlags(p[tcpAt+wire.TCPOffFlags]), be16(p[tcpAt+wire.TCPOffWindow:])
 	t := tuple{local: ipAddr4(dst), remote: ipAddr4(src),
 		localPort: be16(p[tcpAt+wire.TCPOffDstPort:]), remotePort: be16(p[tcpAt+wire.TCPOffSrcPort:])}
+	s.count[cIPReceived]++
 	s.count[cIPDelivered]++
 	s.tcp.count.inSegs++
 	s.dispatch(&g, &t)
 	f.Release()
 	s.tcp.cause = 0
+	return true
+}
+
+// plainForward sends a plain packet of n bytes on, if its next hop is known and within reach; p begins with its IP header.
+func (s *Stack) plainForward(f *sim.Frame, p *[plainLen]byte, src, dst uint32, n int) bool {
+	if p[wire.IPv4OffTTL] <= 1 || !s.trusted(f) {
+		return false
+	}
+	e := s.forwards.find(dst, s.flowOf(src, dst, be32(p[tcpAt:]), uint32(wire.ProtoTCP)))
+	if e == nil || e.gen != s.gen {
+		return false
+	}
+	nb := e.nb
+	if n > nb.ifc.mtu || nb.state != NeighbourReachable || s.loop.Now() >= nb.until {
+		return false
+	}
+	s.count[cIPReceived]++
+	s.count[cIPForwarded]++
+	p[wire.IPv4OffTTL]--
+	nb.transmit(f)
 	return true
 }
 

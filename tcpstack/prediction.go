@@ -31,7 +31,9 @@ func (c *Conn) predicted(g *segment) bool {
 	}
 	c.lastAckRcv = now
 	c.probesOut = 0
-	if !c.acknowledgesInOrder(g) {
+	if c.cc == nil && c.rtx == nil && c.rec == nil && g.ack == c.sndUna {
+		c.acknowledgedOnly(g)
+	} else if !c.acknowledgesInOrder(g) {
 		c.acknowledge(g)
 	}
 	if c.pendingTimer == TimerPersist && c.timerAt != sim.Never && c.sndNxt == c.sndUna {
@@ -41,6 +43,18 @@ func (c *Conn) predicted(g *segment) bool {
 		c.arrivesText(g)
 	}
 	return true
+}
+
+// acknowledgedOnly is acknowledge for an end that only receives, of whose segments an ACK can tell nothing: its window counts.
+func (c *Conn) acknowledgedOnly(g *segment) {
+	if uint32(g.wnd)<<(c.sndWscale&maskWscale) == c.sndWnd {
+		c.sndWl1 = maxSeq(c.sndWl1, g.seq)
+	} else {
+		c.setSndWnd(g)
+	}
+	if c.undrained || c.wantWrite || c.clock != nil {
+		c.progress(0)
+	}
 }
 
 // textInOrder takes a segment's text in, if it is new, fits the window, and nothing is known of what comes after it.

@@ -179,14 +179,18 @@ func (c *Conn) selectWindow() uint32 {
 //
 // RFC 9293 3.8.6 (SHLD-14): "A TCP receiver SHOULD NOT shrink the window, i.e., move the right window edge to the left".
 func (c *Conn) advertise() uint16 {
-	cur, wnd := c.rcvWnd(), c.selectWindow()
+	cur, shift := c.rcvWnd(), c.rcvWscale&maskWscale
+	wnd := cur
+	if c.rcvf != nil {
+		wnd = c.selectWindow()
+	}
 	if wnd <= cur {
-		unit := uint32(1) << c.rcvWscale
+		unit := uint32(1) << shift
 		wnd = (cur + unit - 1) &^ (unit - 1)
 	}
-	wnd = min(wnd, 0xffff<<c.rcvWscale)
+	wnd = min(wnd, 0xffff<<shift)
 	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(wnd))
-	return uint16(wnd >> c.rcvWscale)
+	return uint16(wnd >> shift)
 }
 
 // growWindow opens the window for what the peer sends, as far as segments like this one fit the buffer (Linux:

@@ -154,7 +154,8 @@ func (b *recvBuffer) read(p []byte) int {
 		h := &b.q[b.first]
 		m := copy(p[n:], h.b)
 		n += m
-		if h.b = h.b[m:]; len(h.b) > 0 {
+		if m < len(h.b) {
+			h.b = h.b[m:]
 			break
 		}
 		h.chunk.Release()

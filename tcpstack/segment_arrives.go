@@ -405,7 +405,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 
 // updatesWindow says whether a segment's window is news (Linux: tcp_may_update_window).
 func (c *Conn) updatesWindow(g *segment) bool {
-	wnd := uint32(g.wnd) << c.sndWscale
+	wnd := uint32(g.wnd) << (c.sndWscale & maskWscale)
 	return c.sndUna.less(g.ack) || c.sndWl1.less(g.seq) || g.seq == c.sndWl1 && (wnd > c.sndWnd || wnd == 0)
 }
 
@@ -414,13 +414,13 @@ func (c *Conn) updatesWindow(g *segment) bool {
 // an ACK that is not new in any other way only if it is larger, or closed. It reports that the ACK counts as a window
 // update; SND.UNA is still what it was.
 func (c *Conn) setSndWnd(g *segment) bool {
-	wnd := uint32(g.wnd) << c.sndWscale
+	wnd := uint32(g.wnd) << (c.sndWscale & maskWscale)
 	if !c.updatesWindow(g) {
 		return false
 	}
 	// RFC 9293 3.8.6: "a TCP peer SHOULD NOT shrink the window" and (MUST-34) a sender bears it. What rounding to the scale
 	// takes off is no shrinking.
-	if edge := c.sndUna + seqNum(c.sndWnd); (g.ack + seqNum(wnd) + 1<<c.sndWscale).lessEq(edge) {
+	if edge := c.sndUna + seqNum(c.sndWnd); (g.ack + seqNum(wnd) + 1<<(c.sndWscale&maskWscale)).lessEq(edge) {
 		c.stack.tcp.count.windowShrunk++
 	}
 	was := c.sndWnd

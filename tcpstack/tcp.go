@@ -11,6 +11,7 @@ import (
 // tcpState is the stack's TCP part: who is connected, who listens, and what connections share.
 type tcpState struct {
 	conns       demux[*Conn]
+	recent      *Conn // of conns, that a segment was last for: mostly the next one is, too (4.3BSD's tcp_last_inpcb)
 	requests    demux[*request]
 	timeWaits   demux[*timeWait]
 	listeners   map[uint16][]*Listener // by port
@@ -193,6 +194,14 @@ func (s *Stack) newConn(t *tuple, rt *route, set *settings, h ConnHandler) *Conn
 	return c
 }
 
+// forgetName takes the connection out of the demultiplexer.
+func (s *Stack) forgetName(c *Conn) {
+	s.tcp.conns.remove(c, c.hashed)
+	if s.tcp.recent == c {
+		s.tcp.recent = nil
+	}
+}
+
 // unlist takes the connection off the list; the demultiplexer has forgotten it before.
 func (s *Stack) unlist(c *Conn) {
 	s.loop.Charge(-connBytes)
@@ -315,8 +324,13 @@ func (g *segment) parse(f *sim.Frame, t *tuple) bool {
 
 // dispatch hands a segment to its connection, TIME-WAIT block or listener.
 func (s *Stack) dispatch(g *segment, t *tuple) {
+	if c := s.tcp.recent; c != nil && c.is(t) {
+		c.arrives(g)
+		return
+	}
 	hash := t.hash(s.tcp.hashKey)
 	if c := s.tcp.conns.find(t, hash); c != nil {
+		s.tcp.recent = c
 		c.arrives(g)
 		return
 	}
@@ -396,7 +410,7 @@ func (s *Stack) tcpShutdown() {
 		c.h = nil
 		c.end |= endTold
 		c.free()
-		s.tcp.conns.remove(c, c.hashed)
+		s.forgetName(c)
 		s.unlist(c)
 	}
 	for w := s.tcp.firstTW; w != nil; w = s.tcp.firstTW {

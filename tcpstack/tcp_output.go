@@ -294,6 +294,17 @@ func (c *Conn) sendControl(flags wire.TCPFlags, seq seqNum, why SendReason) {
 // start makes a frame with the headers of a segment, from the template.
 func (c *Conn) start(flags wire.TCPFlags, seq seqNum) *sim.Frame {
 	f := c.stack.loop.NewFrame()
+	if c.tsOK && c.urg == nil && c.rt.six == nil { // nearly always
+		b := (*[templateLen]byte)(f.Append(templateLen))
+		*b = c.template
+		binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffSeq:], uint32(seq))
+		binary.BigEndian.PutUint32(b[tcpAt+wire.TCPOffAck:], uint32(c.rcvNxt))
+		b[tcpAt+wire.TCPOffFlags] = uint8(flags)
+		binary.BigEndian.PutUint16(b[tcpAt+wire.TCPOffWindow:], c.advertise())
+		binary.BigEndian.PutUint32(b[tcpAt+tsAt+4:], c.tsNow())
+		binary.BigEndian.PutUint32(b[tcpAt+tsAt+8:], c.tsRecent)
+		return f
+	}
 	n := tcpAt + wire.TCPMinLen
 	if c.tsOK {
 		n = templateLen
