@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	controlv1 "labd.dev/proto/control/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -29,6 +31,12 @@ type Config struct {
 	DialWorker func(address string) (workerv1.WorkerServiceClient, io.Closer, error)
 	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader; 0: 10 s.
 	Lease time.Duration
+	// Cluster says how this server is one of several; nil: it is a server of its own.
+	Cluster *Cluster
+	// Version is of this labd, for people.
+	Version string
+	// Now is the wall clock that commands carry; nil: the machine's. Nothing waits by it.
+	Now func() time.Time
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -46,10 +54,25 @@ func (c *Config) check() error {
 	case c.Lease < 0:
 		return errors.New("orchestrator: a negative lease")
 	}
+	if c.Cluster != nil {
+		return c.Cluster.check()
+	}
+	return nil
+}
+
+// complete fills in what was left open.
+func (c *Config) complete() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return nil
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Cluster != nil {
+		cluster := *c.Cluster
+		cluster.Timing.complete()
+		c.Cluster = &cluster
+	}
 }
 
 // Controller is one server of the controller. Its methods may be called from any goroutine.
@@ -62,6 +85,10 @@ type Controller struct {
 	// instance names this server's process, and the worker in it.
 	instance string
 
+	identity  *identity
+	formation *formation // nil without a cluster
+	members   members
+
 	ctx    context.Context // ends when the Controller closes
 	cancel context.CancelFunc
 	loop   sync.WaitGroup // of the goroutine that follows leadership
@@ -69,6 +96,7 @@ type Controller struct {
 	mu      sync.Mutex    // guards what is below
 	lead    *leadership   // nil while this server does not lead
 	changed chan struct{} // closed when lead changes
+	anew    chan struct{} // holds a token when the leadership's state is to be made anew
 }
 
 // Open starts a server on the state it finds, or on none. It returns before the server leads; calls wait for that.
@@ -76,7 +104,8 @@ func Open(conf Config) (*Controller, error) {
 	if err := conf.check(); err != nil {
 		return nil, err
 	}
-	st, err := openStorage(conf.RaftDir, raftLogger(conf.Logger))
+	conf.complete()
+	st, err := openStorage(conf.RaftDir, RaftLogger(conf.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +118,7 @@ func Open(conf Config) (*Controller, error) {
 
 // openOn starts a server on a storage, which the server closes in the end.
 func openOn(st *storage, conf Config) (*Controller, error) {
+	conf.complete()
 	store, err := newStore()
 	if err != nil {
 		return nil, err
@@ -97,14 +127,22 @@ func openOn(st *storage, conf Config) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	node, err := openRaft(st, conf.ServerID, newFSM(store), conf.Logger)
+	me := &identity{serverID: conf.ServerID}
+	if conf.Cluster != nil {
+		me.cluster, me.keep = conf.Cluster.ID, conf.Cluster.KeepID
+	}
+	node, err := openRaft(st, me, conf.Cluster, newFSM(store), conf.Logger)
 	if err != nil {
 		return nil, err
 	}
-	c := &Controller{conf: conf, log: conf.Logger, store: store, blobs: files, node: node,
-		instance: rand.Text(), changed: make(chan struct{})}
+	c := &Controller{conf: conf, log: conf.Logger, store: store, blobs: files, node: node, identity: me,
+		instance: rand.Text(), changed: make(chan struct{}), anew: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.loop.Go(c.followLeadership)
+	if conf.Cluster != nil {
+		c.formation = newFormation(c)
+		c.loop.Go(c.findCluster)
+	}
 	return c, nil
 }
 
@@ -124,10 +162,22 @@ func (c *Controller) Err() error {
 func (c *Controller) Close(ctx context.Context) error {
 	if l := c.leading(); l != nil {
 		l.markReached(ctx)
+		c.HandOver()
 	}
 	c.cancel()
 	c.loop.Wait()
 	return c.node.close()
+}
+
+// HandOver has another server lead before this one stops, so that nobody waits until it is missed. Stopping is not
+// leaving: it stays one of the cluster's servers.
+func (c *Controller) HandOver() {
+	if c.conf.Cluster == nil || c.node.raft.State() != raft.Leader || voters(c.servers()) < 2 {
+		return
+	}
+	if err := c.node.raft.LeadershipTransfer().Error(); err != nil {
+		c.log.Warn("the leadership could not be handed over", "error", err)
+	}
 }
 
 // leading gives the current leadership, nil if there is none or it is not open yet.
@@ -145,10 +195,18 @@ func (c *Controller) leader(ctx context.Context) (*leadership, error) {
 		l, changed := c.lead, c.changed
 		c.mu.Unlock()
 		if l != nil {
+			// Changes are acknowledged once the leader has applied them, and a leadership opens when all those of its
+			// predecessors are: so nothing need be waited for but a majority's word that it still leads.
 			if err := c.node.raft.VerifyLeader().Error(); err != nil {
 				return nil, proposalError(err)
 			}
+			if c.leading() != l {
+				return nil, notLeading()
+			}
 			return l, nil
+		}
+		if c.conf.Cluster != nil && c.node.raft.State() != raft.Leader {
+			return nil, notLeading()
 		}
 		if err := c.node.health.failing(); err != nil {
 			return nil, storageError(err)
@@ -191,6 +249,8 @@ func (c *Controller) followLeadership() {
 		case leads = <-c.node.leaderCh:
 		case <-again:
 			leads = true
+		case <-c.anew:
+			leads = c.node.raft.State() == raft.Leader
 		}
 		stop()
 		again = nil
@@ -199,12 +259,23 @@ func (c *Controller) followLeadership() {
 		}
 		opened, err := c.takeLead()
 		if err != nil {
+			if c.node.raft.State() != raft.Leader {
+				continue
+			}
 			c.log.Error("cannot lead", "error", err)
 			again = time.After(retryPause)
 			continue
 		}
 		l = opened
 		c.setLead(l)
+	}
+}
+
+// leadAnew has a leadership's state made anew: what it was made of has been replaced.
+func (c *Controller) leadAnew() {
+	select {
+	case c.anew <- struct{}{}:
+	default:
 	}
 }
 
@@ -239,6 +310,6 @@ func (c *Controller) clusterID() string { return c.store.view().clusterID() }
 // propose commits a command of this server's own or of a caller's.
 func (c *Controller) propose(requestID string, cmd *controlv1.Command) (result, error) {
 	cmd.RequestId = requestID
-	cmd.NowUnixNs = time.Now().UnixNano()
+	cmd.NowUnixNs = c.conf.Now().UnixNano()
 	return c.node.propose(cmd)
 }

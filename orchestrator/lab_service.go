@@ -246,7 +246,10 @@ func (s *labService) ListInputs(ctx context.Context, req *labv1.ListInputsReques
 	if _, err := s.c.leader(ctx); err != nil {
 		return nil, err
 	}
-	v := s.c.store.view()
+	return listInputs(s.c.store.view(), req)
+}
+
+func listInputs(v view, req *labv1.ListInputsRequest) (*labv1.ListInputsResponse, error) {
 	state, err := findLab(v, req.GetLab())
 	if err != nil {
 		return nil, err

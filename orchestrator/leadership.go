@@ -52,8 +52,12 @@ func newLeadership(c *Controller) *leadership {
 func (l *leadership) takeOver() error {
 	v := l.c.store.view()
 	if v.clusterID() == "" {
+		id := l.c.ClusterID()
+		if id == "" { // a server of its own
+			id = rand.Text()
+		}
 		_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_FoundCluster{
-			FoundCluster: &controlv1.FoundCluster{ClusterId: rand.Text()}}})
+			FoundCluster: &controlv1.FoundCluster{ClusterId: id}}})
 		if err != nil {
 			return fmt.Errorf("found the cluster: %w", err)
 		}
@@ -89,6 +93,9 @@ func (l *leadership) start() {
 	l.tasks.Go(l.reconcileLoop)
 	l.tasks.Go(l.watchLeases)
 	l.tasks.Go(l.keepReached)
+	if l.c.conf.Cluster != nil {
+		l.tasks.Go(l.promoteLoop)
+	}
 }
 
 func (l *leadership) close() {

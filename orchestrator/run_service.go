@@ -317,12 +317,17 @@ func runSummary(run *controlv1.RunState, l *leadership) *labv1.Run {
 		}
 		return r
 	}
+	ended(r, run)
+	return r
+}
+
+// ended fills in what a run has once it has ended.
+func ended(r *labv1.Run, run *controlv1.RunState) {
 	r.EndedAt = timestamppb.New(unixTime(run.GetEndedUnixNs()))
 	r.State = labv1.RunState_RUN_STATE_ENDED
-	if r.GetProgress().GetError() != "" {
+	if run.GetResult().GetProgress().GetError() != "" {
 		r.State = labv1.RunState_RUN_STATE_FAILED
 	}
-	return r
 }
 
 func withResult(r *labv1.Run, result *controlv1.RunResult) *labv1.Run {

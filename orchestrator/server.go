@@ -27,6 +27,7 @@ func (c *Controller) Register(s grpc.ServiceRegistrar) {
 	labv1.RegisterCaptureServiceServer(s, &captureService{c: c})
 	labv1.RegisterClockServiceServer(s, &clockService{c: c})
 	labv1.RegisterWorkerServiceServer(s, &workerService{c: c})
+	labv1.RegisterClusterServiceServer(s, &clusterService{c: c})
 }
 
 // findLab finds a lab by name, or the only one when no name is given.

@@ -2,8 +2,11 @@ package orchestrator
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/hashicorp/go-memdb"
@@ -15,8 +18,9 @@ import (
 )
 
 const (
-	// snapshotVersion is the format that this version writes and the newest that it reads.
-	snapshotVersion = 1
+	// snapshotVersion is the format that this version writes and the newest that it reads. Since 2 a snapshot ends with a
+	// digest.
+	snapshotVersion = 2
 	// maxSnapshotRecord bounds one record, so that a damaged length cannot ask for all memory. A run's lab with 10,000
 	// nodes is about 3 MB.
 	maxSnapshotRecord = 64 << 20
@@ -24,6 +28,9 @@ const (
 
 // errSnapshotCut is a snapshot that ends before its end record.
 var errSnapshotCut = errors.New("it is cut short or damaged")
+
+// errSnapshotNewer is a snapshot of a later format.
+var errSnapshotNewer = errors.New("a newer labd has written it")
 
 // snapshot is a state on its way into a file: a stream of length-delimited SnapshotRecords.
 type snapshot struct{ view view }
@@ -40,7 +47,7 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 func (s *snapshot) Release() {}
 
 func writeSnapshot(w io.Writer, v view) error {
-	out := &snapshotWriter{w: bufio.NewWriter(w)}
+	out := &snapshotWriter{w: bufio.NewWriter(w), sum: sha256.New()}
 	out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Header{
 		Header: &controlv1.SnapshotHeader{Version: snapshotVersion}}})
 	for _, o := range v.labs() {
@@ -68,7 +75,7 @@ func writeSnapshot(w io.Writer, v view) error {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Cluster{Cluster: o}})
 	}
 	out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_End{
-		End: &controlv1.SnapshotEnd{Records: out.records}}})
+		End: &controlv1.SnapshotEnd{Records: out.records, Sha256: out.sum.Sum(nil)}}})
 	if out.err != nil {
 		return out.err
 	}
@@ -77,6 +84,7 @@ func writeSnapshot(w io.Writer, v view) error {
 
 type snapshotWriter struct {
 	w       *bufio.Writer
+	sum     hash.Hash // of all records so far
 	records uint64
 	err     error // the first one
 }
@@ -86,7 +94,7 @@ func (s *snapshotWriter) put(r *controlv1.SnapshotRecord) {
 		return
 	}
 	opts := protodelim.MarshalOptions{MarshalOptions: proto.MarshalOptions{Deterministic: true}}
-	_, s.err = opts.MarshalTo(s.w, r)
+	_, s.err = opts.MarshalTo(io.MultiWriter(s.w, s.sum), r)
 	s.records++
 }
 
@@ -98,10 +106,12 @@ func readSnapshot(r io.Reader) (*memdb.MemDB, error) {
 	}
 	txn := db.Txn(true)
 	defer txn.Abort()
-	in := bufio.NewReader(r)
+	in := &recordReader{r: bufio.NewReader(r)}
+	sum, version := sha256.New(), uint32(0)
 	opts := protodelim.UnmarshalOptions{MaxSize: maxSnapshotRecord}
 	for records := uint64(0); ; records++ {
 		var rec controlv1.SnapshotRecord
+		in.raw = in.raw[:0]
 		if err := opts.UnmarshalFrom(in, &rec); err != nil {
 			return nil, fmt.Errorf("record %d: %w (%w)", records, errSnapshotCut, err)
 		}
@@ -109,13 +119,41 @@ func readSnapshot(r io.Reader) (*memdb.MemDB, error) {
 			if end.GetRecords() != records {
 				return nil, fmt.Errorf("%d records instead of %d: %w", records, end.GetRecords(), errSnapshotCut)
 			}
+			if version > 1 && !bytes.Equal(end.GetSha256(), sum.Sum(nil)) {
+				return nil, fmt.Errorf("its digest is another: %w", errSnapshotCut)
+			}
+			if _, err := in.ReadByte(); err != io.EOF {
+				return nil, fmt.Errorf("it goes on behind its end: %w", errSnapshotCut)
+			}
 			txn.Commit()
 			return db, nil
 		}
 		if err := restoreRecord(txn, records, &rec); err != nil {
 			return nil, fmt.Errorf("record %d: %w", records, err)
 		}
+		version = max(version, rec.GetHeader().GetVersion())
+		sum.Write(in.raw)
 	}
+}
+
+// recordReader keeps the bytes of the record that is being read, for the digest.
+type recordReader struct {
+	r   *bufio.Reader
+	raw []byte
+}
+
+func (r *recordReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.raw = append(r.raw, p[:n]...)
+	return n, err
+}
+
+func (r *recordReader) ReadByte() (byte, error) {
+	b, err := r.r.ReadByte()
+	if err == nil {
+		r.raw = append(r.raw, b)
+	}
+	return b, err
 }
 
 func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord) error {
@@ -125,7 +163,7 @@ func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord)
 	switch k := rec.GetKind().(type) {
 	case *controlv1.SnapshotRecord_Header:
 		if k.Header.GetVersion() > snapshotVersion {
-			return fmt.Errorf("version %d is newer than this labd reads (%d)", k.Header.GetVersion(), snapshotVersion)
+			return fmt.Errorf("%w: its format is version %d, this labd reads %d", errSnapshotNewer, k.Header.GetVersion(), snapshotVersion)
 		}
 		return nil
 	case *controlv1.SnapshotRecord_Lab:

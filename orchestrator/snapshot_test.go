@@ -114,7 +114,9 @@ func TestDamagedSnapshot(t *testing.T) {
 		{"cut in the middle", "cut short", taken[:len(taken)/2]},
 		{"cut before its end", "cut short", taken[:len(taken)-3]},
 		{"endless length", "cut short", append(bytes.Clone(taken[:8]), 0xff, 0xff, 0xff, 0xff, 0x7f)},
-		{"newer", "newer than this labd reads", newer.Bytes()},
+		{"a bit flipped", "cut short or damaged", flipped(taken)},
+		{"longer", "goes on behind its end", append(bytes.Clone(taken), 0)},
+		{"newer", "a newer labd has written it", newer.Bytes()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
@@ -131,4 +133,11 @@ func TestDamagedSnapshot(t *testing.T) {
 	if _, err := readSnapshot(bytes.NewReader(taken[:100])); !errors.Is(err, errSnapshotCut) {
 		t.Fatalf("not typed: %v", err)
 	}
+}
+
+// flipped is a snapshot of which one bit of a request id has changed: every record of it can still be read.
+func flipped(taken []byte) []byte {
+	damaged := bytes.Clone(taken)
+	damaged[bytes.Index(damaged, []byte("r2"))+1] ^= 1
+	return damaged
 }

@@ -63,6 +63,16 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_OTHER_VERSION:       codes.FailedPrecondition,
 	labv1.ErrorReason_ERROR_REASON_WORKER_FULL:         codes.ResourceExhausted,
 	labv1.ErrorReason_ERROR_REASON_REMAKING:            codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_NO_QUORUM:           codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_STALE_REFUSED:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_DUPLICATE_SERVER_ID: codes.AlreadyExists,
+	labv1.ErrorReason_ERROR_REASON_MEMBER_NOT_FOUND:    codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_MEMBER_UNREACHABLE:  codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_MEMBER_NEEDED:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_NOT_CLUSTERED:       codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_SNAPSHOT_DAMAGED:    codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_SNAPSHOT_NEWER:      codes.InvalidArgument,
+	labv1.ErrorReason_ERROR_REASON_NOT_READY:           codes.Unavailable,
 }
 
 // StatusUnary turns a unary call's error into a gRPC status. It is the innermost interceptor of the public services.

@@ -22,13 +22,14 @@ type storage struct {
 	stable raft.StableStore
 	snaps  raft.SnapshotStore
 	closer io.Closer
+	dir    string // where it lies; empty: in memory
 }
 
 // openStorage opens or makes what Raft keeps under dir; in memory when dir is empty.
 func openStorage(dir string, logger hclog.Logger) (*storage, error) {
 	if dir == "" {
 		mem := raft.NewInmemStore()
-		return &storage{mem, mem, raft.NewInmemSnapshotStore(), io.NopCloser(nil)}, nil
+		return &storage{mem, mem, raft.NewInmemSnapshotStore(), io.NopCloser(nil), ""}, nil
 	}
 	walDir := filepath.Join(dir, "wal")
 	if err := os.MkdirAll(walDir, 0o700); err != nil {
@@ -45,7 +46,7 @@ func openStorage(dir string, logger hclog.Logger) (*storage, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("raft snapshots in %s: %w", dir, err), log.Close())
 	}
-	return &storage{log, log, snaps, log}, nil
+	return &storage{log, log, snaps, log, dir}, nil
 }
 
 // storageRetry is the pause before a disk that refused a write is tried again.

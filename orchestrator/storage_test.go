@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -244,12 +245,12 @@ func TestTornLog(t *testing.T) {
 // A state that a newer version has left is named, not guessed at.
 func TestSnapshotOfANewerVersion(t *testing.T) {
 	var b strings.Builder
-	w := &snapshotWriter{w: bufio.NewWriter(&b)}
+	w := &snapshotWriter{w: bufio.NewWriter(&b), sum: sha256.New()}
 	w.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Header{Header: &controlv1.SnapshotHeader{Version: snapshotVersion + 1}}})
 	if err := errors.Join(w.err, w.w.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readSnapshot(strings.NewReader(b.String())); err == nil || !strings.Contains(err.Error(), "newer than this labd reads") {
+	if _, err := readSnapshot(strings.NewReader(b.String())); err == nil || !strings.Contains(err.Error(), "a newer labd has written it") {
 		t.Fatalf("%v", err)
 	}
 }

@@ -1,11 +1,9 @@
-// labd is the lab's daemon: a controller and a worker in one process. labctl drives it.
+// labd is the lab's daemon: a controller and a worker in one process, or one server of a cluster. labctl drives it.
 package main
 
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"labd.dev/internal/config"
-	"labd.dev/internal/daemon"
 	"labd.dev/internal/version"
 )
 
@@ -31,8 +28,7 @@ func main() {
 }
 
 func command(ctx context.Context) *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
+	root := roleCommand(ctx, config.AllInOne, &cobra.Command{
 		Use:   "labd",
 		Short: "Run labs: networks of hosts and routers, each with its own userspace TCP/IP stack",
 		Long: `labd keeps labs and runs them: networks of hosts and routers, each with its own userspace TCP/IP stack, joined
@@ -43,62 +39,33 @@ the configuration file; the flag wins, then the environment, then the file.`,
 		Example: `  labd                                   # at 127.0.0.1:7070
   labd --listen 127.0.0.1:7171 --data-dir ./state
   labctl apply -f examples/download/lab.yaml`,
-		Version:       version.String(),
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := config.Load(cmd.Flags(), file)
-			if err != nil {
-				return err
-			}
-			return run(ctx, conf, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
+		Version: version.String(),
+	})
+	root.AddCommand(roleCommand(ctx, config.Server, &cobra.Command{
+		Use:   "server",
+		Short: "Be one server of a cluster: keep what labs there shall be, and have workers run them",
+		Long: `Servers keep the state of a cluster together: of three, any one may die and nothing is lost. They find each other by
+--join, found the cluster once when --bootstrap-expect of them are there, and take in those that come later. A server
+that is stopped stays one of the cluster's: labctl cluster remove takes it out. See docs/cluster.md.`,
+		Example: `  labd server --bootstrap-expect 3 --join s1:7070,s2:7070,s3:7070 --listen s1:7070 \
+      --tls.ca ca.crt --tls.cert labd.crt --tls.key labd.key`,
+	}))
+	return root
+}
+
+// roleCommand makes the command of a role, with the settings that the role has.
+func roleCommand(ctx context.Context, role config.Role, cmd *cobra.Command) *cobra.Command {
+	var file string
+	cmd.Args = cobra.NoArgs
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		conf, err := config.Load(cmd.Flags(), role, file)
+		if err != nil {
+			return err
+		}
+		return run(ctx, conf, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
-	cmd.Flags().AddFlagSet(config.Flags())
+	cmd.Flags().AddFlagSet(config.Flags(role))
 	cmd.Flags().StringVar(&file, "config", os.Getenv("LABD_CONFIG"), "configuration file, YAML, TOML or JSON (LABD_CONFIG)")
 	return cmd
-}
-
-// run serves until it is told to stop, or cannot go on.
-func run(ctx context.Context, conf config.Daemon, out, errOut io.Writer) error {
-	d, err := daemon.Start(daemon.Config{DataDir: conf.DataDir, Listen: conf.Listen, Logger: logger(conf.Log, errOut)})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "labd listens at %s\n  data  %s\n  try   labctl%s apply -f examples/download/lab.yaml\n",
-		d.Addr(), d.DataDir(), serverFlag(d.Addr()))
-	var failure error
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(out, "labd stops")
-	case <-d.Failed():
-		failure = d.Err()
-	}
-	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := d.Stop(stopCtx); err != nil && failure == nil {
-		failure = err
-	}
-	return failure
-}
-
-// serverFlag is what labctl needs to find a labd that is not where it looks first.
-func serverFlag(addr string) string {
-	if addr == config.DefaultListen {
-		return ""
-	}
-	return " --server " + addr
-}
-
-func logger(conf config.Log, w io.Writer) *slog.Logger {
-	level, err := conf.SlogLevel()
-	if err != nil {
-		level = slog.LevelInfo // config.Load has checked it
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	if conf.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -16,11 +16,34 @@ import (
 // DefaultListen is where labd listens unless it is told otherwise.
 const DefaultListen = "127.0.0.1:7070"
 
+// Role is what a labd is.
+type Role int
+
+const (
+	AllInOne Role = iota // a server and a worker in one process
+	Server               // one of a cluster's servers: it keeps what there shall be
+	Worker               // it hosts labs, as a cluster's servers tell it
+)
+
 // Daemon is labd's configuration. It is read once and never changed.
 type Daemon struct {
-	Listen  string `mapstructure:"listen"`   // host:port, on loopback
-	DataDir string `mapstructure:"data-dir"` // never empty
-	Log     Log    `mapstructure:"log"`
+	Role      Role   `mapstructure:"-"`
+	Listen    string `mapstructure:"listen"`    // host:port
+	Advertise string `mapstructure:"advertise"` // host:port at which others reach it; empty: where it listens
+	DataDir   string `mapstructure:"data-dir"`  // never empty
+	TLS       TLS    `mapstructure:"tls"`
+	Log       Log    `mapstructure:"log"`
+
+	BootstrapExpect int      `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
+	Join            []string `mapstructure:"join"`             // of a server: where others may be
+	Server          []string `mapstructure:"server"`           // of a worker: where the servers are
+}
+
+// TLS names a labd's certificates; all empty: it has none.
+type TLS struct {
+	CA   string `mapstructure:"ca"`   // PEM: whose certificates are trusted
+	Cert string `mapstructure:"cert"` // PEM: its own
+	Key  string `mapstructure:"key"`  // PEM
 }
 
 // Log says what labd tells on its standard error.
@@ -29,25 +52,38 @@ type Log struct {
 	Format string `mapstructure:"format"` // text | json
 }
 
-// Flags are labd's settings as flags; each is also LABD_NAME in the environment and NAME in the file.
-func Flags() *pflag.FlagSet {
+// Flags are the settings of a role as flags; each is also LABD_NAME in the environment and NAME in the file.
+func Flags(role Role) *pflag.FlagSet {
 	f := pflag.NewFlagSet("labd", pflag.ContinueOnError)
-	f.String("listen", DefaultListen, "address to serve at, host:port on loopback (LABD_LISTEN)")
+	f.String("listen", DefaultListen, "address to serve at, host:port; off loopback it takes certificates (LABD_LISTEN)")
+	f.String("tls.ca", "", "PEM file of the CA that others' certificates must be of (LABD_TLS_CA)")
+	f.String("tls.cert", "", "PEM file of this labd's certificate (LABD_TLS_CERT)")
+	f.String("tls.key", "", "PEM file of its key (LABD_TLS_KEY)")
+	switch role {
+	case Server:
+		f.Int("bootstrap-expect", 0, "how many servers found the cluster; 0: this one only joins (LABD_BOOTSTRAP_EXPECT)")
+		f.StringSlice("join", nil, "where servers may be, HOST:PORT,... (LABD_JOIN)")
+	case Worker:
+		f.StringSlice("server", []string{DefaultListen}, "where the servers are, HOST:PORT,... (LABD_SERVER)")
+	}
+	if role != AllInOne {
+		f.String("advertise", "", "address at which others reach this one, host:port; default: where it listens (LABD_ADVERTISE)")
+	}
 	f.String("data-dir", "", "directory for everything that is kept; default $XDG_STATE_HOME/labd, else ~/.local/state/labd (LABD_DATA_DIR)")
 	f.String("log.level", "info", "what to tell on standard error: debug, info, warn or error (LABD_LOG_LEVEL)")
 	f.String("log.format", "text", "how to tell it: text or json (LABD_LOG_FORMAT)")
 	return f
 }
 
-// Load joins flags, environment and, if path is not empty, a YAML, TOML or JSON file: a flag that was given wins over the
+// Load joins a role's flags, environment and, if path is not empty, a YAML, TOML or JSON file: a flag that was given wins over the
 // environment, that over the file, that over the default.
-func Load(flags *pflag.FlagSet, path string) (Daemon, error) {
+func Load(flags *pflag.FlagSet, role Role, path string) (Daemon, error) {
 	v := viper.NewWithOptions(viper.ExperimentalBindStruct())
 	v.SetEnvPrefix("LABD")
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_", "-", "_"))
 	v.AutomaticEnv()
 	var bound error
-	Flags().VisitAll(func(f *pflag.Flag) {
+	Flags(role).VisitAll(func(f *pflag.Flag) {
 		bound = errors.Join(bound, v.BindPFlag(f.Name, flags.Lookup(f.Name)))
 	})
 	if bound != nil {
@@ -59,7 +95,7 @@ func Load(flags *pflag.FlagSet, path string) (Daemon, error) {
 			return Daemon{}, fmt.Errorf("configuration file: %w", err)
 		}
 	}
-	var d Daemon
+	d := Daemon{Role: role}
 	if err := v.UnmarshalExact(&d); err != nil {
 		return Daemon{}, fmt.Errorf("configuration: %w", err)
 	}
@@ -77,6 +113,9 @@ func (d *Daemon) complete() error {
 	}
 	if _, err := d.Log.SlogLevel(); err != nil {
 		return err
+	}
+	if given := d.TLS; given != (TLS{}) && (given.CA == "" || given.Cert == "" || given.Key == "") {
+		return errors.New("tls: tls.ca, tls.cert and tls.key go together; labctl tls init makes them")
 	}
 	if d.Log.Format != "text" && d.Log.Format != "json" {
 		return fmt.Errorf("log.format: %q is neither text nor json", d.Log.Format)

@@ -16,10 +16,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/test/bufconn"
 
 	"labd.dev/client"
+	"labd.dev/internal/port"
 	"labd.dev/internal/version"
 	"labd.dev/node/worker"
 	"labd.dev/orchestrator"
@@ -37,6 +39,14 @@ const (
 	windowBytes = 1 << 20
 	// maxStreams bounds the calls under way on one connection.
 	maxStreams = 1000
+	// keepaliveTime and keepaliveTimeout are when a silent connection between two daemons is asked for a sign of life, and
+	// how long that may take: a connection that is cut off breaks within a lease of a worker.
+	keepaliveTime    = 5 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	// dialTimeout bounds one attempt to connect to another daemon.
+	dialTimeout = 5 * time.Second
+	// prefaceTimeout bounds the wait for a connection's HTTP/2 preface and settings.
+	prefaceTimeout = 10 * time.Second
 	// grace is how long calls may go on after a stop was asked for: watches never end by themselves.
 	grace = time.Second
 	// filesDir holds uploaded content, in the data directory; the worker links to what it uses.
@@ -50,26 +60,35 @@ type Config struct {
 	// DataDir keeps everything over restarts. Empty: Raft is in memory, the rest in a temporary directory that Stop
 	// removes.
 	DataDir string
-	// Listen is the address of the port, "host:port" on loopback; port 0: any free one. Empty: no port, only Client.
+	// Listen is the address of the port, "host:port"; port 0: any free one. Without Security it is on loopback. Empty: no
+	// port, only Client.
 	Listen string
+	// Security is the port's TLS, and that of connections to other daemons; nil: none.
+	Security port.Security
+	// NoWorker: labs are hosted by workers that register only, none in this process.
+	NoWorker bool
+	// Cluster says how this server is one of several, which takes a Listen address; nil: it is a server of its own.
+	Cluster *ClusterConfig
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger
 }
 
 // Daemon is a running labd.
 type Daemon struct {
-	conf     Config
-	log      *slog.Logger
-	data     *dataDir
-	listener net.Listener // nil without a port
-	pipe     *bufconn.Listener
-	conn     *grpc.ClientConn // in-process, of client
-	client   *client.Client
-	server   *grpc.Server
-	health   *health.Server
-	control  *orchestrator.Controller
-	worker   *hostedWorker
-	serving  sync.WaitGroup
+	conf    Config
+	log     *slog.Logger
+	data    *dataDir
+	port    *port.Port  // nil without one
+	dialer  port.Dialer // of all that goes out
+	links   links       // to the other servers
+	pipe    *bufconn.Listener
+	conn    *grpc.ClientConn // in-process, of client
+	client  *client.Client
+	server  *grpc.Server
+	health  *health.Server
+	control *orchestrator.Controller
+	worker  *hostedWorker
+	serving sync.WaitGroup
 }
 
 // Start brings a labd up. It returns when calls are taken; those that need labs wait until their server leads.
@@ -77,7 +96,8 @@ func Start(conf Config) (*Daemon, error) {
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{conf: conf, log: conf.Logger}
+	d := &Daemon{conf: conf, log: conf.Logger, dialer: port.Dialer{Security: conf.Security}}
+	d.links.dialer = &d.dialer
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Stop(context.Background()))
 	}
@@ -85,40 +105,49 @@ func Start(conf Config) (*Daemon, error) {
 }
 
 func (d *Daemon) start() (err error) {
-	if d.conf.Listen != "" {
-		if err := checkLoopback(d.conf.Listen); err != nil {
-			return err
-		}
+	if err := d.checkListen(); err != nil {
+		return err
 	}
 	if d.data, err = openDataDir(d.conf.DataDir); err != nil {
 		return err
 	}
 	if d.conf.Listen != "" {
-		if d.listener, err = net.Listen("tcp", d.conf.Listen); err != nil {
+		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: d.conf.Security, Logger: d.log}); err != nil {
 			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
 		}
 	}
-	if d.worker, err = startWorker(d.data, d.log); err != nil {
-		return err
+	var local workerv1.WorkerServiceClient
+	if !d.conf.NoWorker {
+		if d.worker, err = startWorker(d.data, d.log); err != nil {
+			return err
+		}
+		local = workerv1.NewWorkerServiceClient(d.worker.conn)
 	}
-	if err := d.openControl(workerv1.NewWorkerServiceClient(d.worker.conn)); err != nil {
+	if err := d.openControl(local); err != nil {
 		return err
 	}
 	return d.serve()
 }
 
-// openControl starts the controller before a worker.
+// openControl starts the controller, with a worker in this process or none.
 func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 	raftDir := ""
 	if d.conf.DataDir != "" {
 		raftDir = d.data.path("raft")
 	}
+	cluster, err := d.cluster()
+	if err != nil {
+		return err
+	}
 	d.control, err = orchestrator.Open(orchestrator.Config{
+		Cluster:    cluster,
+		Version:    version.String(),
 		RaftDir:    raftDir,
 		FilesDir:   d.data.path(filesDir),
 		ServerID:   d.data.serverID,
 		Worker:     worker,
 		WorkerName: workerName,
+		DialWorker: dialWorker(&d.dialer),
 		Logger:     d.log,
 	})
 	return err
@@ -126,20 +155,26 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 
 func (d *Daemon) serve() (err error) {
 	d.server = grpc.NewServer(
+		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
-		grpc.ChainUnaryInterceptor(logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary),
-		grpc.ChainStreamInterceptor(logStream(d.log), recoverStream(d.log), orchestrator.StatusStream),
+		grpc.ChainUnaryInterceptor(logUnary(d.log), recoverUnary(d.log), daemonsUnary, orchestrator.StatusUnary, d.control.ForwardUnary),
+		grpc.ChainStreamInterceptor(logStream(d.log), recoverStream(d.log), daemonsStream, orchestrator.StatusStream, d.control.ForwardStream),
 	)
 	d.control.Register(d.server)
+	d.control.RegisterRegistry(d.server)
+	if d.conf.Cluster != nil {
+		d.control.RegisterPeers(d.server)
+	}
 	d.health = health.NewServer()
 	healthv1.RegisterHealthServer(d.server, d.health)
 	reflection.Register(d.server)
 
 	d.pipe = bufconn.Listen(pipeBytes)
 	d.serving.Go(func() { d.served(d.server.Serve(d.pipe)) })
-	if d.listener != nil {
-		d.serving.Go(func() { d.served(d.server.Serve(d.listener)) })
+	if d.port != nil {
+		d.serving.Go(func() { d.served(d.server.Serve(d.port.Listener(port.HTTP2))) })
 	}
 	if d.conn, err = dialPipe(d.pipe, client.CallOptions()...); err != nil {
 		return err
@@ -165,10 +200,10 @@ func dialPipe(pipe *bufconn.Listener, opts ...grpc.DialOption) (*grpc.ClientConn
 
 // Addr is where the port is, empty without one.
 func (d *Daemon) Addr() string {
-	if d.listener == nil {
+	if d.port == nil {
 		return ""
 	}
-	return d.listener.Addr().String()
+	return d.port.Addr().String()
 }
 
 // DataDir is where everything is kept.
@@ -192,13 +227,19 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 	if d.server != nil {
 		d.health.Shutdown()
+		if d.conf.Cluster != nil {
+			// While this server still answers: calls under way are carried out, and those that come are handed on.
+			d.control.HandOver()
+		}
 		d.stopServing(ctx)
-	} else if d.listener != nil {
-		errs = append(errs, d.listener.Close())
 	}
 	if d.control != nil {
 		errs = append(errs, d.control.Close(ctx))
 	}
+	if d.port != nil {
+		errs = append(errs, d.port.Close())
+	}
+	errs = append(errs, d.links.close())
 	if d.worker != nil {
 		errs = append(errs, d.worker.stop())
 	}

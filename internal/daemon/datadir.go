@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -131,14 +130,19 @@ func (d *dataDir) readOrMake(name string, fresh func() string) (string, error) {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	text := fresh()
+	return text, d.keep(name, text)
+}
+
+// keep writes a small file, in place of the one that may be there.
+func (d *dataDir) keep(name, text string) error {
 	half := d.path(name + ".new")
 	if err := writeDurably(half, text+"\n"); err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w", err)
 	}
 	if err := os.Rename(half, d.path(name)); err != nil {
-		return "", fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w", err)
 	}
-	return text, nil
+	return nil
 }
 
 // writeDurably writes a file that is whole on the disk before it gets its name: a server that forgot its id would not
@@ -162,20 +166,4 @@ func (d *dataDir) close() error {
 		err = errors.Join(err, os.RemoveAll(d.dir))
 	}
 	return err
-}
-
-// checkLoopback refuses an address that other machines reach: what passes over it is neither encrypted nor authorised.
-func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("listen address %q: %w", address, err)
-	}
-	if host == "localhost" {
-		return nil
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("listen address %q is not on loopback (127.0.0.1, ::1 or localhost): "+
-		"without TLS labd only serves its own machine", address)
 }

@@ -30,6 +30,11 @@ func (d *Dialer) Dial(ctx context.Context, address string, protocol Protocol) (n
 	return conn, nil
 }
 
+// ConnectTCP makes the connection beneath only, as gRPC asks for it: with Credentials the handshake is gRPC's to begin.
+func (d *Dialer) ConnectTCP(ctx context.Context, address string) (net.Conn, error) {
+	return d.connect(ctx, address)
+}
+
 func (d *Dialer) connect(ctx context.Context, address string) (net.Conn, error) {
 	if d.Connect != nil {
 		return d.Connect(ctx, address)

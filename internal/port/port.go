@@ -267,7 +267,7 @@ func sniff(raw net.Conn, served []Protocol) (Protocol, []byte, error) {
 			return p, first, nil // gRPC reads its preface itself
 		case p != "":
 			return p, nil, nil
-		case !more && first[0] == tlsHandshakeRecord:
+		case !more && len(first) > 0 && first[0] == tlsHandshakeRecord:
 			return "", nil, errTLSHere
 		case !more:
 			return "", nil, fmt.Errorf("%w: it begins with %q", errUnknownProtocol, first)

@@ -160,6 +160,12 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestNothingIsServed(t *testing.T) {
+	p := listen(t, Config{})
+	dialRaw(t, p)
+	wantRefused(t, p, UnknownProtocol, 1)
+}
+
 // The time for saying what one speaks is one for all of it: who sends a byte now and then gets no more of it.
 func TestSlowPreface(t *testing.T) {
 	p := listen(t, Config{HandshakeTimeout: 300 * time.Millisecond})

@@ -283,6 +283,7 @@ func (x *SnapshotHeader) GetVersion() uint32 {
 type SnapshotEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"` // before this one, the header included
+	Sha256        []byte                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`    // of all before this record; since version 2
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +323,13 @@ func (x *SnapshotEnd) GetRecords() uint64 {
 		return x.Records
 	}
 	return 0
+}
+
+func (x *SnapshotEnd) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
 }
 
 // LabState is a standing lab.
@@ -1068,9 +1076,10 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\acluster\x18\x15 \x01(\v2\x18.control.v1.ClusterStateH\x00R\aclusterB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"'\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
-	"\arecords\x18\x01 \x01(\x04R\arecords\"\x82\x02\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x82\x02\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +

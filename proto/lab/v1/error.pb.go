@@ -66,6 +66,16 @@ const (
 	ErrorReason_ERROR_REASON_OTHER_VERSION       ErrorReason = 48 // it speaks another version of the protocol
 	ErrorReason_ERROR_REASON_WORKER_FULL         ErrorReason = 50 // the worker has no room for one more lab: too many, or its disk is full
 	ErrorReason_ERROR_REASON_REMAKING            ErrorReason = 49 // the run's files were lost with their worker and are being made again; try again soon
+	ErrorReason_ERROR_REASON_NO_QUORUM           ErrorReason = 60 // too few servers reach each other: nothing can be changed, and only stale reads are served
+	ErrorReason_ERROR_REASON_STALE_REFUSED       ErrorReason = 61 // this cannot be read without the leader
+	ErrorReason_ERROR_REASON_DUPLICATE_SERVER_ID ErrorReason = 62 // another server with this id answers
+	ErrorReason_ERROR_REASON_MEMBER_NOT_FOUND    ErrorReason = 63 // no server of the cluster is called so, or several are
+	ErrorReason_ERROR_REASON_MEMBER_UNREACHABLE  ErrorReason = 64 // the server does not answer
+	ErrorReason_ERROR_REASON_MEMBER_NEEDED       ErrorReason = 65 // without the server too few would be left
+	ErrorReason_ERROR_REASON_NOT_CLUSTERED       ErrorReason = 66 // this labd is a server of its own
+	ErrorReason_ERROR_REASON_SNAPSHOT_DAMAGED    ErrorReason = 67 // it is cut short or changed; nothing was changed
+	ErrorReason_ERROR_REASON_SNAPSHOT_NEWER      ErrorReason = 68 // a newer labd has written it; nothing was changed
+	ErrorReason_ERROR_REASON_NOT_READY           ErrorReason = 69 // the cluster is not founded yet; try again soon
 )
 
 // Enum value maps for ErrorReason.
@@ -111,6 +121,16 @@ var (
 		48: "ERROR_REASON_OTHER_VERSION",
 		50: "ERROR_REASON_WORKER_FULL",
 		49: "ERROR_REASON_REMAKING",
+		60: "ERROR_REASON_NO_QUORUM",
+		61: "ERROR_REASON_STALE_REFUSED",
+		62: "ERROR_REASON_DUPLICATE_SERVER_ID",
+		63: "ERROR_REASON_MEMBER_NOT_FOUND",
+		64: "ERROR_REASON_MEMBER_UNREACHABLE",
+		65: "ERROR_REASON_MEMBER_NEEDED",
+		66: "ERROR_REASON_NOT_CLUSTERED",
+		67: "ERROR_REASON_SNAPSHOT_DAMAGED",
+		68: "ERROR_REASON_SNAPSHOT_NEWER",
+		69: "ERROR_REASON_NOT_READY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -153,6 +173,16 @@ var (
 		"ERROR_REASON_OTHER_VERSION":       48,
 		"ERROR_REASON_WORKER_FULL":         50,
 		"ERROR_REASON_REMAKING":            49,
+		"ERROR_REASON_NO_QUORUM":           60,
+		"ERROR_REASON_STALE_REFUSED":       61,
+		"ERROR_REASON_DUPLICATE_SERVER_ID": 62,
+		"ERROR_REASON_MEMBER_NOT_FOUND":    63,
+		"ERROR_REASON_MEMBER_UNREACHABLE":  64,
+		"ERROR_REASON_MEMBER_NEEDED":       65,
+		"ERROR_REASON_NOT_CLUSTERED":       66,
+		"ERROR_REASON_SNAPSHOT_DAMAGED":    67,
+		"ERROR_REASON_SNAPSHOT_NEWER":      68,
+		"ERROR_REASON_NOT_READY":           69,
 	}
 )
 
@@ -187,7 +217,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\xdc\t\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xa6\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -229,7 +259,17 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_OTHER_CLUSTER\x10/\x12\x1e\n" +
 	"\x1aERROR_REASON_OTHER_VERSION\x100\x12\x1c\n" +
 	"\x18ERROR_REASON_WORKER_FULL\x102\x12\x19\n" +
-	"\x15ERROR_REASON_REMAKING\x101B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x15ERROR_REASON_REMAKING\x101\x12\x1a\n" +
+	"\x16ERROR_REASON_NO_QUORUM\x10<\x12\x1e\n" +
+	"\x1aERROR_REASON_STALE_REFUSED\x10=\x12$\n" +
+	" ERROR_REASON_DUPLICATE_SERVER_ID\x10>\x12!\n" +
+	"\x1dERROR_REASON_MEMBER_NOT_FOUND\x10?\x12#\n" +
+	"\x1fERROR_REASON_MEMBER_UNREACHABLE\x10@\x12\x1e\n" +
+	"\x1aERROR_REASON_MEMBER_NEEDED\x10A\x12\x1e\n" +
+	"\x1aERROR_REASON_NOT_CLUSTERED\x10B\x12!\n" +
+	"\x1dERROR_REASON_SNAPSHOT_DAMAGED\x10C\x12\x1f\n" +
+	"\x1bERROR_REASON_SNAPSHOT_NEWER\x10D\x12\x1a\n" +
+	"\x16ERROR_REASON_NOT_READY\x10EB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

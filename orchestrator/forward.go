@@ -1,0 +1,241 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// A server that does not lead hands calls of the public API to the one that does, as they are. A call is handed on once:
+// whoever gets it and does not lead says so.
+
+const (
+	// forwardedHeader says which server has handed a call on.
+	forwardedHeader = "labd-forwarded-by"
+	// publicPackage is of the services whose calls are handed on.
+	publicPackage = "/lab.v1."
+)
+
+// answeredHere lists the public calls that every server answers for itself.
+var answeredHere = map[string]bool{
+	labv1.ClusterService_GetHealth_FullMethodName: true,
+}
+
+func forwardedBy(ctx context.Context) string { return headerOf(ctx, forwardedHeader) }
+
+func headerOf(ctx context.Context, header string) string {
+	if values := metadata.ValueFromIncomingContext(ctx, header); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// markForwarded is a call's context for handing it on: what the caller said of itself goes along.
+func (c *Controller) markForwarded(ctx context.Context) context.Context {
+	md, _ := metadata.FromIncomingContext(ctx)
+	out := metadata.MD{}
+	for key, values := range md {
+		if !strings.HasPrefix(key, ":") && !strings.HasPrefix(key, "grpc-") && key != "content-type" && key != "user-agent" {
+			out[key] = values
+		}
+	}
+	out.Set(forwardedHeader, c.ServerID())
+	return metadata.NewOutgoingContext(ctx, out)
+}
+
+// ForwardUnary hands unary calls to the leader. It is an interceptor within StatusUnary.
+func (c *Controller) ForwardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if !c.forwards(info.FullMethod) {
+		return handle(ctx, req)
+	}
+	if wantsStale(ctx) {
+		return c.answerStale(ctx, info.FullMethod, req)
+	}
+	var resp proto.Message
+	here, err := c.atLeader(ctx, repeatable(info.FullMethod, req), func(conn grpc.ClientConnInterface) error {
+		_, out, err := messagesOf(info.FullMethod)
+		if err != nil {
+			return err
+		}
+		resp = out.New().Interface()
+		return conn.Invoke(c.markForwarded(ctx), info.FullMethod, req, resp)
+	})
+	if here {
+		return handle(ctx, req)
+	}
+	return resp, err
+}
+
+// ForwardStream hands streams to the leader. It is an interceptor within StatusStream.
+func (c *Controller) ForwardStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if !c.forwards(info.FullMethod) {
+		return handle(srv, ss)
+	}
+	ctx := ss.Context()
+	if wantsStale(ctx) {
+		return staleRefused(info.FullMethod)
+	}
+	here, err := c.atLeader(ctx, false, func(conn grpc.ClientConnInterface) error { return c.relayStream(conn, ss, info) })
+	if here {
+		return handle(srv, ss)
+	}
+	return err
+}
+
+func (c *Controller) forwards(method string) bool {
+	return c.conf.Cluster != nil && strings.HasPrefix(method, publicPackage) && !answeredHere[method]
+}
+
+// atLeader has call carried out at the leader's; here says that this server leads. While there is no leader it waits for
+// one, for as long as a failover takes. A call that was turned away because the leader was one no more is tried again:
+// nothing has come of it; and one that was lost with the leader, where it may be carried out twice.
+func (c *Controller) atLeader(ctx context.Context, again bool, call func(grpc.ClientConnInterface) error) (here bool, err error) {
+	wait, cancel := context.WithTimeout(ctx, c.conf.Cluster.Timing.LeaderWait)
+	defer cancel()
+	for {
+		changed := c.node.leaders.changed()
+		id, address := c.Leader()
+		switch {
+		case id == c.ServerID() || c.node.raft.State() == raft.Leader:
+			return true, nil
+		case forwardedBy(ctx) != "":
+			return false, notLeading()
+		case id != "":
+			conn, err := c.conf.Cluster.Connect(address)
+			if err != nil {
+				return false, err
+			}
+			if err = lostLeader(address, call(conn)); !turnedAway(err) && !(again && isRefusal(err)) {
+				return false, err
+			}
+			pause(wait, turnedAwayPause)
+		default:
+			select {
+			case <-changed:
+			case <-wait.Done():
+			case <-c.node.fsm.halted:
+				return false, storageError(c.node.fsm.cause)
+			}
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if wait.Err() != nil {
+			if isRefusal(err) {
+				return false, err
+			}
+			return false, c.noLeader(ctx)
+		}
+	}
+}
+
+// repeatable tells whether a call may be carried out twice: it reads, or the state machine knows it by its request id.
+func repeatable(method string, req any) bool {
+	name := method[strings.LastIndexByte(method, '/')+1:]
+	for _, reads := range []string{"Get", "List", "Missing"} {
+		if strings.HasPrefix(name, reads) {
+			return true
+		}
+	}
+	m, ok := req.(proto.Message)
+	return ok && m.ProtoReflect().Descriptor().Fields().ByName("request_id") != nil
+}
+
+func isRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}
+
+// turnedAwayPause is the wait before a call is tried again that the supposed leader has turned away.
+const turnedAwayPause = retryDelay / 4
+
+// turnedAway tells whether a server has refused a call because it does not lead.
+func turnedAway(err error) bool {
+	return status.Code(err) == codes.Unavailable && reasonIn(err) == reasonName(labv1.ErrorReason_ERROR_REASON_NOT_LEADER)
+}
+
+// lostLeader turns the end of the connection to the leader into a refusal: what came of the call is not known.
+func lostLeader(address string, err error) error {
+	if status.Code(err) == codes.Unavailable && reasonIn(err) == "" {
+		return refuse(labv1.ErrorReason_ERROR_REASON_NOT_LEADER, "the leader at %s does not answer: %s", address, messageOf(err))
+	}
+	return err
+}
+
+// messagesOf gives the types of a method's messages.
+func messagesOf(method string) (in, out protoreflect.MessageType, err error) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return nil, nil, err
+	}
+	s, ok := d.(protoreflect.ServiceDescriptor)
+	if !ok || s.Methods().ByName(protoreflect.Name(name)) == nil {
+		return nil, nil, errors.New("there is no method " + method)
+	}
+	m := s.Methods().ByName(protoreflect.Name(name))
+	if in, err = protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName()); err != nil {
+		return nil, nil, err
+	}
+	out, err = protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName())
+	return in, out, err
+}
+
+// relayStream hands a stream's messages on in both directions, one at a time, so that nothing heaps up here.
+func (c *Controller) relayStream(conn grpc.ClientConnInterface, ss grpc.ServerStream, info *grpc.StreamServerInfo) error {
+	in, out, err := messagesOf(info.FullMethod)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.markForwarded(ss.Context()))
+	defer cancel()
+	cs, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: info.IsServerStream, ClientStreams: info.IsClientStream}, info.FullMethod)
+	if err != nil {
+		return err
+	}
+	go func() {
+		// Ends with the caller's stream, which ends when this one's handler returns.
+		if err := relayRequests(ss, cs, in); err != nil {
+			cancel()
+		}
+	}()
+	for {
+		m := out.New().Interface()
+		if err := cs.RecvMsg(m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := ss.SendMsg(m); err != nil {
+			return err
+		}
+	}
+}
+
+func relayRequests(ss grpc.ServerStream, cs grpc.ClientStream, in protoreflect.MessageType) error {
+	for {
+		m := in.New().Interface()
+		if err := ss.RecvMsg(m); errors.Is(err, io.EOF) {
+			return cs.CloseSend()
+		} else if err != nil {
+			return err
+		}
+		if err := cs.SendMsg(m); errors.Is(err, io.EOF) {
+			return nil // the answer says why it has ended
+		} else if err != nil {
+			return err
+		}
+	}
+}

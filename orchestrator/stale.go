@@ -1,0 +1,112 @@
+package orchestrator
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+// A caller may ask for what a server knows, however old: then every server answers for itself, also one that reaches no
+// majority. What only workers know is not among it.
+
+const (
+	// staleHeader asks for a stale read; its value is "true".
+	staleHeader = "labd-stale"
+	// ageHeader and appliedHeader tell, with a stale answer, for how many milliseconds the server has not heard from a leader
+	// (-1: never), and the log entry up to which it knows.
+	ageHeader     = "labd-stale-ms"
+	appliedHeader = "labd-applied-index"
+)
+
+func wantsStale(ctx context.Context) bool { return headerOf(ctx, staleHeader) == "true" }
+
+func staleRefused(method string) error {
+	return refuse(labv1.ErrorReason_ERROR_REASON_STALE_REFUSED, "%s cannot be answered without the leader; ask without --stale", method)
+}
+
+// answerStale answers from this server's own state.
+func (c *Controller) answerStale(ctx context.Context, method string, req any) (any, error) {
+	v := c.store.view()
+	var resp any
+	var err error
+	switch r := req.(type) {
+	case *labv1.ListLabsRequest:
+		resp = staleLabs(v)
+	case *labv1.GetLabRequest:
+		var lab *controlv1.LabState
+		if lab, err = findLab(v, r.GetLab()); err == nil {
+			resp = &labv1.GetLabResponse{Lab: staleLab(lab)}
+		}
+	case *labv1.ListInputsRequest:
+		resp, err = listInputs(v, r)
+	case *labv1.ListRunsRequest:
+		resp = staleRuns(v)
+	case *labv1.GetRunRequest:
+		run := v.run(r.GetRun())
+		if run == nil {
+			return nil, noRun(r.GetRun())
+		}
+		resp = &labv1.GetRunResponse{Run: staleRun(run)}
+	case *labv1.ListMembersRequest:
+		resp = &labv1.ListMembersResponse{ClusterId: c.ClusterID(), Members: c.look(ctx)}
+	default:
+		return nil, staleRefused(method)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return resp, c.tellAge(ctx)
+}
+
+// tellAge says with an answer how old it may be.
+func (c *Controller) tellAge(ctx context.Context) error {
+	age := int64(-1)
+	if heard := c.node.raft.LastContact(); !heard.IsZero() {
+		age = time.Since(heard).Milliseconds()
+	}
+	if id, _ := c.Leader(); id == c.ServerID() {
+		age = 0
+	}
+	return grpc.SetHeader(ctx, metadata.Pairs(ageHeader, strconv.FormatInt(age, 10),
+		appliedHeader, strconv.FormatUint(c.node.raft.AppliedIndex(), 10)))
+}
+
+func staleLabs(v view) *labv1.ListLabsResponse {
+	resp := &labv1.ListLabsResponse{}
+	for _, lab := range v.labs() {
+		resp.Labs = append(resp.Labs, staleLab(lab))
+	}
+	return resp
+}
+
+// staleLab is a lab without what only its worker knows.
+func staleLab(s *controlv1.LabState) *labv1.Lab {
+	return &labv1.Lab{Name: s.GetSpec().GetName(), Id: s.GetId(), Spec: presentSpec(s), Epoch: s.GetEpoch(), Worker: strings.Join(s.GetWorkers(), ","),
+		CreatedAt: timestamppb.New(unixTime(s.GetCreatedUnixNs()))}
+}
+
+func staleRuns(v view) *labv1.ListRunsResponse {
+	resp := &labv1.ListRunsResponse{}
+	for _, run := range v.runs() {
+		resp.Runs = append(resp.Runs, staleRun(run))
+	}
+	return resp
+}
+
+// staleRun is a run without what only its worker knows.
+func staleRun(s *controlv1.RunState) *labv1.Run {
+	run := &labv1.Run{Id: s.GetId(), Name: s.GetName(), CreatedAt: timestamppb.New(unixTime(s.GetCreatedUnixNs())),
+		EndNs: s.GetEndNs(), Worker: strings.Join(s.GetWorkers(), ",")}
+	if s.GetEndedUnixNs() != 0 {
+		ended(run, s)
+	}
+	return withResult(run, s.GetResult())
+}
