@@ -52,6 +52,12 @@ func TestBadFiles(t *testing.T) {
 		"same id twice":         {"workload: [{ping: {id: p, from: a, to: b}}, {ping: {id: p, from: a, to: b}}]\n", `the id "p" is taken`},
 		"nobody to expect":      {"workload: [{transfer: {id: t1, from: a, to: b, bytes: 1B}}]\nexpect: {t2: mismatch}\n", `e.yaml:4:10: expect: no transfer has the id "t2"; did you mean "t1"?`},
 		"input after the end":   {"duration: 1s\nworkload: [{at: 2s, ping: {from: a, to: b}}]\n", `e.yaml:4:17: at: the run has ended by then: see duration`},
+		"apply of no file":      {"workload: [{apply: nothing.yaml}]\n", "e.yaml:3:20: apply: open nothing.yaml: no such file"},
+		"apply of another lab":  {"workload: [{apply: ../examples/two-hosts/lab.yaml}]\n", "e.yaml:3:20: apply: name: it does not change while the lab runs"},
+		"link to nowhere":       {"workload: [{link: {on: a--c, delay: 1ms}}]\n", `e.yaml:3:24: on: no link "a--c"; did you mean "a--b"?`},
+		"link without a change": {"workload: [{link: {on: a--b, for: 1s}}]\n", "link: what to change is missing: delay, loss, rate, ..."},
+		"no such link setting":  {"workload: [{link: {on: a--b, speed: 1mbit}}]\n", `e.yaml:3:30: unknown key "speed" in link`},
+		"two things at once":    {"workload: [{apply: x.yaml, link: {on: a--b, delay: 1ms}}]\n", `"apply" and "link" exclude each other`},
 		"no such event":         {"checks: [{id: c, never: {event: tcp:segment_sendt}}]\n", `did you mean "tcp:segment_sent"?`},
 		"bad predicate":         {"checks: [{id: c, never: {where: 'a =='}}]\n", "e.yaml:3:33: where: "},
 		"predicate is no value": {"checks: [{id: c, never: {where: 'x = 1'}}]\n", "e.yaml:3:33: where: "},
@@ -118,6 +124,32 @@ func sent(lengths ...uint64) []trace.Event {
 			Data: []trace.Field{{Name: "len", Value: n}, {Name: "flags", Value: "ACK"}}})
 	}
 	return events
+}
+
+// Each change of the lab is one input, and what comes later is held against the lab as it is by then.
+func TestChangesOfTheLab(t *testing.T) {
+	x, err := experiment.Load("../examples/live-change/experiment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, apply := x.Inputs[1], x.Inputs[2]
+	if s := set.Input.GetLinkSet(); set.AtNs != 2e9 || s.GetLink() != "r1--server" || s.GetDurationNs() != 3e9 || s.GetPatch().GetDelayNs() != 45e6 ||
+		s.Patch.RateBps != nil || s.Patch.Loss != nil || s.Patch.Down != nil {
+		t.Errorf("%v", set)
+	}
+	if spec := apply.Input.GetApply().GetSpec(); apply.AtNs != 6e9 || len(spec.GetNodes()) != 4 || len(x.Spec.Nodes) != 3 {
+		t.Errorf("%v", apply)
+	}
+	for _, c := range []struct{ workload, want string }{
+		{"{at: 2s, apply: wider.yaml}, {at: 1s, ping: {from: guest, to: r1}}", `from: no node "guest"`},
+		{"{at: 2s, apply: wider.yaml}, {at: 3s, apply: lab.yaml}, {at: 4s, link: {on: guest--r1, loss: 1%}}", `on: no link "guest--r1"`},
+		{"{at: 2s, apply: wider.yaml}, {at: 2s, ping: {from: guest, to: r1}}", ""},
+	} {
+		_, err := experiment.Parse("../examples/live-change/e.yaml", []byte("experiment: x\nlab: lab.yaml\nseed: 3\nworkload: ["+c.workload+"]\n"))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.workload, err, c.want)
+		}
+	}
 }
 
 func TestChecks(t *testing.T) {

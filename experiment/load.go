@@ -51,7 +51,9 @@ func Parse(path string, src []byte) (*Experiment, error) {
 		return nil, err
 	}
 	x.settings(d, draft)
-	x.inputs(d, draft)
+	if err := x.inputs(d, draft, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
 	x.expectations(d, draft)
 	x.checks(d)
 	if err := d.Err(); err != nil {
@@ -72,7 +74,26 @@ func (x *Experiment) lab(d *schema.Decoder, draft *draft, dir string) error {
 	if draft.path == "" {
 		return nil
 	}
-	path := draft.path
+	f, err := loadLab(d, draft.path, "lab", dir)
+	if f == nil {
+		return err
+	}
+	x.labSource = f.Source
+	x.take(f)
+	x.Spec = f.Spec
+	return nil
+}
+
+// take notes the files that a lab names.
+func (x *Experiment) take(f *labfile.File) {
+	for sum, at := range f.Uploads {
+		x.Uploads[sum] = at
+	}
+}
+
+// loadLab reads a lab file that the experiment names in a field; nil: it cannot be read, which the decoder then knows, or
+// it is wrong.
+func loadLab(d *schema.Decoder, path, field, dir string) (*labfile.File, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
@@ -83,18 +104,14 @@ func (x *Experiment) lab(d *schema.Decoder, draft *draft, dir string) error {
 	case errors.As(err, &one), errors.As(err, &many):
 		// What is wrong with the experiment itself is told beside it.
 		if own := d.Err(); own != nil {
-			return errors.Join(own, err)
+			return nil, errors.Join(own, err)
 		}
-		return err
+		return nil, err
 	case err != nil:
-		d.Refuse(d.Place("lab"), err.Error(), "")
-		return nil
+		d.Refuse(d.Place(field), err.Error(), "")
+		return nil, nil
 	}
-	x.Spec, x.labSource = f.Spec, f.Source
-	for sum, at := range f.Uploads {
-		x.Uploads[sum] = at
-	}
-	return nil
+	return f, nil
 }
 
 func (x *Experiment) settings(d *schema.Decoder, draft *draft) {
@@ -113,68 +130,14 @@ func (x *Experiment) settings(d *schema.Decoder, draft *draft) {
 			d.Refuse(d.Place("pace"), "must not be negative", "")
 		}
 	}
+	draft.seeds(x.Spec)
+}
+
+// seeds gives a lab, and those that it is changed to, the experiment's seed.
+func (draft *draft) seeds(spec *labv1.LabSpec) {
 	if draft.seed != nil {
-		x.Spec.Seed = *draft.seed
+		spec.Seed = *draft.seed
 	}
-}
-
-// inputs checks workload and faults against the lab. Faults come first, so that one of the same instant is in force when
-// the workload begins.
-func (x *Experiment) inputs(d *schema.Decoder, draft *draft) {
-	// Rules about values that could not be read would only be noise.
-	readable := d.Err() == nil
-	ids := map[string]bool{}
-	for _, list := range []struct {
-		field string
-		items []*labv1.TimedInput
-	}{{"faults", draft.faults}, {"workload", draft.workload}} {
-		for i, in := range list.items {
-			at := fmt.Sprintf("%s[%d]", list.field, i)
-			if in.AtNs < 0 {
-				d.Refuse(d.Place(at+".at_ns"), "must not be negative", "")
-			}
-			if x.EndNs > 0 && in.AtNs >= x.EndNs {
-				d.Refuse(d.Place(at+".at_ns"), "the run has ended by then: see duration", "")
-			}
-			if in.Input == nil || len(x.Spec.Nodes) == 0 {
-				continue
-			}
-			if readable {
-				for _, v := range validate.Input(x.Spec, in.Input) {
-					d.Refuse(d.Place(at+".input."+v.Path), v.Message, v.Suggestion)
-				}
-			}
-			if id := inputID(in.Input); id != "" {
-				key := list.field + id
-				if ids[key] {
-					d.Refuse(d.Place(at), fmt.Sprintf("the id %q is taken", id), "")
-				}
-				ids[key] = true
-			}
-			x.Inputs = append(x.Inputs, in)
-		}
-	}
-}
-
-// inputID is the id that an input was given, by whichever kind it is.
-func inputID(in *labv1.Input) string {
-	switch k := in.Kind.(type) {
-	case *labv1.Input_Transfer:
-		return k.Transfer.Id
-	case *labv1.Input_HttpGet:
-		return k.HttpGet.Id
-	case *labv1.Input_Udp:
-		return k.Udp.Id
-	case *labv1.Input_Ping:
-		return k.Ping.Id
-	case *labv1.Input_Traceroute:
-		return k.Traceroute.Id
-	case *labv1.Input_Send:
-		return k.Send.Id
-	case *labv1.Input_Fault:
-		return k.Fault.Id
-	}
-	return ""
 }
 
 func (x *Experiment) expectations(d *schema.Decoder, draft *draft) {

@@ -15,7 +15,7 @@ type draft struct {
 	clock    labv1.Clock
 	pace     *float64
 	seed     *uint64
-	workload []*labv1.TimedInput
+	workload []*step
 	faults   []*labv1.TimedInput
 	expect   []*Expectation
 	checks   []*Check
@@ -50,8 +50,8 @@ var table = &schema.Object[draft]{
 		labfile.Clock("clock", "What paces the run; `--clock` overrides. Absent: the lab's, else `virtual`.", func(d *draft, c labv1.Clock) { d.clock = c }),
 		schema.Real("pace", "pace", "Lab seconds a second of wall time when the clock is real. Absent: the lab's.", func(d *draft, f float64) { d.pace = &f }),
 		schema.Whole("seed", "seed", "Overrides the lab's.", 64, func(d *draft, n uint64) { d.seed = &n }),
-		schema.List("workload", "workload", "What the nodes do.", item, func(d *draft) *labv1.TimedInput {
-			i := &labv1.TimedInput{}
+		schema.List("workload", "workload", "What the nodes do, and how the lab changes.", item, func(d *draft) *step {
+			i := &step{TimedInput: &labv1.TimedInput{}}
 			d.workload = append(d.workload, i)
 			return i
 		}),

@@ -34,7 +34,7 @@ var fault = &schema.Object[labv1.TimedInput]{
 	Name: "fault",
 	Doc:  "Changes a link or a node for a while, or for good.",
 	Keys: []schema.Key[labv1.TimedInput]{
-		at("Lab time; absent: `0s`."),
+		schema.Duration("at", "at_ns", "Lab time; absent: `0s`.", func(i *labv1.TimedInput, ns int64) { i.AtNs = ns }),
 		schema.Text("id", inFault+"id", "Its name in the results; absent: `f1`, `f2`, ...", func(i *labv1.TimedInput, s string) { faultOf(i).Id = s }),
 		schema.Duration("for", inFault+"duration_ns", "How long; absent: to the end.", func(i *labv1.TimedInput, ns int64) { faultOf(i).DurationNs = ns }),
 		schema.Text("on", inFault+"link", "A link `r1--r2`, one direction of it `r1->r2`, or a node.", onName).Must(),

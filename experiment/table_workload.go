@@ -115,46 +115,57 @@ var traceroute = &schema.Object[labv1.Traceroute]{
 	},
 }
 
-func at(doc string) schema.Key[labv1.TimedInput] {
-	return schema.Duration("at", "at_ns", doc, func(i *labv1.TimedInput, ns int64) { i.AtNs = ns })
+// step is a workload item while its file is being read.
+type step struct {
+	*labv1.TimedInput
+	path string // of the lab file that an apply names
 }
 
-var item = &schema.Object[labv1.TimedInput]{
+var item = &schema.Object[step]{
 	Name: "workload item",
-	Doc:  "One thing that a node does at a time.",
-	Keys: []schema.Key[labv1.TimedInput]{
-		at("Lab time; absent: `0s`."),
-		schema.Nested("transfer", "input.transfer", "Moves bytes from host to host.", transfer, func(i *labv1.TimedInput) *labv1.Transfer {
+	Doc:  "One thing that happens at a time: a node does something, or the lab is changed.",
+	Keys: []schema.Key[step]{
+		schema.Duration("at", "at_ns", "Lab time; absent: `0s`.", func(i *step, ns int64) { i.AtNs = ns }),
+		schema.Nested("transfer", "input.transfer", "Moves bytes from host to host.", transfer, func(i *step) *labv1.Transfer {
 			v := &labv1.Input_Transfer{Transfer: &labv1.Transfer{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.Transfer
 		}),
-		schema.Nested("http", "input.http_get", "Downloads from a web server.", httpGet, func(i *labv1.TimedInput) *labv1.HttpGet {
+		schema.Nested("http", "input.http_get", "Downloads from a web server.", httpGet, func(i *step) *labv1.HttpGet {
 			v := &labv1.Input_HttpGet{HttpGet: &labv1.HttpGet{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.HttpGet
 		}),
-		schema.Nested("udp", "input.udp", "Sends datagrams.", udpBlast, func(i *labv1.TimedInput) *labv1.UdpBlast {
+		schema.Nested("udp", "input.udp", "Sends datagrams.", udpBlast, func(i *step) *labv1.UdpBlast {
 			v := &labv1.Input_Udp{Udp: &labv1.UdpBlast{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.Udp
 		}),
-		schema.Nested("ping", "input.ping", "Pings.", ping, func(i *labv1.TimedInput) *labv1.Ping {
+		schema.Nested("ping", "input.ping", "Pings.", ping, func(i *step) *labv1.Ping {
 			v := &labv1.Input_Ping{Ping: &labv1.Ping{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.Ping
 		}),
-		schema.Nested("traceroute", "input.traceroute", "Finds the routers on the way.", traceroute, func(i *labv1.TimedInput) *labv1.Traceroute {
+		schema.Nested("traceroute", "input.traceroute", "Finds the routers on the way.", traceroute, func(i *step) *labv1.Traceroute {
 			v := &labv1.Input_Traceroute{Traceroute: &labv1.Traceroute{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.Traceroute
 		}),
-		schema.Nested("send", "input.send", "Sends packets of any kind.", send, func(i *labv1.TimedInput) *labv1.RawSend {
+		schema.Nested("send", "input.send", "Sends packets of any kind.", send, func(i *step) *labv1.RawSend {
 			v := &labv1.Input_Send{Send: &labv1.RawSend{}}
 			i.Input = &labv1.Input{Kind: v}
 			return v.Send
 		}),
+		schema.Text("apply", "input.apply.spec", "Changes the lab to the one of this lab file, named relative to the experiment's, as `labctl apply` does.", func(i *step, path string) {
+			i.Input = &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{}}}
+			i.path = path
+		}),
+		schema.Nested("link", "input.link_set", "Changes settings of a link, as `labctl link set` does.", linkSet, func(i *step) *labv1.LinkSet {
+			v := &labv1.Input_LinkSet{LinkSet: &labv1.LinkSet{Patch: &labv1.DirectionPatch{}}}
+			i.Input = &labv1.Input{Kind: v}
+			return v.LinkSet
+		}),
 	},
-	Choices:    [][]string{{"transfer"}, {"http"}, {"udp"}, {"ping"}, {"traceroute"}, {"send"}},
+	Choices:    [][]string{{"transfer"}, {"http"}, {"udp"}, {"ping"}, {"traceroute"}, {"send"}, {"apply"}, {"link"}},
 	MustChoose: true,
 }

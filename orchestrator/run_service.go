@@ -105,20 +105,26 @@ func (s *runService) command(req *labv1.CreateRunRequest) (*controlv1.CreateRun,
 }
 
 func runJournal(req *labv1.CreateRunRequest) ([]*labv1.JournalEntry, error) {
-	timed := slices.Clone(req.GetInputs())
-	for i, in := range timed {
-		at := elementPath("inputs", i)
-		if in.GetAtNs() < 0 {
-			return nil, invalid(at+".at_ns", "it is negative")
-		}
-		if err := checkInput(at+".input", req.GetSpec(), in.GetInput()); err != nil {
-			return nil, within(at, err)
+	order := make([]int, len(req.GetInputs()))
+	for i, in := range req.GetInputs() {
+		if order[i] = i; in.GetAtNs() < 0 {
+			return nil, invalid(elementPath("inputs", i)+".at_ns", "it is negative")
 		}
 	}
-	slices.SortStableFunc(timed, func(a, b *labv1.TimedInput) int { return cmp.Compare(a.GetAtNs(), b.GetAtNs()) })
-	journal := make([]*labv1.JournalEntry, len(timed))
-	for i, in := range timed {
-		journal[i] = &labv1.JournalEntry{Index: uint64(i + 1), TNs: in.GetAtNs(), Input: in.GetInput()}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(req.GetInputs()[a].GetAtNs(), req.GetInputs()[b].GetAtNs())
+	})
+	journal := make([]*labv1.JournalEntry, len(order))
+	spec := req.GetSpec() // as it is when an input's time has come
+	for n, i := range order {
+		in := req.GetInputs()[i]
+		if err := checkInput(elementPath("inputs", i)+".input", spec, in.GetInput()); err != nil {
+			return nil, within(elementPath("inputs", i), err)
+		}
+		if a := in.GetInput().GetApply(); a != nil {
+			spec = a.GetSpec()
+		}
+		journal[n] = &labv1.JournalEntry{Index: uint64(n + 1), TNs: in.GetAtNs(), Input: in.GetInput()}
 	}
 	return journal, nil
 }

@@ -161,9 +161,7 @@ func (l *lab) pass(at, upTo sim.Time, over bool) error {
 	if err := l.x.window(l.limit(at, upTo)); err != nil {
 		return err
 	}
-	if !l.standing() {
-		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
-	}
+	l.lookAfter(at)
 	if err := l.overMemory(); err != nil {
 		return err
 	}
@@ -183,6 +181,14 @@ func (l *lab) advanced() error {
 	l.reach.ran(l.x.now())
 	l.note()
 	return l.files.advance(l.x.now())
+}
+
+// lookAfter has a run without a duration look whether it is over once the quantum of a time has passed in which something
+// happens.
+func (l *lab) lookAfter(at sim.Time) {
+	if !l.standing() {
+		l.checkAt = max(l.checkAt, (at/quantum+1)*quantum)
+	}
 }
 
 // wait waits for the wall time of at; false: there is a call to answer.
@@ -222,7 +228,7 @@ func (l *lab) nextStop() (at sim.Time, over bool) {
 // the answer does not depend on the clock or the split.
 func (l *lab) over() bool {
 	for _, e := range l.waiting {
-		if inputID(e.GetInput()) != "" && e.GetInput().GetFault() == nil {
+		if in := e.GetInput(); in.GetFault() == nil && in.GetClearFault() == nil && in.GetInterrupt() == nil {
 			return false
 		}
 	}
@@ -269,6 +275,7 @@ func (l *lab) applyAt(t sim.Time) error {
 	if err := l.x.window(t); err != nil {
 		return err
 	}
+	l.lookAfter(t)
 	if err := l.files.advance(t); err != nil {
 		return err
 	}

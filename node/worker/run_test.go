@@ -192,3 +192,18 @@ func TestRealClockGivesTheSameBytes(t *testing.T) {
 	_, z := b.run(req("real2", labv1.Clock_CLOCK_REAL, 2))
 	b.identical(x, z)
 }
+
+// "End of a run: without a duration, when the last workload item has ended": a change of the lab is one, a fault is none.
+func TestRunWaitsForItsChanges(t *testing.T) {
+	b := newBench(t)
+	delay := 7 * ms
+	set := &labv1.Input{Kind: &labv1.Input_LinkSet{LinkSet: &labv1.LinkSet{Link: "client--server", Patch: &labv1.DirectionPatch{DelayNs: &delay}}}}
+	r, _ := b.run(&workerv1.StartLabRequest{LabId: "l", Spec: twoHosts(), Journal: journalOf(
+		timed{0, transfer("", 1000)}, timed{5000 * ms, set}, timed{9000 * ms, fault(down("client--server", 0))})})
+	if now := r.Progress.NowNs; now < 5000*ms || now >= 9000*ms {
+		t.Errorf("it ended at %d ns: %v", now, r.Progress)
+	}
+	if got := r.Links[0].Forward.Spec.GetDelayNs(); got != delay {
+		t.Errorf("in the end the delay is %d ns", got)
+	}
+}
