@@ -523,7 +523,7 @@ func TestRestart(t *testing.T) {
 // untilRunning waits for a lab to be rebuilt.
 func (s *server) untilRunning(name string) *labv1.Lab {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		got, err := s.labs.GetLab(s.t.Context(), &labv1.GetLabRequest{Lab: name})
 		if err != nil {
 			s.t.Fatal(err)
@@ -578,7 +578,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	w.labs["gone.1"] = &fakeLab{start: &workerv1.StartLabRequest{LabId: "gone.1", Epoch: 7}, running: true, changed: make(chan struct{})}
 	s := startServer(t, w, "")
 	s.create("x")
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		w.mu.Lock()
 		_, there := w.labs["gone.1"]
 		w.mu.Unlock()

@@ -127,7 +127,7 @@ func (n *raftNode) propose(cmd *controlv1.Command) (result, error) {
 	}
 	future := n.raft.Apply(data, enqueueTimeout)
 	if err := future.Error(); err != nil {
-		return result{}, proposalError(err)
+		return result{}, n.refusal(err)
 	}
 	switch r := future.Response().(type) {
 	case result:
@@ -140,6 +140,19 @@ func (n *raftNode) propose(cmd *controlv1.Command) (result, error) {
 	default:
 		panic(fmt.Sprintf("state machine answered with a %T", r))
 	}
+}
+
+// refusal is why Raft did not do what it was asked. A server that does not lead because its disk took no more says so: it has
+// stepped down, which those who ask may find out before it does.
+func (n *raftNode) refusal(err error) error {
+	full := n.health.failing()
+	switch {
+	case full != nil && errors.Is(err, raft.ErrNotLeader):
+		return storageError(full)
+	case full != nil && errors.Is(err, raft.ErrLeadershipLost):
+		return fmt.Errorf("%w: %w", errFateOpen, storageError(full))
+	}
+	return proposalError(err)
 }
 
 func proposalError(err error) error {

@@ -91,7 +91,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	d.set(false)
 	var second *labv1.CreateTransferResponse
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		var err error
 		if second, err = s.transfer("r2"); err == nil {
 			break
