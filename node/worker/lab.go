@@ -66,6 +66,9 @@ type lab struct {
 	quit  chan struct{} // closed by stop
 	done  chan struct{} // closed when the goroutine has ended
 	overC chan struct{} // closed when the lab has ended
+
+	worker  *Worker // that rebuilds it when the disk was to blame for its end; nil: a replay's
+	revived int     // how often that has been tried, and has happened
 }
 
 // newLab builds a lab in its own directory; run brings it to life.
@@ -297,12 +300,16 @@ func (l *lab) stop() {
 func (l *lab) fail(err error) {
 	if l.err == nil {
 		l.err = l.explain(err)
+		if l.revivable() {
+			l.err = withHope(l.err)
+		}
 	}
 	l.partial = true
 	if l.split != nil {
 		l.split.leave(err)
 	}
 	l.end(l.x.now())
+	l.awaitRoom()
 }
 
 // end closes the run directory. The lab stays to answer questions until it is stopped.

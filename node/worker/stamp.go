@@ -158,8 +158,11 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 	if p := l.stamps.pending; p == nil || !bytes.Equal(journal.Encode(p), journal.Encode(e)) {
 		return fmt.Errorf("%w: entry %d has not been stamped here", errRefused, e.GetIndex())
 	}
-	if err := l.accept(proto.Clone(e).(*labv1.JournalEntry)); err != nil {
-		// The entry is committed: a lab that went on without it would not be the one that its journal tells of.
+	e = proto.Clone(e).(*labv1.JournalEntry)
+	if err := l.accept(e); err != nil {
+		// The entry is committed: a lab that went on without it would not be the one that its journal tells of. Rebuilt, it
+		// has it.
+		l.journal = append(l.journal, e)
 		l.fail(err)
 		return err
 	}

@@ -48,6 +48,7 @@ type Worker struct {
 	marks   *marks // nil: no lab is marked
 	log     *slog.Logger
 	quit    chan struct{} // closed by Close
+	full    chan *lab     // ended because of the disk
 	marking sync.WaitGroup
 	replays chan struct{} // holds one for each replay under way
 	tenure  *tenure       // nil: it needs none
@@ -81,11 +82,12 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}),
+		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
 		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), tenure: newTenure(cfg.Leased),
 		dial: cfg.DialFrames, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
+	w.marking.Go(w.reviveLabs)
 	return w, nil
 }
 
@@ -143,10 +145,21 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 	if len(w.labs) >= maxLabs {
 		return fmt.Errorf("%w: this worker has %d labs", errNoRoom, maxLabs)
 	}
+	l, err := w.build(req)
+	if err != nil {
+		return err
+	}
+	w.guests.labStarted()
+	go l.run()
+	return nil
+}
+
+// build makes a lab, which does not run yet. The caller holds mu.
+func (w *Worker) build(req *workerv1.StartLabRequest) (*lab, error) {
 	dir := labDir(w.root, req.GetLabId())
 	// What an earlier life of the lab left behind is made again from the journal.
 	if err := os.RemoveAll(dir); err != nil {
-		return err
+		return nil, err
 	}
 	var l *lab
 	err := guard(func() (err error) {
@@ -154,12 +167,11 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		return err
 	})
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	l.worker = w
 	w.labs[req.GetLabId()] = l
-	w.guests.labStarted()
-	go l.run()
-	return nil
+	return l, nil
 }
 
 func violations(vs []validate.Violation) error {
