@@ -22,7 +22,9 @@ func (c *Conn) control() *control {
 		cc := t.freeControl
 		if cc != nil {
 			t.freeControl = cc.next
-			*cc = control{alg: cc.alg, of: cc.of}
+			alg, of := cc.alg, cc.of
+			*cc = control{}
+			cc.alg, cc.of = alg, of
 		} else {
 			cc = new(control)
 		}

@@ -41,24 +41,24 @@ func (l *Listener) fastOpenRoom() bool {
 }
 
 // fastOpen decides what a SYN with Fast Open comes to: whether it makes a connection, and the option that the SYN,ACK
-// carries. Linux: tcp_try_fastopen.
+// carries, which it puts into answer. Linux: tcp_try_fastopen.
 //
 // RFC 7413 4.2.2: "1. Initialize ... 2. If the Fast Open option is present and the cookie's length is 0, generate a cookie;
 // 3. if the cookie is invalid, ... continue with a regular handshake, with a cookie; 4. if data is present and the cookie
 // valid, buffer the data".
-func (l *Listener) fastOpen(r *request, g *segment) (make bool, answer wire.FastOpen) {
+func (l *Listener) fastOpen(r *request, g *segment, answer *wire.FastOpen) (make bool) {
 	s, asked := l.stack, &g.opt.FastOpen
 	n := &s.tcp.count
 	if asked.Present && asked.Len == 0 {
 		n.fastOpenCookieReqd++
 	}
 	if !l.set.fastOpen.server() || g.length == 0 && !asked.Present || !l.fastOpenRoom() {
-		return false, answer
+		return false
 	}
 	key := 1
 	if !l.set.fastOpenNoCookie {
 		if !asked.Present {
-			return false, answer
+			return false
 		}
 		key = 0
 		if asked.Len > 0 {
@@ -74,22 +74,22 @@ func (l *Listener) fastOpen(r *request, g *segment) (make bool, answer wire.Fast
 	}
 	switch key {
 	case 0:
-		return false, answer
+		return false
 	case maxFastOpenKeys:
 		n.fastOpenPassiveAltKey++
 	}
 	n.fastOpenPassive++
-	return true, answer
+	return true
 }
 
 // openFast makes a connection of a SYN whose cookie is good: it has the SYN's data, may be accepted, read and written to,
 // while its state is SYN-RECEIVED. RFC 7413 4.2.2: "the server ... may send data ... before the handshake completes".
 // Linux: tcp_fastopen_create_child.
-func (l *Listener) openFast(r *request, g *segment, answer wire.FastOpen) {
+func (l *Listener) openFast(r *request, g *segment, answer *wire.FastOpen) {
 	s := l.stack
 	c := r.conn()
 	r.next, s.tcp.freeReq = s.tcp.freeReq, r
-	c.fo = &fastOpen{lsn: l, synAt: s.loop.Now(), option: answer}
+	c.fo = &fastOpen{lsn: l, synAt: s.loop.Now(), option: *answer}
 	l.fast.n++
 	c.state = StateListen
 	c.recordReceived(g, InOrder)

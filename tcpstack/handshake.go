@@ -153,8 +153,10 @@ func (c *Conn) sendSYN(why SendReason) {
 	}
 	h.Flags |= ecn
 	h.Window = uint16(window)
-	opt := wire.TCPOptions{MSS: c.advMSS(), SACKPermitted: c.sackOK, HasTimestamps: c.tsOK,
-		HasWindowScale: c.wscaleOK, WindowScale: c.rcvWscale, ScaleFirst: c.set.personality == PersonalityFreeBSD}
+	var opt wire.TCPOptions // filled in place: a literal would be copied
+	opt.MSS, opt.SACKPermitted, opt.HasTimestamps = c.advMSS(), c.sackOK, c.tsOK
+	opt.HasWindowScale, opt.WindowScale = c.wscaleOK, c.rcvWscale
+	opt.ScaleFirst = c.set.personality == PersonalityFreeBSD
 	if c.state == StateSynRcvd && !c.passive {
 		// A simultaneous open's SYN,ACK offers what the SYN did, whatever the peer's has said (Linux: tcp_syn_options).
 		opt.SACKPermitted, opt.HasTimestamps, opt.HasWindowScale = c.set.sack, c.set.timestamps, c.set.windowScaling

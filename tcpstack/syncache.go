@@ -116,16 +116,16 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	if w != nil && !r.set.fixedISN {
 		r.iss = w.nextISN()
 	}
-	fast, answer := l.fastOpen(r, g)
-	if fast {
-		l.openFast(r, g, answer)
+	var answer wire.FastOpen
+	if l.fastOpen(r, g, &answer) {
+		l.openFast(r, g, &answer)
 		return
 	}
 	l.enter(r)
 	r.recordReceived(g, StateListen, InOrder)
 	r.recordState(StateListen, StateSynRcvd, RxSYN)
 	// "<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>"
-	r.sendSYNACK(answer)
+	r.sendSYNACK(&answer)
 	r.recordTimer(KindTCPTimerSet)
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
@@ -146,8 +146,9 @@ func (l *Listener) newRequest(g *segment, t *tuple, rt *route) *request {
 		r.id = s.id.NextConn()
 	}
 	r.irs = g.seq
-	r.syn = requestSYN{flags: g.flags, tos: g.ecn(), wnd: g.wnd, mss: g.opt.MSS, wscale: g.opt.WindowScale,
-		uto: g.opt.UserTimeout, hasWscale: g.opt.HasWindowScale, sack: g.opt.SACKPermitted, ts: g.opt.HasTimestamps}
+	y := &r.syn
+	y.flags, y.tos, y.wnd, y.mss, y.uto = g.flags, g.ecn(), g.wnd, g.opt.MSS, g.opt.UserTimeout
+	y.wscale, y.hasWscale, y.sack, y.ts = g.opt.WindowScale, g.opt.HasWindowScale, g.opt.SACKPermitted, g.opt.HasTimestamps
 	r.tsRecent = g.opt.TSVal
 	r.tsOffset = uint32(s.tcp.tsHash.of(t))
 	r.timer.H = r
@@ -227,8 +228,8 @@ func (r *request) timeout() sim.Time {
 
 // sendSYNACK sends or resends the SYN,ACK. RFC 7323 1.3 and RFC 2018 2: an option answers the peer's.
 //
-// RFC 7413 4.2.2: the cookie goes with the first SYN,ACK only (Linux).
-func (r *request) sendSYNACK(fo wire.FastOpen) {
+// RFC 7413 4.2.2: the cookie, fo, goes with the first SYN,ACK only (Linux).
+func (r *request) sendSYNACK(fo *wire.FastOpen) {
 	s := r.lsn.stack
 	if !r.sent {
 		r.sent, r.firstSent = true, s.loop.Now()
@@ -239,14 +240,18 @@ func (r *request) sendSYNACK(fo wire.FastOpen) {
 	}
 	h := wire.TCP{SrcPort: r.localPort, DstPort: r.remotePort, Seq: uint32(r.iss), Ack: uint32(r.rcvNxt()),
 		Flags: wire.FlagSYN | wire.FlagACK, Window: uint16(r.set.synWindow(r.rt, r.tsOK()))}
-	opt := wire.TCPOptions{MSS: r.advMSS(), SACKPermitted: r.set.sack && r.syn.sack, HasTimestamps: r.tsOK(),
-		HasWindowScale: r.set.windowScaling && r.syn.hasWscale, WindowScale: r.rcvWscale(), FastOpen: fo,
-		ScaleFirst: r.set.personality == PersonalityFreeBSD}
+	var opt wire.TCPOptions // filled in place: a literal would be copied
+	opt.MSS, opt.SACKPermitted, opt.HasTimestamps = r.advMSS(), r.set.sack && r.syn.sack, r.tsOK()
+	opt.HasWindowScale, opt.WindowScale = r.set.windowScaling && r.syn.hasWscale, r.rcvWscale()
+	opt.ScaleFirst = r.set.personality == PersonalityFreeBSD
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 		if r.cookie {
 			opt.TSVal = r.cookieTimestamp()
 		}
+	}
+	if fo != nil && fo.Present {
+		opt.FastOpen = *fo
 	}
 	if r.ecnOK() {
 		h.Flags |= wire.FlagECE
@@ -299,7 +304,7 @@ func (r *request) Fire(now sim.Time) {
 		r.lsn.young--
 	}
 	if resend {
-		r.sendSYNACK(wire.FastOpen{})
+		r.sendSYNACK(nil)
 	}
 	r.timeouts++
 	r.recordTimer(KindTCPTimerSet)
@@ -403,7 +408,7 @@ func (r *request) repeatedSYN(g *segment) {
 		s.tcp.count.skippedSynRecv++
 		return
 	}
-	r.sendSYNACK(wire.FastOpen{})
+	r.sendSYNACK(nil)
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
 

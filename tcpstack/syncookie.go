@@ -99,7 +99,7 @@ func (l *Listener) sendCookie(r *request, g *segment) {
 	l.cookieAt = max(s.loop.Now(), 1)
 	s.tcp.count.synCookiesSent++
 	r.recordReceived(g, StateListen, InOrder)
-	r.sendSYNACK(wire.FastOpen{})
+	r.sendSYNACK(nil)
 	r.next, s.tcp.freeReq = s.tcp.freeReq, r
 }
 

@@ -118,7 +118,9 @@ func (s *Stack) dial(local, remote netip.AddrPort, set *settings, tag uint32, h 
 	if err != nil {
 		return nil, err
 	}
-	t := tuple{local: rt.source(), remote: ipAddrOf(remote.Addr()), localPort: local.Port(), remotePort: remote.Port()}
+	var t tuple
+	t.local, t.remote = rt.source(), ipAddrOf(remote.Addr())
+	t.localPort, t.remotePort = local.Port(), remote.Port()
 	if err := s.pickPort(&t, set); err != nil {
 		return nil, err
 	}

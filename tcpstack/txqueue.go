@@ -79,8 +79,9 @@ func (c *Conn) releaseRtx() {
 	if q == nil || q.n > 0 {
 		return
 	}
-	*q = txQueue{ring: q.ring}
-	q.next, c.stack.tcp.freeRtx, c.rtx = c.stack.tcp.freeRtx, q, nil
+	ring := q.ring
+	*q = txQueue{}
+	q.ring, q.next, c.stack.tcp.freeRtx, c.rtx = ring, c.stack.tcp.freeRtx, q, nil
 }
 
 // at is the i-th oldest entry.

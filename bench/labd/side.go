@@ -1,7 +1,6 @@
 package labd
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -96,7 +95,7 @@ func (k *client) Established(c *tcpstack.Conn) { c.CloseWrite() }
 
 func (k *client) Readable(c *tcpstack.Conn) {
 	var b [1]byte
-	if _, err := c.Read(b[:]); errors.Is(err, io.EOF) {
+	if _, err := c.Read(b[:]); err == io.EOF {
 		c.Close()
 	}
 }
@@ -116,7 +115,7 @@ type closer struct{ Quiet }
 
 func (closer) Readable(c *tcpstack.Conn) {
 	var b [1]byte
-	if _, err := c.Read(b[:]); errors.Is(err, io.EOF) {
+	if _, err := c.Read(b[:]); err == io.EOF {
 		c.Close()
 	}
 }
