@@ -296,10 +296,7 @@ func (l *lab) applyAt(t sim.Time) error {
 			return nil
 		}
 	}
-	if l.split != nil {
-		return nil // what leaves for other shards goes with the next message
-	}
-	return l.x.ship()
+	return l.x.ship() // what leaves for other shards goes with the next message
 }
 
 // limit is how far a window that begins at a time may go: not past upTo, which is what the clock allows, nor an input, nor

@@ -49,6 +49,9 @@ func (s *stamps) refuse(err error) {
 
 // stamp gives an input its index, its time and its name, and holds the lab before that time.
 func (l *lab) stamp(ctx context.Context, w *Worker, in *labv1.Input) (*labv1.JournalEntry, error) {
+	if l.split != nil && !l.split.head() {
+		return nil, errNotHead
+	}
 	call := &stampCall{ctx: ctx, input: proto.Clone(in).(*labv1.Input), result: make(chan stampResult, 1)}
 	err := l.do(ctx, func() error {
 		if len(l.stamps.queue) >= maxQueued {
@@ -116,8 +119,6 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 	switch {
 	case l.ended:
 		return nil, l.ending()
-	case l.split != nil && !l.split.head():
-		return nil, errNotHead
 	case interrupt == l.standing():
 		return nil, fmt.Errorf("%w: a standing lab is deleted, a run is interrupted; a run takes no other input once it has begun", errRefused)
 	case len(l.journal) >= maxEntries:
