@@ -102,6 +102,7 @@ func (c *Conn) openFast(data []byte) (n int) {
 			c.pushedSeq = c.sndEnd
 			c.undrained = true
 			c.fo.synData = n
+			c.chronoStart(chronoBusy)
 			c.dataLeaves(&c.fo.stamp)
 			c.bytesSent += uint64(n)
 			c.dataSegsOut++
@@ -194,6 +195,7 @@ func (c *Conn) fastOpenAnswered(g *segment) (fast, resent bool) {
 	}
 	fo.acked = true
 	n.fastOpenActive++
+	c.chronoStop(chronoBusy)
 	if c.unsent() == 0 && !c.finQueued {
 		c.undrained = false
 		c.events |= evDrained

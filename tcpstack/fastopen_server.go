@@ -137,8 +137,8 @@ func (c *Conn) leaveFastOpen(reset bool) {
 // reports whether the segment is to be worked on. Linux: tcp_check_req for Fast Open.
 func (c *Conn) checkHalfAccepted(g *segment) bool {
 	s, fo := c.stack, c.fo
-	paws := c.tsOK && g.opt.HasTimestamps && int32(g.opt.TSVal-c.tsRecent) < 0
-	if g.seq == c.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
+	paws := c.tsOK && g.opt.HasTimestamps && c.tsRecent != 0 && int32(g.opt.TSVal-c.tsRecent) < 0
+	if g.repeatsSYN(c.irs) && !paws {
 		// The SYN once more: it is answered by the SYN,ACK, whose timer goes on (Linux puts off the request's, which does
 		// not run here).
 		if !c.set.mayAnswer(g, s.loop.Now(), &fo.answered) {
@@ -148,7 +148,7 @@ func (c *Conn) checkHalfAccepted(g *segment) bool {
 		c.resendSYNACK()
 		return false
 	}
-	if paws || !inSynWindow(g, c.rcvNxt, c.set.synWindow(c.rt, c.tsOK)) {
+	if paws || c.tsOK && s.echoesOther(g, fo.synAt, c.tsOffset) || !inSynWindow(g, c.rcvNxt, c.set.synWindow(c.rt, c.tsOK)) {
 		if paws {
 			s.tcp.count.pawsDrops++
 			c.recordDropped(g, DropPAWS)

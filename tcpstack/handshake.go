@@ -228,6 +228,9 @@ func (c *Conn) establish(g *segment) {
 		c.win.Cwnd = 1
 	}
 	c.retransmits, c.backoff = 0, 0
+	if c.rec != nil {
+		c.endRTOTime()
+	}
 	// Idle times count from here (Linux: tcp_finish_connect, tcp_create_openreq_child: lsndtime, lrcvtime).
 	c.lastDataSent, c.lastDataRcv, c.lastAckRcv = now, now, now
 	c.cancelRetransTimer()

@@ -85,8 +85,11 @@ func (c *Conn) Info() Info {
 	if q := c.rtx; q != nil {
 		i.Unacked, i.Sacked, i.Lost, i.Retrans = uint32(q.n), uint32(q.sackedOut), uint32(q.lostOut), uint32(q.retransOut)
 	}
-	if c.state == StateSynSent {
+	switch {
+	case c.state == StateSynSent:
 		c.synSentInfo(&i)
+	case c.state == StateSynRcvd:
+		i.Delivered = 0 // the SYN,ACK itself is yet to be
 	}
 	return i
 }

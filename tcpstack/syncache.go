@@ -342,7 +342,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 	s := r.lsn.stack
 	paws := r.tsOK() && g.opt.HasTimestamps && r.tsRecent != 0 && int32(g.opt.TSVal-r.tsRecent) < 0
 	// A SYN that is the first once more: our SYN,ACK was lost.
-	if g.seq == r.irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST|wire.FlagFIN) == wire.FlagSYN && !paws {
+	if g.repeatsSYN(r.irs) && !paws {
 		r.repeatedSYN(g)
 		return
 	}
@@ -355,7 +355,7 @@ func (r *request) arrives(g *segment, t *tuple) {
 		return
 	}
 	// "First, check sequence number", with PAWS (RFC 7323 5.3) before it.
-	if paws && !g.has(wire.FlagRST) || g.seq != r.rcvNxt() && !inSynWindow(g, r.rcvNxt(), r.set.synWindow(r.rt, r.tsOK())) {
+	if paws || r.echoesOther(g) || g.seq != r.rcvNxt() && !inSynWindow(g, r.rcvNxt(), r.set.synWindow(r.rt, r.tsOK())) {
 		r.outOfWindow(g, paws)
 		return
 	}
@@ -398,6 +398,21 @@ func (r *request) arrives(g *segment, t *tuple) {
 		return
 	}
 	r.establish().arrives(g)
+}
+
+// repeatsSYN says whether a segment is the SYN whose sequence number is irs once more (Linux: tcp_check_req).
+func (g *segment) repeatsSYN(irs seqNum) bool {
+	return g.seq == irs && g.flags&(wire.FlagSYN|wire.FlagACK|wire.FlagRST) == wire.FlagSYN
+}
+
+// echoesOther says whether a segment echoes a timestamp that our SYN,ACKs, sent from first on, cannot have had (Linux:
+// tcp_check_req, TSEcrRejected).
+func (s *Stack) echoesOther(g *segment, first sim.Time, offset uint32) bool {
+	return g.opt.HasTimestamps && g.opt.TSEcr != 0 && g.opt.TSEcr-timestampAt(first, offset) > s.tsNow(offset)-timestampAt(first, offset)
+}
+
+func (r *request) echoesOther(g *segment) bool {
+	return r.tsOK() && r.lsn.stack.echoesOther(g, r.firstSent, r.tsOffset)
 }
 
 // repeatedSYN answers the SYN's repetition with the SYN,ACK's, which puts its timer off.
@@ -498,7 +513,11 @@ func (r *request) conn() *Conn {
 	c.retransmits, c.totalRetrans = r.retrans, uint32(r.retrans)
 	if r.timeouts == 0 {
 		c.retransmits = min(r.retrans, 1) // the peer asked for them: nothing says that they were lost
+		return c
 	}
+	rec := c.recovery()
+	rec.totalRTO, rec.rtoRecoveries = uint32(r.timeouts), 1
+	rec.rtoTime = r.lsn.stack.loop.Now() - r.firstSent
 	return c
 }
 

@@ -13,7 +13,7 @@ func (c *Conn) synSentInfo(i *Info) {
 	if c.fo != nil && c.fo.dataSYN {
 		queued++ // tcp_send_syn_data
 	}
-	i.Unacked, i.SndMSS, i.RcvMSS = queued, uint32(c.synSentMSS()), minRcvMSS
+	i.Unacked, i.SndMSS, i.RcvMSS, i.Delivered = queued, uint32(c.synSentMSS()), minRcvMSS, 0
 	if c.Deferred() {
 		i.Unacked = 0
 	}
