@@ -54,6 +54,8 @@ func TestShellLines(t *testing.T) {
 			return *c.TCP.SYNRetries == 5 && !*c.TCP.SlowStartAfterIdle && c.TCP.ECN == "off" &&
 				c.TCP.FastOpenKey == "a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4" && c.TCP.FastOpen == "client"
 		}},
+		{"../../common/defaults.sh", func(c tcpstack.Config) bool { return *c.TCP.SYNLinearTimeouts == 0 }},
+		{"./defaults.sh", func(c tcpstack.Config) bool { return c.TCP.SYNLinearTimeouts == nil }},
 		{"../../common/defaults.sh\nsysctl -q net.ipv4.tcp_ecn=2", func(c tcpstack.Config) bool { return c.TCP.ECN == "passive" }},
 		{"../../common/set_sysctls.py /proc/sys/net/ipv4/tcp_fastopen=0x5 /proc/sys/net/ipv4/tcp_recovery=0", func(c tcpstack.Config) bool {
 			return c.TCP.FastOpen == "client" && *c.TCP.FastOpenNoCookie && !*c.TCP.RACK
