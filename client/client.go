@@ -45,6 +45,7 @@ type Client struct {
 	Clocks    labv1.ClockServiceClient
 	Watches   labv1.WatchServiceClient
 	Captures  labv1.CaptureServiceClient
+	Workers   labv1.WorkerServiceClient
 
 	conn    *grpc.ClientConn
 	owned   bool
@@ -100,6 +101,7 @@ func newClient(conn *grpc.ClientConn, owned bool, l *link) *Client {
 		Clocks:    labv1.NewClockServiceClient(conn),
 		Watches:   labv1.NewWatchServiceClient(conn),
 		Captures:  labv1.NewCaptureServiceClient(conn),
+		Workers:   labv1.NewWorkerServiceClient(conn),
 		conn:      conn,
 		owned:     owned,
 		link:      l,

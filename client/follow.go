@@ -78,12 +78,12 @@ func gaveUp(err error, limit time.Duration) error {
 // client is not waited for: it may never have been there.
 func (c *Client) awaited(err error) (string, time.Duration) {
 	var e *Error
-	if !errors.As(err, &e) || e.Code != CodeUnavailable || !c.link.answered.Load() {
+	if !errors.As(err, &e) || e.Code != CodeUnavailable {
 		return "", 0
 	}
 	switch e.Reason {
 	case "":
-		if e.away {
+		if e.away && c.link.answered.Load() {
 			return fmt.Sprintf("labd at %s is away; waiting up to %v for it to come back", c.link.address, awayLimit), awayLimit
 		}
 	case "NOT_LEADER":

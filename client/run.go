@@ -12,7 +12,11 @@ import (
 // FetchRun copies a run's directory to dir, which it makes if it is not there. After a restart of labd it begins the file
 // under way anew.
 func (c *Client) FetchRun(ctx context.Context, run, dir string) error {
-	files, err := c.Runs.ListRunFiles(ctx, &labv1.ListRunFilesRequest{Run: run})
+	var files *labv1.ListRunFilesResponse
+	err := c.resume(ctx, func(func()) (err error) {
+		files, err = c.Runs.ListRunFiles(ctx, &labv1.ListRunFilesRequest{Run: run})
+		return err
+	})
 	if err != nil {
 		return err
 	}

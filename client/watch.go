@@ -44,6 +44,16 @@ func (c *Client) FollowLabs(ctx context.Context, each func(*labv1.WatchLabsRespo
 	})
 }
 
+// FollowWorkers streams all workers, whole, whenever they have changed.
+func (c *Client) FollowWorkers(ctx context.Context, each func(*labv1.WatchWorkersResponse) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // as above
+	return c.resume(ctx, func(got func()) error {
+		stream, err := c.Workers.WatchWorkers(ctx, &labv1.WatchWorkersRequest{})
+		return receive(stream, err, got, each)
+	})
+}
+
 // FollowStatus streams the things of one kind in a lab, whole, whenever they have changed, until the lab ends.
 func (c *Client) FollowStatus(ctx context.Context, req *labv1.WatchStatusRequest, each func(*labv1.WatchStatusResponse) error) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"labd.dev/internal/shards"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -85,7 +86,7 @@ func (f *fleet) admissible(h *workerv1.WorkerHello) error {
 	// A process that was killed has lost its stream, and with it goes the lock on the data directory that has the id.
 	if s != nil && s.session != 0 && s.instance != h.GetInstance() {
 		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_ID_IN_USE,
-			"a process of worker %q is registered already; if it is gone, its lease runs out within %v", h.GetName(), f.lease+f.margin())
+			"a process of worker %q, with its name and id, is registered already; if it is gone, its lease runs out within %v", h.GetName(), f.lease+f.margin())
 	}
 	return nil
 }
@@ -184,6 +185,25 @@ func (f *fleet) client(name string) (workerv1.WorkerServiceClient, error) {
 	return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "worker %q does not answer", name)
 }
 
+// group gives the way to the workers that a lab is assigned to, as one.
+func (f *fleet) group(workers []string) (workerv1.WorkerServiceClient, error) {
+	if len(workers) == 0 {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_NO_WORKER, "no worker has the lab now")
+	}
+	var all shards.Client
+	for _, name := range workers {
+		client, err := f.client(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, client)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
 // present lists the workers that can be asked.
 func (f *fleet) present() map[string]workerv1.WorkerServiceClient {
 	f.mu.Lock()
@@ -220,8 +240,8 @@ func (f *fleet) candidates(v view) []candidate {
 			continue
 		}
 		list = append(list, candidate{name: w.GetName(), memory: w.GetMemoryBytes(), cores: w.GetCores(),
-			used:   max(s.report.GetMemoryBytes(), promised[w.GetName()]),
-			events: s.report.GetEventsPerS(), fresh: s.fresh, labs: labs[w.GetName()], disk: s.report.GetDiskFreeBytes()})
+			used:  max(s.report.GetMemoryBytes(), promised[w.GetName()]),
+			alone: w.GetAddress() == "", events: s.report.GetEventsPerS(), fresh: s.fresh, labs: labs[w.GetName()], disk: s.report.GetDiskFreeBytes()})
 	}
 	return list
 }
@@ -229,18 +249,18 @@ func (f *fleet) candidates(v view) []candidate {
 // promises sums up what the labs of each worker have been promised.
 func promises(v view) (memory map[string]uint64, labs map[string]int) {
 	memory, labs = make(map[string]uint64), make(map[string]int)
-	add := func(workers []string, n need) {
+	add := func(workers []string, spec *labv1.LabSpec) {
 		for _, w := range workers {
-			memory[w] += n.memory / uint64(len(workers))
+			memory[w] += memoryOf(spec) / uint64(len(workers))
 			labs[w]++
 		}
 	}
 	for _, lab := range v.labs() {
-		add(lab.GetWorkers(), needOf(presentSpec(lab)))
+		add(lab.GetWorkers(), presentSpec(lab))
 	}
 	for _, run := range v.runs() {
 		if live(run) {
-			add(run.GetWorkers(), needOf(run.GetSpec()))
+			add(run.GetWorkers(), run.GetSpec())
 		}
 	}
 	return memory, labs

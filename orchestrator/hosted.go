@@ -47,7 +47,7 @@ func (l *leadership) watchHost(host *hosting, enough func(*workerv1.WatchLabResp
 }
 
 func (l *leadership) watchHostOnce(host *hosting, enough func(*workerv1.WatchLabResponse) bool) error {
-	client, err := l.head(host.labID)
+	client, err := l.hosts(host.labID)
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,9 @@ func (l *leadership) watchHostOnce(host *hosting, enough func(*workerv1.WatchLab
 		var m *workerv1.WatchLabResponse
 		if m, err = stream.Recv(); err == nil && enough(m) {
 			return nil
+		}
+		if m.GetBroken() != "" {
+			return status.Error(codes.NotFound, m.GetBroken()) // it is rebuilt
 		}
 	}
 	return err
@@ -108,7 +111,7 @@ func (l *leadership) checkRemade(run *controlv1.RunState, again *controlv1.RunRe
 // worker.
 func (l *leadership) untilEnded(host *hosting, result *controlv1.RunResult) bool {
 	for l.watchHost(host, func(m *workerv1.WatchLabResponse) bool { return m.GetProgress().GetEnded() }) {
-		client, err := l.head(host.labID)
+		client, err := l.hosts(host.labID)
 		if err != nil {
 			continue
 		}
@@ -196,7 +199,7 @@ func (l *leadership) markReached(ctx context.Context) {
 		if opened, err := l.host(lab.GetId(), lab.GetEpoch()).opened(); !opened || err != nil {
 			continue
 		}
-		client, err := l.head(lab.GetId())
+		client, err := l.hosts(lab.GetId())
 		if err != nil {
 			continue // its worker goes on without this server
 		}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/node/cut"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -48,7 +49,12 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err := s.c.haveFiles(specFiles(spec)); err != nil {
 		return nil, err
 	}
-	workers, err := l.choose(ctx, needOf(spec))
+	need := needOf(spec, nil)
+	if need.workers > need.parts {
+		_, err := cut.Shards(spec, nil, need.workers)
+		return nil, invalid("spec.placement.workers", "%v", err)
+	}
+	workers, err := l.choose(ctx, need)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +183,7 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 
 // describe joins what a lab shall be with how it stands.
 func (s *labService) describe(ctx context.Context, l *leadership, state *controlv1.LabState) *labv1.Lab {
-	client, err := l.head(state.GetId())
+	client, err := l.hosts(state.GetId())
 	if err != nil {
 		return describeLab(l, state, nil)
 	}
@@ -269,7 +275,7 @@ func (c *Controller) labStatus(ctx context.Context, name string) (*controlv1.Lab
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := l.head(lab.GetId())
+	client, err := l.hosts(lab.GetId())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -107,17 +107,13 @@ func (l *leadership) close() {
 	l.tasks.Wait()
 }
 
-// head gives the way to the worker that is asked about a lab or a run.
-func (l *leadership) head(labID string) (workerv1.WorkerServiceClient, error) {
+// hosts gives the way to the workers that have a lab or a run, as one.
+func (l *leadership) hosts(labID string) (workerv1.WorkerServiceClient, error) {
 	v := l.c.store.view()
 	if _, there := v.epochOf(labID); !there {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
 	}
-	workers := v.workersOf(labID)
-	if len(workers) == 0 {
-		return nil, refuse(labv1.ErrorReason_ERROR_REASON_NO_WORKER, "no worker has the lab now")
-	}
-	return l.fleet.client(workers[0])
+	return l.fleet.group(v.workersOf(labID))
 }
 
 // choose places what a lab needs. Where none is up yet that takes labs it waits a while for workers that may come.

@@ -80,7 +80,7 @@ func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t tar
 	// From the stamp on, the lab waits for the input's fate: a caller that goes away must not leave it waiting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workerTimeout)
 	defer cancel()
-	client, err := l.head(t.labID)
+	client, err := l.hosts(t.labID)
 	if err != nil {
 		return nil, err
 	}

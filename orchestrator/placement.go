@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"labd.dev/node/cut"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -32,13 +33,22 @@ type need struct {
 	parts   int    // into how many it can be cut at most
 }
 
-// needOf is what a lab asks of workers. A memory budget that its file sets is what it may take; else its size tells.
-func needOf(spec *labv1.LabSpec) need {
-	n := need{lab: spec.GetName(), memory: spec.GetBudget().GetMemoryBytes(), parts: 1}
-	if n.memory == 0 {
-		n.memory = labMemory + nodeMemory*uint64(len(spec.GetNodes())) + linkMemory*uint64(len(spec.GetLinks()))
+// needOf is what a lab asks of workers. A journal may have brought links to no delay, at which it is not cut: then it is
+// on fewer workers than its file asks for, never refused.
+func needOf(spec *labv1.LabSpec, journal []*labv1.JournalEntry) need {
+	n := need{lab: spec.GetName(), memory: memoryOf(spec), workers: int(spec.GetPlacement().GetWorkers()), parts: cut.Most(spec, journal)}
+	if len(journal) > 0 {
+		n.workers = min(n.workers, n.parts)
 	}
 	return n
+}
+
+// memoryOf is the memory that a lab needs. A budget that its file sets is what it may take; else its size tells.
+func memoryOf(spec *labv1.LabSpec) uint64 {
+	if b := spec.GetBudget().GetMemoryBytes(); b > 0 {
+		return b
+	}
+	return labMemory + nodeMemory*uint64(len(spec.GetNodes())) + linkMemory*uint64(len(spec.GetLinks()))
 }
 
 // candidate is a worker that may take labs, as it stands.
@@ -51,6 +61,7 @@ type candidate struct {
 	fresh  int     // labs given to it since that was measured
 	labs   int     // that it has
 	disk   uint64  // bytes free; 0: not known
+	alone  bool    // it cannot be reached by other workers, and hosts whole labs only
 }
 
 // load is how busy a worker is, in steps that make a difference.
@@ -82,9 +93,12 @@ func place(n need, all []candidate) ([]string, error) {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_NO_WORKER, "no worker is up that takes labs; see: labctl get workers")
 	case len(cs) == 0:
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_NO_WORKER, "no worker has the %d MiB of free disk that a lab needs at the least", leastDisk>>20)
-	case n.workers > len(cs):
+	case n.workers > len(cs) && !(len(cs) == 1 && cs[0].alone):
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_NO_WORKER,
 			"lab %q asks for %d workers (placement), and %d take labs now", n.lab, n.workers, len(cs))
+	}
+	if len(cs) == 1 && cs[0].alone {
+		n.workers = 0 // a labd by itself hosts whole labs: the split is no part of the lab
 	}
 	slices.SortFunc(cs, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.load(), b.load()), cmp.Compare(a.labs+a.fresh, b.labs+b.fresh), cmp.Compare(a.name, b.name))
@@ -97,7 +111,7 @@ func place(n need, all []candidate) ([]string, error) {
 		share := (n.memory + uint64(k) - 1) / uint64(k)
 		var names []string
 		for _, c := range cs {
-			if len(names) < k && c.holds(share) {
+			if len(names) < k && c.holds(share) && !(k > 1 && c.alone) {
 				names = append(names, c.name)
 			}
 		}

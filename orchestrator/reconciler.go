@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"labd.dev/node/cut"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -69,10 +70,11 @@ func (l *leadership) reconcileOnce() (again bool) {
 
 // placeAgain chooses workers for a lab that is to go elsewhere. What it takes where it is counts as free.
 func (l *leadership) placeAgain(v view, step action, all []candidate) ([]string, error) {
-	n := needOf(presentSpec(v.lab(step.labID)))
+	spec := v.lab(step.labID).GetSpec()
 	if run := v.run(step.labID); run != nil {
-		n = needOf(run.GetSpec())
+		spec = run.GetSpec()
 	}
+	n := needOf(spec, v.inputs(step.labID, 0, 0))
 	was := v.workersOf(step.labID)
 	fit := slices.Clone(all)
 	for i := range fit {
@@ -131,7 +133,7 @@ func (l *leadership) held(client workerv1.WorkerServiceClient) (map[string]holdi
 	}
 	held := make(map[string]holding, len(resp.GetLabs()))
 	for _, lab := range resp.GetLabs() {
-		held[lab.GetLabId()] = holding{epoch: lab.GetEpoch(), running: lab.GetRunning(), pending: lab.GetPendingIndex(), journaled: lab.GetJournaled()}
+		held[lab.GetLabId()] = holding{epoch: lab.GetEpoch(), running: lab.GetRunning(), broken: lab.GetBroken() != "", pending: lab.GetPendingIndex(), journaled: lab.GetJournaled()}
 	}
 	return held, nil
 }
@@ -183,11 +185,7 @@ func (l *leadership) move(step action, host *hosting, to []string) error {
 		return l.ctx.Err()
 	}
 	defer func() { host.gate <- struct{}{} }()
-	workers := l.c.store.view().workersOf(step.labID)
-	if len(workers) == 0 {
-		return nil
-	}
-	client, err := l.fleet.client(workers[0])
+	client, err := l.fleet.group(l.c.store.view().workersOf(step.labID))
 	if err != nil {
 		return err
 	}
@@ -300,11 +298,33 @@ func (l *leadership) buildAt(workers []string, labID string, epoch uint64) error
 		if err := l.c.pushFiles(l.ctx, client, files); err != nil {
 			return err
 		}
-		if _, err := client.StartLab(l.ctx, req); err != nil {
-			return err
-		}
 	}
-	return nil
+	if req.Shards, err = l.shardsOf(req, workers); err != nil {
+		return err
+	}
+	client, err := l.fleet.group(workers)
+	if err != nil {
+		return err
+	}
+	_, err = client.StartLab(l.ctx, req)
+	return err
+}
+
+// shardsOf cuts a lab for the workers that it is split over; none: it is whole.
+func (l *leadership) shardsOf(req *workerv1.StartLabRequest, workers []string) ([]*workerv1.Shard, error) {
+	if len(workers) < 2 {
+		return nil, nil
+	}
+	parts, err := cut.Shards(req.GetSpec(), req.GetJournal(), len(workers))
+	if err != nil {
+		return nil, err
+	}
+	v := l.c.store.view()
+	var list []*workerv1.Shard
+	for i, name := range workers {
+		list = append(list, &workerv1.Shard{Worker: name, Address: v.worker(name).GetAddress(), Nodes: parts[i]})
+	}
+	return list, nil
 }
 
 func startRequest(v view, labID string, epoch uint64) (*workerv1.StartLabRequest, error) {

@@ -107,6 +107,11 @@ func (l *leadership) renew(in registryStream, name string, session uint64, r *wo
 	if !l.fleet.heard(name, session, r) {
 		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_ID_IN_USE, "another registration has taken this one's place")
 	}
+	for _, lab := range r.GetLabs() {
+		if lab.GetBroken() {
+			l.reconcileSoon()
+		}
+	}
 	if r.GetLeaving() {
 		l.lookAfterLeases()
 	}

@@ -20,7 +20,7 @@ func (c *Controller) labWorker(ctx context.Context, name string) (*controlv1.Lab
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := l.head(lab.GetId())
+	client, err := l.hosts(lab.GetId())
 	return lab, client, err
 }
 
@@ -64,14 +64,14 @@ func (l *leadership) runWorker(ctx context.Context, id string) (workerv1.WorkerS
 			}
 			continue
 		case run.GetEndedUnixNs() == 0:
-			return l.head(id)
+			return l.hosts(id)
 		}
 		lost, err := l.filesLost(ctx, v, run)
 		if err != nil {
 			return nil, err
 		}
 		if !lost {
-			return l.head(id)
+			return l.hosts(id)
 		}
 		if err := l.remake(ctx, run); err != nil {
 			return nil, err
@@ -102,7 +102,8 @@ func (l *leadership) filesLost(ctx context.Context, v view, run *controlv1.RunSt
 
 // remake gives an ended run to workers that run it again.
 func (l *leadership) remake(ctx context.Context, run *controlv1.RunState) error {
-	workers, err := l.choose(ctx, needOf(run.GetSpec()))
+	v := l.c.store.view()
+	workers, err := l.choose(ctx, needOf(run.GetSpec(), v.inputs(run.GetId(), 0, 0)))
 	if err != nil {
 		return fmt.Errorf("the files of run %s are lost with worker %v and cannot be made again: %w", run.GetId(), run.GetWorkers(), err)
 	}

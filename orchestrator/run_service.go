@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"labd.dev/internal/validate"
+	"labd.dev/node/cut"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -48,7 +49,12 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if err := s.c.haveFiles(files); err != nil {
 		return nil, err
 	}
-	if cmd.Workers, err = l.choose(ctx, needOf(req.GetSpec())); err != nil {
+	need := needOf(req.GetSpec(), cmd.GetJournal())
+	if asked := int(req.GetSpec().GetPlacement().GetWorkers()); asked > need.parts {
+		_, err := cut.Shards(req.GetSpec(), cmd.GetJournal(), asked)
+		return nil, invalid("spec.placement.workers", "%v", err)
+	}
+	if cmd.Workers, err = l.choose(ctx, need); err != nil {
 		return nil, err
 	}
 	res, err := s.c.propose(req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_CreateRun{CreateRun: cmd}})
@@ -150,7 +156,7 @@ func (s *runService) GetRun(ctx context.Context, req *labv1.GetRunRequest) (*lab
 	if described.GetState() != labv1.RunState_RUN_STATE_RUNNING {
 		return &labv1.GetRunResponse{Run: withResult(described, run.GetResult())}, nil
 	}
-	worker, err := l.head(run.GetId())
+	worker, err := l.hosts(run.GetId())
 	if err != nil {
 		return &labv1.GetRunResponse{Run: described}, nil // it goes on elsewhere soon
 	}

@@ -87,7 +87,7 @@ func (c *Controller) watchLab(ctx context.Context, labID string, intervalMs int6
 	if err != nil {
 		return err
 	}
-	worker, err := l.head(labID)
+	worker, err := l.hosts(labID)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req 
 	if err != nil {
 		return nil, false, err
 	}
-	worker, err := l.head(lab.GetId())
+	worker, err := l.hosts(lab.GetId())
 	if err != nil {
 		return nil, false, err
 	}

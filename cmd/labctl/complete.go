@@ -63,6 +63,14 @@ func labNames(_ *app, ctx context.Context, c *client.Client) (names []string) {
 	return names
 }
 
+func workerNames(_ *app, ctx context.Context, c *client.Client) (names []string) {
+	r, _ := c.Workers.ListWorkers(ctx, &labv1.ListWorkersRequest{})
+	for _, w := range r.GetWorkers() {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
 func nodeNames(a *app, ctx context.Context, c *client.Client) (names []string) {
 	r, _ := c.Nodes.ListNodes(ctx, &labv1.ListNodesRequest{Lab: a.lab})
 	for _, n := range r.GetNodes() {

@@ -36,11 +36,12 @@ var getKinds = []struct {
 	{"inputs", "A lab's journal", (*getOptions).inputs},
 	{"execs", "Pings, traceroutes and sends of a lab", (*getOptions).execs},
 	{"runs", "Runs that a labd holds", (*getOptions).runs},
+	{"workers", "Workers that host labs", (*getOptions).workers},
 }
 
 func newGetCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "get labs|nodes|links|conns|transfers|faults|inputs|execs|runs",
+		Use:   "get labs|nodes|links|conns|transfers|faults|inputs|execs|runs|workers",
 		Short: "List things of a kind",
 		Example: `  labctl get links
   labctl get transfers --watch
@@ -89,14 +90,14 @@ func (o *getOptions) labs(ctx context.Context, c *client.Client) (*output.List, 
 }
 
 func labList(labs []*labv1.Lab) *output.List {
-	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "ERROR"},
+	l := &output.List{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "SLIP", "INPUTS", "WORKER", "ERROR"},
 		Brief: &output.Brief{Columns: []string{"NAME", "STATE", "NODES", "LINKS", "CLOCK", "TIME", "LAG", "INPUTS"}}}
 	for _, lab := range labs {
 		p := lab.GetProgress()
 		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
-			fmt.Sprint(p.GetJournalEntries()), p.GetError())
-		l.Brief.Add(p.GetError(), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
+			fmt.Sprint(p.GetJournalEntries()), lab.GetWorker(), cmp.Or(p.GetError(), lab.GetReason()))
+		l.Brief.Add(cmp.Or(p.GetError(), lab.GetReason()), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.ShortSeconds(p.GetNowNs()), output.ShortDuration(p.GetLagNs()), fmt.Sprint(p.GetJournalEntries()))
 	}
 	return l

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"labd.dev/client"
 	"labd.dev/internal/daemon"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -37,6 +39,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"labd":      startLabd,
+			"worker":    startWorker,
 			"bigfile":   bigFile,
 			"nested":    nested,
 			"waitfor":   waitFor,
@@ -71,6 +74,33 @@ func startLabd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(d.Stop(context.Background())) })
 	ts.Setenv("LABD_SERVER", d.Addr())
+}
+
+// startWorker starts a worker for the labd at $LABD_SERVER and waits until it has registered: worker NAME.
+func startWorker(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: worker NAME")
+	}
+	w, err := daemon.StartWorker(daemon.WorkerConfig{Name: args[0], Listen: "127.0.0.1:0", Servers: []string{ts.Getenv("LABD_SERVER")}})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(w.Stop(context.Background())) })
+	c, err := client.Dial(ts.Getenv("LABD_SERVER"))
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	found := errors.New("registered")
+	err = c.FollowWorkers(ctx, func(m *labv1.WatchWorkersResponse) error {
+		for _, w := range m.GetWorkers() {
+			if w.GetName() == args[0] && w.GetState() == labv1.WorkerState_WORKER_STATE_UP {
+				return found
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, found) {
+		ts.Fatalf("worker %s did not register: %v", args[0], err)
+	}
 }
 
 // bigFile makes a file of so many MB: bigfile FILE MB.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,11 +14,11 @@ import (
 func newTraceCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace",
-		Short: "Export what was recorded",
+		Short: "Export or collect what was recorded",
 		Args:  arguments(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTraceExportCommand(a))
+	cmd.AddCommand(newTraceExportCommand(a), newTraceCollectCommand(a))
 	return cmd
 }
 
@@ -41,4 +44,37 @@ func newTraceExportCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "run", "", "read this run directory instead of a lab")
 	return a.completes(cmd, connNames)
+}
+
+func newTraceCollectCommand(a *app) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "collect RUN",
+		Short: "Fetch a run's directory from whichever workers hold it",
+		Long: `Fetch a run's directory from whichever workers hold it, and write it as one directory, as "run" leaves it. What was lost
+with a worker is made again first, by running the run again: it comes to the same bytes.`,
+		Example: "  labctl trace collect download-1 --out ./download",
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to := dir
+			if to == "" {
+				to = filepath.Join("labd-runs", args[0])
+			}
+			if old, err := os.ReadDir(to); err == nil && len(old) > 0 {
+				return &usageError{fmt.Sprintf("%s is there already and not empty; name another directory with --out", to)}
+			}
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if err := c.FetchRun(cmd.Context(), args[0], to); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, to)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dir, "out", "", "directory to write; default labd-runs/RUN")
+	return a.completes(cmd, runNames)
 }

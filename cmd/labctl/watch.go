@@ -16,7 +16,8 @@ var watchKinds = map[string]struct {
 	key  int
 	list func(*labv1.WatchStatusResponse) *output.List
 }{
-	"labs": {key: 1},
+	"labs":    {key: 1},
+	"workers": {key: 1},
 	"nodes": {labv1.StatusKind_STATUS_KIND_NODES, 1,
 		func(m *labv1.WatchStatusResponse) *output.List { return nodeList(m.Nodes) }},
 	"links": {labv1.StatusKind_STATUS_KIND_LINKS, 2,
@@ -51,6 +52,9 @@ func (o *getOptions) watchList(ctx context.Context, name string) error {
 	w := newRowWatch(o.app, func(row []string) string { return strings.Join(row[:k.key], " ") })
 	if name == "labs" {
 		return c.FollowLabs(ctx, func(m *labv1.WatchLabsResponse) error { return w.update(labList(m.Labs)) })
+	}
+	if name == "workers" {
+		return c.FollowWorkers(ctx, func(m *labv1.WatchWorkersResponse) error { return w.update(workerList(m.Workers)) })
 	}
 	req := &labv1.WatchStatusRequest{Lab: o.labName(), Kind: k.kind}
 	return c.FollowStatus(ctx, req, func(m *labv1.WatchStatusResponse) error { return w.update(k.list(m)) })

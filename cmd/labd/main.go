@@ -1,4 +1,4 @@
-// labd is the lab's daemon: a controller and a worker in one process, or one server of a cluster. labctl drives it.
+// labd is the lab's daemon: a controller and a worker in one process, or a server or a worker of a cluster. labctl drives it.
 package main
 
 import (
@@ -48,6 +48,15 @@ the configuration file; the flag wins, then the environment, then the file.`,
 --join, found the cluster once when --bootstrap-expect of them are there, and take in those that come later. A server
 that is stopped stays one of the cluster's: labctl cluster remove takes it out. See docs/cluster.md.`,
 		Example: `  labd server --bootstrap-expect 3 --join s1:7070,s2:7070,s3:7070 --listen s1:7070 \
+      --tls.ca ca.crt --tls.cert labd.crt --tls.key labd.key`,
+	}))
+	root.AddCommand(roleCommand(ctx, config.Worker, &cobra.Command{
+		Use:   "worker",
+		Short: "Host labs for the servers of a cluster",
+		Long: `A worker registers with the servers and runs the labs that they give it, for as long as it hears from them: when they
+cannot reach it, it stops its labs before they go elsewhere. Stopped, it says so, and its labs go at once. See
+docs/cluster.md.`,
+		Example: `  labd worker --server s1:7070,s2:7070,s3:7070 --name w1 --listen w1:7070 \
       --tls.ca ca.crt --tls.cert labd.crt --tls.key labd.key`,
 	}))
 	return root

@@ -51,6 +51,10 @@ func run(ctx context.Context, conf config.Daemon, out, errOut io.Writer) error {
 
 // start brings up a labd of the role that is asked for.
 func start(conf config.Daemon, security port.Security, log *slog.Logger) (running, error) {
+	if conf.Role == config.Worker {
+		return daemon.StartWorker(daemon.WorkerConfig{DataDir: conf.DataDir, Listen: conf.Listen, Advertise: conf.Advertise, Name: conf.Name,
+			Servers: conf.Server, MemoryBytes: conf.MemoryMiB << 20, Security: security, Logger: log})
+	}
 	d := daemon.Config{DataDir: conf.DataDir, Listen: conf.Listen, Security: security, Logger: log}
 	if conf.Role == config.Server {
 		d.NoWorker = true
@@ -77,6 +81,8 @@ func greet(out io.Writer, conf config.Daemon, d running) {
 	switch conf.Role {
 	case config.AllInOne:
 		fmt.Fprintf(out, "  try   labctl%s apply -f examples/download/lab.yaml\n", serverFlag(d.Addr()))
+	case config.Worker:
+		fmt.Fprintf(out, "  for   %s\n", strings.Join(conf.Server, ", "))
 	case config.Server:
 		fmt.Fprintf(out, "  join  %s\n  try   labctl%s cluster members\n", strings.Join(conf.Join, ", "), serverFlag(d.Addr()))
 	}

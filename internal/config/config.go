@@ -37,6 +37,8 @@ type Daemon struct {
 	BootstrapExpect int      `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
 	Join            []string `mapstructure:"join"`             // of a server: where others may be
 	Server          []string `mapstructure:"server"`           // of a worker: where the servers are
+	Name            string   `mapstructure:"name"`             // of a worker; empty: the host's
+	MemoryMiB       uint64   `mapstructure:"memory-mib"`       // of a worker: what its labs may take in all; 0: three quarters of the machine's
 }
 
 // TLS names a labd's certificates; all empty: it has none.
@@ -55,7 +57,11 @@ type Log struct {
 // Flags are the settings of a role as flags; each is also LABD_NAME in the environment and NAME in the file.
 func Flags(role Role) *pflag.FlagSet {
 	f := pflag.NewFlagSet("labd", pflag.ContinueOnError)
-	f.String("listen", DefaultListen, "address to serve at, host:port; off loopback it takes certificates (LABD_LISTEN)")
+	listen := DefaultListen
+	if role == Worker {
+		listen = "127.0.0.1:0" // it tells the servers where it is
+	}
+	f.String("listen", listen, "address to serve at, host:port; off loopback it takes certificates (LABD_LISTEN)")
 	f.String("tls.ca", "", "PEM file of the CA that others' certificates must be of (LABD_TLS_CA)")
 	f.String("tls.cert", "", "PEM file of this labd's certificate (LABD_TLS_CERT)")
 	f.String("tls.key", "", "PEM file of its key (LABD_TLS_KEY)")
@@ -65,6 +71,8 @@ func Flags(role Role) *pflag.FlagSet {
 		f.StringSlice("join", nil, "where servers may be, HOST:PORT,... (LABD_JOIN)")
 	case Worker:
 		f.StringSlice("server", []string{DefaultListen}, "where the servers are, HOST:PORT,... (LABD_SERVER)")
+		f.String("name", "", "what the worker is called, unique in the cluster; default: the host's name (LABD_NAME)")
+		f.Uint64("memory-mib", 0, "memory that its labs may take in all, MiB; 0: three quarters of the machine's (LABD_MEMORY_MIB)")
 	}
 	if role != AllInOne {
 		f.String("advertise", "", "address at which others reach this one, host:port; default: where it listens (LABD_ADVERTISE)")

@@ -69,6 +69,8 @@ type Config struct {
 	NoWorker bool
 	// Cluster says how this server is one of several, which takes a Listen address; nil: it is a server of its own.
 	Cluster *ClusterConfig
+	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader; 0: 10 s.
+	Lease time.Duration
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -147,6 +149,7 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 		ServerID:   d.data.serverID,
 		Worker:     worker,
 		WorkerName: workerName,
+		Lease:      d.conf.Lease,
 		DialWorker: dialWorker(&d.dialer),
 		Logger:     d.log,
 	})
@@ -284,11 +287,7 @@ func startWorker(data *dataDir, log *slog.Logger) (*hostedWorker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	h := &hostedWorker{worker: w, server: grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxWorkerBytes), grpc.MaxSendMsgSize(maxWorkerBytes),
-		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
-		grpc.ChainUnaryInterceptor(recoverUnary(log)), grpc.ChainStreamInterceptor(recoverStream(log)))}
-	workerv1.RegisterWorkerServiceServer(h.server, w)
+	h := &hostedWorker{worker: w, server: newWorkerServer(w, log)}
 	pipe := bufconn.Listen(pipeBytes)
 	h.serving.Go(func() {
 		if err := h.server.Serve(pipe); err != nil {
@@ -301,6 +300,17 @@ func startWorker(data *dataDir, log *slog.Logger) (*hostedWorker, error) {
 		return nil, errors.Join(err, h.stop())
 	}
 	return h, nil
+}
+
+// newWorkerServer makes the gRPC server before a worker.
+func newWorkerServer(w *worker.Worker, log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
+	s := grpc.NewServer(append(opts,
+		grpc.MaxRecvMsgSize(maxWorkerBytes), grpc.MaxSendMsgSize(maxWorkerBytes),
+		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(recoverUnary(log), daemonsUnary), grpc.ChainStreamInterceptor(recoverStream(log), daemonsStream))...)
+	workerv1.RegisterWorkerServiceServer(s, w)
+	return s
 }
 
 func (h *hostedWorker) stop() error {

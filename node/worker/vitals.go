@@ -41,7 +41,8 @@ func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, l := range w.labs {
-		lab := &workerv1.LabReport{LabId: id, Epoch: l.epoch, ReachedNs: int64(l.reach.passed()), MemoryBytes: l.vitals.memory.Load()}
+		lab := &workerv1.LabReport{LabId: id, Epoch: l.epoch, ReachedNs: int64(l.reach.passed()), MemoryBytes: l.vitals.memory.Load(),
+			Broken: l.brokenBy() != ""}
 		seen[id] = l.vitals.events.Load()
 		if was, known := r.events[id]; known && wall > 0 && seen[id] >= was {
 			lab.EventsPerS = float64(seen[id]-was) / wall

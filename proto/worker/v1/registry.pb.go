@@ -440,6 +440,7 @@ type LabReport struct {
 	ReachedNs     int64                  `protobuf:"varint,3,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`       // lab time that it has passed, and that its worker would come back to by itself
 	EventsPerS    float64                `protobuf:"fixed64,4,opt,name=events_per_s,json=eventsPerS,proto3" json:"events_per_s,omitempty"` // of late
 	MemoryBytes   uint64                 `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // that it takes now
+	Broken        bool                   `protobuf:"varint,6,opt,name=broken,proto3" json:"broken,omitempty"`                              // it cannot go on here: see HeldLab
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +508,13 @@ func (x *LabReport) GetMemoryBytes() uint64 {
 		return x.MemoryBytes
 	}
 	return 0
+}
+
+func (x *LabReport) GetBroken() bool {
+	if x != nil {
+		return x.Broken
+	}
+	return false
 }
 
 // LeaseGrant lets a worker go on.
@@ -597,7 +605,7 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x04 \x01(\x04R\rdiskFreeBytes\x12(\n" +
 	"\x04labs\x18\x05 \x03(\v2\x14.worker.v1.LabReportR\x04labs\x12\x18\n" +
-	"\aleaving\x18\x06 \x01(\bR\aleaving\"\x9c\x01\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xb4\x01\n" +
 	"\tLabReport\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1d\n" +
@@ -605,7 +613,8 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"reached_ns\x18\x03 \x01(\x03R\treachedNs\x12 \n" +
 	"\fevents_per_s\x18\x04 \x01(\x01R\n" +
 	"eventsPerS\x12!\n" +
-	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\"C\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\x12\x16\n" +
+	"\x06broken\x18\x06 \x01(\bR\x06broken\"C\n" +
 	"\n" +
 	"LeaseGrant\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x19\n" +
