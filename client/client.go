@@ -7,12 +7,15 @@ package client
 
 import (
 	"crypto/rand"
+	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 
+	"labd.dev/internal/port"
+	"labd.dev/internal/tlsfiles"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -30,7 +33,7 @@ const (
 // redial is how soon a connection that broke is made again: a labd that restarts is back within seconds.
 var redial = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
 
-// Client speaks to one labd. Its methods may be called from any goroutine.
+// Client speaks to one labd, or to a cluster. Its methods may be called from any goroutine.
 type Client struct {
 	Labs      labv1.LabServiceClient
 	Nodes     labv1.NodeServiceClient
@@ -46,74 +49,98 @@ type Client struct {
 	Watches   labv1.WatchServiceClient
 	Captures  labv1.CaptureServiceClient
 	Workers   labv1.WorkerServiceClient
+	Cluster   labv1.ClusterServiceClient
 
-	conn    *grpc.ClientConn
 	owned   bool
 	link    *link
 	waiting func(string) // may be nil
 }
 
-// Dial makes a client of the labd at an address, host:port. It does not connect yet: the first call does, and its error
-// says when nobody listens there.
-func Dial(address string) (*Client, error) {
-	l := &link{address: address}
-	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
-		grpc.WithNoProxy(),
-		grpc.WithChainUnaryInterceptor(l.unary, l.retrying),
-		grpc.WithChainStreamInterceptor(l.stream))
-	if err != nil {
-		return nil, &Error{Code: CodeUsage, Message: err.Error()}
-	}
-	return newClient(conn, true, l), nil
+// Options say which labd a client speaks to, and how.
+type Options struct {
+	// Servers are the addresses, host:port, of a labd, or of several servers of one cluster: any of them hands calls on to
+	// the one that leads, and where one does not answer the next is asked.
+	Servers []string
+	// TLS names certificates; nil: the connection is not secured, which labd allows on its own machine only.
+	TLS *tlsfiles.Files
+	// Stale asks for what a server knows, however old, so that it need not reach the others. Only what the servers keep can
+	// be read so.
+	Stale bool
 }
 
-// CallOptions are the options that a connection for NewInProcess is made with.
-func CallOptions() []grpc.DialOption {
-	l := &link{address: inProcess}
-	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-		grpc.WithChainUnaryInterceptor(l.unary, l.retrying),
-		grpc.WithChainStreamInterceptor(l.stream),
+// Dial makes a client of the labd at an address, host:port, or of several, separated by commas. It does not connect yet:
+// the first call does, and its error says when nobody listens there.
+func Dial(address string) (*Client, error) {
+	return Open(Options{Servers: strings.Split(address, ",")})
+}
+
+// Open makes a client. It does not connect yet.
+func Open(o Options) (*Client, error) {
+	d := &port.Dialer{}
+	if o.TLS != nil {
+		source, err := tlsfiles.Open(*o.TLS, nil)
+		if err != nil {
+			return nil, &Error{Code: CodeUsage, Message: "tls: " + err.Error()}
+		}
+		d.Security = source
 	}
+	l := &link{stale: o.Stale, secured: o.TLS != nil}
+	for _, address := range o.Servers {
+		address = strings.TrimSpace(address)
+		conn, err := grpc.NewClient("passthrough:///"+address,
+			grpc.WithTransportCredentials(port.Credentials(d)),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
+			grpc.WithNoProxy(), CallOptions())
+		if err != nil {
+			return nil, errors.Join(&Error{Code: CodeUsage, Message: err.Error()}, l.close())
+		}
+		l.servers = append(l.servers, &server{address: address, conn: conn})
+	}
+	if len(l.servers) == 0 {
+		return nil, &Error{Code: CodeUsage, Message: "no address of a labd was given"}
+	}
+	return newClient(l, true), nil
+}
+
+// CallOptions is the option that a connection for NewInProcess is made with.
+func CallOptions() grpc.DialOption {
+	return grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes))
 }
 
 // NewInProcess makes a client over a connection to a labd in the same process, made with CallOptions. The connection
 // stays the caller's to close.
 func NewInProcess(conn *grpc.ClientConn) *Client {
-	return newClient(conn, false, &link{address: inProcess})
+	return newClient(&link{servers: []*server{{address: inProcess, conn: conn}}, inProcess: true}, false)
 }
 
-func newClient(conn *grpc.ClientConn, owned bool, l *link) *Client {
+func newClient(l *link, owned bool) *Client {
 	return &Client{
-		Labs:      labv1.NewLabServiceClient(conn),
-		Nodes:     labv1.NewNodeServiceClient(conn),
-		Links:     labv1.NewLinkServiceClient(conn),
-		Transfers: labv1.NewTransferServiceClient(conn),
-		Faults:    labv1.NewFaultServiceClient(conn),
-		Execs:     labv1.NewExecServiceClient(conn),
-		Files:     labv1.NewFileServiceClient(conn),
-		Runs:      labv1.NewRunServiceClient(conn),
-		Traces:    labv1.NewTraceServiceClient(conn),
-		Replays:   labv1.NewReplayServiceClient(conn),
-		Clocks:    labv1.NewClockServiceClient(conn),
-		Watches:   labv1.NewWatchServiceClient(conn),
-		Captures:  labv1.NewCaptureServiceClient(conn),
-		Workers:   labv1.NewWorkerServiceClient(conn),
-		conn:      conn,
+		Labs:      labv1.NewLabServiceClient(l),
+		Nodes:     labv1.NewNodeServiceClient(l),
+		Links:     labv1.NewLinkServiceClient(l),
+		Transfers: labv1.NewTransferServiceClient(l),
+		Faults:    labv1.NewFaultServiceClient(l),
+		Execs:     labv1.NewExecServiceClient(l),
+		Files:     labv1.NewFileServiceClient(l),
+		Runs:      labv1.NewRunServiceClient(l),
+		Traces:    labv1.NewTraceServiceClient(l),
+		Replays:   labv1.NewReplayServiceClient(l),
+		Clocks:    labv1.NewClockServiceClient(l),
+		Watches:   labv1.NewWatchServiceClient(l),
+		Captures:  labv1.NewCaptureServiceClient(l),
+		Workers:   labv1.NewWorkerServiceClient(l),
+		Cluster:   labv1.NewClusterServiceClient(l),
 		owned:     owned,
 		link:      l,
 	}
 }
 
-// Close ends a dialled client's connection.
+// Close ends a dialled client's connections.
 func (c *Client) Close() error {
 	if !c.owned {
 		return nil
 	}
-	return c.conn.Close()
+	return c.link.close()
 }
 
 // RequestID makes an id for a mutation's request_id. The same request sent again with the same id is carried out once.

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -99,8 +97,11 @@ func typed(address string, err error) error {
 	}
 	if s.Code() == codes.Unavailable && e.Reason == "" {
 		e.away = true
-		e.Message = fmt.Sprintf("labd at %s does not answer: %s", address, s.Message())
-		if nobodyListens(err) {
+		e.Message = fmt.Sprintf("labd at %s does not answer: %s%s", address, s.Message(), tlsHint(s.Message()))
+		if why := tlsTrouble(s.Message()); why != "" {
+			e.away, e.Code, e.Reason = false, CodeRefused, reasonTLS
+			e.Message = fmt.Sprintf("labd at %s %s", address, why)
+		} else if nobodyListens(err) {
 			e.Message = fmt.Sprintf("no labd at %s; start one with: %s", address, startCommand(address))
 		}
 	}
@@ -111,6 +112,9 @@ func startCommand(address string) string {
 	if address == DefaultAddress {
 		return "labd"
 	}
+	if strings.Contains(address, ",") {
+		return "labd server"
+	}
 	return "labd --listen " + address
 }
 
@@ -118,40 +122,4 @@ func startCommand(address string) string {
 func nobodyListens(err error) bool {
 	s, _ := status.FromError(err)
 	return s.Code() == codes.Unavailable && strings.Contains(s.Message(), "dial")
-}
-
-// link is what a client knows of the way to its labd.
-type link struct {
-	address  string
-	answered atomic.Bool // labd has answered a call
-}
-
-// heard takes a call's raw outcome and gives it its type.
-func (l *link) heard(err error) error {
-	if err == nil {
-		l.answered.Store(true)
-	}
-	return typed(l.address, err)
-}
-
-func (l *link) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return l.heard(invoke(ctx, method, req, reply, conn, opts...))
-}
-
-func (l *link) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := open(ctx, desc, conn, method, opts...)
-	if err != nil {
-		return nil, typed(l.address, err)
-	}
-	return &typedClientStream{ClientStream: s, link: l}, nil
-}
-
-type typedClientStream struct {
-	grpc.ClientStream
-	link *link
-}
-
-func (s *typedClientStream) RecvMsg(m any) error { return s.link.heard(s.ClientStream.RecvMsg(m)) }
-func (s *typedClientStream) SendMsg(m any) error {
-	return typed(s.link.address, s.ClientStream.SendMsg(m))
 }

@@ -84,14 +84,16 @@ func (c *Client) awaited(err error) (string, time.Duration) {
 	switch e.Reason {
 	case "":
 		if e.away && c.link.answered.Load() {
-			return fmt.Sprintf("labd at %s is away; waiting up to %v for it to come back", c.link.address, awayLimit), awayLimit
+			return fmt.Sprintf("labd at %s is away; waiting up to %v for it to come back", c.link.address(), awayLimit), awayLimit
 		}
+	case "NO_QUORUM", "NOT_READY":
+		return fmt.Sprintf("%s; waiting up to %v", e.Message, awayLimit), awayLimit
 	case "NOT_LEADER":
-		return fmt.Sprintf("labd at %s is starting; waiting up to %v", c.link.address, awayLimit), awayLimit
+		return fmt.Sprintf("labd at %s is starting; waiting up to %v", c.link.address(), awayLimit), awayLimit
 	case "WORKER_AWAY", "NO_WORKER":
 		return fmt.Sprintf("%s; waiting up to %v", e.Message, recoverLimit), recoverLimit
 	case "LAB_STARTING":
-		return fmt.Sprintf("labd at %s rebuilds the lab from its journal; waiting up to %v", c.link.address, recoverLimit), recoverLimit
+		return fmt.Sprintf("labd at %s rebuilds the lab from its journal; waiting up to %v", c.link.address(), recoverLimit), recoverLimit
 	}
 	return "", 0
 }

@@ -109,7 +109,7 @@ func TestWatchGoesOnOverARestart(t *testing.T) {
 
 // What a restart does not mend is not waited for.
 func TestNothingToWaitFor(t *testing.T) {
-	c := &Client{link: &link{address: "here"}}
+	c := &Client{link: &link{servers: []*server{{address: "here"}}}}
 	c.link.answered.Store(true)
 	for _, err := range []error{io.EOF, &Error{Code: CodeNotFound}, &Error{Code: CodeUnavailable}, &Error{Code: CodeRefused, Reason: "LAB_FAILED"}} {
 		if text, _ := c.awaited(err); text != "" {

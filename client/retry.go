@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -19,22 +19,26 @@ const (
 	firstPause = 100 * time.Millisecond
 )
 
-// retrying repeats a call that labd could not answer just then, where repeating it is safe: it reads, or it carries a
-// request id, by which labd knows it again. Where nobody listens nothing is repeated, unless labd was there before: then
-// it restarts, and is waited for.
-func (l *link) retrying(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	pause, began := firstPause, time.Now()
-	for attempt := 1; ; attempt++ {
-		err := invoke(ctx, method, req, reply, conn, opts...)
-		if status.Code(err) != codes.Unavailable || !safeToRepeat(method, req) {
+// repeat carries a call out, and again when labd could not answer it just then, where repeating it is safe: it reads, or it
+// carries a request id, by which labd knows it again. Another server is asked at once. Where none is left nothing is
+// repeated, unless labd was there before: then it restarts, and is waited for.
+func (l *link) repeat(ctx context.Context, method string, req any, call func() error) error {
+	pause, began, asked := firstPause, time.Now(), 0
+	for attempt := 1; ; {
+		err := call()
+		if status.Code(err) != codes.Unavailable || !safeToRepeat(method, req) || tlsTrouble(status.Convert(err).Message()) != "" {
 			return err
 		}
+		if asked++; asked < len(l.servers) && (broken(err) || elsewhere(err)) {
+			continue
+		}
+		asked = 0
 		if l.answered.Load() && broken(err) {
 			if time.Since(began) > awayLimit {
 				return err
 			}
-		} else if attempt >= attempts || nobodyListens(err) {
-			return err
+		} else if attempt++; attempt > attempts || nobodyListens(err) || reasonOf(err) == "NO_QUORUM" {
+			return err // a server without a quorum has waited for one already
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -45,6 +49,25 @@ func (l *link) retrying(ctx context.Context, method string, req, reply any, conn
 		}
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// elsewhere tells whether another server may well answer what this one could not.
+func elsewhere(err error) bool {
+	switch reasonOf(err) {
+	case "NO_QUORUM", "NOT_LEADER", "NOT_READY":
+		return true
+	}
+	return false
+}
+
+// reasonOf is the reason that an error's status names; empty: none.
+func reasonOf(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 // broken tells whether an error is of the way to labd, and not its answer: that has details.

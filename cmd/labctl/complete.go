@@ -43,7 +43,7 @@ func (a *app) names(ctx context.Context, list nameLister) []string {
 	if a.settle() != nil {
 		return nil
 	}
-	c, err := client.Dial(a.address)
+	c, err := a.dial()
 	if err != nil {
 		return nil
 	}

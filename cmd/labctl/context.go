@@ -7,17 +7,24 @@ import (
 	"path/filepath"
 
 	"labd.dev/client"
+	"labd.dev/internal/tlsfiles"
 	"labd.dev/labfile/schema"
 )
 
-// contextFile says which labd and lab are meant where neither a flag nor the environment does.
-type contextFile struct{ server, lab string }
+// contextFile says which labd and lab are meant, and by which certificates, where neither a flag nor the environment does.
+type contextFile struct {
+	server, lab string
+	tls         tlsfiles.Files
+}
 
 var contextKeys = &schema.Object[contextFile]{
 	Name: "context file",
 	Keys: []schema.Key[contextFile]{
-		schema.Text("server", "server", "Address of the labd.", func(c *contextFile, s string) { c.server = s }),
+		schema.Text("server", "server", "Address of the labd, or of a cluster's servers, with commas.", func(c *contextFile, s string) { c.server = s }),
 		schema.Text("lab", "lab", "Which lab.", func(c *contextFile, s string) { c.lab = s }),
+		schema.Text("tls-ca", "file", "PEM file of labd's CA.", func(c *contextFile, s string) { c.tls.CA = s }),
+		schema.Text("tls-cert", "file", "PEM file of this client's certificate.", func(c *contextFile, s string) { c.tls.Cert = s }),
+		schema.Text("tls-key", "file", "PEM file of its key.", func(c *contextFile, s string) { c.tls.Key = s }),
 	},
 }
 
@@ -49,6 +56,11 @@ func readContext(path string) (contextFile, error) {
 		return c, err
 	}
 	schema.Decode(d, contextKeys, &c)
+	for _, file := range []*string{&c.tls.CA, &c.tls.Cert, &c.tls.Key} {
+		if *file != "" && !filepath.IsAbs(*file) {
+			*file = filepath.Join(filepath.Dir(path), *file)
+		}
+	}
 	return c, d.Err()
 }
 
@@ -60,6 +72,11 @@ func (a *app) settle() error {
 	}
 	a.address = firstOf(a.server, os.Getenv("LABD_SERVER"), file.server, client.DefaultAddress)
 	a.lab = firstOf(a.lab, os.Getenv("LABD_LAB"), file.lab)
+	a.tls = tlsfiles.Files{CA: firstOf(a.tls.CA, os.Getenv("LABD_TLS_CA"), file.tls.CA),
+		Cert: firstOf(a.tls.Cert, os.Getenv("LABD_TLS_CERT"), file.tls.Cert), Key: firstOf(a.tls.Key, os.Getenv("LABD_TLS_KEY"), file.tls.Key)}
+	if a.tls != (tlsfiles.Files{}) && (a.tls.CA == "" || a.tls.Cert == "" || a.tls.Key == "") {
+		return &usageError{"--tls-ca, --tls-cert and --tls-key go together; labctl tls init makes the files"}
+	}
 	return nil
 }
 

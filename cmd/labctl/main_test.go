@@ -15,6 +15,8 @@ import (
 
 	"labd.dev/client"
 	"labd.dev/internal/daemon"
+	"labd.dev/internal/port"
+	"labd.dev/internal/tlsfiles"
 
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -40,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"labd":      startLabd,
 			"worker":    startWorker,
+			"servers":   startServers,
 			"bigfile":   bigFile,
 			"nested":    nested,
 			"waitfor":   waitFor,
@@ -100,6 +103,41 @@ func startWorker(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	if !errors.Is(err, found) {
 		ts.Fatalf("worker %s did not register: %v", args[0], err)
+	}
+}
+
+// startServers starts a cluster of three servers: servers [DIR]. $S1 to $S3 are their addresses, and $LABD_SERVER is all of
+// them. With a directory they have its certificates.
+func startServers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: servers [DIR]")
+	}
+	var security port.Security
+	if len(args) == 1 {
+		file := func(name string) string { return filepath.Join(ts.MkAbs(args[0]), name) }
+		source, err := tlsfiles.Open(tlsfiles.Files{CA: file("ca.crt"), Cert: file("labd.crt"), Key: file("labd.key")}, nil)
+		ts.Check(err)
+		security = source
+	}
+	var all []string
+	var last *daemon.Daemon
+	for i := range 3 {
+		d, err := daemon.Start(daemon.Config{DataDir: ts.MkAbs(fmt.Sprintf("server%d", i+1)), Listen: "127.0.0.1:0", NoWorker: true,
+			Security: security, Cluster: &daemon.ClusterConfig{Expect: 3, Join: all}})
+		ts.Check(err)
+		ts.Defer(func() { ts.Check(d.Stop(context.Background())) })
+		all, last = append(all, d.Addr()), d
+		ts.Setenv(fmt.Sprintf("S%d", i+1), d.Addr())
+	}
+	ts.Setenv("LABD_SERVER", strings.Join(all, ","))
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		h, err := last.Client().Cluster.GetHealth(context.Background(), &labv1.GetHealthRequest{})
+		if err == nil && h.GetWritable() {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the servers found no cluster: %v %v", h, err)
+		}
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"labd.dev/client"
 	"labd.dev/internal/output"
+	"labd.dev/internal/tlsfiles"
 )
 
 // app is what all verbs share: where input and output are, and the flags that every verb has.
@@ -16,13 +18,15 @@ type app struct {
 	out, err io.Writer
 	server   string // the flag
 	address  string // of the labd that is meant
+	stale    bool
+	tls      tlsfiles.Files
 	lab      string
 	format   output.Format
 }
 
 // connect makes a client of the labd that is meant.
 func (a *app) connect() (*client.Client, error) {
-	c, err := client.Dial(a.address)
+	c, err := a.dial()
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +36,15 @@ func (a *app) connect() (*client.Client, error) {
 		}
 	})
 	return c, nil
+}
+
+// dial makes a client that waits silently.
+func (a *app) dial() (*client.Client, error) {
+	o := client.Options{Servers: strings.Split(a.address, ","), Stale: a.stale}
+	if a.tls != (tlsfiles.Files{}) {
+		o.TLS = &a.tls
+	}
+	return client.Open(o)
 }
 
 // labName is the lab that is meant; empty: the only one.
@@ -74,8 +87,12 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		return &usageError{fmt.Sprintf("%s; see %s --help", flagText(err), cmd.CommandPath())}
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "", "address of the labd (default $LABD_SERVER, else the context file's, else "+client.DefaultAddress+")")
+	flags.StringVar(&a.server, "server", "", "address of the labd, or of a cluster's servers, with commas (default $LABD_SERVER, else the context file's, else "+client.DefaultAddress+")")
 	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the context file's, else the only one)")
+	flags.BoolVar(&a.stale, "stale", false, "read what the server that answers knows, however old")
+	flags.StringVar(&a.tls.CA, "tls-ca", "", "PEM file of labd's CA (default $LABD_TLS_CA, else the context file's)")
+	flags.StringVar(&a.tls.Cert, "tls-cert", "", "PEM file of this client's certificate (default $LABD_TLS_CERT, else the context file's)")
+	flags.StringVar(&a.tls.Key, "tls-key", "", "PEM file of its key (default $LABD_TLS_KEY, else the context file's)")
 	flags.VarP(&a.format, "output", "o", "how to print: table (80 columns), wide (all columns), json, jsonl or csv")
 	if err := root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic("labctl: " + err.Error())
@@ -85,7 +102,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newLinkCommand(a), newSSCommand(a), newExecCommand(a),
 		newLadderCommand(a), newEventsCommand(a), newCaptureCommand(a), newBuffersCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
-		newDeleteCommand(a), newDrainCommand(a), newUndrainCommand(a), newPacketdrillCommand(a), newVersionCommand(a),
+		newDeleteCommand(a), newDrainCommand(a), newUndrainCommand(a), newClusterCommand(a), newTLSCommand(a), newPacketdrillCommand(a), newVersionCommand(a),
 	)
 	return root
 }

@@ -117,6 +117,7 @@ func (d *Daemon) start() (err error) {
 		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: d.conf.Security, Logger: d.log}); err != nil {
 			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
 		}
+		d.port.Listener(port.HTTP2) // who comes before labd serves waits until it does
 	}
 	var local workerv1.WorkerServiceClient
 	if !d.conf.NoWorker {
@@ -179,7 +180,7 @@ func (d *Daemon) serve() (err error) {
 	if d.port != nil {
 		d.serving.Go(func() { d.served(d.server.Serve(d.port.Listener(port.HTTP2))) })
 	}
-	if d.conn, err = dialPipe(d.pipe, client.CallOptions()...); err != nil {
+	if d.conn, err = dialPipe(d.pipe, client.CallOptions()); err != nil {
 		return err
 	}
 	d.client = client.NewInProcess(d.conn)

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"trace":                {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},
 	"orchestrator":         {"proto", "journal", "internal/validate", "orchestrator", "node/cut", "internal/shards"},
 	"orchestrator/raftnet": {},
-	"client":               {"proto"},
+	"client":               {"proto", "internal/port", "internal/tlsfiles"},
 	"labfile":              {"proto", "internal/validate", "labfile"},
 	"experiment":           {"proto", "labfile", "trace", "internal/validate", "node/app/craft"},
 	"internal/validate":    {"proto", "node/app/craft", "trace/capfilter"},

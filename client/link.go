@@ -1,0 +1,152 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
+)
+
+// server is one of the addresses that a client knows.
+type server struct {
+	address string
+	conn    *grpc.ClientConn
+}
+
+// link is a client's way to its labd: the connection that all services go over, to whichever of the servers answers.
+type link struct {
+	servers   []*server
+	inProcess bool
+	secured   bool        // by TLS
+	stale     bool        // calls ask for stale reads
+	answered  atomic.Bool // a labd has answered a call
+
+	mu  sync.Mutex // guards now
+	now int        // the server that is asked
+}
+
+// current is the server that is asked.
+func (l *link) current() *server {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.servers[l.now]
+}
+
+// leave has the next server asked from now on, unless somebody has seen to that already.
+func (l *link) leave(s *server) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.servers[l.now] == s {
+		l.now = (l.now + 1) % len(l.servers)
+	}
+}
+
+// address names what the client speaks to: the server that is asked, or, of several that do not answer, all.
+func (l *link) address() string {
+	addresses := make([]string, len(l.servers))
+	for i, s := range l.servers {
+		addresses[i] = s.address
+	}
+	return strings.Join(addresses, ",")
+}
+
+func (l *link) close() error {
+	var err error
+	for _, s := range l.servers {
+		err = errors.Join(err, s.conn.Close())
+	}
+	return err
+}
+
+// heard takes a call's raw outcome at a server. One that does not answer, or has nobody to answer for it, is left.
+func (l *link) heard(s *server, err error) error {
+	switch {
+	case err == nil:
+		l.answered.Store(!l.inProcess)
+	case broken(err), elsewhere(err):
+		l.leave(s)
+	}
+	return err
+}
+
+// Invoke carries a unary call out, and again where that is safe and helps.
+func (l *link) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
+	ctx = l.mark(ctx)
+	err := l.repeat(ctx, method, req, func() error {
+		s := l.current()
+		return l.heard(s, s.conn.Invoke(ctx, method, req, reply, opts...))
+	})
+	return typed(l.address(), err)
+}
+
+// NewStream opens a stream at a server that answers, if one does.
+func (l *link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx = l.mark(ctx)
+	s := l.answering(ctx)
+	stream, err := s.conn.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		return nil, typed(l.address(), l.heard(s, err))
+	}
+	return &typedStream{ClientStream: stream, link: l, server: s}, nil
+}
+
+// staleHeader asks a server for what it knows itself.
+const staleHeader = "labd-stale"
+
+func (l *link) mark(ctx context.Context) context.Context {
+	if !l.stale {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, staleHeader, "true")
+}
+
+// answering finds a server to which there is a connection, or one can be made: a stream cannot be sent again as a call can.
+func (l *link) answering(ctx context.Context) *server {
+	for range l.servers {
+		s := l.current()
+		if len(l.servers) == 1 || connects(ctx, s.conn) {
+			return s
+		}
+		l.leave(s)
+	}
+	return l.current()
+}
+
+// connects tells whether a connection is there, or can be made.
+func connects(ctx context.Context, conn *grpc.ClientConn) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn.Connect()
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return true
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return false
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+}
+
+// typedStream gives the errors of a stream their type.
+type typedStream struct {
+	grpc.ClientStream
+	link   *link
+	server *server
+}
+
+func (s *typedStream) RecvMsg(m any) error {
+	return typed(s.link.address(), s.link.heard(s.server, s.ClientStream.RecvMsg(m)))
+}
+
+func (s *typedStream) SendMsg(m any) error {
+	return typed(s.link.address(), s.ClientStream.SendMsg(m))
+}
