@@ -112,8 +112,11 @@ func finish(b []byte, kind Kind, round uint64, r *Report, frames, inputs int) {
 		le.PutUint64(b[32+8*i:], v)
 	}
 	le.PutUint32(b, uint32(len(b)-4))
-	le.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	seal(b)
 }
+
+// seal makes the check sum of the message in b hold.
+func seal(b []byte) { binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli)) }
 
 // farewell is a whole last message.
 func farewell(kind Kind, text string) []byte {
