@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -25,8 +24,6 @@ import (
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ms = int64(sim.Millisecond)
 
