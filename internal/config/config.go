@@ -37,7 +37,7 @@ type Daemon struct {
 	BootstrapExpect int      `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
 	Join            []string `mapstructure:"join"`             // of a server: where others may be
 	Server          []string `mapstructure:"server"`           // of a worker: where the servers are
-	Name            string   `mapstructure:"name"`             // of a worker; empty: the host's
+	Name            string   `mapstructure:"name"`             // of a worker; empty: made from the host's
 	MemoryMiB       uint64   `mapstructure:"memory-mib"`       // of a worker: what its labs may take in all; 0: three quarters of the machine's
 }
 
@@ -71,7 +71,7 @@ func Flags(role Role) *pflag.FlagSet {
 		f.StringSlice("join", nil, "where servers may be, HOST:PORT,... (LABD_JOIN)")
 	case Worker:
 		f.StringSlice("server", []string{DefaultListen}, "where the servers are, HOST:PORT,... (LABD_SERVER)")
-		f.String("name", "", "what the worker is called, unique in the cluster; default: the host's name (LABD_NAME)")
+		f.String("name", "", "what the worker is called, unique in the cluster; default: the host's name, on loopback with part of its id (LABD_NAME)")
 		f.Uint64("memory-mib", 0, "memory that its labs may take in all, MiB; 0: three quarters of the machine's (LABD_MEMORY_MIB)")
 	}
 	if role != AllInOne {

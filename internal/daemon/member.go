@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -141,15 +142,13 @@ func (w *Worker) member() (worker.Member, error) {
 	}
 	hello := &workerv1.WorkerHello{WorkerId: id, Instance: rand.Text(), Name: w.conf.Name,
 		ClusterId: strings.TrimSpace(string(cluster)), Version: version.String(), MemoryBytes: w.conf.MemoryBytes, Cores: uint32(runtime.GOMAXPROCS(0))}
-	if hello.Name == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return worker.Member{}, fmt.Errorf("the worker's name: %w", err)
-		}
-		hello.Name, _, _ = strings.Cut(strings.ToLower(host), ".")
-	}
 	if hello.Address, err = AdvertisedAt(w.conf.Advertise, w.port.Addr()); err != nil {
 		return worker.Member{}, err
+	}
+	if hello.Name == "" {
+		if hello.Name, err = defaultName(hello.Address, id); err != nil {
+			return worker.Member{}, err
+		}
 	}
 	if hello.MemoryBytes == 0 {
 		hello.MemoryBytes = machineMemory() / 4 * 3
@@ -157,6 +156,20 @@ func (w *Worker) member() (worker.Member, error) {
 	return worker.Member{Hello: hello, Connect: w.connect, Joined: func(cluster string) error {
 		return w.data.keep(clusterFile, cluster)
 	}}, nil
+}
+
+// defaultName is the host's name, and part of the worker's id where it can be reached on this host alone: then others on the
+// same host are to be told apart from it.
+func defaultName(address, id string) (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("the worker's name: %w", err)
+	}
+	name, _, _ := strings.Cut(strings.ToLower(host), ".")
+	if at, err := netip.ParseAddrPort(address); err == nil && at.Addr().IsLoopback() {
+		name += "-" + strings.ToLower(id[:4])
+	}
+	return name, nil
 }
 
 // connect makes the way to the next server in turn.
