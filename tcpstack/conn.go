@@ -366,6 +366,15 @@ func (c *Conn) CloseWrite() {
 	}
 }
 
+// CloseRead says that nothing more will be read (Linux: RCV_SHUTDOWN). Once this end has closed for writing, too, new data is
+// answered with a reset; until then it is taken, and can be read.
+func (c *Conn) CloseRead() { c.oddities().readClosed = true }
+
+// refusesText says whether new data is answered with a reset.
+func (c *Conn) refusesText() bool {
+	return c.appClosed || c.odd != nil && c.odd.readClosed && (c.state == StateFinWait1 || c.state == StateFinWait2)
+}
+
 // closeStates moves on as the FIN is queued.
 func (c *Conn) closeStates() {
 	if c.state == StateCloseWait {

@@ -5,6 +5,7 @@ import "labd.dev/sim"
 // oddities are what most connections never need, so that none pays for it: it is made on first use.
 type oddities struct {
 	mtup       *mtuSearch // nil unless the path MTU is probed
+	readClosed bool       // CloseRead was called
 	keepAt     sim.Time   // when the keep-alive timer expires; Never: it is not set
 	closeErr   error      // what ended the connection out of order
 	lastICMP   *ICMPError // nil: none since the peer was last heard

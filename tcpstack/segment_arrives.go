@@ -442,7 +442,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 		// segment text."
 		return !g.seq.less(c.rcvNxt) || !c.outOfWindow(g)
 	}
-	if c.appClosed && c.rcvNxt.less(g.seq+seqNum(g.length)) {
+	if c.refusesText() && c.rcvNxt.less(g.seq+seqNum(g.length)) {
 		// RFC 9293 3.6.1: "if new data is received after CLOSE is called, its TCP implementation SHOULD send a RST to show
 		// that data was lost." Linux answers the segment (tcp_rcv_state_process): <SEQ=SEG.ACK><CTL=RST>.
 		c.stack.replyRST(g, &c.tuple)

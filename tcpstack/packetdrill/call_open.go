@@ -327,6 +327,9 @@ func (s *socket) shutdown(how uint8) Errno {
 		s.disconnect()
 	default:
 		s.shut |= how
+		if how&shutRead != 0 {
+			s.conn.CloseRead()
+		}
 		if how&shutWrite != 0 {
 			s.conn.CloseWrite()
 		}

@@ -123,14 +123,22 @@ func (s *socket) shutdowns() uint8 {
 	if s.over {
 		return shutRead | shutWrite
 	}
-	if s.conn == nil {
-		return shut
-	}
-	switch s.conn.State() {
-	case tcpstack.StateCloseWait, tcpstack.StateLastAck, tcpstack.StateClosing, tcpstack.StateTimeWait:
+	if s.peerShut() {
 		shut |= shutRead
 	}
 	return shut
+}
+
+// peerShut says whether the peer's FIN has come.
+func (s *socket) peerShut() bool {
+	if s.conn == nil {
+		return false
+	}
+	switch s.conn.State() {
+	case tcpstack.StateCloseWait, tcpstack.StateLastAck, tcpstack.StateClosing, tcpstack.StateTimeWait:
+		return true
+	}
+	return false
 }
 
 // waits says whether a call on the socket may wait.
@@ -144,7 +152,7 @@ func (s *socket) Established(*tcpstack.Conn) {
 // Readable: data has come, or the peer's FIN.
 func (s *socket) Readable(c *tcpstack.Conn) {
 	key := uint32(readableBits | epollRdband)
-	if !s.sawFIN && s.shutdowns()&shutRead != 0 {
+	if !s.sawFIN && s.peerShut() {
 		s.sawFIN = true
 		key |= epollRdhup
 	}
@@ -191,6 +199,14 @@ func (s *socket) Closed(c *tcpstack.Conn, err error) {
 
 // forget lets go of a socket that no descriptor and no connection holds.
 func (s *socket) forget() { s.m.sockets = without(s.m.sockets, s) }
+
+// SoftError: an ICMP error that does not end the connection (tcp_v4_err: "if (inet_test_bit(RECVERR, sk))").
+func (s *socket) SoftError(c *tcpstack.Conn, err error) {
+	if e, ok := c.LastICMP(); ok && s.opts.recverr && err != tcpstack.ErrNoAnswer {
+		s.err, _ = icmpErrno(e)
+		s.change(epollErr)
+	}
+}
 
 // close is what the last descriptor's close does to a socket, but for what SO_LINGER waits for.
 func (s *socket) close() {

@@ -139,11 +139,8 @@ func (s *socket) getMTU() optval {
 	return intval(int64(s.conn.Info().PMTU))
 }
 
-// setRecverr: a connection's ICMP errors are not handed over one by one.
+// setRecverr: a connection tells of ICMP errors that do not end it at once, as its pending error (tcp_v4_err).
 func (s *socket) setRecverr(v optval) Errno {
-	if s.datagram == nil && v.on() {
-		return errnoSkip
-	}
 	s.opts.recverr = v.on()
 	return 0
 }

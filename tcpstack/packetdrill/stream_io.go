@@ -266,7 +266,7 @@ func (s *socket) readMessage(r *receiving) {
 // goes on to read.
 func (s *socket) inqHint(r *receiving) int64 {
 	n := s.buffered()
-	if s.shutdowns()&shutRead != 0 && s.shut&shutRead == 0 && (r.got > 0 || n > 0) {
+	if s.peerShut() && (r.got > 0 || n > 0) {
 		n++
 	}
 	if n == 0 && s.sawFIN {
