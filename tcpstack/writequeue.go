@@ -121,6 +121,10 @@ func (c *Conn) enqueue(n int, flags WriteFlags) {
 		}
 	}
 	if flags&WriteHold != 0 {
+		if flags&WriteEOR != 0 {
+			c.markPush(w.tail())
+			w.tail().eor = true
+		}
 		return
 	}
 	tail := w.tail()

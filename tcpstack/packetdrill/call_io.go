@@ -120,7 +120,7 @@ func (m *machine) sendmsgCall(a *arguments) operation {
 		a.fail(fmt.Errorf("sendmsg ignores msg_flags"))
 		return operation{}
 	}
-	g.want = sum(msg.buffers)
+	g.want, g.parts = sum(msg.buffers), msg.buffers
 	if msg.named {
 		g.to = m.h.dial
 	}
@@ -207,8 +207,9 @@ type sending struct {
 	to         netip.AddrPort // zero: nobody is named
 	unspec     bool           // the address is of AF_UNSPEC
 	control    []control
-	begun      bool  // a Fast Open connect has begun
-	biased     bool  // its SYN has taken all there was: no data follows that could acknowledge the SYN,ACK
-	waits      bool  // it waits for room
-	inSYN      int64 // bytes that went with its SYN
+	parts      []int64 // the buffers of sendmsg, which MSG_ZEROCOPY sends from
+	begun      bool    // a Fast Open connect has begun
+	biased     bool    // its SYN has taken all there was: no data follows that could acknowledge the SYN,ACK
+	waits      bool    // it waits for room
+	inSYN      int64   // bytes that went with its SYN
 }

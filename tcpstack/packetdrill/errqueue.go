@@ -59,8 +59,7 @@ func (q *sendQueue) note(s *socket, g *sending) {
 	q.copies++
 }
 
-// settle reports what has been acknowledged by now: completions have no times, so that it is soon enough when somebody
-// looks.
+// settle reports what has been acknowledged by now.
 func (s *socket) settle() {
 	if s.conn != nil && len(s.sent.marks) > 0 {
 		s.sent.acked(s, s.sent.offset-uint64(s.conn.Unacked()))

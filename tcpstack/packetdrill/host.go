@@ -60,6 +60,7 @@ func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
 
 // inject lets an IP datagram from the peer arrive.
 func (h *host) inject(ip []byte) {
+	h.syns.note(ip)
 	f := h.loop.NewFrame()
 	b := f.Append(wire.EthernetLen)
 	typ := wire.EtherTypeIPv4

@@ -295,6 +295,7 @@ func (m *machine) arrived() {
 		if len(s.stamps.marks) > 0 {
 			s.stamps.acked(s, s.unacknowledged())
 		}
+		s.settle()
 		if s.noSpace && s.writable() {
 			s.noSpace = false
 			s.change(writableBits)

@@ -40,7 +40,8 @@ type socket struct {
 	sent     sendQueue // of what was sent that somebody wants to hear of
 	errors   errorQueue
 	stamps   timestamps
-	noSpace  bool // who looked found no room to write: it is told when there is (SOCK_NOSPACE)
+	savedSYN []byte // the headers of the SYN that it was made from (TCP_SAVE_SYN)
+	noSpace  bool   // who looked found no room to write: it is told when there is (SOCK_NOSPACE)
 	watchers []*epollItem
 }
 

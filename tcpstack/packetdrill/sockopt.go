@@ -22,6 +22,7 @@ type options struct {
 	oobInline            bool
 	zerocopy, inq        bool
 	recverr              bool
+	saveSYN              int64 // TCP_SAVE_SYN
 	timestamping         int64 // SOF_TIMESTAMPING_*
 	ttl                  int64 // 0: the stack's
 	pmtudisc             int64

@@ -188,8 +188,20 @@ var solTCPOptions = []sockopt{
 	}},
 	{level: solTCP, symbol: "TCP_THIN_DUPACK", harmless: "Linux ignores it as well"},
 	{level: solTCP, symbol: "TCP_CC_INFO", why: "its bytes have no form in the language; code blocks have its values"},
-	{level: solTCP, symbol: "TCP_SAVE_SYN", why: "headers of SYNs are not kept"},
-	{level: solTCP, symbol: "TCP_SAVED_SYN", why: "headers of SYNs are not kept"},
+	{level: solTCP, symbol: "TCP_SAVE_SYN",
+		set: func(s *socket, v optval) Errno {
+			if v.n < 0 || v.n > 2 {
+				return EINVAL
+			}
+			s.opts.saveSYN = v.n
+			return 0
+		},
+		get: func(s *socket) optval { return intval(s.opts.saveSYN) }},
+	{level: solTCP, symbol: "TCP_SAVED_SYN", get: func(s *socket) optval {
+		b := s.savedSYN
+		s.savedSYN = nil // it is told once
+		return bytesval(b)
+	}},
 	{level: solTCP, symbol: "TCP_MD5SIG", why: "there are no TCP MD5 signatures"},
 	{level: solTCP, symbol: "TCP_MD5SIG_EXT", why: "there are no TCP MD5 signatures"},
 	{level: solTCP, symbol: "TCP_COOKIE_TRANSACTIONS", why: "Linux has none any more"},

@@ -100,6 +100,10 @@ func (s *socket) write(g *sending) (int64, error) {
 		room = goal
 	}
 	n := min(left, int64(room))
+	full := false
+	if g.flags&msgZerocopy != 0 && s.opts.zerocopy && len(g.parts) > maxFragments {
+		n, full = g.fragments(n)
+	}
 	last := g.sent+n == g.want
 	flags := tcpstack.WriteFill
 	if g.flags&msgMore != 0 {
@@ -107,6 +111,9 @@ func (s *socket) write(g *sending) (int64, error) {
 	}
 	if !last {
 		flags = tcpstack.WriteHold
+		if full {
+			flags |= tcpstack.WriteEOR
+		}
 	}
 	if g.flags&msgEOR != 0 && last {
 		flags |= tcpstack.WriteEOR
@@ -120,6 +127,29 @@ func (s *socket) write(g *sending) (int64, error) {
 		s.conn.PushStretch()
 	}
 	return int64(k), err
+}
+
+// maxFragments is how many pieces of memory one buffer refers to (net.core.max_skb_frags).
+const maxFragments = 17
+
+// fragments is how many of n bytes are sent from where they lie in one buffer, and whether that then is full: each of the
+// call's own buffers is a piece of memory of its own (skb_zerocopy_iter_stream). What begins with the call's first byte is
+// counted from there.
+func (g *sending) fragments(n int64) (int64, bool) {
+	at, pieces, end := int64(0), 0, g.sent
+	for _, p := range g.parts {
+		if at += p; at <= g.sent || p == 0 {
+			continue
+		}
+		if pieces == maxFragments {
+			return end - g.sent, true
+		}
+		pieces++
+		if end = min(at, g.sent+n); end == g.sent+n {
+			break
+		}
+	}
+	return end - g.sent, false
 }
 
 // memoryFree is sk_stream_memory_free: less than the buffer's memory is queued, and less than the low-water mark unsent.

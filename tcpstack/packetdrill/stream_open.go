@@ -49,6 +49,9 @@ func (s *socket) accept() (*socket, Errno) {
 	child.local = conn.LocalAddr()
 	child.opts.stored = append([]storedOption(nil), s.opts.stored...)
 	child.sawFIN = conn.State() == tcpstack.StateCloseWait
+	if s.opts.saveSYN != 0 {
+		child.savedSYN = s.m.h.syns.of(conn.RemoteAddr())
+	}
 	if child.opts.oobInline {
 		conn.SetUrgentInline(true)
 	}

@@ -29,6 +29,7 @@ type host struct {
 	bind, dial netip.AddrPort
 
 	tolerance time.Duration
+	syns      savedSYNs
 	pause     sim.Time // how long the command that has run sleeps
 	// under is called by the system layer whenever a socket is opened, begins to
 	// listen, or to connect, before any packet leaves: the runner maps packets
