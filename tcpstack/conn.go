@@ -398,6 +398,7 @@ func (c *Conn) Close() {
 		c.farewell()
 		return
 	}
+	c.abandon()
 	if c.Buffered() > 0 && (c.state.synchronized() || c.halfAccepted()) {
 		c.Abort()
 		return
@@ -408,7 +409,7 @@ func (c *Conn) Close() {
 		c.closeStates()
 		c.transmit()
 	}
-	if c.state == StateFinWait2 {
+	if !c.tooManyOrphans() && c.state == StateFinWait2 {
 		c.armFinWait2()
 	}
 }

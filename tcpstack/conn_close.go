@@ -50,6 +50,9 @@ func (c *Conn) retire(err error, reason CloseReason) {
 		c.oddities().closeErr = err
 	}
 	c.recordClosed(reason)
+	if c.appClosed {
+		s.tcp.orphans.n--
+	}
 	s.forgetName(c)
 	if c.fo != nil {
 		if c.halfAccepted() {

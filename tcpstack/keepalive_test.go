@@ -114,6 +114,33 @@ func TestOrphanRetries(t *testing.T) {
 	}
 }
 
+// tcp_max_orphans: of connections that their applications have closed no more than so many are kept; one more is reset, and
+// counts no more once it is gone.
+func TestOrphanLimit(t *testing.T) {
+	x := newTCPTrace(t, TCPConfig{})
+	x.s.tcp.orphans.limit = 1
+	x.accept("mss=1000")
+	first := x.c
+	x.c.Close()
+	x.want("FA seq=1001 ack=101")
+	x.them = netipPort(x.them, 5001)
+	x.app = &peer{t: t}
+	x.send("S seq=100 mss=1000")
+	x.want("SA seq=1000 ack=101")
+	x.send("A seq=101 ack=1001")
+	x.c.Close()
+	x.want("FA seq=1001 ack=101")
+	x.want("RA seq=1002 ack=101")
+	if n := x.s.tcp.orphans.n; n != 1 || first.State() != StateFinWait1 || x.counted("tcp.abort_on_memory") != 1 {
+		t.Errorf("%d orphans, the first in state %v", n, first.State())
+	}
+	first.Abort()
+	if n := x.s.tcp.orphans.n; n != 0 {
+		t.Errorf("%d orphans once all are gone", n)
+	}
+	x.out = nil
+}
+
 // tcp_fin_timeout: how long an orphan waits for the peer's FIN.
 func TestFINTimeout(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{FINTimeout: ptr(5 * sim.Second)})

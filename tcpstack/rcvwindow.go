@@ -319,6 +319,15 @@ func (c *Conn) flushRead() {
 	}
 }
 
+// RecvBuffer is how much memory may be taken by what has come and was not read (Linux: sk_rcvbuf).
+func (c *Conn) RecvBuffer() int {
+	if c.rcvf != nil {
+		return int(c.rcvf.rcvBuf)
+	}
+	buf, _ := c.set.recvSpace()
+	return int(buf)
+}
+
 // rcvSSThresh is tcpi_rcv_ssthresh.
 func (c *Conn) rcvSSThresh() uint32 {
 	if c.rcvf != nil {

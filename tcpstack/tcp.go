@@ -43,6 +43,7 @@ type tcpState struct {
 	freeConns   int // in that list
 	freeClocks  []*limitClock
 
+	orphans    orphans
 	fastOpen   fastOpenState
 	challenges challengeLimit
 	ports      portOffsets
@@ -57,6 +58,7 @@ func (s *Stack) tcpInit() error {
 	}
 	s.tcp.defaults = set
 	s.tcp.mem.limit = uint64(set.memoryLimit)
+	s.tcp.orphans.limit = maxOrphans
 	s.tcp.listeners = make(map[uint16][]*Listener)
 	secret := s.stream("tcp secret")
 	s.tcp.hashKey = secret.Uint64(0)

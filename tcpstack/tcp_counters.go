@@ -19,6 +19,7 @@ type tcpCounts struct {
 	synCookiesFailed                               uint64
 	ackUnsentData, tooOldAcks, beyondWindow        uint64
 	windowShrunk, winProbes                        uint64
+	abortOnMemory                                  uint64
 	malformedOptions, md5Unexpected, noACKBit      uint64
 
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
@@ -30,6 +31,7 @@ type tcpCounts struct {
 func (s *Stack) tcpCounters(c []Counter) []Counter {
 	n := &s.tcp.count
 	return append(c,
+		Counter{"tcp.abort_on_memory", n.abortOnMemory},
 		Counter{"tcp.abort_on_timeout", n.abortOnTimeout},
 		Counter{"tcp.ack_of_unsent_data", n.ackUnsentData},
 		Counter{"tcp.ack_skipped_challenge", n.skippedChallenge},

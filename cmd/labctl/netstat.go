@@ -57,6 +57,7 @@ var netstatNames = []struct{ group, name, counter string }{
 	{"TcpExt", "TCPDSACKRecv", "tcp.dsack_received"},
 	{"TcpExt", "TCPDSACKIgnoredOld", "tcp.dsack_ignored"},
 	{"TcpExt", "TCPAbortOnTimeout", "tcp.abort_on_timeout"},
+	{"TcpExt", "TCPAbortOnMemory", "tcp.abort_on_memory"},
 	{"TcpExt", "OfoPruned", "tcp.ofo_pruned"},
 	{"TcpExt", "TCPMD5Unexpected", "tcp.md5_unexpected"},
 	{"TcpExt", "TCPDeferAcceptDrop", "tcp.defer_accept_drops"},

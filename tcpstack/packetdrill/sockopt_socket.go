@@ -202,6 +202,9 @@ func (s *socket) setSndbuf(v optval, force bool) Errno {
 }
 
 func (s *socket) getSndbuf() optval {
+	if s.opts.sndbuf == 0 && s.conn != nil {
+		return intval(int64(s.conn.SendBuffer())) // it grows with the connection
+	}
 	if s.opts.sndbuf == 0 {
 		return intval(s.m.sysctls.vector("net.ipv4.tcp_wmem", 1))
 	}
@@ -225,6 +228,9 @@ func (s *socket) setRcvbuf(v optval, force bool) Errno {
 const leastBuffer = 2048
 
 func (s *socket) getRcvbuf() optval {
+	if s.opts.rcvbuf == 0 && s.conn != nil {
+		return intval(int64(s.conn.RecvBuffer()))
+	}
 	if s.opts.rcvbuf == 0 {
 		return intval(s.m.sysctls.vector("net.ipv4.tcp_rmem", 1))
 	}
@@ -263,12 +269,12 @@ func (s *socket) setOOBInline(on bool) Errno {
 }
 
 // memory is SO_MEMINFO: SK_MEMINFO_RMEM_ALLOC, RCVBUF, WMEM_ALLOC, SNDBUF, FWD_ALLOC, WMEM_QUEUED, OPTMEM, BACKLOG, DROPS.
-// The bytes are payload's: the stack does not count what Linux's buffers take beside it.
+// What has come is payload alone: the stack does not keep Linux's account of the buffers that it came in.
 func (s *socket) memory() [9]int64 {
 	var mem [9]int64
 	mem[1], mem[3] = s.getRcvbuf().n, s.getSndbuf().n
 	if s.conn != nil {
-		mem[0], mem[5] = int64(s.conn.Buffered()), int64(s.conn.Unacked())
+		mem[0], mem[5] = int64(s.conn.Buffered()), int64(s.conn.SendMemory())
 	}
 	return mem
 }
