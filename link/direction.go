@@ -107,7 +107,9 @@ func (d *Direction) Send(f *sim.Frame) {
 	n := f.Len()
 	d.stats.Sent++
 	d.stats.SentBytes += uint64(n)
-	d.queue.depart(now + 1)
+	if d.queue.head != d.queue.tail {
+		d.queue.depart(now + 1)
+	}
 	switch {
 	case d.cfg.Down:
 		d.drop(f, &d.stats.Fault, DropFault, d.cfg.DownBy)
@@ -116,7 +118,7 @@ func (d *Direction) Send(f *sim.Frame) {
 	case d.cfg.LossAt == AtEnqueue:
 		d.sendLossFirst(f, i, now)
 	default:
-		d.enqueue(f, i<<1, false, now)
+		d.enqueue(f, n, i<<1, false, now)
 	}
 }
 
@@ -131,16 +133,16 @@ func (d *Direction) sendLossFirst(f *sim.Frame, i uint64, now sim.Time) {
 		g = f.Clone()
 		d.stats.Duplicated++
 	}
-	d.enqueue(f, i<<1, true, now)
+	d.enqueue(f, f.Len(), i<<1, true, now)
 	if g != nil {
-		d.enqueue(g, i<<1|1, true, now)
+		d.enqueue(g, g.Len(), i<<1|1, true, now)
 	}
 }
 
-// enqueue gives the frame its turn on the wire, if it need not wait or the queue has room. decided says that loss and
-// duplication are behind it.
-func (d *Direction) enqueue(f *sim.Frame, seq uint64, decided bool, now sim.Time) {
-	size, q := f.Len(), &d.queue
+// enqueue gives the frame, of size bytes, its turn on the wire, if it need not wait or the queue has room. decided says that
+// loss and duplication are behind it.
+func (d *Direction) enqueue(f *sim.Frame, size int, seq uint64, decided bool, now sim.Time) {
+	q := &d.queue
 	w, waits := &d.passing, d.free > now
 	if waits {
 		if q.packets() >= d.cfg.Queue.LimitPackets || q.bytes+size > d.cfg.Queue.LimitBytes {
@@ -186,7 +188,9 @@ func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 	} else {
 		a.at = d.lastArrival
 	}
-	d.record(w, now, a.at)
+	if d.loop.Rec != nil && !d.mute {
+		d.record(w, now, a.at)
+	}
 	a.eseq = w.eseq
 	d.flight.push(&a)
 	if w.outcome&outcomeDuplicated != 0 {

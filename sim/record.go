@@ -93,10 +93,18 @@ func (r *Recorder) Next() *Record {
 // slot returns the next slot, with what is left in it of a record of the block before.
 func (r *Recorder) slot() *Record {
 	if r.n == len(r.buf) {
-		r.Flush()
+		r.flushed()
 	}
 	r.n++
 	return &r.buf[r.n-1]
+}
+
+// flushed hands on what has been collected, and is where the next record goes.
+//
+//go:noinline
+func (r *Recorder) flushed() int {
+	r.Flush()
+	return 0
 }
 
 // Flush hands on what has been collected.

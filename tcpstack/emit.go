@@ -87,8 +87,13 @@ func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ac
 		shift = 0
 	}
 	r.W[0], r.W[1], r.W[2], r.W[3], r.W[4] = h.Seq, h.Ack, uint32(n)<<16|uint32(h.Window), opt.TSVal, opt.TSEcr
-	r.W[5] = uint32(off>>32&0xff)<<24 | uint32(ackOff>>32&0xff)<<16 | uint32(tx)<<8 | uint32(shift)<<4 | bits
+	r.W[5] = segmentBits(off, ackOff, tx, shift, bits)
 	return more
+}
+
+// segmentBits is a segment's last word: what of its stream offsets its sequence numbers do not tell, and what else is small.
+func segmentBits(off, ackOff uint64, tx, shift uint8, bits uint32) uint32 {
+	return uint32(off>>32&0xff)<<24 | uint32(ackOff>>32&0xff)<<16 | uint32(tx)<<8 | uint32(shift)<<4 | bits
 }
 
 // Bits of the second of optionWords.
@@ -139,6 +144,10 @@ func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int
 }
 
 func (c *Conn) recordReceived(g *segment, v Verdict) {
+	if g.plain && g.opt.HasTimestamps && !g.has(wire.FlagSYN) {
+		c.recordPlainReceived(g, v)
+		return
+	}
 	r := c.record(KindTCPSegmentReceived, uint8(v))
 	if r == nil {
 		return

@@ -94,8 +94,8 @@ func (c *Conn) ackReason() SendReason {
 // judge tells what a segment is to the connection, before anything is done about it.
 func (c *Conn) judge(g *segment) Verdict {
 	switch {
-	case c.state == StateSynSent:
-		return InOrder
+	case c.state == StateSynSent, c.state == StateEstablished && g.seq == c.rcvNxt && !g.ack.less(c.sndUna):
+		return InOrder // the second case is nearly every segment's, and comes to the same below
 	case !c.acceptable(g):
 		if g.end().lessEq(c.rcvNxt) {
 			return Duplicate

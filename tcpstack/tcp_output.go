@@ -359,6 +359,12 @@ func (c *Conn) finish(f *sim.Frame, flags wire.TCPFlags, seq seqNum, n int, why 
 		c.emit(f, flags)
 		return
 	}
+	if c.tsOK && c.rt.six == nil && opt.NSACK == 0 && !opt.HasUserTimeout { // what may have been added above
+		f.Pkt = c.stack.id.NextPacket()
+		c.recordPlainSent(f, flags, seq, n, why, tx, cp)
+		c.emit(f, flags)
+		return
+	}
 	b := c.tcpHeader(f)
 	h := wire.TCP{Seq: uint32(seq), Ack: uint32(c.rcvNxt), Flags: flags, Window: binary.BigEndian.Uint16(b[wire.TCPOffWindow:])}
 	if c.tsOK {
