@@ -29,7 +29,7 @@ func (s *Stack) FastOpenNamed(cfg TCPConfig) bool {
 
 // DialFastOpen opens a connection as sendto with MSG_FASTOPEN does: as much of data as one segment holds goes with the SYN
 // if the peer has given a cookie before, else the SYN asks for one. It returns how many bytes it took; the rest, or all, is
-// to be written as to any connection.
+// to be written as to any connection. With nil, for data that cannot be had yet, the SYN asks for a cookie in any case.
 func (s *Stack) DialFastOpen(local, remote netip.AddrPort, cfg TCPConfig, data []byte, h ConnHandler) (*Conn, int, error) {
 	c, err := s.dialFast(local, remote, cfg, h)
 	if err != nil {
@@ -62,6 +62,9 @@ func (c *Conn) SYNWithData() bool { return c.fo != nil && c.fo.dataSYN }
 
 // writeDeferred is the first Write of a connection whose SYN waits for it: it takes what goes with the SYN.
 func (c *Conn) writeDeferred(p []byte) (int, error) {
+	if p == nil {
+		p = []byte{} // nothing, not something that cannot be had
+	}
 	n := c.openFast(p)
 	if n < len(p) {
 		c.wantWrite = true
@@ -91,7 +94,11 @@ func (s *Stack) dialFast(local, remote netip.AddrPort, cfg TCPConfig, h ConnHand
 // openFast sends the SYN, with data if it may. Linux: tcp_send_syn_data.
 func (c *Conn) openFast(data []byte) (n int) {
 	c.fo.deferred = false
-	if c.fo.dataSYN = c.checkFastOpen(); c.fo.dataSYN {
+	c.fo.dataSYN = c.checkFastOpen() && data != nil
+	if data == nil && c.fo.option.Len > 0 { // tcp_send_syn_data: fallback
+		c.fo.option = wire.FastOpen{Present: true, Exp: c.fo.option.Exp}
+	}
+	if c.fo.dataSYN {
 		if n = min(c.synDataRoom(), len(data)); n > 0 {
 			c.fo.synAt = c.stack.loop.Now()
 			c.buffer().write(c, data[:n])

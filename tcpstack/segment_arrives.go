@@ -367,7 +367,9 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		c.setState(StateEstablished, RxACK)
 		c.establish(g)
 		if c.fo != nil && c.fo.synData > 0 { // both ends opened fast
-			c.settleSYNData(g.ack)
+			if c.settleSYNData(g.ack); c.rtx != nil && c.rtx.n > 0 {
+				c.setXmitTimer()
+			}
 		}
 		c.events |= evEstablished
 		if c.finQueued {

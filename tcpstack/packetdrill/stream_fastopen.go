@@ -18,16 +18,16 @@ func (s *socket) clientConfig() tcpstack.TCPConfig {
 // sendFastOpen is tcp_sendmsg_fastopen: it opens the connection with what fits into the SYN. more says that the call goes
 // on as any other; it then waits for the handshake.
 func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, more bool) {
-	n := min(g.want, int64(len(zeros)))
-	if g.null { // what cannot be copied does not go with the SYN (tcp_send_syn_data: fallback)
-		n = 0
+	data := zeros[:min(g.want, int64(len(zeros)))]
+	if g.null && g.want > 0 { // what cannot be copied does not go with the SYN (tcp_send_syn_data: fallback)
+		data = nil
 	}
 	g.begun = true
 	switch {
 	case g.flags&msgFastopen != 0 && (g.unspec || !s.m.sysctls.fastOpen(fastOpenClient)):
 		return -1, EOPNOTSUPP, false
 	case s.deferred():
-		k, _ := s.conn.Write(zeros[:n]) // it takes what goes with the SYN; the rest waits for the handshake
+		k, _ := s.conn.Write(data) // it takes what goes with the SYN; the rest waits for the handshake
 		return s.openedFast(g, int64(k), wait)
 	case s.phase == phaseConnected || s.phase == phaseListening:
 		return -1, EISCONN, false
@@ -46,7 +46,7 @@ func (s *socket) sendFastOpen(g *sending, wait bool) (value int64, errno Errno, 
 	}
 	s.tell(socketConnecting, g.to)
 	s.over, s.sawFIN, s.shut, s.left = false, false, 0, 0
-	conn, k, err := s.m.h.stack.DialFastOpen(s.local, g.to, s.clientConfig(), zeros[:n], s)
+	conn, k, err := s.m.h.stack.DialFastOpen(s.local, g.to, s.clientConfig(), data, s)
 	if err != nil {
 		return -1, errnoOf(err), false
 	}
