@@ -230,7 +230,9 @@ func (n *neighbour) confirm() {
 		n.setState(NeighbourReachable)
 		fallthrough
 	case NeighbourReachable:
-		n.until = s.loop.Now() + n.believed()
+		if n.until != sim.Never { // SetNeighbour's is believed for good
+			n.until = s.loop.Now() + n.believed()
+		}
 	}
 }
 
