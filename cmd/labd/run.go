@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 
 	"labd.dev/internal/config"
 	"labd.dev/internal/daemon"
+	"labd.dev/internal/metrics"
 	"labd.dev/internal/port"
 	"labd.dev/internal/tlsfiles"
 )
@@ -20,6 +22,8 @@ type running interface {
 	Failed() <-chan struct{}
 	Err() error
 	Stop(context.Context) error
+	Figures() metrics.Sources
+	Health() metrics.Health
 }
 
 // run serves until it is told to stop, or cannot go on.
@@ -33,6 +37,10 @@ func run(ctx context.Context, conf config.Daemon, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	figures, err := serveMetrics(conf, security, d)
+	if err != nil {
+		return errors.Join(err, d.Stop(context.Background()))
+	}
 	greet(out, conf, d)
 	var failure error
 	select {
@@ -41,12 +49,26 @@ func run(ctx context.Context, conf config.Daemon, out, errOut io.Writer) error {
 	case <-d.Failed():
 		failure = d.Err()
 	}
+	if figures != nil {
+		failure = errors.Join(failure, figures.Close())
+	}
 	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := d.Stop(stopCtx); err != nil && failure == nil {
 		failure = err
 	}
 	return failure
+}
+
+// serveMetrics serves metrics and health where that is asked for; nil: it is not.
+func serveMetrics(conf config.Daemon, security port.Security, d running) (*metrics.Server, error) {
+	if conf.Metrics == "" {
+		return nil, nil
+	}
+	if err := daemon.CheckListen(conf.Metrics, security); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return metrics.Listen(conf.Metrics, security, d.Figures(), d.Health())
 }
 
 // start brings up a labd of the role that is asked for.
@@ -78,6 +100,9 @@ func openTLS(conf config.TLS, log *slog.Logger) (port.Security, error) {
 // greet says where labd is, and what to do next.
 func greet(out io.Writer, conf config.Daemon, d running) {
 	fmt.Fprintf(out, "labd listens at %s\n  data  %s\n", d.Addr(), d.DataDir())
+	if conf.Metrics != "" {
+		fmt.Fprintf(out, "  tells http://%s/metrics\n", conf.Metrics)
+	}
 	switch conf.Role {
 	case config.AllInOne:
 		fmt.Fprintf(out, "  try   labctl%s apply -f examples/download/lab.yaml\n", serverFlag(d.Addr()))

@@ -30,6 +30,7 @@ type Daemon struct {
 	Role      Role   `mapstructure:"-"`
 	Listen    string `mapstructure:"listen"`    // host:port
 	Advertise string `mapstructure:"advertise"` // host:port at which others reach it; empty: where it listens
+	Metrics   string `mapstructure:"metrics"`   // host:port of metrics and health; empty: nowhere
 	DataDir   string `mapstructure:"data-dir"`  // never empty
 	TLS       TLS    `mapstructure:"tls"`
 	Log       Log    `mapstructure:"log"`
@@ -62,6 +63,7 @@ func Flags(role Role) *pflag.FlagSet {
 		listen = "127.0.0.1:0" // it tells the servers where it is
 	}
 	f.String("listen", listen, "address to serve at, host:port; off loopback it takes certificates (LABD_LISTEN)")
+	f.String("metrics", "", "address for metrics and health, host:port, as 127.0.0.1:7071; default: none (LABD_METRICS)")
 	f.String("tls.ca", "", "PEM file of the CA that others' certificates must be of (LABD_TLS_CA)")
 	f.String("tls.cert", "", "PEM file of this labd's certificate (LABD_TLS_CERT)")
 	f.String("tls.key", "", "PEM file of its key (LABD_TLS_KEY)")

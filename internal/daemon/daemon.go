@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"labd.dev/client"
+	"labd.dev/internal/metrics"
 	"labd.dev/internal/port"
 	"labd.dev/internal/version"
 	"labd.dev/node/worker"
@@ -83,6 +84,7 @@ type Daemon struct {
 	port    *port.Port  // nil without one
 	dialer  port.Dialer // of all that goes out
 	links   links       // to the other servers
+	calls   metrics.Calls
 	pipe    *bufconn.Listener
 	conn    *grpc.ClientConn // in-process, of client
 	client  *client.Client
@@ -163,8 +165,8 @@ func (d *Daemon) serve() (err error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
-		grpc.ChainUnaryInterceptor(logUnary(d.log), recoverUnary(d.log), daemonsUnary, orchestrator.StatusUnary, d.control.ForwardUnary),
-		grpc.ChainStreamInterceptor(logStream(d.log), recoverStream(d.log), daemonsStream, orchestrator.StatusStream, d.control.ForwardStream),
+		grpc.ChainUnaryInterceptor(d.calls.Unary, logUnary(d.log), recoverUnary(d.log), daemonsUnary, orchestrator.StatusUnary, d.control.ForwardUnary),
+		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), daemonsStream, orchestrator.StatusStream, d.control.ForwardStream),
 	)
 	d.control.Register(d.server)
 	d.control.RegisterRegistry(d.server)

@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"internal/config":      {},
 	"internal/version":     {},
 	"internal/port":        {},
+	"internal/metrics":     {"internal/port", "orchestrator", "proto"},
 	"internal/tlsfiles":    {},
 	"internal/randomlab":   {"sim", "node", "proto", "trace"},
 	"internal/daemon":      {"orchestrator", "node/worker", "proto", "client", "internal"},

@@ -311,3 +311,24 @@ func TestDialGivesUpWithItsContext(t *testing.T) {
 		t.Error("the connection stays open")
 	}
 }
+
+// docs/cluster.md explains every reason, and none that there is not.
+func TestReasonsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "## The port's refusals")
+	if !found {
+		t.Fatal("docs/cluster.md has no such section")
+	}
+	rows := strings.Count(table, "\n| `")
+	for _, r := range Reasons {
+		if !strings.Contains(table, "\n| `"+string(r)+"` |") {
+			t.Errorf("%s is not there", r)
+		}
+	}
+	if rows != len(Reasons) {
+		t.Errorf("%d reasons are there, want %d", rows, len(Reasons))
+	}
+}
