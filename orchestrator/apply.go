@@ -112,6 +112,8 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.deleteRun(k.DeleteRun)
 	case *controlv1.Command_AddFile:
 		return a.addFile(k.AddFile)
+	case *controlv1.Command_DropFiles:
+		return a.dropFiles(k.DropFiles)
 	case *controlv1.Command_WorkerUp:
 		return a.workerUp(k.WorkerUp)
 	case *controlv1.Command_WorkerDown:
@@ -131,6 +133,9 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, *Refusal) {
 	if a.view.labNamed(c.GetSpec().GetName()) != nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "a lab %q is there already", c.GetSpec().GetName())
+	}
+	if refused := a.lacks(specFiles(c.GetSpec())); refused != nil {
+		return nil, refused
 	}
 	if !a.count(counterLabs, +1, maxLabs) {
 		return nil, overQuota("labs", maxLabs)
@@ -191,6 +196,9 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER,
 			"the worker stamped input %d after input %d", index, journaled)
 	}
+	if refused := a.lacks(inputFiles(c.GetEntry().GetInput())); refused != nil {
+		return nil, refused
+	}
 	a.insert(tableInputs, &controlv1.InputState{LabId: c.GetLabId(), Entry: c.GetEntry()})
 	if lab != nil {
 		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
@@ -222,6 +230,13 @@ func (a *applier) markReached(c *controlv1.MarkReached) (*controlv1.RequestOutco
 }
 
 func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, *Refusal) {
+	files := specFiles(c.GetSpec())
+	for _, e := range c.GetJournal() {
+		files = append(files, inputFiles(e.GetInput())...)
+	}
+	if refused := a.lacks(files); refused != nil {
+		return nil, refused
+	}
 	if !a.count(counterRuns, +1, maxRuns) {
 		return nil, overQuota("runs", maxRuns)
 	}
@@ -290,19 +305,6 @@ func (a *applier) deleteRun(c *controlv1.DeleteRun) (*controlv1.RequestOutcome, 
 	a.remove(tableRuns, run)
 	a.count(counterRuns, -1, maxRuns)
 	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
-}
-
-func (a *applier) addFile(c *controlv1.AddFile) (*controlv1.RequestOutcome, *Refusal) {
-	if a.view.file(c.GetSha256()) == nil {
-		if !a.count(counterFiles, +1, maxFiles) {
-			return nil, overQuota("files", maxFiles)
-		}
-		if c.GetSizeBytes() > maxFilesBytes || !a.count(counterFileBytes, int64(c.GetSizeBytes()), maxFilesBytes) {
-			return nil, overQuota("bytes of files", maxFilesBytes)
-		}
-		a.insert(tableFiles, &controlv1.FileState{Sha256: c.GetSha256(), SizeBytes: c.GetSizeBytes()})
-	}
-	return &controlv1.RequestOutcome{}, nil
 }
 
 // remember keeps a request's outcome and forgets those that are too old.

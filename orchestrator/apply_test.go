@@ -98,6 +98,8 @@ func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 		cmd.Kind = &controlv1.Command_DeleteRun{DeleteRun: k}
 	case *controlv1.AddFile:
 		cmd.Kind = &controlv1.Command_AddFile{AddFile: k}
+	case *controlv1.DropFiles:
+		cmd.Kind = &controlv1.Command_DropFiles{DropFiles: k}
 	case *controlv1.WorkerUp:
 		cmd.Kind = &controlv1.Command_WorkerUp{WorkerUp: k}
 	case *controlv1.WorkerDown:
@@ -305,7 +307,7 @@ func randomCommand(r *rand.Rand, i int) any {
 		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
 	}
 	worker := fmt.Sprintf("w%d", r.IntN(4))
-	switch r.IntN(17) {
+	switch r.IntN(18) {
 	case 0:
 		return createLab(lab)
 	case 1:
@@ -334,22 +336,24 @@ func randomCommand(r *rand.Rand, i int) any {
 		return &controlv1.DrainWorker{Name: worker, Drain: r.IntN(2) == 0, Force: r.IntN(2) == 0}
 	case 14:
 		return &controlv1.RemakeRun{RunId: id, Epoch: uint64(1 + r.IntN(3)), Workers: []string{worker}}
+	case 16:
+		return &controlv1.DropFiles{Sha256: []string{strconv.Itoa(r.IntN(50))}}
 	case 15:
 		return &controlv1.RunRemade{RunId: id, Epoch: uint64(1 + r.IntN(3))}
 	}
-	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20))}
+	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20)), Servers: []string{strconv.Itoa(r.IntN(3))}}
 }
 
 // What applying may use: no clock, no chance, no files, no goroutines.
 func TestApplyImportsNothingImpure(t *testing.T) {
-	allowed := map[string]bool{"errors": true, "fmt": true, "math": true,
+	allowed := map[string]bool{"errors": true, "fmt": true, "math": true, "slices": true,
 		"github.com/hashicorp/go-memdb":                   true,
 		"google.golang.org/protobuf/proto":                true,
 		"google.golang.org/protobuf/reflect/protoreflect": true,
 		"labd.dev/proto/control/v1":                       true,
 		"labd.dev/proto/lab/v1":                           true,
 	}
-	for _, name := range []string{"apply.go", "apply_workers.go"} {
+	for _, name := range []string{"apply.go", "apply_files.go", "apply_workers.go", "inputs.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

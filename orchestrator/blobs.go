@@ -8,6 +8,8 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -19,7 +21,12 @@ const maxFileBytes = 1 << 30
 const incomingPattern = "incoming-*"
 
 // blobs keeps uploaded content in files named by their SHA-256.
-type blobs struct{ dir string }
+type blobs struct {
+	dir string
+
+	mu    sync.Mutex           // guards asked
+	asked map[string]time.Time // when somebody asked last whether it is here, to use it
+}
 
 func openBlobs(dir string) (*blobs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -34,10 +41,57 @@ func openBlobs(dir string) (*blobs, error) {
 			return nil, fmt.Errorf("files: %w", err)
 		}
 	}
-	return &blobs{dir: dir}, nil
+	return &blobs{dir: dir, asked: make(map[string]time.Time)}, nil
 }
 
 func (b *blobs) path(sum string) string { return filepath.Join(b.dir, sum) }
+
+// has tells whether content is here.
+func (b *blobs) has(sum string) bool {
+	_, err := os.Stat(b.path(sum))
+	return err == nil
+}
+
+// maxAsked bounds how many questions are remembered; when there are more, all are forgotten but the last.
+const maxAsked = 2 * maxFiles
+
+// ask notes that somebody is about to use content.
+func (b *blobs) ask(sum string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.asked) >= maxAsked {
+		clear(b.asked)
+	}
+	b.asked[sum] = time.Now()
+}
+
+func (b *blobs) askedWithin(sum string, d time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, asked := b.asked[sum]
+	if asked && time.Since(at) >= d {
+		delete(b.asked, sum)
+		return false
+	}
+	return asked
+}
+
+// sweep removes content that is not needed and has lain here for a while.
+func (b *blobs) sweep(needed func(sum string) bool, age time.Duration) error {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !validSum(e.Name()) || needed(e.Name()) || b.askedWithin(e.Name(), age) {
+			continue
+		}
+		if info, statErr := e.Info(); statErr == nil && time.Since(info.ModTime()) >= age {
+			err = errors.Join(err, os.Remove(b.path(e.Name())))
+		}
+	}
+	return err
+}
 
 // open opens content for reading.
 func (b *blobs) open(sum string) (*os.File, error) {

@@ -139,6 +139,7 @@ func openOn(st *storage, conf Config) (*Controller, error) {
 		instance: rand.Text(), changed: make(chan struct{}), anew: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.loop.Go(c.followLeadership)
+	c.loop.Go(c.sweepFiles)
 	if conf.Cluster != nil {
 		c.formation = newFormation(c)
 		c.loop.Go(c.findCluster)

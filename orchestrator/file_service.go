@@ -32,6 +32,7 @@ func (s *fileService) MissingFiles(ctx context.Context, req *labv1.MissingFilesR
 		if !validSum(sum) {
 			return nil, invalid("sha256", "%q is no SHA-256 in lower-case hex", sum)
 		}
+		s.c.blobs.ask(sum)
 		if v.file(sum) == nil {
 			resp.Sha256 = append(resp.Sha256, sum)
 		}
@@ -68,8 +69,13 @@ func (s *fileService) UploadFile(in grpc.ClientStreamingServer[labv1.UploadFileR
 	if err := file.keep(); err != nil {
 		return err
 	}
+	servers, err := s.c.copyFile(in.Context(), file.sum, file.size, s.c.store.view().file(file.sum).GetServers())
+	if err != nil {
+		return err
+	}
+	s.c.blobs.ask(file.sum)
 	_, err = s.c.propose("", &controlv1.Command{Kind: &controlv1.Command_AddFile{
-		AddFile: &controlv1.AddFile{Sha256: file.sum, SizeBytes: file.size}}})
+		AddFile: &controlv1.AddFile{Sha256: file.sum, SizeBytes: file.size, Servers: servers}}})
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,9 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 		l.reconcileSoon()
 		return nil, errors.Join(err, undo)
 	}
+	if now := s.c.store.view().lab(state.GetId()); now != nil {
+		state = now // another worker may have taken it than was meant to
+	}
 	return s.describe(ctx, l, state), nil
 }
 

@@ -93,6 +93,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.reconcileLoop)
 	l.tasks.Go(l.watchLeases)
 	l.tasks.Go(l.keepReached)
+	l.tasks.Go(l.keepFiles)
 	if l.c.conf.Cluster != nil {
 		l.tasks.Go(l.promoteLoop)
 	}

@@ -138,8 +138,7 @@ func (c *Controller) haveFiles(files []*labv1.FileRef) error {
 	v := c.store.view()
 	for _, f := range files {
 		if v.file(f.GetSha256()) == nil {
-			return refuse(labv1.ErrorReason_ERROR_REASON_FILE_MISSING,
-				"the content of %q (SHA-256 %s) has not been uploaded", f.GetPath(), f.GetSha256())
+			return fileMissing(f)
 		}
 	}
 	return nil
@@ -170,7 +169,7 @@ func (c *Controller) pushFiles(ctx context.Context, worker workerv1.WorkerServic
 }
 
 func (c *Controller) pushFile(ctx context.Context, worker workerv1.WorkerServiceClient, sum string) error {
-	f, err := c.blobs.open(sum)
+	f, err := c.openFile(ctx, sum)
 	if err != nil {
 		return err
 	}

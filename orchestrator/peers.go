@@ -19,6 +19,7 @@ type peerService struct {
 // RegisterPeers puts what servers ask of each other onto a gRPC server that lets only daemons call it.
 func (c *Controller) RegisterPeers(s grpc.ServiceRegistrar) {
 	serverv1.RegisterPeerServiceServer(s, &peerService{c: c})
+	serverv1.RegisterFileServiceServer(s, &serverFiles{c: c})
 }
 
 // peer is the way to another server.

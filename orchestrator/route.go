@@ -27,7 +27,7 @@ func (c *Controller) labWorker(ctx context.Context, name string) (*controlv1.Lab
 // movedMeanwhile tells a caller whose call broke because the lab went to another worker that this is why.
 func (c *Controller) movedMeanwhile(lab *controlv1.LabState, err error) error {
 	switch status.Code(err) {
-	case codes.NotFound, codes.Unavailable, codes.Aborted:
+	case codes.NotFound, codes.Unavailable, codes.Aborted, codes.Canceled:
 	default:
 		return err
 	}

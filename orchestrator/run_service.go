@@ -74,6 +74,9 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 		l.reconcileSoon()
 		return nil, errors.Join(err, undo)
 	}
+	if now := s.c.store.view().run(run.GetId()); now != nil {
+		run = now // another worker may have taken it than was meant to
+	}
 	return &labv1.CreateRunResponse{Run: runSummary(run, l)}, nil
 }
 

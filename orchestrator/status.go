@@ -62,6 +62,7 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_OTHER_CLUSTER:       codes.FailedPrecondition,
 	labv1.ErrorReason_ERROR_REASON_OTHER_VERSION:       codes.FailedPrecondition,
 	labv1.ErrorReason_ERROR_REASON_WORKER_FULL:         codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_ONE_COPY:            codes.Unavailable,
 	labv1.ErrorReason_ERROR_REASON_REMAKING:            codes.Unavailable,
 	labv1.ErrorReason_ERROR_REASON_NO_QUORUM:           codes.Unavailable,
 	labv1.ErrorReason_ERROR_REASON_STALE_REFUSED:       codes.FailedPrecondition,
@@ -78,12 +79,21 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 // StatusUnary turns a unary call's error into a gRPC status. It is the innermost interceptor of the public services.
 func StatusUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	resp, err := handle(ctx, req)
-	return resp, toStatus(err)
+	return resp, toStatus(notTheCaller(ctx, err))
 }
 
 // StatusStream turns a stream's error into a gRPC status.
 func StatusStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	return toStatus(handle(srv, ss))
+	return toStatus(notTheCaller(ss.Context(), handle(srv, ss)))
+}
+
+// notTheCaller tells an error by which the way to a worker was given up, because the worker is down, from that of a caller
+// who went away: gRPC calls both canceled.
+func notTheCaller(ctx context.Context, err error) error {
+	if s, ok := status.FromError(err); ok && s.Code() == codes.Canceled && ctx.Err() == nil {
+		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "a worker is down; what it hosted goes elsewhere")
+	}
+	return err
 }
 
 func toStatus(err error) error {

@@ -16,9 +16,10 @@ import (
 const (
 	// Protocol is the version of the registration and of the service that this worker speaks.
 	Protocol = 1
-	// redialPause and maxRedialPause are the waits between two tries to register: servers elect a leader in about a second.
-	redialPause    = 100 * time.Millisecond
-	maxRedialPause = time.Second
+	// redialPause and maxRedialPause are the waits between two tries to register, each at the next server: a new leader is
+	// found within a second or so of its election, which takes about one as well.
+	redialPause    = 50 * time.Millisecond
+	maxRedialPause = 250 * time.Millisecond
 	// firstGrant bounds the wait for the first lease.
 	firstGrant = 5 * time.Second
 	// farewell bounds the wait for the leader to hear that the worker goes.

@@ -46,6 +46,7 @@ type Command struct {
 	//	*Command_RemakeRun
 	//	*Command_RunRemade
 	//	*Command_FoundCluster
+	//	*Command_DropFiles
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -237,6 +238,15 @@ func (x *Command) GetFoundCluster() *FoundCluster {
 	return nil
 }
 
+func (x *Command) GetDropFiles() *DropFiles {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DropFiles); ok {
+			return x.DropFiles
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -301,6 +311,10 @@ type Command_FoundCluster struct {
 	FoundCluster *FoundCluster `protobuf:"bytes,25,opt,name=found_cluster,json=foundCluster,proto3,oneof"`
 }
 
+type Command_DropFiles struct {
+	DropFiles *DropFiles `protobuf:"bytes,26,opt,name=drop_files,json=dropFiles,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -330,6 +344,8 @@ func (*Command_RemakeRun) isCommand_Kind() {}
 func (*Command_RunRemade) isCommand_Kind() {}
 
 func (*Command_FoundCluster) isCommand_Kind() {}
+
+func (*Command_DropFiles) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -955,6 +971,7 @@ type AddFile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sha256        string                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"` // hex
 	SizeBytes     uint64                 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Servers       []string               `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"` // that hold it besides those already known, by id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1018,13 @@ func (x *AddFile) GetSizeBytes() uint64 {
 		return x.SizeBytes
 	}
 	return 0
+}
+
+func (x *AddFile) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
 }
 
 // WorkerUp makes a worker known, or tells that it is there again.
@@ -1377,12 +1401,57 @@ func (x *FoundCluster) GetClusterId() string {
 	return ""
 }
 
+// DropFiles lets go of content. What a lab, a run or an input names stays.
+type DropFiles struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"` // hex
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropFiles) Reset() {
+	*x = DropFiles{}
+	mi := &file_control_v1_command_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropFiles) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropFiles) ProtoMessage() {}
+
+func (x *DropFiles) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropFiles.ProtoReflect.Descriptor instead.
+func (*DropFiles) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DropFiles) GetSha256() []string {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa4\a\n" +
+	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xdc\a\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -1410,7 +1479,9 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"remake_run\x18\x17 \x01(\v2\x15.control.v1.RemakeRunH\x00R\tremakeRun\x126\n" +
 	"\n" +
 	"run_remade\x18\x18 \x01(\v2\x15.control.v1.RunRemadeH\x00R\trunRemade\x12?\n" +
-	"\rfound_cluster\x18\x19 \x01(\v2\x18.control.v1.FoundClusterH\x00R\ffoundClusterB\x06\n" +
+	"\rfound_cluster\x18\x19 \x01(\v2\x18.control.v1.FoundClusterH\x00R\ffoundCluster\x126\n" +
+	"\n" +
+	"drop_files\x18\x1a \x01(\v2\x15.control.v1.DropFilesH\x00R\tdropFilesB\x06\n" +
 	"\x04kind\"a\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -1453,11 +1524,12 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12+\n" +
 	"\x06faults\x18\x04 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\"\"\n" +
 	"\tDeleteRun\x12\x15\n" +
-	"\x06run_id\x18\x01 \x01(\tR\x05runId\"@\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\"Z\n" +
 	"\aAddFile\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xc4\x01\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\"\xc4\x01\n" +
 	"\bWorkerUp\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1a\n" +
@@ -1484,7 +1556,9 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
 	"\fFoundCluster\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterIdB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\"#\n" +
+	"\tDropFiles\x12\x16\n" +
+	"\x06sha256\x18\x01 \x03(\tR\x06sha256B%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -1498,7 +1572,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -1518,12 +1592,13 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*RemakeRun)(nil),         // 15: control.v1.RemakeRun
 	(*RunRemade)(nil),         // 16: control.v1.RunRemade
 	(*FoundCluster)(nil),      // 17: control.v1.FoundCluster
-	(*v1.LabSpec)(nil),        // 18: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 19: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 20: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 21: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 22: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 23: lab.v1.FaultStatus
+	(*DropFiles)(nil),         // 18: control.v1.DropFiles
+	(*v1.LabSpec)(nil),        // 19: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 20: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 21: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 22: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 23: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 24: lab.v1.FaultStatus
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -1541,21 +1616,22 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	15, // 12: control.v1.Command.remake_run:type_name -> control.v1.RemakeRun
 	16, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
 	17, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
-	18, // 15: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	19, // 16: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 17: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	18, // 18: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	19, // 19: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 20: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	20, // 21: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	21, // 22: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	22, // 23: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	23, // 24: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	18, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
+	19, // 16: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	20, // 17: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 18: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	19, // 19: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	20, // 20: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 21: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	21, // 22: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	22, // 23: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	23, // 24: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	24, // 25: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -1579,6 +1655,7 @@ func file_control_v1_command_proto_init() {
 		(*Command_RemakeRun)(nil),
 		(*Command_RunRemade)(nil),
 		(*Command_FoundCluster)(nil),
+		(*Command_DropFiles)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1586,7 +1663,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

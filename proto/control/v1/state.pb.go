@@ -656,6 +656,7 @@ type FileState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sha256        string                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"` // hex
 	SizeBytes     uint64                 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Servers       []string               `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"` // that hold it, by id, in order; none: those that an earlier version gave it to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +703,13 @@ func (x *FileState) GetSizeBytes() uint64 {
 		return x.SizeBytes
 	}
 	return 0
+}
+
+func (x *FileState) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
 }
 
 // RequestState is a caller's request that was carried out, so that its repetition is not.
@@ -1112,11 +1120,12 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +
-	"\x05entry\x18\x02 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"B\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"\\\n" +
 	"\tFileState\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\x82\x01\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\"\x82\x01\n" +
 	"\fRequestState\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +

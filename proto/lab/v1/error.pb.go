@@ -65,6 +65,7 @@ const (
 	ErrorReason_ERROR_REASON_OTHER_CLUSTER       ErrorReason = 47 // it belongs to another cluster
 	ErrorReason_ERROR_REASON_OTHER_VERSION       ErrorReason = 48 // it speaks another version of the protocol
 	ErrorReason_ERROR_REASON_WORKER_FULL         ErrorReason = 50 // the worker has no room for one more lab: too many, or its disk is full
+	ErrorReason_ERROR_REASON_ONE_COPY            ErrorReason = 51 // content lies on one server only, and the others do not take it now; try again
 	ErrorReason_ERROR_REASON_REMAKING            ErrorReason = 49 // the run's files were lost with their worker and are being made again; try again soon
 	ErrorReason_ERROR_REASON_NO_QUORUM           ErrorReason = 60 // too few servers reach each other: nothing can be changed, and only stale reads are served
 	ErrorReason_ERROR_REASON_STALE_REFUSED       ErrorReason = 61 // this cannot be read without the leader
@@ -120,6 +121,7 @@ var (
 		47: "ERROR_REASON_OTHER_CLUSTER",
 		48: "ERROR_REASON_OTHER_VERSION",
 		50: "ERROR_REASON_WORKER_FULL",
+		51: "ERROR_REASON_ONE_COPY",
 		49: "ERROR_REASON_REMAKING",
 		60: "ERROR_REASON_NO_QUORUM",
 		61: "ERROR_REASON_STALE_REFUSED",
@@ -172,6 +174,7 @@ var (
 		"ERROR_REASON_OTHER_CLUSTER":       47,
 		"ERROR_REASON_OTHER_VERSION":       48,
 		"ERROR_REASON_WORKER_FULL":         50,
+		"ERROR_REASON_ONE_COPY":            51,
 		"ERROR_REASON_REMAKING":            49,
 		"ERROR_REASON_NO_QUORUM":           60,
 		"ERROR_REASON_STALE_REFUSED":       61,
@@ -217,7 +220,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\xa6\f\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xc1\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -259,6 +262,7 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_OTHER_CLUSTER\x10/\x12\x1e\n" +
 	"\x1aERROR_REASON_OTHER_VERSION\x100\x12\x1c\n" +
 	"\x18ERROR_REASON_WORKER_FULL\x102\x12\x19\n" +
+	"\x15ERROR_REASON_ONE_COPY\x103\x12\x19\n" +
 	"\x15ERROR_REASON_REMAKING\x101\x12\x1a\n" +
 	"\x16ERROR_REASON_NO_QUORUM\x10<\x12\x1e\n" +
 	"\x1aERROR_REASON_STALE_REFUSED\x10=\x12$\n" +
