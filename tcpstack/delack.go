@@ -19,7 +19,7 @@ const (
 )
 
 // inPingPong says whether the exchange is interactive: its ACKs wait for data to ride on.
-func (c *Conn) inPingPong() bool { return c.pingPong >= pingPongFrom }
+func (c *Conn) inPingPong() bool { return c.pingPong >= c.set.pingPong }
 
 // inQuickACK says whether each segment is acknowledged at once.
 func (c *Conn) inQuickACK() bool { return c.quickACKs > 0 && !c.inPingPong() }
@@ -179,7 +179,7 @@ func (c *Conn) ackSent() {
 // one (Linux: __tcp_sock_set_quickack). It does not last: what the connection does next may change it again.
 func (c *Conn) SetQuickACK(on bool) {
 	if !on {
-		c.pingPong = pingPongFrom
+		c.pingPong = c.set.pingPong
 		return
 	}
 	c.pingPong = 0

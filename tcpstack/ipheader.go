@@ -97,4 +97,16 @@ func (c *Conn) putIPv6(f *sim.Frame) {
 	h := f.Append(wire.IPv6Len)
 	c.stack.putIPv6(h, c.rt, wire.ProtoTCP, c.hashed)
 	setTrafficClass(h, c.tos())
+	c.set.markHops(h)
+}
+
+// markHops puts the time to live that is asked for into the IP header that begins h.
+func (s *settings) markHops(h []byte) {
+	switch {
+	case s.ttl == 0:
+	case h[0]>>4 == 6:
+		h[wire.IPv6OffHopLimit] = s.ttl
+	default:
+		h[wire.IPv4OffTTL] = s.ttl
+	}
 }

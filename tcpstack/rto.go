@@ -97,13 +97,29 @@ func (c *Conn) retransmissionTimeout() {
 		c.resend(c.rtx.at(0), SendRTORtx)
 	}
 	// RFC 6298 5.5 doubles the timeout; that of a SYN stays for some times (tcp_syn_linear_timeouts).
-	if c.state != StateSynSent || c.rec.totalRTO > uint32(c.set.synLinear) {
+	switch {
+	case c.thin():
+		c.backoff = 0
+	case c.state != StateSynSent || c.rec.totalRTO > uint32(c.set.synLinear):
 		c.backoff = min(c.backoff+1, maxBackoff)
 	}
 	// RFC 6298 5.6: "Start the retransmission timer, such that it expires after RTO seconds (for the value of RTO after
 	// the doubling operation outlined in 5.5)."
 	c.setRetransTimer(TimerRTO, c.untilUserTimeout(c.backedOff(), c.retransmitting()))
 	c.reportR1()
+}
+
+// Thin flows (Linux: tcp_stream_is_thin, TCP_THIN_LINEAR_RETRIES).
+const (
+	thinBelow   = 4 // segments in flight, too few for fast retransmit
+	thinRetries = 6
+)
+
+// thin says whether the timeout stays as it is: of a flow with so little in flight that nothing but timeouts repairs its
+// losses, in the beginning (tcp_thin_linear_timeouts).
+func (c *Conn) thin() bool {
+	return c.set.thinLinear && c.state == StateEstablished && c.rtx.out() < thinBelow && c.retransmits <= thinRetries &&
+		c.win.SSThresh != ssthreshUnset
 }
 
 // timedOutForGood says whether the peer has not answered for so long that the connection ends (Linux: tcp_write_timeout).

@@ -583,7 +583,7 @@ func (c *Conn) finArrived() {
 	// Linux (tcp_fin): the ACK of a FIN in ESTABLISHED may wait for the application's own FIN or data; in the states in
 	// which this end has closed it goes at once.
 	if c.state == StateEstablished {
-		c.pingPong = pingPongFrom
+		c.pingPong = c.set.pingPong
 	} else {
 		c.ackNow = true
 	}

@@ -257,7 +257,7 @@ func (r *request) sendSYNACK(fo *wire.FastOpen) {
 		h.Flags |= wire.FlagECE
 	}
 	r.set.putUserTimeout(&opt)
-	s.sendSYNBare(r.rt, &h, &opt, r.id, r.tag, int(r.retrans)+1)
+	r.sendBare(&h, &opt)
 }
 
 // ecnOK says whether ECN is agreed to.

@@ -92,15 +92,20 @@ func (r *request) recordClosed(why StateTrigger) {
 	r.lsn.stack.recordMore(rec, &w)
 }
 
-// sendSYNBare sends a SYN,ACK for a request. tx counts how often it was sent.
-func (s *Stack) sendSYNBare(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32, tx int) {
-	f := s.bareFrame(rt, h, opt, id, tag)
-	if r := s.recordFor(KindTCPSegmentSent, uint8(SendSYN), id, true); r != nil {
-		r.Pkt, r.Aux = f.Pkt, uint8(StateSynRcvd)
-		if putSegment(r, h, opt, 0, ^uint64(0), 0, uint8(min(tx, maxRetry)), 0, 0) {
+// sendBare sends a SYN,ACK.
+func (r *request) sendBare(h *wire.TCP, opt *wire.TCPOptions) {
+	s := r.lsn.stack
+	f := s.bareFrame(r.rt, h, opt, r.id, r.tag)
+	if r.set.tos|r.set.ttl != 0 {
+		setTrafficClass(f.Header(), r.set.tos&^uint8(CE))
+		r.set.markHops(f.Header())
+	}
+	if rec := s.recordFor(KindTCPSegmentSent, uint8(SendSYN), r.id, true); rec != nil {
+		rec.Pkt, rec.Aux = f.Pkt, uint8(StateSynRcvd)
+		if putSegment(rec, h, opt, 0, ^uint64(0), 0, uint8(min(int(r.retrans)+1, maxRetry)), 0, 0) {
 			w := optionWords(opt)
-			s.recordMore(r, &w)
+			s.recordMore(rec, &w)
 		}
 	}
-	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
+	_ = s.output(f, r.rt) // a reply that finds no way back is lost, as any packet may be
 }

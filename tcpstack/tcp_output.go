@@ -25,6 +25,7 @@ func (c *Conn) putTemplate() {
 			setDF(b)
 		}
 		setTrafficClass(b, c.tos())
+		c.set.markHops(b)
 	}
 	b = b[tcpAt:]
 	h := wire.TCP{SrcPort: c.localPort, DstPort: c.remotePort, HeaderLen: wire.TCPMinLen}

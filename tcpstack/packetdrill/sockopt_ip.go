@@ -74,20 +74,17 @@ func (s *socket) setTOS(v optval) Errno {
 
 func (s *socket) getTOS() optval { return count(s.config().TOS, 0) }
 
-// setTTL: -1 is the default again. Connections have the stack's.
+// setTTL: -1 is the default again.
 func (s *socket) setTTL(v optval) Errno {
-	usual := s.m.sysctls.number("net.ipv4.ip_default_ttl")
 	switch {
 	case v.n != -1 && (v.n < 1 || v.n > 255):
 		return EINVAL
-	case s.datagram == nil && v.n != -1 && v.n != usual:
-		return errnoSkip
 	case v.n == -1:
 		s.opts.ttl = 0
 	default:
 		s.opts.ttl = v.n
 	}
-	return 0
+	return s.configure(tcpstack.TCPConfig{TTL: new(uint32(s.opts.ttl))})
 }
 
 func (s *socket) getTTL() optval {

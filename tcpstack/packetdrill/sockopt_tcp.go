@@ -155,12 +155,12 @@ var solTCPOptions = []sockopt{
 		get: func(*socket) optval { return intval(0) }},
 	{level: solTCP, symbol: "TCP_THIN_LINEAR_TIMEOUTS",
 		set: func(s *socket, v optval) Errno {
-			if v.n != 0 {
-				return errnoSkip
+			if v.n < 0 || v.n > 1 {
+				return EINVAL
 			}
-			return 0
+			return s.configure(tcpstack.TCPConfig{ThinLinear: v.ptr()})
 		},
-		get: func(*socket) optval { return intval(0) }},
+		get: func(s *socket) optval { return boolval(isOn(s.config().ThinLinear, false)) }},
 	{level: solTCP, symbol: "TCP_RTO_MAX_MS",
 		set: func(s *socket, v optval) Errno {
 			if v.n < 1000 || v.n > 120_000 {

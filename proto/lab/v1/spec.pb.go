@@ -1150,6 +1150,9 @@ type TcpSettings struct {
 	StartRecvBufferBytes  *uint64                `protobuf:"varint,89,opt,name=start_recv_buffer_bytes,json=startRecvBufferBytes,proto3,oneof" json:"start_recv_buffer_bytes,omitempty"`  // Memory of the receive buffer that autotuning begins with; absent: 128 KiB (tcp_rmem).
 	CompressedAcks        *uint32                `protobuf:"varint,90,opt,name=compressed_acks,json=compressedAcks,proto3,oneof" json:"compressed_acks,omitempty"`                        // Duplicate ACKs that one with the newest SACK blocks may stand for; 0: each is sent; absent: 44 (tcp_comp_sack_nr).
 	CompressedDelayNs     *int64                 `protobuf:"varint,91,opt,name=compressed_delay_ns,json=compressedDelayNs,proto3,oneof" json:"compressed_delay_ns,omitempty"`             // How long they wait for it at most, and no longer than a twentieth of the round trip; 0: not at all; absent: 1ms (tcp_comp_sack_delay_ns).
+	Ttl                   *uint32                `protobuf:"varint,92,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`                                                                    // The IP header's time to live, or hop limit; absent: the node's (IP_TTL).
+	PingPong              *uint32                `protobuf:"varint,93,opt,name=ping_pong,json=pingPong,proto3,oneof" json:"ping_pong,omitempty"`                                          // Answers with data after which an exchange counts as interactive, and its ACKs wait for data; absent: 1 (tcp_pingpong_thresh).
+	ThinLinear            *bool                  `protobuf:"varint,94,opt,name=thin_linear,json=thinLinear,proto3,oneof" json:"thin_linear,omitempty"`                                    // The first six timeouts of a flow with less than four segments in flight do not double; absent: off (tcp_thin_linear_timeouts).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1819,6 +1822,27 @@ func (x *TcpSettings) GetCompressedDelayNs() int64 {
 		return *x.CompressedDelayNs
 	}
 	return 0
+}
+
+func (x *TcpSettings) GetTtl() uint32 {
+	if x != nil && x.Ttl != nil {
+		return *x.Ttl
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPingPong() uint32 {
+	if x != nil && x.PingPong != nil {
+		return *x.PingPong
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetThinLinear() bool {
+	if x != nil && x.ThinLinear != nil {
+		return *x.ThinLinear
+	}
+	return false
 }
 
 // AppSpec is an application that runs on a node from its boot on.
@@ -3106,7 +3130,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xf2)\n" +
+	"\r_arp_retry_ns\"\xf7*\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3215,7 +3239,11 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x17start_send_buffer_bytes\x18X \x01(\x04HWR\x14startSendBufferBytes\x88\x01\x01\x12:\n" +
 	"\x17start_recv_buffer_bytes\x18Y \x01(\x04HXR\x14startRecvBufferBytes\x88\x01\x01\x12,\n" +
 	"\x0fcompressed_acks\x18Z \x01(\rHYR\x0ecompressedAcks\x88\x01\x01\x123\n" +
-	"\x13compressed_delay_ns\x18[ \x01(\x03HZR\x11compressedDelayNs\x88\x01\x01B\r\n" +
+	"\x13compressed_delay_ns\x18[ \x01(\x03HZR\x11compressedDelayNs\x88\x01\x01\x12\x15\n" +
+	"\x03ttl\x18\\ \x01(\rH[R\x03ttl\x88\x01\x01\x12 \n" +
+	"\tping_pong\x18] \x01(\rH\\R\bpingPong\x88\x01\x01\x12$\n" +
+	"\vthin_linear\x18^ \x01(\bH]R\n" +
+	"thinLinear\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3312,7 +3340,11 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x18_start_send_buffer_bytesB\x1a\n" +
 	"\x18_start_recv_buffer_bytesB\x12\n" +
 	"\x10_compressed_acksB\x16\n" +
-	"\x14_compressed_delay_ns\"\xf5\x01\n" +
+	"\x14_compressed_delay_nsB\x06\n" +
+	"\x04_ttlB\f\n" +
+	"\n" +
+	"_ping_pongB\x0e\n" +
+	"\f_thin_linear\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
