@@ -46,6 +46,12 @@ func (t *pathMTUs) set(dst ipAddr, mtu int, until sim.Time) {
 	t.list = append(t.list, pathMTU{dst, mtu, until})
 }
 
+// FlushPathMTUs forgets what paths take (net.ipv4.route.flush, ip route flush cache). Connections keep what they have.
+func (s *Stack) FlushPathMTUs() {
+	s.tcp.paths.list, s.six.paths.list = nil, nil
+	s.gen++ // routes keep it
+}
+
 // pathTooNarrow takes in a Packet Too Big message about a packet that this stack has sent to dst. It reports whether the
 // path's MTU has become less.
 //

@@ -62,8 +62,11 @@ func (m *machine) shellIP(s shellCommand) (bool, error) {
 	}
 	switch {
 	case w[0] == "tcp_metrics" || w[0] == "tcpmetrics" || w[0] == "tcp_m":
-		if w[1] == "flush" || w[1] == "delete" || w[1] == "del" {
+		switch w[1] {
+		case "flush", "delete", "del":
 			m.flushMetrics()
+			return true, nil
+		case "show", "list":
 			return true, nil
 		}
 	case w[0] == "route" || w[0] == "ro" || w[0] == "r":
@@ -71,7 +74,11 @@ func (m *machine) shellIP(s shellCommand) (bool, error) {
 		case "add", "change", "replace", "append":
 			return m.ipRoute(s, w[2:])
 		case "show", "list", "get", "flush":
-			if w[1] != "flush" || len(w) > 2 && w[2] == "cache" {
+			if w[1] != "flush" {
+				return true, nil
+			}
+			if len(w) > 2 && w[2] == "cache" {
+				m.h.stack.FlushPathMTUs()
 				return true, nil
 			}
 		}

@@ -120,8 +120,11 @@ func (t *sysctlState) set(name, value string) error {
 		}
 	}
 	t.values[i], t.changed[i] = value, true
-	if sysctls[i].name == "net.ipv4.tcp_fastopen_blackhole_timeout_sec" { // proc_tfo_blackhole_detect_timeout
+	switch sysctls[i].name {
+	case "net.ipv4.tcp_fastopen_blackhole_timeout_sec": // proc_tfo_blackhole_detect_timeout
 		t.m.h.stack.ResumeFastOpen()
+	case "net.ipv4.route.flush", "net.ipv6.route.flush":
+		t.m.h.stack.FlushPathMTUs()
 	}
 	return t.update()
 }

@@ -44,6 +44,7 @@ var sysctls = []sysctl{
 	{"net.ipv4.ip_unprivileged_port_start", "1024", nil, false, "every port may be bound"},
 	{"net.ipv4.ipfrag_time", "30", applyReassembly, false, "`ReassemblyTimeout`"},
 	{"net.ipv4.neigh.*", "0", nil, false, "the neighbour is known"},
+	{"net.ipv4.route.flush", "0", nil, false, "forgets the MTUs of paths"},
 	{"net.ipv4.route.min_adv_mss", "256", nil, false, "the interface's MTU is above it"},
 	{"net.ipv4.route.min_pmtu", "552", counted(68, 65535, func(c *tcpConfig) **uint32 { return &c.MinPMTU }), false, "`MinPMTU`"},
 	{"net.ipv4.route.mtu_expires", "600", nil, false, "scripts end before"},
@@ -137,6 +138,7 @@ var sysctls = []sysctl{
 	{"net.ipv6.auto_flowlabels", "1", nil, false, "flow labels are compared only where a script names one"},
 	{"net.ipv6.conf.*", "0", nil, false, noRouting},
 	{"net.ipv6.flowlabel_*", "0", nil, false, "flow labels are compared only where a script names one"},
+	{"net.ipv6.route.flush", "0", nil, false, "forgets the MTUs of paths"},
 	{"net.mptcp.*", "1", nil, false, "connections have one path, and no script can ask for more"},
 }
 
