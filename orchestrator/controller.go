@@ -305,8 +305,14 @@ func (c *Controller) takeLead() (*leadership, error) {
 // barrierTimeout bounds the wait for the log to be applied.
 const barrierTimeout = 30 * time.Second
 
-// clusterID is the id of the cluster that this server belongs to; empty before its first leader has given it one.
-func (c *Controller) clusterID() string { return c.store.view().clusterID() }
+// clusterID is the id of the cluster that this server belongs to; empty before it has one. A lone server's is in its state
+// only; that of one of several is its own, whatever cluster a restored snapshot is of.
+func (c *Controller) clusterID() string {
+	if id := c.ClusterID(); id != "" {
+		return id
+	}
+	return c.store.view().clusterID()
+}
 
 // propose commits a command of this server's own or of a caller's.
 func (c *Controller) propose(requestID string, cmd *controlv1.Command) (result, error) {

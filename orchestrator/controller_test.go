@@ -600,6 +600,7 @@ func TestOpenFateIsSettledByTheLog(t *testing.T) {
 	if _, err := s.transfer("r1"); err != nil {
 		t.Fatal(err)
 	}
+	// The leader before stamped this input and was not told whether it is in the log.
 	settle := func(index uint64) {
 		w.mu.Lock()
 		w.labs[lab.GetId()].pending = index
@@ -609,10 +610,26 @@ func TestOpenFateIsSettledByTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	settle(1) // it is in the log
 	settle(2) // it is not
-	got := w.only(t)
-	if len(got.applied) != 2 || got.applied[1].GetIndex() != 1 || len(got.abandoned) != 1 || got.abandoned[0] != 2 {
+	if got := w.only(t); len(got.applied) != 1 || len(got.abandoned) != 1 || got.abandoned[0] != 2 {
 		t.Fatalf("applied %v, abandoned %v", got.applied, got.abandoned)
 	}
+	w.mu.Lock()
+	w.labs[lab.GetId()].applied = nil
+	w.mu.Unlock()
+	settle(1) // it is
+	if got := w.only(t); len(got.applied) != 1 || got.applied[0].GetIndex() != 1 {
+		t.Fatalf("applied %v", got.applied)
+	}
+	// A worker that lacks an input which is in the log has another lab than the journal tells of: it is rebuilt.
+	w.mu.Lock()
+	w.labs[lab.GetId()].applied = nil
+	w.mu.Unlock()
+	settle(0)
+	eventually(t, "the lab is rebuilt", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		now := w.labs[lab.GetId()].start
+		return now.GetEpoch() == 2 && len(now.GetJournal()) == 1
+	})
 }

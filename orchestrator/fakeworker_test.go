@@ -232,7 +232,8 @@ func (w *fakeWorker) ListLabs(_ context.Context, req *workerv1.ListLabsRequest) 
 	}
 	resp := &workerv1.ListLabsResponse{}
 	for id, lab := range w.labs {
-		held := &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running, PendingIndex: lab.pending}
+		held := &workerv1.HeldLab{LabId: id, Epoch: lab.start.GetEpoch(), Running: lab.running, PendingIndex: lab.pending,
+			Journaled: uint64(len(lab.start.GetJournal()) + len(lab.applied))}
 		if req.GetProgress() && lab.running {
 			held.Progress = lab.progress()
 		}

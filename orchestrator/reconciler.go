@@ -369,24 +369,31 @@ func (l *leadership) adopt(host *hosting) error {
 	if err != nil {
 		return fmt.Errorf("worker %s does not tell what it hosts: %w", workers[0], err)
 	}
-	if err := l.settle(client, v, host, held[host.labID]); err != nil {
+	has, err := l.settle(client, v, host, held[host.labID])
+	if err != nil {
 		return err
+	}
+	if journaled := v.journaled(host.labID); has != journaled {
+		l.c.log.Warn("a worker lacks journaled inputs; the lab is rebuilt", "lab", host.labID, "has", has, "journaled", journaled)
+		l.rebuild(target{labID: host.labID, epoch: host.epoch})
+		return nil
 	}
 	l.follow(host)
 	return nil
 }
 
-// settle lets the input that waits at a worker for its commit take effect if the log has it, and be forgotten if not.
-func (l *leadership) settle(client workerv1.WorkerServiceClient, v view, host *hosting, h holding) error {
+// settle lets the input that waits at a worker for its commit take effect if the log has it, and be forgotten if not. It
+// gives how many inputs the lab has had then.
+func (l *leadership) settle(client workerv1.WorkerServiceClient, v view, host *hosting, h holding) (has uint64, err error) {
 	if h.pending == 0 {
-		return nil
+		return h.journaled, nil
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, workerTimeout)
 	defer cancel()
 	if entry := v.input(host.labID, h.pending); entry != nil {
-		_, err := client.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: host.labID, Epoch: host.epoch, Entry: entry})
-		return err
+		_, err = client.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: host.labID, Epoch: host.epoch, Entry: entry})
+		return h.pending, err
 	}
-	_, err := client.AbandonInput(ctx, &workerv1.AbandonInputRequest{LabId: host.labID, Epoch: host.epoch, Index: h.pending})
-	return err
+	_, err = client.AbandonInput(ctx, &workerv1.AbandonInputRequest{LabId: host.labID, Epoch: host.epoch, Index: h.pending})
+	return h.journaled, err
 }
