@@ -191,7 +191,21 @@ func (c *Controller) stillMember(answers []*serverv1.HelloResponse) (done bool, 
 			return false, c.joinAt(a)
 		}
 	}
+	if !here && c.leading() != nil {
+		return false, c.moveSelf()
+	}
 	return here, nil
+}
+
+// moveSelf notes where this server is now; it leads, so that nobody else need be asked.
+func (c *Controller) moveSelf() error {
+	c.members.mu.Lock()
+	defer c.members.mu.Unlock()
+	err := c.node.raft.AddVoter(raft.ServerID(c.ServerID()), raft.ServerAddress(c.conf.Cluster.Advertise), 0, changeTimeout).Error()
+	if err != nil {
+		c.log.Warn("the other servers cannot be told where this one is now", "error", err)
+	}
+	return nil
 }
 
 // joinAt asks a server of a cluster to be taken in. An error is one that waiting does not mend.

@@ -101,11 +101,6 @@ func objects(m *machine, table string) (list []proto.Message) {
 // A damaged snapshot is refused as a whole, and the state stays as it was.
 func TestDamagedSnapshot(t *testing.T) {
 	taken := filledMachine(t).bytes()
-	var newer bytes.Buffer
-	header := &controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Header{Header: &controlv1.SnapshotHeader{Version: snapshotVersion + 1}}}
-	if _, err := protodelim.MarshalTo(&newer, header); err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		name, want string
 		data       []byte
@@ -116,7 +111,7 @@ func TestDamagedSnapshot(t *testing.T) {
 		{"endless length", "cut short", append(bytes.Clone(taken[:8]), 0xff, 0xff, 0xff, 0xff, 0x7f)},
 		{"a bit flipped", "cut short or damaged", flipped(taken)},
 		{"longer", "goes on behind its end", append(bytes.Clone(taken), 0)},
-		{"newer", "a newer labd has written it", newer.Bytes()},
+		{"newer", "a newer labd has written it", newerSnapshot(t)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
@@ -133,6 +128,17 @@ func TestDamagedSnapshot(t *testing.T) {
 	if _, err := readSnapshot(bytes.NewReader(taken[:100])); !errors.Is(err, errSnapshotCut) {
 		t.Fatalf("not typed: %v", err)
 	}
+}
+
+// newerSnapshot is one that a later version has written.
+func newerSnapshot(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	header := &controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Header{Header: &controlv1.SnapshotHeader{Version: snapshotVersion + 1}}}
+	if _, err := protodelim.MarshalTo(&b, header); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // flipped is a snapshot of which one bit of a request id has changed: every record of it can still be read.
