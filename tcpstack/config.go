@@ -103,6 +103,7 @@ type TCPConfig struct {
 	TimeWaitReuse     string    // A new connection may take over one in TIME-WAIT by timestamps (RFC 6191): on, off, loopback; absent: loopback (tcp_tw_reuse)
 	SourceRoute       string    // IPv4 routers that the segments of a connection opened here pass (RFC 9293 3.9.2.1): loose or strict, and their addresses; absent: none (IP_OPTIONS)
 	TOS               *uint32   // The IP header's type of service byte; absent: 0 (IP_TOS)
+	BurstShare        *uint32   // A burst that the window cuts short waits for ACKs that are about to come, unless it is this part of the window; absent, as in labs, and 0: it never waits (tcp_tso_win_divisor)
 	TTL               *uint32   // The IP header's time to live, or hop limit; absent: the stack's (IP_TTL)
 	PingPong          *uint32   // Answers with data after which an exchange counts as interactive, and its ACKs wait; absent: 1 (tcp_pingpong_thresh)
 	ThinLinear        *bool     // Timeouts of a flow of less than four segments do not double, six times; absent: off (tcp_thin_linear_timeouts)
@@ -246,6 +247,7 @@ type settings struct {
 	timeWaitReuse      TimeWaitReuseMode
 	sourceRoute        *givenRoute
 	tos, ttl           uint8
+	burstShare         uint8
 	pingPong           uint8
 	thinLinear         bool
 	pmtuDiscovery      bool

@@ -94,6 +94,13 @@ func (c *Conn) sendNew(nagle nagleMode) {
 			blocked = true
 			break
 		}
+		if c.set.burstShare != 0 {
+			if cwnd, wait := c.defersBurst(n, quota, fin); wait {
+				blocked = cwnd
+				break
+			}
+			quota = min(quota, c.burst())
+		}
 		before := c.rtx.out()
 		c.sendStretch(n, quota, fin, nagle)
 		sent += c.rtx.n - before

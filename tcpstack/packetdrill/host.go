@@ -8,6 +8,9 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
+// burstShare is tcp_tso_win_divisor: the original's host has its segments cut behind TCP, so that bursts wait.
+const burstShare = 3
+
 // bootTime is the lab time at which a script's time begins: as on a host that has
 // been up for a while, nothing in the stack happened at time 0.
 const bootTime = 100 * sim.Second
@@ -29,6 +32,9 @@ func newHost(g *settings, o Options, tx func(frame []byte)) (*host, error) {
 	h := &host{loop: sim.NewLoop(sim.LoopConfig{Name: "packetdrill", Budget: budget}), family: g.family, tolerance: g.tolerance,
 		bind: netip.AddrPortFrom(g.local, g.bindPort), dial: netip.AddrPortFrom(g.remote, g.connectPort),
 		config: tcpstack.Config{Name: "packetdrill", Checksums: tcpstack.ChecksumsAlways, TCP: o.TCP}}
+	if h.config.TCP.BurstShare == nil && o.TCP.Personality != "freebsd" {
+		h.config.TCP.BurstShare = new(uint32(burstShare))
+	}
 	if err := h.loop.RunBefore(bootTime); err != nil {
 		return nil, err
 	}

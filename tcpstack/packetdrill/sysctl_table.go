@@ -128,7 +128,7 @@ var sysctls = []sysctl{
 	{"net.ipv4.tcp_thin_linear_timeouts", "0", onOff(func(c *tcpConfig) **bool { return &c.ThinLinear }), true, "`ThinLinear`"},
 	{"net.ipv4.tcp_timestamps", "1", onOff(func(c *tcpConfig) **bool { return &c.Timestamps }), false, "`Timestamps`: on unless 0; offsets are the runner's"},
 	{"net.ipv4.tcp_tso_rtt_log", "9", nil, false, "segments are compared as the original compares aggregates"},
-	{"net.ipv4.tcp_tso_win_divisor", "3", nil, false, "no segment waits for others to make a larger burst"},
+	{"net.ipv4.tcp_tso_win_divisor", "3", counted(0, 255, func(c *tcpConfig) **uint32 { return &c.BurstShare }), true, "`BurstShare`"},
 	{"net.ipv4.tcp_tw_reuse", "2", worded(func(c *tcpConfig) *string { return &c.TimeWaitReuse }, "off", "on", "loopback"), true, "`TimeWaitReuse`: 0 off, 1 on, 2 loopback"},
 	{"net.ipv4.tcp_tw_reuse_delay", "1000", nil, false, "it is a second, as by default"},
 	{"net.ipv4.tcp_window_scaling", "1", onOff(func(c *tcpConfig) **bool { return &c.WindowScaling }), false, "`WindowScaling`"},
