@@ -111,14 +111,16 @@ func (c *Conn) judge(g *segment) Verdict {
 
 // arrivesSynSent is 3.10.7.3, SYN-SENT STATE.
 func (c *Conn) arrivesSynSent(g *segment) {
-	ack, sent := c.synSent(g), c.segsOut
-	if ack && c.savesACK() {
+	ack := c.synSent(g)
+	saved := ack && c.savesACK()
+	if saved {
 		c.ackPending = false // until it is known that nothing carries it
 	} else if ack {
 		c.sendACK(SendACK)
 	}
+	id, sent := c.id, c.segsOut
 	c.conclude()
-	if ack && c.segsOut == sent && !c.gone() {
+	if saved && c.id == id && c.segsOut == sent && !c.gone() { // it is another's if it was released meanwhile
 		c.ackPending = true
 		c.enterQuickACK(maxQuickACKs)
 		c.setDelackTimer(maxDelACK)
