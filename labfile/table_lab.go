@@ -66,7 +66,7 @@ var placement = &schema.Object[labv1.Placement]{
 	Doc:  "How the lab is split. It never changes the result.",
 	Keys: []schema.Key[labv1.Placement]{
 		schema.Whole("loops", "loops", "Event loops in each process; absent: 1.", 32, func(p *labv1.Placement, n uint64) { p.Loops = uint32(n) }),
-		schema.Whole("workers", "workers", "Worker processes, exactly so many; absent: one, or as many as the lab needs.", 32, func(p *labv1.Placement, n uint64) { p.Workers = uint32(n) }),
+		schema.Whole("workers", "workers", "Worker processes, exactly so many, fewer where one is lost later and no other is there; absent: one, or as many as the lab needs.", 32, func(p *labv1.Placement, n uint64) { p.Workers = uint32(n) }),
 	},
 }
 

@@ -31,6 +31,7 @@ type need struct {
 	memory  uint64 // bytes
 	workers int    // on how many it shall be; 0: one, or as many as it takes
 	parts   int    // into how many it can be cut at most
+	again   bool   // it was placed before: it goes on on fewer workers than its file asks for, where no more are left
 }
 
 // needOf is what a lab asks of workers. A journal may have brought links to no delay, at which it is not cut: then it is
@@ -87,6 +88,9 @@ func place(n need, all []candidate) ([]string, error) {
 		if c.disk == 0 || c.disk >= leastDisk {
 			cs = append(cs, c)
 		}
+	}
+	if n.again {
+		n.workers = min(n.workers, max(len(cs), 1))
 	}
 	switch {
 	case len(all) == 0:

@@ -38,6 +38,9 @@ func TestPlace(t *testing.T) {
 			`lab "x" needs 15 MiB of memory, and the most that is free now is 12 MiB, at worker b`},
 		{"asked for two", need{lab: "x", memory: 10 * mib, workers: 2, parts: 9}, []candidate{idle("a"), busy(idle("b"), 1e6), idle("c")}, "a c"},
 		{"asked for more than there are", need{lab: "x", workers: 3}, []candidate{idle("a"), idle("b")}, `lab "x" asks for 3 workers (placement), and 2 take labs now`},
+		{"fewer are left than it was on", need{lab: "x", workers: 3, again: true}, []candidate{idle("a"), idle("b")}, "a b"},
+		{"one is left of those it was on", need{lab: "x", workers: 3, again: true}, []candidate{idle("a")}, "a"},
+		{"none is left of those it was on", need{lab: "x", workers: 3, again: true}, nil, "no worker is up"},
 		{"larger than one", need{lab: "x", memory: 30 * mib, parts: 9}, []candidate{with(idle("a"), 20, 0), with(idle("b"), 20, 0), with(idle("c"), 20, 0)}, "a b"},
 		{"larger than one, and in one piece", need{lab: "x", memory: 30 * mib, parts: 1}, []candidate{with(idle("a"), 20, 0), with(idle("b"), 20, 0)}, "has 20 MiB for labs"},
 	} {

@@ -75,6 +75,7 @@ func (l *leadership) placeAgain(v view, step action, all []candidate) ([]string,
 		spec = run.GetSpec()
 	}
 	n := needOf(spec, v.inputs(step.labID, 0, 0))
+	n.again = true
 	was := v.workersOf(step.labID)
 	fit := slices.Clone(all)
 	for i := range fit {

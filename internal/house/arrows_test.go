@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"internal/laws":        {},
 	"cmd/labd":             {"internal", "orchestrator", "proto"},
 	"cmd/labctl":           {"client", "proto", "labfile", "experiment", "trace", "tcpstack/wire", "tcpstack/packetdrill", "internal", "cmd/labctl"},
-	"examples":             {},
+	"examples":             {"client", "proto", "trace", "internal/output"},
 	"labtest":              {"client", "proto", "labfile", "experiment", "trace", "internal/daemon", "internal/validate"},
 }
 
