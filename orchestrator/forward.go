@@ -87,7 +87,13 @@ func (c *Controller) ForwardStream(srv any, ss grpc.ServerStream, info *grpc.Str
 	if wantsStale(ctx) {
 		return staleRefused(info.FullMethod)
 	}
-	here, err := c.atLeader(ctx, false, func(conn grpc.ClientConnInterface) error { return c.relayStream(conn, ss, info) })
+	here, err := c.atLeader(ctx, false, func(conn grpc.ClientConnInterface) error {
+		err := c.relayStream(conn, ss, info)
+		if turnedAway(err) {
+			return notLeading() // what the caller has sent is taken: only the caller can send it again
+		}
+		return err
+	})
 	if here {
 		return handle(srv, ss)
 	}
