@@ -26,6 +26,8 @@ type packetdrillOptions struct {
 	personality string
 	laxPSH      bool
 	tolerance   time.Duration
+	lines       []string
+	defines     map[string]string
 }
 
 func newPacketdrillCommand(a *app) *cobra.Command {
@@ -51,6 +53,8 @@ named, and never a pass. docs/packetdrill.md says what is understood. Exit code 
 	cmd.Flags().StringVar(&o.personality, "personality", "linux", "whose constants the stack has: linux or freebsd")
 	cmd.Flags().BoolVar(&o.laxPSH, "lax-psh", false, "do not compare the PSH flag of segments with data")
 	cmd.Flags().DurationVar(&o.tolerance, "tolerance", packetdrill.DefaultTolerance, "how far from its time an event may be; 0: at its microsecond (default: the script's, else 4ms)")
+	cmd.Flags().StringArrayVar(&o.lines, "option", nil, "a line of the script's head, such as ip_version=ipv6 or mtu=1400; the script's own win")
+	cmd.Flags().StringToStringVarP(&o.defines, "define", "D", nil, "a symbol of the script and its value, name=value")
 	if err := cmd.RegisterFlagCompletionFunc("personality", cobra.FixedCompletions([]cobra.Completion{"linux", "freebsd"}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic("labctl: " + err.Error())
 	}
@@ -66,7 +70,14 @@ type packetdrillReport struct {
 }
 
 func (o *packetdrillOptions) run(args []string, tolerance bool) error {
-	opts := packetdrill.Options{LaxPSH: o.laxPSH}
+	opts := packetdrill.Options{LaxPSH: o.laxPSH, Defines: o.defines}
+	for _, text := range o.lines {
+		line, err := packetdrill.ParseLine(text)
+		if err != nil {
+			return &usageError{"--option " + err.Error()}
+		}
+		opts.Lines = append(opts.Lines, line)
+	}
 	switch o.personality {
 	case "linux", "freebsd":
 		opts.TCP.Personality = o.personality

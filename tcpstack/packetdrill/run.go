@@ -98,6 +98,11 @@ func (r *runner) run(src []byte) error {
 	defer r.host.stack.Shutdown()
 	r.host.under = r.under
 	r.sys = newSystem(r.host)
+	for _, name := range g.initScripts {
+		if err := r.sys.Command(&Command{Line: 1, Text: name}); err != nil {
+			return err
+		}
+	}
 	if s.Init != nil {
 		r.line = s.Init.Line
 		if err := r.sys.Command(s.Init); err != nil {

@@ -3,6 +3,7 @@ package packetdrill
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,18 @@ type Options struct {
 	// Defines are symbols of the script with their values (-D of the original),
 	// beside the ones that the original's own test driver defines.
 	Defines map[string]string
+	// Lines are option lines that stand before the script's own, which win over them.
+	Lines []Option
+}
+
+// ParseLine reads an option line, "mtu=1400", and says what is wrong with it.
+func ParseLine(text string) (Option, error) {
+	o := Option{Line: 1}
+	o.Name, o.Value, o.HasValue = strings.Cut(text, "=")
+	if err := new(settings).set(o); err != nil {
+		return o, fmt.Errorf("%s: %w", text, err)
+	}
+	return o, nil
 }
 
 const (
@@ -54,6 +67,7 @@ type settings struct {
 	nonFatalPackets  bool
 	nonFatalSyscalls bool
 	laxPSH           bool
+	initScripts      []string
 }
 
 // The addresses of the original's driver: the host under test is on a private
@@ -80,7 +94,7 @@ func newSettings(s *Script, o Options) (*settings, error) {
 		// The original's driver runs such scripts with these options.
 		g.family, g.mtu = familyIPv6, ipv6MTU
 	}
-	for _, opt := range s.Options {
+	for _, opt := range slices.Concat(o.Lines, s.Options) {
 		if err := g.set(opt); err != nil {
 			return nil, &skipError{line: opt.Line, reason: fmt.Sprintf("--%s: %v", opt.Name, err)}
 		}
@@ -175,6 +189,8 @@ func (g *settings) set(o Option) (err error) {
 	case "non_fatal":
 		g.nonFatalPackets = strings.Contains(o.Value, "packet")
 		g.nonFatalSyscalls = strings.Contains(o.Value, "syscall")
+	case "init_scripts":
+		g.initScripts = strings.FieldsFunc(o.Value, func(c rune) bool { return c == ',' || c == ' ' })
 	case "define", "speed", "mss", "send_omit_free", "debug", "verbose", "is_anyip",
 		"code_command", "code_format", "code_sockopt":
 	default:

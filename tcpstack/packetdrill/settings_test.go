@@ -35,3 +35,36 @@ func TestScriptOptions(t *testing.T) {
 		wantResult(t, opts+"\n"+accepted, Options{}, Skip, 1, why)
 	}
 }
+
+// Lines stand at the script's head; the script's own win.
+func TestLines(t *testing.T) {
+	const script = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n" +
+		"+0 < S 0:0(0) win 1000 <mss 1000>\n+0 > S. 0:0(0) ack 1 <mss MSS>\n"
+	line := func(text string) Option {
+		o, err := ParseLine(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	for _, c := range []struct {
+		head, mss string
+		lines     []Option
+	}{
+		{"", "1460", nil},
+		{"", "1360", []Option{line("mtu=1400")}},
+		{"--mtu=1300\n", "1260", []Option{line("mtu=1400")}},
+		{"", "1340", []Option{line("ip_version=ipv6"), line("mtu=1400")}},
+		{"", "1400", []Option{line("init_scripts=/x/defaults.sh,../y/true"), line("mtu=1440")}},
+	} {
+		o := Options{Lines: c.lines, Defines: map[string]string{"MSS": c.mss}}
+		if r := Run("lines.pkt", []byte(c.head+script), o); r.Status != Pass {
+			t.Errorf("%q, %v: %+v", c.head, c.lines, r)
+		}
+	}
+	for _, bad := range []string{"mtu", "mtu=1", "ip_version=ipv5", "no_such=1", ""} {
+		if o, err := ParseLine(bad); err == nil {
+			t.Errorf("%q is %+v", bad, o)
+		}
+	}
+}
