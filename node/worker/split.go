@@ -295,6 +295,9 @@ func (s *split) gather() (limit sim.Time, flags uint8, err error) {
 		if i != s.self {
 			r = &m.Report
 		}
+		if now := s.l.x.now(); i != s.self && sim.Least(r.Report) < now {
+			return 0, 0, &exchange.PeerError{Peer: s.peers.Name(i), Err: fmt.Errorf("it tells of %v, and it is %v", sim.Least(r.Report).Duration(), now.Duration())}
+		}
 		s.next, s.ahead = min(s.next, sim.Least(r.Report)), min(s.ahead, r.Ahead)
 		s.events += r.Events
 		s.busy = s.busy || r.Flags&exchange.FlagBusy != 0
@@ -308,9 +311,6 @@ func (s *split) gather() (limit sim.Time, flags uint8, err error) {
 			}
 			s.peers.Done(m)
 		}
-	}
-	if s.next < s.l.x.now() {
-		return 0, 0, &exchange.PeerError{Peer: "another worker", Err: fmt.Errorf("it reports what happens at %v, and it is %v", s.next.Duration(), s.l.x.now().Duration())}
 	}
 	for _, e := range s.going {
 		s.l.schedule(e)
