@@ -56,11 +56,12 @@ func (l *leadership) watchHostOnce(host *hosting, enough func(*workerv1.WatchLab
 	stream, err := client.WatchLab(ctx, &workerv1.WatchLabRequest{LabId: host.labID, IntervalMs: progressInterval.Milliseconds()})
 	for err == nil {
 		var m *workerv1.WatchLabResponse
-		if m, err = stream.Recv(); err == nil && enough(m) {
+		m, err = stream.Recv()
+		switch {
+		case m.GetBroken() != "": // it has ended where it was, and is rebuilt
+			return status.Error(codes.NotFound, m.GetBroken())
+		case err == nil && enough(m):
 			return nil
-		}
-		if m.GetBroken() != "" {
-			return status.Error(codes.NotFound, m.GetBroken()) // it is rebuilt
 		}
 	}
 	return err

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -103,6 +105,13 @@ func (c *Controller) watchLab(ctx context.Context, labID string, intervalMs int6
 		}
 		if err != nil {
 			return err
+		}
+		if why := m.GetBroken(); why != "" { // it is rebuilt
+			l.reconcileSoon()
+			if was != nil {
+				return labMoves()
+			}
+			return status.Error(codes.NotFound, why)
 		}
 		if enough, err := look(m); enough || err != nil {
 			return err
