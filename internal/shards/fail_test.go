@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -53,6 +54,32 @@ func TestPeerLost(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		c.kept(client, client, 2)
+	}
+}
+
+// The same while nothing happens in the lab and nobody asks for it, on either clock.
+func TestPeerLostInAnIdleLab(t *testing.T) {
+	for _, clock := range []labv1.Clock{labv1.Clock_CLOCK_REAL, labv1.Clock_CLOCK_VIRTUAL} {
+		c := newCluster(t, 3, true)
+		spec := path()
+		spec.Clock = clock
+		client := c.start(standing(spec))
+		c.give(client, "live", ping("p1", "client", "server"))
+		c.settled(client, "p1")
+		c.members[1].cutOff()
+		for i, m := range client {
+			why, late := "", time.Now().Add(patience)
+			for why == "" && time.Now().Before(late) {
+				held, err := m.ListLabs(t.Context(), &workerv1.ListLabsRequest{}) // it asks no lab
+				if err != nil {
+					t.Fatal(err)
+				}
+				why = held.Labs[0].Broken
+			}
+			if !strings.Contains(why, "the shard at w") {
+				t.Errorf("%v, shard %d: %q", clock, i, why)
+			}
+		}
 	}
 }
 

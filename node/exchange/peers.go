@@ -44,6 +44,8 @@ type Came struct {
 // Peers are the other shards of a lab, as one shard sees them. One goroutine owns it; Attach may be called by any.
 type Peers struct {
 	Came chan Came // at most inHand messages and one error of each peer
+	// Ended is called, by any goroutine, when nothing more comes from a peer, which Came then tells. Set before Attach.
+	Ended func()
 
 	self int
 	list []*peer // by shard; nil: self
@@ -70,7 +72,7 @@ type peer struct {
 // NewPeers makes room for the other shards of a lab; names are those of all, for messages.
 func NewPeers(self int, names []string) *Peers {
 	p := &Peers{self: self, Came: make(chan Came, (inHand+1)*len(names)), joined: make(chan struct{}),
-		leaving: make(chan struct{})}
+		leaving: make(chan struct{}), Ended: func() {}}
 	for i, name := range names {
 		if i == self {
 			p.list = append(p.list, nil)
@@ -142,11 +144,13 @@ func (p *Peers) read(from int, q *peer) {
 				err = errors.New("it has closed the connection")
 			}
 			p.Came <- Came{From: from, Err: &PeerError{q.name, err}}
+			p.Ended()
 			return
 		}
 		p.Came <- Came{From: from, Message: m}
 		if m.Kind != KindWindow {
 			q.conn.Close()
+			p.Ended()
 			return
 		}
 	}

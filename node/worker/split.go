@@ -107,6 +107,7 @@ func newSplit(w *Worker, l *lab, req *workerv1.StartLabRequest) (*split, error) 
 		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	s.peers = exchange.NewPeers(self, names)
+	s.peers.Ended = func() { l.clock.wake() } // the head may wait for the wall clock, for hours
 	s.part.Carrier = func(to int, d sim.Origin) link.Carrier { return s.peers.Carrier(to, d) }
 	return s, nil
 }
@@ -152,6 +153,9 @@ func (s *split) step() error {
 	case s.moved != nil:
 		return s.moved
 	case !s.sent:
+		if err := s.alive(); err != nil {
+			return err
+		}
 		limit, flags := forEver, uint8(0)
 		if s.head() {
 			var ok bool
@@ -216,6 +220,48 @@ func (s *split) await() error {
 	case <-l.quit:
 	}
 	return nil
+}
+
+// alive takes in what has come between two rounds: messages of the next, and that a peer is gone, which it had no reason to
+// be while the lab goes on here.
+func (s *split) alive() error {
+	for {
+		select {
+		case c := <-s.peers.Came:
+			if c.Err != nil {
+				return c.Err
+			}
+			if err := s.take(c); err != nil {
+				return err
+			}
+		default:
+			return s.anyGone()
+		}
+	}
+}
+
+// anyGone is why any peer is gone.
+func (s *split) anyGone() error {
+	for _, err := range s.gone {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle waits for a call or for something from a peer.
+func (s *split) idle() {
+	l := s.l
+	select {
+	case <-l.quit:
+	case call := <-l.calls:
+		call()
+	case c := <-s.peers.Came:
+		if err := s.take(c); err != nil {
+			s.gone[c.From] = err // told of before the next round
+		}
+	}
 }
 
 // lost is why a message of this round will never come. Who is gone may have ended with the round that is still going on

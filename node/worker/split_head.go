@@ -53,7 +53,7 @@ func (s *split) directRunning() (limit sim.Time, ok bool) {
 	at, _ := l.nextStop()
 	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() || at == sim.Never {
 		// Until the input is committed or abandoned, or there is something to pass time for.
-		l.idle()
+		s.idle()
 		return 0, false
 	}
 	if !l.clock.virtual() && !l.wait(at) {
@@ -72,7 +72,7 @@ func (s *split) directPaused() (limit sim.Time, ok bool) {
 	at, _ := l.nextStop()
 	limit, stepping := l.stepTo(at)
 	if hold, held := l.stamps.hold(); !stepping || held && min(at, limit) >= hold {
-		l.idle()
+		s.idle()
 		return 0, false
 	}
 	return limit, true

@@ -7,14 +7,13 @@ import (
 
 // model is what splitting costs: processor time of all workers together for a window is
 //
-//	workers*window + workers*(workers-1)*message + frames*frame
+//	workers*(workers-1)*message + frames*frame
 //
 // so that a lab whose windows take work w in one piece takes, on as many cores as workers,
 //
-//	w/workers + window + (workers-1)*message + frames*frame/workers + latency
+//	w/workers + (workers-1)*message + frames*frame/workers + latency
 type model struct {
-	WindowNs  float64 `json:"window_ns"`  // of a worker, whatever crosses
-	MessageNs float64 `json:"message_ns"` // to and from one peer
+	MessageNs float64 `json:"message_ns"` // from one worker to another, both ends together
 	FrameNs   float64 `json:"frame_ns"`   // both ends together
 	Points    []point `json:"points"`
 }
@@ -34,10 +33,10 @@ const (
 )
 
 // fitModel measures labs whose groups send little within windows of a millisecond, over more and more workers, and one
-// with many frames across; the model has three unknowns, found by least squares.
+// with many frames across; the model has two unknowns, found by least squares.
 func fitModel(core, times int) (*model, error) {
 	m := &model{}
-	var rows [][3]float64
+	var rows [][2]float64
 	for _, c := range []struct {
 		workers int
 		rate    uint64
@@ -51,37 +50,24 @@ func fitModel(core, times int) (*model, error) {
 		p := point{Workers: c.workers, Windows: windows, Crossing: s.Crossing * float64(s.Frames), ExtraNs: (s.SplitCPU - s.WholeCPU) * 1e9 / windows}
 		m.Points = append(m.Points, p)
 		n := float64(c.workers)
-		rows = append(rows, [3]float64{n, n * (n - 1), p.Crossing / windows})
+		rows = append(rows, [2]float64{n * (n - 1), p.Crossing / windows})
 	}
 	m.solve(rows)
 	return m, nil
 }
 
-// solve is least squares by the normal equations.
-func (m *model) solve(rows [][3]float64) {
-	var a [3][4]float64
+// solve is least squares by the normal equations; relative errors count.
+func (m *model) solve(rows [][2]float64) {
+	var xx, xy, yy, xt, yt float64
 	for k, r := range rows {
-		weight := 1 / m.Points[k].ExtraNs // relative errors count
-		for i := range 3 {
-			for j := range 3 {
-				a[i][j] += r[i] * r[j] * weight * weight
-			}
-			a[i][3] += r[i] * m.Points[k].ExtraNs * weight * weight
-		}
+		t := m.Points[k].ExtraNs
+		x, y := r[0]/t, r[1]/t
+		xx, xy, yy, xt, yt = xx+x*x, xy+x*y, yy+y*y, xt+x, yt+y
 	}
-	for i := range 3 {
-		for k := range 3 {
-			if k != i {
-				f := a[k][i] / a[i][i]
-				for j := range 4 {
-					a[k][j] -= f * a[i][j]
-				}
-			}
-		}
-	}
-	m.WindowNs, m.MessageNs, m.FrameNs = a[0][3]/a[0][0], a[1][3]/a[1][1], a[2][3]/a[2][2]
+	det := xx*yy - xy*xy
+	m.MessageNs, m.FrameNs = (xt*yy-yt*xy)/det, (yt*xx-xt*xy)/det
 	for k, r := range rows {
-		m.Points[k].Fitted = r[0]*m.WindowNs + r[1]*m.MessageNs + r[2]*m.FrameNs
+		m.Points[k].Fitted = r[0]*m.MessageNs + r[1]*m.FrameNs
 	}
 }
 
@@ -92,11 +78,11 @@ const latency = 50 * time.Microsecond
 // and in which so many frames of each window cross.
 func (m *model) speedup(workers int, work time.Duration, frames float64) float64 {
 	n := float64(workers)
-	return float64(work) / (float64(work)/n + m.WindowNs + (n-1)*m.MessageNs + frames*m.FrameNs/n + float64(latency))
+	return float64(work) / (float64(work)/n + (n-1)*m.MessageNs + frames*m.FrameNs/n + float64(latency))
 }
 
 func (m *model) print() {
-	fmt.Printf("a window: %.1f us a worker, %.1f us a message, %.2f us a frame that crosses\n", m.WindowNs/1e3, m.MessageNs/1e3, m.FrameNs/1e3)
+	fmt.Printf("a window: %.1f us a message, %.2f us a frame that crosses\n", m.MessageNs/1e3, m.FrameNs/1e3)
 	for _, p := range m.Points {
 		fmt.Printf("  %d workers, %6.1f frames cross a window: %7.1f us, fitted %7.1f\n", p.Workers, p.Crossing/p.Windows, p.ExtraNs/1e3, p.Fitted/1e3)
 	}
