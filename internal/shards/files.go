@@ -186,16 +186,16 @@ func (c Client) summary(ctx context.Context, labID string, opts []grpc.CallOptio
 	}
 	whole := *parts[0]
 	whole.Transfers = nil
-	var lists [][]*labv1.TransferStatus
+	var lists []*workerv1.GetLabResponse // all of the lab's end
 	for _, p := range parts {
 		whole.Error = cmp.Or(whole.Error, p.Error)
-		var list []*labv1.TransferStatus
+		list := &workerv1.GetLabResponse{}
 		for i := range p.Transfers {
-			list = append(list, statusOf(&p.Transfers[i]))
+			list.Transfers = append(list.Transfers, statusOf(&p.Transfers[i]))
 		}
 		lists = append(lists, list)
 	}
-	for _, t := range joined(lists, func(l []*labv1.TransferStatus) []*labv1.TransferStatus { return l }, (*labv1.TransferStatus).GetId, transfer) {
+	for _, t := range transfers(lists) {
 		whole.Transfers = append(whole.Transfers, trace.TransferSummary{
 			ID: t.Id, Conn: t.Conn, From: t.From, To: t.To, Bytes: t.Bytes, SHA256: t.Sha256, Match: t.Match, StartNs: t.StartNs,
 			DurationNs: t.DurationNs, GoodputBps: t.GoodputBps, Retransmits: t.Retransmits, SRTTUs: t.SrttUs, Error: t.Error,

@@ -15,19 +15,24 @@ import (
 
 // GetLab puts together how the shards stand.
 func (c Client) GetLab(ctx context.Context, in *workerv1.GetLabRequest, opts ...grpc.CallOption) (*workerv1.GetLabResponse, error) {
-	answers, err := all(c, func(_ int, w workerv1.WorkerServiceClient) (*workerv1.GetLabResponse, error) {
+	ask := func(_ int, w workerv1.WorkerServiceClient) (*workerv1.GetLabResponse, error) {
 		return w.GetLab(ctx, in, opts...)
-	})
+	}
+	answers, err := all(c, ask)
 	if err != nil {
+		return nil, err
+	}
+	if err := catchUp(answers, func(i int) (*workerv1.GetLabResponse, error) { return ask(i, c[i]) }); err != nil {
 		return nil, err
 	}
 	out := &workerv1.GetLabResponse{
 		Progress:  progress(answers),
 		Links:     links(answers),
-		Transfers: settled(joined(answers, (*workerv1.GetLabResponse).GetTransfers, (*labv1.TransferStatus).GetId, transfer)),
+		Transfers: transfers(answers),
 		Execs:     joined(answers, (*workerv1.GetLabResponse).GetExecs, (*labv1.ExecStatus).GetId, exec),
 		Faults:    joined(answers, (*workerv1.GetLabResponse).GetFaults, (*labv1.FaultStatus).GetId, fault),
 		Broken:    broken(answers),
+		RanNs:     ran(answers),
 	}
 	for _, a := range answers {
 		out.Nodes = append(out.Nodes, a.GetNodes()...)
@@ -55,7 +60,37 @@ func (c Client) ListConns(ctx context.Context, in *workerv1.ListConnsRequest, op
 // standing is what GetLab and WatchLab both tell.
 type standing interface {
 	GetProgress() *labv1.LabProgress
+	GetTransfers() []*labv1.TransferStatus
 	GetBroken() string
+	GetRanNs() int64
+}
+
+// ran is the lab time that all shards have come to.
+func ran[T standing](answers []T) int64 {
+	least := answers[0].GetRanNs()
+	for _, a := range answers {
+		least = min(least, a.GetRanNs())
+	}
+	return least
+}
+
+// catchUp asks shards again whose answers are of an earlier lab time than others': what both ends of a connection tell fits
+// together then. A lab that runs goes on meanwhile, so that it is asked once.
+func catchUp(answers []*workerv1.GetLabResponse, again func(i int) (*workerv1.GetLabResponse, error)) error {
+	latest := answers[0].GetRanNs()
+	for _, a := range answers {
+		latest = max(latest, a.GetRanNs())
+	}
+	for i, a := range answers {
+		if a.GetRanNs() == latest {
+			continue
+		}
+		var err error
+		if answers[i], err = again(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // progress is the head's, with the work of all. The lab has ended once it has in all shards.
@@ -104,42 +139,70 @@ func joined[A any, T proto.Message](answers []A, list func(A) []T, name func(T) 
 // unclaimed is what the initiator of a transfer takes for its end where the one that it was sent to is in another shard.
 const unclaimed = "no transfer server has received it"
 
-// transfer puts together the halves of a transfer's two ends. Each end tells what it alone knows; the initiator's half is
-// the one that says where it comes from, and its word on a failure has precedence.
-func transfer(t, part *labv1.TransferStatus) {
-	first, second := t, part
-	if t.GetFrom() == "" && part.GetFrom() != "" {
-		first, second = part, t
-	}
-	state, failed := max(first.GetState(), second.GetState()), first.GetError()
-	if failed == unclaimed && second.GetState() == labv1.TransferState_TRANSFER_STATE_DONE {
-		state, failed = second.GetState(), ""
-	}
-	failed = cmp.Or(failed, second.GetError())
-	ended := first.GetEnded() && second.GetEnded()
-	t.Conn, t.From = cmp.Or(first.GetConn(), second.GetConn()), cmp.Or(first.GetFrom(), second.GetFrom())
-	t.To, t.What = cmp.Or(first.GetTo(), second.GetTo()), cmp.Or(first.GetWhat(), second.GetWhat())
-	t.StartNs, t.State, t.Error, t.Ended = first.GetStartNs(), state, failed, ended
-	t.Bytes, t.BytesExpected = max(t.GetBytes(), part.GetBytes()), max(t.GetBytesExpected(), part.GetBytesExpected())
-	t.Sha256, t.Match = cmp.Or(t.GetSha256(), part.GetSha256()), t.GetMatch() || part.GetMatch()
-	t.DurationNs, t.GoodputBps = max(t.GetDurationNs(), part.GetDurationNs()), max(t.GetGoodputBps(), part.GetGoodputBps())
-	t.Retransmits, t.SrttUs = max(t.GetRetransmits(), part.GetRetransmits()), max(t.GetSrttUs(), part.GetSrttUs())
-	t.DatagramsSent = max(t.GetDatagramsSent(), part.GetDatagramsSent())
-	t.DatagramsReceived = max(t.GetDatagramsReceived(), part.GetDatagramsReceived())
-	t.DatagramsReordered = max(t.GetDatagramsReordered(), part.GetDatagramsReordered())
-	t.DatagramsDuplicated = max(t.GetDatagramsDuplicated(), part.GetDatagramsDuplicated())
-	t.DatagramsLost = 0
-	if t.DatagramsSent > t.DatagramsReceived {
-		t.DatagramsLost = t.DatagramsSent - t.DatagramsReceived
-	}
+// half is what one shard tells of a transfer, at a lab time.
+type half struct {
+	*labv1.TransferStatus
+	ran int64
 }
 
-// settled makes a transfer's end what it is when no shard has anything of it to do any more: it has come to a result.
-func settled(list []*labv1.TransferStatus) []*labv1.TransferStatus {
-	for _, t := range list {
-		t.Ended = t.Ended && t.State >= labv1.TransferState_TRANSFER_STATE_DONE
+// transfers puts together the halves of transfers, in the order of the first shard's.
+func transfers[T standing](answers []T) []*labv1.TransferStatus {
+	var order []string
+	halves := map[string][]half{}
+	for _, a := range answers {
+		for _, t := range a.GetTransfers() {
+			if halves[t.GetId()] == nil {
+				order = append(order, t.GetId())
+			}
+			halves[t.GetId()] = append(halves[t.GetId()], half{t, a.GetRanNs()})
+		}
 	}
-	return list
+	out := make([]*labv1.TransferStatus, len(order))
+	for i, id := range order {
+		out[i] = transfer(halves[id])
+	}
+	return out
+}
+
+// transfer puts together what the shards tell of a transfer. Each end tells what it alone knows; the initiator's half is the
+// one that says where it comes from, and its word on a failure has precedence. Where another half is of an earlier lab time
+// than the initiator's, what the initiator concludes from silence is not final, nor is the end.
+func transfer(halves []half) *labv1.TransferStatus {
+	first := slices.IndexFunc(halves, func(h half) bool { return h.GetFrom() != "" })
+	first = max(first, 0)
+	t := proto.Clone(halves[first].TransferStatus).(*labv1.TransferStatus)
+	final := true
+	for i, h := range halves {
+		if i != first {
+			add(t, h.TransferStatus)
+			final = final && h.ran >= halves[first].ran
+		}
+	}
+	if t.DatagramsLost = 0; t.DatagramsSent > t.DatagramsReceived {
+		t.DatagramsLost = t.DatagramsSent - t.DatagramsReceived
+	}
+	if t.Error == unclaimed && !final {
+		t.State, t.Error = labv1.TransferState_TRANSFER_STATE_RUNNING, ""
+	}
+	t.Ended = t.Ended && final && t.State >= labv1.TransferState_TRANSFER_STATE_DONE
+	return t
+}
+
+// add adds another shard's half.
+func add(t, part *labv1.TransferStatus) {
+	if t.Error == unclaimed && part.GetState() == labv1.TransferState_TRANSFER_STATE_DONE {
+		t.State, t.Error = part.GetState(), ""
+	}
+	t.State, t.Error, t.Ended = max(t.State, part.GetState()), cmp.Or(t.Error, part.GetError()), t.Ended && part.GetEnded()
+	t.Conn, t.To, t.What = cmp.Or(t.Conn, part.GetConn()), cmp.Or(t.To, part.GetTo()), cmp.Or(t.What, part.GetWhat())
+	t.Bytes, t.BytesExpected = max(t.Bytes, part.GetBytes()), max(t.BytesExpected, part.GetBytesExpected())
+	t.Sha256, t.Match = cmp.Or(t.Sha256, part.GetSha256()), t.Match || part.GetMatch()
+	t.DurationNs, t.GoodputBps = max(t.DurationNs, part.GetDurationNs()), max(t.GoodputBps, part.GetGoodputBps())
+	t.Retransmits, t.SrttUs = max(t.Retransmits, part.GetRetransmits()), max(t.SrttUs, part.GetSrttUs())
+	t.DatagramsSent = max(t.DatagramsSent, part.GetDatagramsSent())
+	t.DatagramsReceived = max(t.DatagramsReceived, part.GetDatagramsReceived())
+	t.DatagramsReordered = max(t.DatagramsReordered, part.GetDatagramsReordered())
+	t.DatagramsDuplicated = max(t.DatagramsDuplicated, part.GetDatagramsDuplicated())
 }
 
 // exec takes the output of the shard that the command runs in; the others have none.

@@ -164,9 +164,10 @@ func (w *watch) joined() *workerv1.WatchLabResponse {
 	}
 	return &workerv1.WatchLabResponse{
 		Progress:  progress(w.latest),
-		Transfers: settled(joined(w.latest, (*workerv1.WatchLabResponse).GetTransfers, (*labv1.TransferStatus).GetId, transfer)),
+		Transfers: transfers(w.latest),
 		Execs:     joined(w.latest, (*workerv1.WatchLabResponse).GetExecs, (*labv1.ExecStatus).GetId, exec),
 		Broken:    broken(w.latest),
+		RanNs:     ran(w.latest),
 	}
 }
 

@@ -120,7 +120,7 @@ func (w *Worker) GetLab(ctx context.Context, req *workerv1.GetLabRequest) (*work
 		for _, n := range l.net.Nodes() {
 			resp.Nodes = append(resp.Nodes, n.Status())
 		}
-		resp.Broken = l.brokenBy()
+		resp.Broken, resp.RanNs = l.brokenBy(), int64(l.x.now())
 		resp.Links = l.net.LinkStatus()
 		resp.Faults = l.faults()
 		resp.Transfers, resp.Execs = l.works()
@@ -153,7 +153,7 @@ func (w *Worker) WatchLab(req *workerv1.WatchLabRequest, s grpc.ServerStreamingS
 		err := l.do(s.Context(), func() error {
 			resp.Progress = l.progress()
 			resp.Transfers, resp.Execs = l.works()
-			resp.Broken = l.brokenBy()
+			resp.Broken, resp.RanNs = l.brokenBy(), int64(l.x.now())
 			return nil
 		})
 		if err != nil {

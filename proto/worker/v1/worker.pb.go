@@ -1132,7 +1132,8 @@ type GetLabResponse struct {
 	Transfers     []*v1.TransferStatus   `protobuf:"bytes,4,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	Execs         []*v1.ExecStatus       `protobuf:"bytes,5,rep,name=execs,proto3" json:"execs,omitempty"`
 	Faults        []*v1.FaultStatus      `protobuf:"bytes,6,rep,name=faults,proto3" json:"faults,omitempty"`
-	Broken        string                 `protobuf:"bytes,7,opt,name=broken,proto3" json:"broken,omitempty"` // as in HeldLab
+	Broken        string                 `protobuf:"bytes,7,opt,name=broken,proto3" json:"broken,omitempty"`             // as in HeldLab
+	RanNs         int64                  `protobuf:"varint,8,opt,name=ran_ns,json=ranNs,proto3" json:"ran_ns,omitempty"` // every event of this shard before it has been run: all that is told here is of this lab time
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1217,13 @@ func (x *GetLabResponse) GetBroken() string {
 	return ""
 }
 
+func (x *GetLabResponse) GetRanNs() int64 {
+	if x != nil {
+		return x.RanNs
+	}
+	return 0
+}
+
 type WatchLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                 // standing lab or run
@@ -1273,7 +1281,8 @@ type WatchLabResponse struct {
 	Progress      *v1.LabProgress        `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	Transfers     []*v1.TransferStatus   `protobuf:"bytes,2,rep,name=transfers,proto3" json:"transfers,omitempty"`
 	Execs         []*v1.ExecStatus       `protobuf:"bytes,3,rep,name=execs,proto3" json:"execs,omitempty"`
-	Broken        string                 `protobuf:"bytes,4,opt,name=broken,proto3" json:"broken,omitempty"` // as in HeldLab
+	Broken        string                 `protobuf:"bytes,4,opt,name=broken,proto3" json:"broken,omitempty"`             // as in HeldLab
+	RanNs         int64                  `protobuf:"varint,5,opt,name=ran_ns,json=ranNs,proto3" json:"ran_ns,omitempty"` // as in GetLabResponse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1334,6 +1343,13 @@ func (x *WatchLabResponse) GetBroken() string {
 		return x.Broken
 	}
 	return ""
+}
+
+func (x *WatchLabResponse) GetRanNs() int64 {
+	if x != nil {
+		return x.RanNs
+	}
+	return 0
 }
 
 type ListConnsRequest struct {
@@ -2715,7 +2731,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x10ListLabsResponse\x12&\n" +
 	"\x04labs\x18\x01 \x03(\v2\x12.worker.v1.HeldLabR\x04labs\"&\n" +
 	"\rGetLabRequest\x12\x15\n" +
-	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"\xba\x02\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"\xd1\x02\n" +
 	"\x0eGetLabResponse\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12(\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x12.lab.v1.NodeStatusR\x05nodes\x12(\n" +
@@ -2723,16 +2739,18 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\ttransfers\x18\x04 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
 	"\x05execs\x18\x05 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12+\n" +
 	"\x06faults\x18\x06 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\x12\x16\n" +
-	"\x06broken\x18\a \x01(\tR\x06broken\"I\n" +
+	"\x06broken\x18\a \x01(\tR\x06broken\x12\x15\n" +
+	"\x06ran_ns\x18\b \x01(\x03R\x05ranNs\"I\n" +
 	"\x0fWatchLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x1f\n" +
 	"\vinterval_ms\x18\x02 \x01(\x03R\n" +
-	"intervalMs\"\xbb\x01\n" +
+	"intervalMs\"\xd2\x01\n" +
 	"\x10WatchLabResponse\x12/\n" +
 	"\bprogress\x18\x01 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x124\n" +
 	"\ttransfers\x18\x02 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12(\n" +
 	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12\x16\n" +
-	"\x06broken\x18\x04 \x01(\tR\x06broken\"[\n" +
+	"\x06broken\x18\x04 \x01(\tR\x06broken\x12\x15\n" +
+	"\x06ran_ns\x18\x05 \x01(\x03R\x05ranNs\"[\n" +
 	"\x10ListConnsRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
