@@ -16,10 +16,11 @@ import (
 const (
 	// Protocol is the version of the registration and of the service that this worker speaks.
 	Protocol = 1
-	// redialPause and maxRedialPause are the waits between two tries to register, each at the next server: a new leader is
-	// found within a second or so of its election, which takes about one as well.
+	// redialPause is the first wait between two tries to register, each at the next server. While there is no leader the
+	// wait is at most seekPause, so that a new one is found right after its election; else it grows to maxRedialPause.
 	redialPause    = 50 * time.Millisecond
-	maxRedialPause = 250 * time.Millisecond
+	seekPause      = 100 * time.Millisecond
+	maxRedialPause = time.Second
 	// firstGrant bounds the wait for the first lease.
 	firstGrant = 5 * time.Second
 	// farewell bounds the wait for the leader to hear that the worker goes.
@@ -75,6 +76,9 @@ func (w *Worker) Serve(ctx context.Context, m Member) error {
 			timer.Stop()
 		}
 		pause = min(2*pause, maxRedialPause)
+		if status.Code(err) == codes.Unavailable {
+			pause = min(pause, seekPause)
+		}
 	}
 	w.fence()
 	return nil
