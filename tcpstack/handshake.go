@@ -37,23 +37,6 @@ func (c *Conn) open() {
 	c.setState(StateSynSent, AppOpen)
 }
 
-// synAgain is how soon a SYN is sent again whose answer was for another connection (TCP_TIMEOUT_MIN): our reset has cleared
-// the peer's half-open connection meanwhile (RFC 9293 3.5.1).
-const synAgain = 2 * sim.Millisecond
-
-// synAgainSoon hurries the SYN's first repetition (Linux: tcp_rcv_synsent_state_process).
-func (c *Conn) synAgainSoon() {
-	if c.retransmits == 0 && c.timerAt != sim.Never {
-		c.setRetransTimer(TimerRTO, synAgain)
-	}
-}
-
-// echoesOurs says whether a timestamp is one that our SYNs can have had.
-func (c *Conn) echoesOurs(ecr uint32) bool {
-	first := uint32(c.lastDataSent/sim.Millisecond) + c.tsOffset
-	return ecr-first <= c.tsNow()-first
-}
-
 // startSend sets the send sequence variables from ISS. "Set SND.UNA to ISS, SND.NXT to ISS+1".
 func (c *Conn) startSend() {
 	c.sndUna, c.sndNxt, c.sndEnd = c.iss, c.iss+1, c.iss+1
