@@ -82,7 +82,7 @@ func (m *member) start() *member {
 func (m *member) tryStart() error {
 	m.worker, m.stopped = newFakeWorker(), false
 	m.links = make(map[string]*grpc.ClientConn)
-	_, m.raft = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.address), 5*time.Second)
+	_, m.raft = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.address), time.Second)
 	conf := Config{FilesDir: m.filesDir, RaftDir: m.dir, ServerID: m.id, Worker: m.worker.connect(m.t), WorkerName: "w-" + m.address[:1], Lease: 400 * time.Millisecond, Version: "test",
 		Logger: testLogger(),
 		Cluster: &Cluster{ID: m.cluster, KeepID: func(id string) error { m.cluster = id; return nil }, Advertise: m.address,

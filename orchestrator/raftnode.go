@@ -40,8 +40,10 @@ type raftNode struct {
 	fsm      *fsm
 	leaderCh chan bool // told at each change of leadership
 	leaders  *leaders  // tells of each change of who leads
-	health   *diskHealth
-	stores   io.Closer
+
+	transport raft.Transport
+	health    *diskHealth
+	stores    io.Closer
 }
 
 // openRaft starts Raft on what st holds, which the node closes in the end.
@@ -67,7 +69,8 @@ func openRaft(st *storage, me *identity, cluster *Cluster, f *fsm, logger *slog.
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("raft: %w", err), closeTransport(transport))
 	}
-	return &raftNode{raft: r, fsm: f, leaderCh: leaderCh, leaders: watchLeaders(r), health: health, stores: st.closer}, nil
+	return &raftNode{raft: r, fsm: f, leaderCh: leaderCh, leaders: watchLeaders(r), health: health, stores: st.closer,
+		transport: transport}, nil
 }
 
 func raftConfig(serverID string, cluster *Cluster, logger *slog.Logger) *raft.Config {
@@ -111,7 +114,9 @@ func closeTransport(t raft.Transport) error {
 
 func (n *raftNode) close() error {
 	close(n.health.closing)
-	err := n.raft.Shutdown().Error()
+	stopped := n.raft.Shutdown()
+	err := closeTransport(n.transport) // who waits for another server's answer need wait no more
+	err = errors.Join(err, stopped.Error())
 	n.leaders.close(n.raft)
 	return errors.Join(err, n.stores.Close())
 }
