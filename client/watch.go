@@ -54,6 +54,29 @@ func (c *Client) FollowWorkers(ctx context.Context, each func(*labv1.WatchWorker
 	})
 }
 
+// FollowChanges streams what the servers keep: what there is, then each change once, in order, over restarts and changes
+// of servers. Where what follows is no longer all kept, because the caller reads too slowly or was away for long, it begins
+// anew with what there is, in a message that says snapshot.
+func (c *Client) FollowChanges(ctx context.Context, lab string, each func(*labv1.WatchChangesResponse) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // as above
+	after := uint64(0)
+	for {
+		err := c.resume(ctx, func(got func()) error {
+			stream, err := c.Watches.WatchChanges(ctx, &labv1.WatchChangesRequest{Lab: lab, AfterIndex: after})
+			return receive(stream, err, got, func(m *labv1.WatchChangesResponse) error {
+				after = m.GetIndex()
+				return each(m)
+			})
+		})
+		var e *Error
+		if after == 0 || !errors.As(err, &e) || e.Reason != "TOO_OLD" {
+			return err
+		}
+		after = 0
+	}
+}
+
 // FollowStatus streams the things of one kind in a lab, whole, whenever they have changed, until the lab ends.
 func (c *Client) FollowStatus(ctx context.Context, req *labv1.WatchStatusRequest, each func(*labv1.WatchStatusResponse) error) error {
 	ctx, cancel := context.WithCancel(ctx)

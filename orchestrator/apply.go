@@ -44,6 +44,7 @@ type result struct {
 	outcome  *controlv1.RequestOutcome
 	repeated bool // the request was carried out before; outcome is of then
 	refused  *Refusal
+	changes  []*labv1.Change // for whoever watches
 }
 
 // errUnknownCommand means that the log was written by a newer version. Going on without the command would make this
@@ -54,6 +55,7 @@ var errUnknownCommand = errors.New("the log holds a command that this version do
 func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error) {
 	txn := db.Txn(true)
 	defer txn.Abort()
+	txn.TrackChanges()
 	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs()}
 	kind := kindOf(cmd)
 	if kind == "" {
@@ -70,8 +72,9 @@ func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error
 	if cmd.GetRequestId() != "" {
 		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome})
 	}
+	changes := changesOf(kind, index, txn.Changes())
 	txn.Commit()
-	return result{outcome: outcome}, nil
+	return result{outcome: outcome, changes: changes}, nil
 }
 
 // kindOf names a command's kind as its field is named; empty if this version does not know it.

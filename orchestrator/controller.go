@@ -293,6 +293,7 @@ func (c *Controller) takeLead() (*leadership, error) {
 	if err := c.node.raft.Barrier(barrierTimeout).Error(); err != nil {
 		return nil, fmt.Errorf("barrier: %w", err)
 	}
+	c.node.fsm.feed.settle(c.node.raft.AppliedIndex())
 	l := newLeadership(c)
 	if err := l.takeOver(); err != nil {
 		l.close()

@@ -9,18 +9,22 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
 )
 
 // fsm is Raft's state machine over the store.
 type fsm struct {
 	store *Store
+	feed  *feed
 
 	mu     sync.Mutex // guards halted's being closed once
 	halted chan struct{}
 	cause  error // why it halted; read after halted is closed
 }
 
-func newFSM(store *Store) *fsm { return &fsm{store: store, halted: make(chan struct{})} }
+func newFSM(store *Store) *fsm {
+	return &fsm{store: store, feed: newFeed(), halted: make(chan struct{})}
+}
 
 // Apply carries a committed command out. What cannot be carried out for the state's sake is answered with a refusal; a
 // command that cannot be understood halts the machine: it applies nothing any more, and its server stops.
@@ -33,7 +37,12 @@ func (f *fsm) Apply(entry *raft.Log) any {
 		return f.halt(fmt.Errorf("log entry %d: %w", entry.Index, err))
 	}
 	db, _ := f.store.current()
-	res, err := apply(db, entry.Index, &cmd)
+	var res result
+	err := f.feed.advance(entry.Index, func() (changes []*labv1.Change, err error) {
+		res, err = apply(db, entry.Index, &cmd)
+		changes, res.changes = res.changes, nil
+		return changes, err
+	})
 	if err != nil {
 		return f.halt(fmt.Errorf("log entry %d: %w", entry.Index, err))
 	}
@@ -74,6 +83,6 @@ func (f *fsm) Restore(from io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	f.store.replace(db)
+	f.feed.restart(func() { f.store.replace(db) })
 	return nil
 }

@@ -21,6 +21,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ObjectKind is what of the servers' state has changed.
+type ObjectKind int32
+
+const (
+	ObjectKind_OBJECT_KIND_UNSPECIFIED ObjectKind = 0
+	ObjectKind_OBJECT_KIND_LAB         ObjectKind = 1
+	ObjectKind_OBJECT_KIND_RUN         ObjectKind = 2
+	ObjectKind_OBJECT_KIND_INPUT       ObjectKind = 3 // of a lab's or a run's journal
+	ObjectKind_OBJECT_KIND_WORKER      ObjectKind = 4
+)
+
+// Enum value maps for ObjectKind.
+var (
+	ObjectKind_name = map[int32]string{
+		0: "OBJECT_KIND_UNSPECIFIED",
+		1: "OBJECT_KIND_LAB",
+		2: "OBJECT_KIND_RUN",
+		3: "OBJECT_KIND_INPUT",
+		4: "OBJECT_KIND_WORKER",
+	}
+	ObjectKind_value = map[string]int32{
+		"OBJECT_KIND_UNSPECIFIED": 0,
+		"OBJECT_KIND_LAB":         1,
+		"OBJECT_KIND_RUN":         2,
+		"OBJECT_KIND_INPUT":       3,
+		"OBJECT_KIND_WORKER":      4,
+	}
+)
+
+func (x ObjectKind) Enum() *ObjectKind {
+	p := new(ObjectKind)
+	*p = x
+	return p
+}
+
+func (x ObjectKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ObjectKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_lab_v1_watch_service_proto_enumTypes[0].Descriptor()
+}
+
+func (ObjectKind) Type() protoreflect.EnumType {
+	return &file_lab_v1_watch_service_proto_enumTypes[0]
+}
+
+func (x ObjectKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ObjectKind.Descriptor instead.
+func (ObjectKind) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{0}
+}
+
 // StatusKind is what of a lab is watched.
 type StatusKind int32
 
@@ -64,11 +120,11 @@ func (x StatusKind) String() string {
 }
 
 func (StatusKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_lab_v1_watch_service_proto_enumTypes[0].Descriptor()
+	return file_lab_v1_watch_service_proto_enumTypes[1].Descriptor()
 }
 
 func (StatusKind) Type() protoreflect.EnumType {
-	return &file_lab_v1_watch_service_proto_enumTypes[0]
+	return &file_lab_v1_watch_service_proto_enumTypes[1]
 }
 
 func (x StatusKind) Number() protoreflect.EnumNumber {
@@ -77,7 +133,265 @@ func (x StatusKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusKind.Descriptor instead.
 func (StatusKind) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{1}
+}
+
+// Kind says what became of it.
+type Change_Kind int32
+
+const (
+	Change_KIND_UNSPECIFIED Change_Kind = 0
+	Change_KIND_CREATED     Change_Kind = 1
+	Change_KIND_CHANGED     Change_Kind = 2
+	Change_KIND_REMOVED     Change_Kind = 3 // a lab's journal goes with it
+)
+
+// Enum value maps for Change_Kind.
+var (
+	Change_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_CREATED",
+		2: "KIND_CHANGED",
+		3: "KIND_REMOVED",
+	}
+	Change_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_CREATED":     1,
+		"KIND_CHANGED":     2,
+		"KIND_REMOVED":     3,
+	}
+)
+
+func (x Change_Kind) Enum() *Change_Kind {
+	p := new(Change_Kind)
+	*p = x
+	return p
+}
+
+func (x Change_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Change_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_lab_v1_watch_service_proto_enumTypes[2].Descriptor()
+}
+
+func (Change_Kind) Type() protoreflect.EnumType {
+	return &file_lab_v1_watch_service_proto_enumTypes[2]
+}
+
+func (x Change_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Change_Kind.Descriptor instead.
+func (Change_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
+type WatchChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`                                  // id of a lab or a run; empty: all, and workers
+	AfterIndex    uint64                 `protobuf:"varint,2,opt,name=after_index,json=afterIndex,proto3" json:"after_index,omitempty"` // resume after it; 0: begin with what there is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchChangesRequest) Reset() {
+	*x = WatchChangesRequest{}
+	mi := &file_lab_v1_watch_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchChangesRequest) ProtoMessage() {}
+
+func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_watch_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
+func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
 	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchChangesRequest) GetLab() string {
+	if x != nil {
+		return x.Lab
+	}
+	return ""
+}
+
+func (x *WatchChangesRequest) GetAfterIndex() uint64 {
+	if x != nil {
+		return x.AfterIndex
+	}
+	return 0
+}
+
+type WatchChangesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`       // all up to it has been told; to be resumed after
+	Snapshot      bool                   `protobuf:"varint,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // these are what there is, in the first message of a watch that is not resumed
+	Changes       []*Change              `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`    // in order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchChangesResponse) Reset() {
+	*x = WatchChangesResponse{}
+	mi := &file_lab_v1_watch_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchChangesResponse) ProtoMessage() {}
+
+func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_watch_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
+func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchChangesResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *WatchChangesResponse) GetSnapshot() bool {
+	if x != nil {
+		return x.Snapshot
+	}
+	return false
+}
+
+func (x *WatchChangesResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Change is one thing that was made, changed or removed.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the log entry that did it; several changes may have one
+	Kind          Change_Kind            `protobuf:"varint,2,opt,name=kind,proto3,enum=lab.v1.Change_Kind" json:"kind,omitempty"`
+	Object        ObjectKind             `protobuf:"varint,3,opt,name=object,proto3,enum=lab.v1.ObjectKind" json:"object,omitempty"`
+	Id            string                 `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`        // of the lab or the run, or the worker's name
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`    // of the lab, or the run's experiment
+	Epoch         uint64                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the lab or the run
+	Entry         *JournalEntry          `protobuf:"bytes,7,opt,name=entry,proto3" json:"entry,omitempty"`  // that was journaled
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_lab_v1_watch_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_watch_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Change) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Change) GetKind() Change_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Change_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetObject() ObjectKind {
+	if x != nil {
+		return x.Object
+	}
+	return ObjectKind_OBJECT_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Change) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Change) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Change) GetEntry() *JournalEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
 }
 
 type WatchLabsRequest struct {
@@ -89,7 +403,7 @@ type WatchLabsRequest struct {
 
 func (x *WatchLabsRequest) Reset() {
 	*x = WatchLabsRequest{}
-	mi := &file_lab_v1_watch_service_proto_msgTypes[0]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -101,7 +415,7 @@ func (x *WatchLabsRequest) String() string {
 func (*WatchLabsRequest) ProtoMessage() {}
 
 func (x *WatchLabsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_watch_service_proto_msgTypes[0]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -114,7 +428,7 @@ func (x *WatchLabsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabsRequest.ProtoReflect.Descriptor instead.
 func (*WatchLabsRequest) Descriptor() ([]byte, []int) {
-	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{0}
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchLabsRequest) GetIntervalMs() int64 {
@@ -133,7 +447,7 @@ type WatchLabsResponse struct {
 
 func (x *WatchLabsResponse) Reset() {
 	*x = WatchLabsResponse{}
-	mi := &file_lab_v1_watch_service_proto_msgTypes[1]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +459,7 @@ func (x *WatchLabsResponse) String() string {
 func (*WatchLabsResponse) ProtoMessage() {}
 
 func (x *WatchLabsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_watch_service_proto_msgTypes[1]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +472,7 @@ func (x *WatchLabsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabsResponse.ProtoReflect.Descriptor instead.
 func (*WatchLabsResponse) Descriptor() ([]byte, []int) {
-	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{1}
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WatchLabsResponse) GetLabs() []*Lab {
@@ -181,7 +495,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_lab_v1_watch_service_proto_msgTypes[2]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +507,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_watch_service_proto_msgTypes[2]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +520,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{2}
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchStatusRequest) GetLab() string {
@@ -258,7 +572,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_lab_v1_watch_service_proto_msgTypes[3]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +584,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_watch_service_proto_msgTypes[3]
+	mi := &file_lab_v1_watch_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +597,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{3}
+	return file_lab_v1_watch_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchStatusResponse) GetNowNs() int64 {
@@ -332,7 +646,28 @@ var File_lab_v1_watch_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"3\n" +
+	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
+	"\x13WatchChangesRequest\x12\x10\n" +
+	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1f\n" +
+	"\vafter_index\x18\x02 \x01(\x04R\n" +
+	"afterIndex\"r\n" +
+	"\x14WatchChangesResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1a\n" +
+	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12(\n" +
+	"\achanges\x18\x03 \x03(\v2\x0e.lab.v1.ChangeR\achanges\"\xad\x02\n" +
+	"\x06Change\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12'\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x13.lab.v1.Change.KindR\x04kind\x12*\n" +
+	"\x06object\x18\x03 \x01(\x0e2\x12.lab.v1.ObjectKindR\x06object\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12*\n" +
+	"\x05entry\x18\a \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"R\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKIND_CREATED\x10\x01\x12\x10\n" +
+	"\fKIND_CHANGED\x10\x02\x12\x10\n" +
+	"\fKIND_REMOVED\x10\x03\"3\n" +
 	"\x10WatchLabsRequest\x12\x1f\n" +
 	"\vinterval_ms\x18\x01 \x01(\x03R\n" +
 	"intervalMs\"4\n" +
@@ -351,7 +686,14 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x05links\x18\x03 \x03(\v2\x12.lab.v1.LinkStatusR\x05links\x12(\n" +
 	"\x05conns\x18\x04 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns\x124\n" +
 	"\ttransfers\x18\x05 \x03(\v2\x16.lab.v1.TransferStatusR\ttransfers\x12+\n" +
-	"\x06faults\x18\x06 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults*\xa1\x01\n" +
+	"\x06faults\x18\x06 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults*\x82\x01\n" +
+	"\n" +
+	"ObjectKind\x12\x1b\n" +
+	"\x17OBJECT_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fOBJECT_KIND_LAB\x10\x01\x12\x13\n" +
+	"\x0fOBJECT_KIND_RUN\x10\x02\x12\x15\n" +
+	"\x11OBJECT_KIND_INPUT\x10\x03\x12\x16\n" +
+	"\x12OBJECT_KIND_WORKER\x10\x04*\xa1\x01\n" +
 	"\n" +
 	"StatusKind\x12\x1b\n" +
 	"\x17STATUS_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -359,10 +701,11 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x11STATUS_KIND_LINKS\x10\x02\x12\x15\n" +
 	"\x11STATUS_KIND_CONNS\x10\x03\x12\x19\n" +
 	"\x15STATUS_KIND_TRANSFERS\x10\x04\x12\x16\n" +
-	"\x12STATUS_KIND_FAULTS\x10\x052\x9c\x01\n" +
+	"\x12STATUS_KIND_FAULTS\x10\x052\xe9\x01\n" +
 	"\fWatchService\x12B\n" +
 	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse0\x01\x12H\n" +
-	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse0\x01\x12K\n" +
+	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_watch_service_proto_rawDescOnce sync.Once
@@ -376,38 +719,50 @@ func file_lab_v1_watch_service_proto_rawDescGZIP() []byte {
 	return file_lab_v1_watch_service_proto_rawDescData
 }
 
-var file_lab_v1_watch_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_lab_v1_watch_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_lab_v1_watch_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_lab_v1_watch_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_lab_v1_watch_service_proto_goTypes = []any{
-	(StatusKind)(0),             // 0: lab.v1.StatusKind
-	(*WatchLabsRequest)(nil),    // 1: lab.v1.WatchLabsRequest
-	(*WatchLabsResponse)(nil),   // 2: lab.v1.WatchLabsResponse
-	(*WatchStatusRequest)(nil),  // 3: lab.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil), // 4: lab.v1.WatchStatusResponse
-	(*Lab)(nil),                 // 5: lab.v1.Lab
-	(*NodeStatus)(nil),          // 6: lab.v1.NodeStatus
-	(*LinkStatus)(nil),          // 7: lab.v1.LinkStatus
-	(*ConnStatus)(nil),          // 8: lab.v1.ConnStatus
-	(*TransferStatus)(nil),      // 9: lab.v1.TransferStatus
-	(*FaultStatus)(nil),         // 10: lab.v1.FaultStatus
+	(ObjectKind)(0),              // 0: lab.v1.ObjectKind
+	(StatusKind)(0),              // 1: lab.v1.StatusKind
+	(Change_Kind)(0),             // 2: lab.v1.Change.Kind
+	(*WatchChangesRequest)(nil),  // 3: lab.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil), // 4: lab.v1.WatchChangesResponse
+	(*Change)(nil),               // 5: lab.v1.Change
+	(*WatchLabsRequest)(nil),     // 6: lab.v1.WatchLabsRequest
+	(*WatchLabsResponse)(nil),    // 7: lab.v1.WatchLabsResponse
+	(*WatchStatusRequest)(nil),   // 8: lab.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),  // 9: lab.v1.WatchStatusResponse
+	(*JournalEntry)(nil),         // 10: lab.v1.JournalEntry
+	(*Lab)(nil),                  // 11: lab.v1.Lab
+	(*NodeStatus)(nil),           // 12: lab.v1.NodeStatus
+	(*LinkStatus)(nil),           // 13: lab.v1.LinkStatus
+	(*ConnStatus)(nil),           // 14: lab.v1.ConnStatus
+	(*TransferStatus)(nil),       // 15: lab.v1.TransferStatus
+	(*FaultStatus)(nil),          // 16: lab.v1.FaultStatus
 }
 var file_lab_v1_watch_service_proto_depIdxs = []int32{
-	5,  // 0: lab.v1.WatchLabsResponse.labs:type_name -> lab.v1.Lab
-	0,  // 1: lab.v1.WatchStatusRequest.kind:type_name -> lab.v1.StatusKind
-	6,  // 2: lab.v1.WatchStatusResponse.nodes:type_name -> lab.v1.NodeStatus
-	7,  // 3: lab.v1.WatchStatusResponse.links:type_name -> lab.v1.LinkStatus
-	8,  // 4: lab.v1.WatchStatusResponse.conns:type_name -> lab.v1.ConnStatus
-	9,  // 5: lab.v1.WatchStatusResponse.transfers:type_name -> lab.v1.TransferStatus
-	10, // 6: lab.v1.WatchStatusResponse.faults:type_name -> lab.v1.FaultStatus
-	1,  // 7: lab.v1.WatchService.WatchLabs:input_type -> lab.v1.WatchLabsRequest
-	3,  // 8: lab.v1.WatchService.WatchStatus:input_type -> lab.v1.WatchStatusRequest
-	2,  // 9: lab.v1.WatchService.WatchLabs:output_type -> lab.v1.WatchLabsResponse
-	4,  // 10: lab.v1.WatchService.WatchStatus:output_type -> lab.v1.WatchStatusResponse
-	9,  // [9:11] is the sub-list for method output_type
-	7,  // [7:9] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	5,  // 0: lab.v1.WatchChangesResponse.changes:type_name -> lab.v1.Change
+	2,  // 1: lab.v1.Change.kind:type_name -> lab.v1.Change.Kind
+	0,  // 2: lab.v1.Change.object:type_name -> lab.v1.ObjectKind
+	10, // 3: lab.v1.Change.entry:type_name -> lab.v1.JournalEntry
+	11, // 4: lab.v1.WatchLabsResponse.labs:type_name -> lab.v1.Lab
+	1,  // 5: lab.v1.WatchStatusRequest.kind:type_name -> lab.v1.StatusKind
+	12, // 6: lab.v1.WatchStatusResponse.nodes:type_name -> lab.v1.NodeStatus
+	13, // 7: lab.v1.WatchStatusResponse.links:type_name -> lab.v1.LinkStatus
+	14, // 8: lab.v1.WatchStatusResponse.conns:type_name -> lab.v1.ConnStatus
+	15, // 9: lab.v1.WatchStatusResponse.transfers:type_name -> lab.v1.TransferStatus
+	16, // 10: lab.v1.WatchStatusResponse.faults:type_name -> lab.v1.FaultStatus
+	6,  // 11: lab.v1.WatchService.WatchLabs:input_type -> lab.v1.WatchLabsRequest
+	8,  // 12: lab.v1.WatchService.WatchStatus:input_type -> lab.v1.WatchStatusRequest
+	3,  // 13: lab.v1.WatchService.WatchChanges:input_type -> lab.v1.WatchChangesRequest
+	7,  // 14: lab.v1.WatchService.WatchLabs:output_type -> lab.v1.WatchLabsResponse
+	9,  // 15: lab.v1.WatchService.WatchStatus:output_type -> lab.v1.WatchStatusResponse
+	4,  // 16: lab.v1.WatchService.WatchChanges:output_type -> lab.v1.WatchChangesResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_watch_service_proto_init() }
@@ -415,6 +770,7 @@ func file_lab_v1_watch_service_proto_init() {
 	if File_lab_v1_watch_service_proto != nil {
 		return
 	}
+	file_lab_v1_input_proto_init()
 	file_lab_v1_lab_service_proto_init()
 	file_lab_v1_status_proto_init()
 	type x struct{}
@@ -422,8 +778,8 @@ func file_lab_v1_watch_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_watch_service_proto_rawDesc), len(file_lab_v1_watch_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   4,
+			NumEnums:      3,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

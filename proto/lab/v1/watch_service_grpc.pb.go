@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WatchService_WatchLabs_FullMethodName   = "/lab.v1.WatchService/WatchLabs"
-	WatchService_WatchStatus_FullMethodName = "/lab.v1.WatchService/WatchStatus"
+	WatchService_WatchLabs_FullMethodName    = "/lab.v1.WatchService/WatchLabs"
+	WatchService_WatchStatus_FullMethodName  = "/lab.v1.WatchService/WatchStatus"
+	WatchService_WatchChanges_FullMethodName = "/lab.v1.WatchService/WatchChanges"
 )
 
 // WatchServiceClient is the client API for WatchService service.
@@ -28,12 +29,16 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // WatchService tells how things stand at once and whenever that has changed. Every message is whole: who reads slowly
-// misses what was in between and nothing else, and after a broken connection the first message is as good as any.
+// misses what was in between and nothing else, and after a broken connection the first message is as good as any. But for
+// WatchChanges, which tells each change once.
 type WatchServiceClient interface {
 	// WatchLabs tells of all labs by name.
 	WatchLabs(ctx context.Context, in *WatchLabsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLabsResponse], error)
 	// WatchStatus tells of the things of one kind in a lab, until the lab ends.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
+	// WatchChanges tells of what the servers keep: all that there is, then each change of it once, in order. It is resumed,
+	// at any server, after the index of the last message; where what follows is no longer all kept it ends with TOO_OLD.
+	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 }
 
 type watchServiceClient struct {
@@ -82,17 +87,40 @@ func (c *watchServiceClient) WatchStatus(ctx context.Context, in *WatchStatusReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WatchService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
+func (c *watchServiceClient) WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WatchService_ServiceDesc.Streams[2], WatchService_WatchChanges_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchChangesRequest, WatchChangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WatchService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesResponse]
+
 // WatchServiceServer is the server API for WatchService service.
 // All implementations must embed UnimplementedWatchServiceServer
 // for forward compatibility.
 //
 // WatchService tells how things stand at once and whenever that has changed. Every message is whole: who reads slowly
-// misses what was in between and nothing else, and after a broken connection the first message is as good as any.
+// misses what was in between and nothing else, and after a broken connection the first message is as good as any. But for
+// WatchChanges, which tells each change once.
 type WatchServiceServer interface {
 	// WatchLabs tells of all labs by name.
 	WatchLabs(*WatchLabsRequest, grpc.ServerStreamingServer[WatchLabsResponse]) error
 	// WatchStatus tells of the things of one kind in a lab, until the lab ends.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
+	// WatchChanges tells of what the servers keep: all that there is, then each change of it once, in order. It is resumed,
+	// at any server, after the index of the last message; where what follows is no longer all kept it ends with TOO_OLD.
+	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	mustEmbedUnimplementedWatchServiceServer()
 }
 
@@ -108,6 +136,9 @@ func (UnimplementedWatchServiceServer) WatchLabs(*WatchLabsRequest, grpc.ServerS
 }
 func (UnimplementedWatchServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
+}
+func (UnimplementedWatchServiceServer) WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchChanges not implemented")
 }
 func (UnimplementedWatchServiceServer) mustEmbedUnimplementedWatchServiceServer() {}
 func (UnimplementedWatchServiceServer) testEmbeddedByValue()                      {}
@@ -152,6 +183,17 @@ func _WatchService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WatchService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
+func _WatchService_WatchChanges_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchChangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WatchServiceServer).WatchChanges(m, &grpc.GenericServerStream[WatchChangesRequest, WatchChangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WatchService_WatchChangesServer = grpc.ServerStreamingServer[WatchChangesResponse]
+
 // WatchService_ServiceDesc is the grpc.ServiceDesc for WatchService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +210,11 @@ var WatchService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchStatus",
 			Handler:       _WatchService_WatchStatus_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchChanges",
+			Handler:       _WatchService_WatchChanges_Handler,
 			ServerStreams: true,
 		},
 	},

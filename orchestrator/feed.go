@@ -1,0 +1,232 @@
+package orchestrator
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-memdb"
+	"google.golang.org/grpc"
+
+	controlv1 "labd.dev/proto/control/v1"
+	labv1 "labd.dev/proto/lab/v1"
+)
+
+const (
+	// keptChanges is how many changes are kept at the least, and half of how many at most, for watches to be resumed: at 2,000 a
+	// second, eight seconds of them, in which a watch finds another server.
+	keptChanges = 16_384
+	// changesAtOnce bounds one message of a watch.
+	changesAtOnce = 256
+)
+
+// feed keeps the newest changes of the state for those who watch. Every server has the same, as all apply the same log.
+type feed struct {
+	mu      sync.Mutex // guards what is below, and holds the state and index together
+	changes []*labv1.Change
+	floor   uint64        // what was changed after this index is kept
+	index   uint64        // of the last log entry that was applied
+	fresh   bool          // the state was replaced, and of which entry it is is not known yet
+	next    chan struct{} // closed at the next entry
+}
+
+func newFeed() *feed { return &feed{next: make(chan struct{})} }
+
+// advance applies an entry, and keeps what it changed.
+func (f *feed) advance(index uint64, apply func() ([]*labv1.Change, error)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changes, err := apply()
+	if err != nil {
+		return err
+	}
+	if f.fresh {
+		f.floor, f.fresh = index-1, false
+	}
+	f.index = index
+	f.changes = append(f.changes, changes...)
+	if len(f.changes) > 2*keptChanges {
+		f.cut(len(f.changes) - keptChanges)
+	}
+	f.wake()
+	return nil
+}
+
+// cut forgets so many of the oldest changes; an entry's are kept all or not at all.
+func (f *feed) cut(over int) {
+	f.floor = f.changes[over-1].GetIndex()
+	for over < len(f.changes) && f.changes[over].GetIndex() == f.floor {
+		over++
+	}
+	f.changes = slices.Clone(f.changes[over:])
+}
+
+// settle tells, after the state was replaced, of which log entry it is. It is called when all of the log is applied.
+func (f *feed) settle(index uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fresh {
+		f.index, f.fresh = max(f.index, index), false
+		f.floor = f.index
+	}
+}
+
+func (f *feed) wake() {
+	close(f.next)
+	f.next = make(chan struct{})
+}
+
+// restart replaces the state by another, of which it is not known how it came about.
+func (f *feed) restart(replace func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	replace()
+	f.changes, f.fresh, f.floor = nil, true, f.index
+	f.wake()
+}
+
+// now gives the state with the index that it is of.
+func (f *feed) now(store *Store) (view, uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return store.view(), f.index
+}
+
+// after gives the changes after an index, at most so many that an entry's stay together, and up to which index they are all.
+// kept is false where not all of them are there any more. next is closed when there are more.
+func (f *feed) after(index uint64) (changes []*labv1.Change, upTo uint64, kept bool, next <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if index < f.floor || index > f.index || f.fresh {
+		return nil, 0, false, nil
+	}
+	from, _ := slices.BinarySearchFunc(f.changes, index+1, func(c *labv1.Change, i uint64) int {
+		switch {
+		case c.GetIndex() < i:
+			return -1
+		case c.GetIndex() > i:
+			return 1
+		}
+		return 0
+	})
+	changes = f.changes[from:]
+	if len(changes) <= changesAtOnce {
+		return slices.Clone(changes), f.index, true, f.next
+	}
+	end := changesAtOnce
+	for end < len(changes) && changes[end].GetIndex() == changes[end-1].GetIndex() {
+		end++
+	}
+	return slices.Clone(changes[:end]), changes[end-1].GetIndex(), true, f.next
+}
+
+// changesOf tells what a command changed, for those who watch. How far labs have come is not among it.
+func changesOf(kind string, index uint64, made memdb.Changes) []*labv1.Change {
+	if kind == "mark_reached" {
+		return nil
+	}
+	var list []*labv1.Change
+	for _, m := range made {
+		object := m.After
+		change := &labv1.Change{Index: index, Kind: labv1.Change_KIND_CHANGED}
+		switch {
+		case m.Created():
+			change.Kind = labv1.Change_KIND_CREATED
+		case m.Deleted():
+			change.Kind, object = labv1.Change_KIND_REMOVED, m.Before
+		}
+		if !describeChange(change, object) || kind == "append_input" && change.GetObject() != labv1.ObjectKind_OBJECT_KIND_INPUT ||
+			change.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT && change.GetKind() == labv1.Change_KIND_REMOVED {
+			continue
+		}
+		list = append(list, change)
+	}
+	return list
+}
+
+// describeChange fills in what an object is; false: it is nothing that is watched.
+func describeChange(c *labv1.Change, object any) bool {
+	switch o := object.(type) {
+	case *controlv1.LabState:
+		c.Object, c.Id, c.Name, c.Epoch = labv1.ObjectKind_OBJECT_KIND_LAB, o.GetId(), o.GetSpec().GetName(), o.GetEpoch()
+	case *controlv1.RunState:
+		c.Object, c.Id, c.Name, c.Epoch = labv1.ObjectKind_OBJECT_KIND_RUN, o.GetId(), o.GetName(), o.GetEpoch()
+	case *controlv1.InputState:
+		c.Object, c.Id, c.Entry = labv1.ObjectKind_OBJECT_KIND_INPUT, o.GetLabId(), o.GetEntry()
+	case *controlv1.WorkerState:
+		c.Object, c.Id = labv1.ObjectKind_OBJECT_KIND_WORKER, o.GetName()
+	default:
+		return false
+	}
+	return true
+}
+
+// there lists what there is, as changes that made it.
+func there(v view, lab string, index uint64) []*labv1.Change {
+	var list []*labv1.Change
+	add := func(object any) {
+		c := &labv1.Change{Index: index, Kind: labv1.Change_KIND_CREATED}
+		if describeChange(c, object) && (lab == "" || c.GetId() == lab) {
+			list = append(list, c)
+		}
+	}
+	for _, l := range v.labs() {
+		add(l)
+	}
+	for _, r := range v.runs() {
+		add(r)
+	}
+	if lab == "" {
+		for _, w := range v.workers() {
+			add(w)
+		}
+	}
+	return list
+}
+
+// WatchChanges implements the service.
+func (s *watchService) WatchChanges(req *labv1.WatchChangesRequest, out grpc.ServerStreamingServer[labv1.WatchChangesResponse]) error {
+	l, err := s.c.leader(out.Context())
+	if err != nil {
+		return err
+	}
+	at := req.GetAfterIndex()
+	if at == 0 {
+		v, index := s.c.node.fsm.feed.now(s.c.store)
+		m := &labv1.WatchChangesResponse{Index: index, Snapshot: true, Changes: there(v, req.GetLab(), index)}
+		if err := out.Send(m); err != nil {
+			return err
+		}
+		at = index
+	}
+	return l.tellChanges(out.Context(), req.GetLab(), at, out.Send)
+}
+
+// tellChanges sends what changes after an index, for as long as this server leads.
+func (l *leadership) tellChanges(ctx context.Context, lab string, at uint64, send func(*labv1.WatchChangesResponse) error) error {
+	for {
+		changes, upTo, kept, next := l.c.node.fsm.feed.after(at)
+		if !kept {
+			return refuse(labv1.ErrorReason_ERROR_REASON_TOO_OLD, "what has changed after index %d is not all kept any more; begin anew", at)
+		}
+		if lab != "" {
+			changes = slices.DeleteFunc(changes, func(c *labv1.Change) bool { return c.GetId() != lab })
+		}
+		if len(changes) > 0 {
+			if err := send(&labv1.WatchChangesResponse{Index: upTo, Changes: changes}); err != nil {
+				return err
+			}
+		}
+		if at < upTo {
+			at = upTo
+			continue // there may be more
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return notLeading()
+		}
+	}
+}
