@@ -54,9 +54,10 @@ func (w *wheel) insert(t *Timer) {
 	if head == nil {
 		t.next, t.prev = t, t
 		w.slot[s] = t
-		if s < overflow && !w.present(s) {
-			w.full[s>>slotBits][s&slotMask>>6] |= 1 << (s & 63)
-			w.any[s>>slotBits] |= 1 << (s & slotMask >> 6)
+		if uint(s) < overflow && !w.present(s) {
+			level, word := uint(s)>>slotBits, uint(s)&slotMask>>6
+			w.full[level][word] |= 1 << (s & 63)
+			w.any[level] |= 1 << word
 		}
 		return
 	}
@@ -129,7 +130,7 @@ func (w *wheel) empty(s int) {
 
 // nextFull is the first slot of a level, from index from on, that is not empty; -1 if there is none.
 func (w *wheel) nextFull(level, from int) int {
-	word := from >> 6
+	word := from & slotMask >> 6
 	if b := w.full[level][word] & (^uint64(0) << (from & 63)); b != 0 {
 		return word<<6 + bits.TrailingZeros64(b)
 	}
@@ -214,7 +215,10 @@ func (w *wheel) spread(s int) {
 // their early wake is no event. False if none is left.
 func (w *wheel) sortPresent(s int) bool {
 	w.sorted = true
-	w.empty(s)
+	word := s & slotMask >> 6 // empty, for the lowest level: each event comes by here
+	if w.full[0][word] &^= 1 << (s & 63); w.full[0][word] == 0 {
+		w.any[0] &^= 1 << word
+	}
 	head := w.slot[s]
 	if head.next == head && uint64(head.at)>>tickBits <= w.tick {
 		return true
