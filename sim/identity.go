@@ -28,23 +28,9 @@ func (id *Identity) Record(rec *Recorder, now Time, kind Kind) *Record {
 	if rec == nil {
 		return nil
 	}
-	r := id.Claim(rec)
-	node, eseq := r.Node, r.ESeq
-	*r = Record{}
-	r.T, r.Node, r.ESeq, r.Kind = now, node, eseq, kind
-	return r
-}
-
-// Claim starts a record of the node as Record does, with its node and number alone: in all other words stands what an older
-// record has left there, and the caller writes each of them. It is for what is recorded of each packet.
-func (id *Identity) Claim(rec *Recorder) *Record {
 	id.Events++
-	n := rec.n
-	if n == len(rec.buf) {
-		n = rec.flushed()
-	}
-	rec.n = n + 1
-	r := &rec.buf[n]
-	r.Node, r.ESeq = uint32(id.Src.ID), uint32(id.Events)
+	r := rec.Slot()
+	*r = Record{}
+	r.T, r.Node, r.ESeq, r.Kind = now, uint32(id.Src.ID), uint32(id.Events), kind
 	return r
 }

@@ -85,27 +85,23 @@ func NewRecorder(size int, flush func([]Record)) *Recorder {
 
 // Next returns the next slot, zeroed, to be filled in place before the next call.
 func (r *Recorder) Next() *Record {
-	p := r.slot()
+	p := r.Slot()
 	*p = Record{}
 	return p
 }
 
-// slot returns the next slot, with what is left in it of a record of the block before.
-func (r *Recorder) slot() *Record {
+// Slot returns the next slot, with whatever an older record has left in it: the caller writes every word. It is small enough
+// to be inlined.
+func (r *Recorder) Slot() *Record {
 	if r.n == len(r.buf) {
-		r.flushed()
+		r.full()
 	}
 	r.n++
 	return &r.buf[r.n-1]
 }
 
-// flushed hands on what has been collected, and is where the next record goes.
-//
 //go:noinline
-func (r *Recorder) flushed() int {
-	r.Flush()
-	return 0
-}
+func (r *Recorder) full() { r.Flush() }
 
 // Flush hands on what has been collected.
 func (r *Recorder) Flush() {

@@ -43,13 +43,19 @@ type moreWords [11]uint32
 
 // recordMore continues the record head.
 func (s *Stack) recordMore(head *sim.Record, w *moreWords) {
-	t, eseq := head.T, head.ESeq // before Next, as head's slot may be gone with it
-	r := s.loop.Rec.Next()
-	r.T, r.Node, r.ESeq, r.Kind = t, uint32(s.id.Src.ID), eseq, sim.KindMore
+	r := s.more(head)
 	r.Cause = w[0]
 	r.Conn = sim.ConnID(uint64(w[1])<<32 | uint64(w[2]))
 	r.Pkt = sim.PacketID(uint64(w[3])<<32 | uint64(w[4]))
 	r.W[0], r.W[1], r.W[2], r.W[3], r.W[4], r.W[5] = w[5], w[6], w[7], w[8], w[9], w[10]
+}
+
+// more starts the record that continues head, in the places of moreWords.
+func (s *Stack) more(head *sim.Record) *sim.Record {
+	t, eseq := head.T, head.ESeq // before Next, as head's slot may be gone with it
+	r := s.loop.Rec.Next()
+	r.T, r.Node, r.ESeq, r.Kind = t, uint32(s.id.Src.ID), eseq, sim.KindMore
+	return r
 }
 
 func words(r *sim.Record) moreWords {
@@ -93,7 +99,7 @@ func putSegment(r *sim.Record, h *wire.TCP, opt *wire.TCPOptions, n int, off, ac
 
 // segmentBits is a segment's last word: what of its stream offsets its sequence numbers do not tell, and what else is small.
 func segmentBits(off, ackOff uint64, tx, shift uint8, bits uint32) uint32 {
-	return uint32(off>>32&0xff)<<24 | uint32(ackOff>>32&0xff)<<16 | uint32(tx)<<8 | uint32(shift)<<4 | bits
+	return uint32(off>>8)&0xff000000 | uint32(ackOff>>16)&0x00ff0000 | uint32(tx)<<8 | uint32(shift)<<4 | bits
 }
 
 // Bits of the second of optionWords.
@@ -144,10 +150,6 @@ func (c *Conn) recordSent(f *sim.Frame, h *wire.TCP, opt *wire.TCPOptions, n int
 }
 
 func (c *Conn) recordReceived(g *segment, v Verdict) {
-	if g.plain && g.opt.HasTimestamps && !g.has(wire.FlagSYN) {
-		c.recordPlainReceived(g, v)
-		return
-	}
 	r := c.record(KindTCPSegmentReceived, uint8(v))
 	if r == nil {
 		return
@@ -315,9 +317,12 @@ func (c *Conn) recordMetrics(before congestion.Window, rtt int64) {
 		pacing = cc.Pace()
 		delivery, _ = cc.DeliveryRate()
 	}
-	c.stack.recordMore(r, &moreWords{c.mdev4 >> 2, uint32(micros(c.minRTT())), c.rcvWnd(), uint32(c.unsent()),
-		uint32(own >> 32), uint32(own), uint32(c.set.cc), uint32(pacing >> 32), uint32(pacing),
-		uint32(delivery >> 32), uint32(delivery)})
+	m := c.stack.more(r)
+	m.Cause = c.mdev4 >> 2
+	m.Conn = sim.ConnID(uint64(uint32(micros(c.minRTT())))<<32 | uint64(c.rcvWnd()))
+	m.Pkt = sim.PacketID(uint64(uint32(c.unsent()))<<32 | own>>32)
+	m.W[0], m.W[1], m.W[2], m.W[3] = uint32(own), uint32(c.set.cc), uint32(pacing>>32), uint32(pacing)
+	m.W[4], m.W[5] = uint32(delivery>>32), uint32(delivery)
 }
 
 func (c *Conn) recordTimerSet(kind TimerKind, in sim.Time) {

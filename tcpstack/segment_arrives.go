@@ -21,7 +21,11 @@ func (c *Conn) arrives(g *segment) {
 		c.dataSegsIn++
 	}
 	if c.stack.loop.Rec != nil {
-		c.recordReceived(g, c.judge(g))
+		if g.plain && c.state == StateEstablished && g.seq == c.rcvNxt && !g.ack.less(c.sndUna) && g.opt.HasTimestamps && !g.has(wire.FlagSYN) {
+			c.recordPlainReceived(g)
+		} else {
+			c.recordReceived(g, c.judge(g))
+		}
 	}
 	c.processing = true
 	switch {
@@ -94,8 +98,8 @@ func (c *Conn) ackReason() SendReason {
 // judge tells what a segment is to the connection, before anything is done about it.
 func (c *Conn) judge(g *segment) Verdict {
 	switch {
-	case c.state == StateSynSent, c.state == StateEstablished && g.seq == c.rcvNxt && !g.ack.less(c.sndUna):
-		return InOrder // the second case is nearly every segment's, and comes to the same below
+	case c.state == StateSynSent:
+		return InOrder
 	case !c.acceptable(g):
 		if g.end().lessEq(c.rcvNxt) {
 			return Duplicate
