@@ -22,7 +22,8 @@ func (c *Conn) recordPlainReceived(g *segment) {
 	s.tcp.cause = r.ESeq
 	r.Kind, r.Reason, r.Flags, r.Aux = KindTCPSegmentReceived, reason, uint8(g.flags), uint8(c.state)
 	r.W[0], r.W[1], r.W[2], r.W[3], r.W[4] = uint32(g.seq), uint32(g.ack), g.length<<16|uint32(g.wnd), g.opt.TSVal, g.opt.TSEcr
-	r.W[5] = segmentBits(c.bytesReceived, c.bytesAcked+uint64(uint32(g.ack-c.sndUna)), 0, c.sndWscale, uint32(g.ecn())<<segECNShift|segTS)
+	ackOff := c.bytesAcked + uint64(uint32(g.ack-c.sndUna))
+	r.W[5] = segmentBits(c.bytesReceived, ackOff, 0, c.sndWscale, uint32(g.ecn())<<segECNShift|segTS)
 }
 
 // recordPlainSent records a segment that goes over IPv4, whose headers are in place.

@@ -9,9 +9,9 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// The plain packet: IPv4 without options, unfragmented, TCP with no options or timestamps alone, all headers in place. That is
-// nearly every packet of a lab, so that it has ways of its own through what all packets go through, straight and with the
-// same outcome: whatever is not as expected goes the general way, and finds there what is wrong with it. Linux has such
+// The plain packet: IPv4 without options, unfragmented, TCP with no options or timestamps alone, all headers in place. That
+// is nearly every packet of a lab, so that it has ways of its own through what all packets go through, straight and with
+// the same outcome: whatever is not as expected goes the general way, and finds there what is wrong with it. Linux has such
 // ways too: tcp_v4_early_demux, tcp_rcv_established's header prediction.
 
 const (
@@ -41,7 +41,8 @@ func plainSums(f *sim.Frame, h []byte) bool {
 	t := (*[plainStampLen - tcpAt]byte)(p[tcpAt:])
 	tcp := addrs + plainPseudo(len(t)+len(f.Payload), f.Sum) +
 		sum32(t[wire.TCPOffSrcPort:]) + sum32(t[wire.TCPOffSeq:]) + sum32(t[wire.TCPOffAck:]) +
-		uint64(t[wire.TCPOffDataOffset]) + uint64(t[wire.TCPOffFlags])<<8 + sum16(t[wire.TCPOffWindow:]) + sum16(t[wire.TCPOffUrgent:]) +
+		uint64(t[wire.TCPOffDataOffset]) + uint64(t[wire.TCPOffFlags])<<8 +
+		sum16(t[wire.TCPOffWindow:]) + sum16(t[wire.TCPOffUrgent:]) +
 		sum32(t[tsAt:]) + sum32(t[tsAt+4:]) + sum32(t[tsAt+8:])
 	binary.LittleEndian.PutUint16(t[wire.TCPOffChecksum:], ^wire.Fold(tcp))
 	return true
@@ -62,7 +63,8 @@ func (s *Stack) plainInput(ifc *Interface, f *sim.Frame, h []byte) bool {
 	}
 	p := (*[plainLen]byte)(h)
 	n := len(h) + len(f.Payload)
-	if be16(p[wire.IPv4OffTotalLen:]) != uint16(n) || n > MaxMTU || be16(p[wire.IPv4OffFrag:])&(wire.IPv4MF|wire.IPv4OffsetMask) != 0 {
+	if be16(p[wire.IPv4OffTotalLen:]) != uint16(n) || n > MaxMTU ||
+		be16(p[wire.IPv4OffFrag:])&(wire.IPv4MF|wire.IPv4OffsetMask) != 0 {
 		return false
 	}
 	src, dst := be32(p[wire.IPv4OffSrc:]), be32(p[wire.IPv4OffDst:])

@@ -21,7 +21,8 @@ func (c *Conn) arrives(g *segment) {
 		c.dataSegsIn++
 	}
 	if c.stack.loop.Rec != nil {
-		if g.plain && c.state == StateEstablished && g.seq == c.rcvNxt && !g.ack.less(c.sndUna) && g.opt.HasTimestamps && !g.has(wire.FlagSYN) {
+		if g.plain && g.opt.HasTimestamps && !g.has(wire.FlagSYN) &&
+			c.state == StateEstablished && g.seq == c.rcvNxt && !g.ack.less(c.sndUna) {
 			c.recordPlainReceived(g)
 		} else {
 			c.recordReceived(g, c.judge(g))
