@@ -10,6 +10,20 @@ const (
 	compressDelay = sim.Millisecond // tcp_comp_sack_delay_ns
 )
 
+// expectedBlocks is how many blocks a lost ACK may take with it: what changes beyond them is told of before it does (Linux:
+// TCP_SACK_BLOCKS_EXPECTED).
+const expectedBlocks = 2
+
+// farBlock says whether a range begins a block behind the newest two, or joins one there (Linux: tcp_sack_new_ofo_skb).
+func (b *recvBuffer) farBlock(left, right seqNum) bool {
+	for i, k := range b.blocks[:b.nblocks] {
+		if left.lessEq(seqNum(k.Right)) && seqNum(k.Left).lessEq(right) {
+			return i >= expectedBlocks
+		}
+	}
+	return b.nblocks >= expectedBlocks
+}
+
 // compressACK holds back duplicate ACKs beyond the third: one ACK with SACK blocks tells of many segments. It waits a
 // twentieth of a round trip, at most compressDelay (Linux: __tcp_ack_snd_check). Without SACK each duplicate counts.
 //

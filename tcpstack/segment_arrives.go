@@ -399,6 +399,9 @@ func (c *Conn) arrivesText(g *segment) bool {
 	b := c.inbox()
 	if seq != c.rcvNxt {
 		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
+		if b.compressed > 0 && b.farBlock(seq, seq+seqNum(len(p))) {
+			c.sendACK(SendDupACK)
+		}
 		c.ackPending, c.dupAckDue = true, true
 		held := b.oooLen
 		twice := b.insert(c.stack.loop, seq, g.f.Chunk(), p)
