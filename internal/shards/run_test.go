@@ -2,12 +2,16 @@ package shards_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
+	"labd.dev/link"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/trace"
 )
 
 func host(name string) *labv1.NodeSpec {
@@ -115,5 +119,53 @@ func compare[T proto.Message](t *testing.T, one, got []T) {
 		if !proto.Equal(one[i], got[i]) {
 			t.Errorf("%v\none worker:\n%v", got[i], one[i])
 		}
+	}
+}
+
+func apply(spec *labv1.LabSpec) *labv1.Input {
+	return &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
+}
+
+// A link that is cut is taken out while frames are under way on it, and put back: they end there, which the sender's shard
+// tells, and none comes out of the new one.
+func TestCutLinkTakenOut(t *testing.T) {
+	spec := path()
+	torn := proto.Clone(spec).(*labv1.LabSpec)
+	torn.Links = append(torn.Links[:1:1], torn.Links[2:]...)
+	req := &workerv1.StartLabRequest{LabId: "torn", Epoch: 1, Spec: spec, Mode: workerv1.Mode_MODE_RUN, Capture: true, EndNs: 1200 * ms,
+		Journal: journalOf(
+			timed{0, transfer("t1", "client", "server", 1_500_000)},
+			timed{1 * ms, transfer("t2", "server", "client", 1_500_000)},
+			timed{301 * ms, apply(torn)},
+			timed{303 * ms, apply(spec)}, // before what was on the way would have arrived
+			timed{500 * ms, apply(torn)},
+			timed{600 * ms, apply(spec)},
+		)}
+	one, want := newCluster(t, 1, false).run(req)
+	for _, workers := range []int{2, 4} {
+		got, dir := newCluster(t, workers, false).run(req)
+		identical(t, fmt.Sprintf("one worker and %d", workers), want, dir)
+		same(t, one, got)
+	}
+	removed := 0
+	f, err := os.Open(filepath.Join(want, trace.EventsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := trace.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rec, err := range r.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Kind == link.KindHop && link.DropCause(rec.Reason) == link.DropRemoved {
+			removed++
+		}
+	}
+	if removed < 10 {
+		t.Errorf("only %d frames were on the links that were taken out", removed)
 	}
 }
