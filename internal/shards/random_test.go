@@ -17,7 +17,7 @@ import (
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "run only the random lab of this seed")
-	numLabs = flag.Uint64("labs", 30, "how many random labs to run")
+	numLabs = flag.Uint64("labs", 16, "how many random labs to run")
 )
 
 // provide gives every member the content that random labs serve.
