@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"time"
 )
 
 // maxBlob bounds one content: labs hold what they use in memory.
@@ -20,9 +22,18 @@ var sha256Name = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // blobsDir holds contents, under the worker's root and in each run directory.
 const blobsDir = "blobs"
 
-// blobs holds contents on disk, each under its SHA-256.
+const (
+	// maxBlobs bounds the contents that a worker keeps, as the servers keep so much: beyond it those go that nobody has
+	// asked for the longest. Labs have read what they use, and their run directories have links of their own.
+	maxBlobs = 16 << 30
+	// blobGrace is for how long a content stays that was asked for: a lab that uses it is about to be started.
+	blobGrace = 10 * time.Minute
+)
+
+// blobs holds contents on disk, each under its SHA-256. A file's time is when it was asked for last.
 type blobs struct {
 	dir    string
+	limit  int64  // bytes in all
 	shared string // another directory of contents under their sums, on the same machine; may be empty
 }
 
@@ -40,7 +51,7 @@ func newBlobs(dir, shared string) (*blobs, error) {
 			return nil, fmt.Errorf("blobs: %w", err)
 		}
 	}
-	return &blobs{dir: dir, shared: shared}, nil
+	return &blobs{dir: dir, limit: maxBlobs, shared: shared}, nil
 }
 
 func (b *blobs) path(sum string) string { return filepath.Join(b.dir, sum) }
@@ -54,7 +65,38 @@ func (b *blobs) has(sum string) bool {
 	if errors.Is(err, fs.ErrNotExist) && b.shared != "" {
 		err = os.Link(filepath.Join(b.shared, sum), b.path(sum)) // where the file system can: one copy on the disk
 	}
+	if err == nil {
+		now := time.Now()
+		err = os.Chtimes(b.path(sum), now, now)
+	}
 	return err == nil
+}
+
+// prune removes what was asked for the longest ago, until the rest is within the limit.
+func (b *blobs) prune() error {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	var all []fs.FileInfo
+	var total int64
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && sha256Name.MatchString(e.Name()) {
+			all = append(all, info)
+			total += info.Size()
+		}
+	}
+	slices.SortFunc(all, func(x, y fs.FileInfo) int { return x.ModTime().Compare(y.ModTime()) })
+	for _, info := range all {
+		if total <= b.limit || time.Since(info.ModTime()) < blobGrace {
+			break
+		}
+		if err := os.Remove(b.path(info.Name())); err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+		total -= info.Size()
+	}
+	return nil
 }
 
 // read returns a content whole, verified.
@@ -132,7 +174,7 @@ func (in *incoming) commit() error {
 	if err != nil {
 		return errors.Join(err, os.Remove(in.f.Name()))
 	}
-	return nil
+	return in.b.prune()
 }
 
 func (in *incoming) abandon() error { return errors.Join(in.f.Close(), os.Remove(in.f.Name())) }
