@@ -103,7 +103,8 @@ func (l *leadership) close() {
 	l.cancel()
 	// No input that was stamped in this leadership's time is committed after it: the next one settles what is left.
 	l.inputs.Lock()
-	l.inputs.Unlock() //nolint:staticcheck // an empty section waits for the readers
+	//lint:ignore SA2001 an empty section waits for the readers
+	l.inputs.Unlock()
 	l.fleet.close()
 	l.tasks.Wait()
 }

@@ -63,7 +63,7 @@ func open(t *testing.T, f Files) *Source {
 }
 
 // shake has a server and a client shake hands and exchange a byte, and tells how that ends at both ends.
-func shake(t *testing.T, server, client *Source, host string) (atServer, atClient error, serial string) {
+func shake(t *testing.T, server, client *Source, host string) (serial string, atServer, atClient error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a pipe holds up those who have no more to say to each other
 	if err != nil {
@@ -104,14 +104,14 @@ func shake(t *testing.T, server, client *Source, host string) (atServer, atClien
 		serial = certs[0].SerialNumber.String()
 	}
 	near.Close()
-	return <-done, err, serial
+	return serial, <-done, err
 }
 
 func TestBothEndsShowCertificates(t *testing.T) {
 	m := makeAll(t)
 	s, c := open(t, m.daemon), open(t, m.client)
 	for _, host := range []string{"127.0.0.1", "labd.example"} {
-		if atServer, atClient, _ := shake(t, s, c, host); atServer != nil || atClient != nil {
+		if _, atServer, atClient := shake(t, s, c, host); atServer != nil || atClient != nil {
 			t.Errorf("%s: %v, %v", host, atServer, atClient)
 		}
 	}
@@ -159,7 +159,7 @@ func TestBadCertificates(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server, client := c.breakIt(t, makeAll(t), makeAll(t))
-			atServer, atClient, _ := shake(t, server, client, c.host)
+			_, atServer, atClient := shake(t, server, client, c.host)
 			if atServer == nil || !strings.Contains(atServer.Error(), c.server) {
 				t.Errorf("the server says %v, want %q", atServer, c.server)
 			}
@@ -183,16 +183,16 @@ func trusting(t *testing.T, f Files, ca string) *Source {
 func TestReload(t *testing.T) {
 	m := makeAll(t)
 	s, c := open(t, m.daemon), open(t, m.client)
-	_, _, first := shake(t, s, c, "127.0.0.1")
+	first, _, _ := shake(t, s, c, "127.0.0.1")
 	m.issue(m.daemon, ForDaemon)
-	atServer, atClient, second := shake(t, s, c, "127.0.0.1")
+	second, atServer, atClient := shake(t, s, c, "127.0.0.1")
 	if atServer != nil || atClient != nil || second == first || second == "" {
 		t.Fatalf("after new files: %v %v, certificate %s after %s", atServer, atClient, second, first)
 	}
 	if err := os.WriteFile(m.daemon.Cert, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	atServer, atClient, third := shake(t, s, c, "127.0.0.1")
+	third, atServer, atClient := shake(t, s, c, "127.0.0.1")
 	if atServer != nil || atClient != nil || third != second {
 		t.Fatalf("after a broken file: %v %v, certificate %s after %s", atServer, atClient, third, second)
 	}
