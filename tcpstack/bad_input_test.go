@@ -100,8 +100,8 @@ func (x *tcpTrace) counted(name string) uint64 {
 	return 0
 }
 
-// Malformed headers and sources that nobody has, RFC 1122 3.2.1 and 4.2.2.5 (MUST-7 of RFC 9293: "TCP endpoints MUST be
-// prepared to handle an illegal option length"): each is dropped without an answer, under its own name.
+// Malformed headers and sources that nobody has, RFC 1122 3.2.1 and 4.2.2.5 (MUST-7 of RFC 9293: "TCP implementations
+// MUST be prepared to handle an illegal option length"): each is dropped without an answer, under its own name.
 func TestMalformedPacketsAreCounted(t *testing.T) {
 	source := func(a string) func(ip, tcp []byte) {
 		return func(ip, tcp []byte) { copy(ip[12:], netip.MustParseAddr(a).AsSlice()) }

@@ -90,7 +90,7 @@ func (c *Conn) resets(g *segment) bool {
 	case g.seq == c.rcvNxt-1:
 		return c.state == StateCloseWait || c.state == StateLastAck || c.state == StateClosing
 	case !c.set.challengeACKs:
-		return true // RFC 793: "All reset (RST) segments are validated by checking their SEQ-fields": anywhere in the window
+		return true // RFC 793: "all reset (RST) segments are validated by checking their SEQ-fields": anywhere in the window
 	case c.sackOK && c.rcv != nil:
 		var blocks [wire.MaxSACKBlocks]wire.SACKBlock
 		edge := c.rcvNxt

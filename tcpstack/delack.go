@@ -2,9 +2,9 @@ package tcpstack
 
 import "labd.dev/sim"
 
-// Linux's delayed ACKs. RFC 9293 3.8.6.3: "An ACK should not be excessively delayed; in particular, the delay MUST be
+// Linux's delayed ACKs. RFC 9293 3.8.6.3: "an ACK should not be excessively delayed; in particular, the delay MUST be
 // less than 0.5 seconds (MUST-40). An ACK SHOULD be generated for at least every second full-sized segment or 2*RMSS
-// bytes of new data (SHLD-19)".
+// bytes of new data ... (SHLD-19)".
 const (
 	maxQuickACKs = 16                    // TCP_MAX_QUICKACKS
 	minATO       = 40 * sim.Millisecond  // TCP_ATO_MIN, TCP_DELACK_MIN

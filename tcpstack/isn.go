@@ -2,7 +2,8 @@ package tcpstack
 
 import "labd.dev/sim"
 
-// isnTick is the initial sequence number's clock. RFC 9293 3.4.1: "a new ISN is selected roughly every 4 microseconds".
+// isnTick is the initial sequence number's clock. RFC 9293 3.4.1: "ISN = M + F(...)", "where M is the 4 microsecond
+// timer".
 const isnTick = 4 * sim.Microsecond
 
 // chooseISN: RFC 6528 3: "ISN = M + F(localip, localport, remoteip, remoteport, secretkey)".

@@ -96,8 +96,8 @@ const closedWindowSilence = 2
 // probes then, and do not count towards the end of the connection as long as the peer answers (Linux:
 // tcp_retransmit_timer).
 //
-// RFC 9293 3.8.6: "a sending TCP peer MUST be robust against window shrinking, which may cause the 'usable window' to become
-// negative (MUST-34)."
+// RFC 9293 3.8.6: "a sending TCP peer MUST be robust against window shrinking, which may cause the 'usable window' ...
+// to become negative (MUST-34)."
 func (c *Conn) retransmitIntoClosedWindow() {
 	if c.stack.loop.Now()-c.lastAckRcv > closedWindowSilence*c.set.maxRTO {
 		c.stack.tcp.count.abortOnTimeout++

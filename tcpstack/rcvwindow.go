@@ -135,8 +135,8 @@ func (c *Conn) rcvFree() uint32 {
 
 // selectWindow is the window that the receiver would like to announce (Linux: __tcp_select_window).
 //
-// RFC 9293 3.8.6.2.2, the receiver's silly window avoidance (MUST-39): "keep RCV.NXT+RCV.WND fixed until: RCV.BUFF -
-// RCV.USER - RCV.WND >= min ( Fr * RCV.BUFF, Eff.snd.MSS )".
+// RFC 9293 3.8.6.2.2, the receiver's silly window avoidance (MUST-39): "keep RCV.NXT+RCV.WND fixed until the reduction
+// satisfies: RCV.BUFF - RCV.USER - RCV.WND >= min( Fr * RCV.BUFF, Eff.snd.MSS )".
 func (c *Conn) selectWindow() uint32 {
 	r := c.rcvf
 	if r == nil {

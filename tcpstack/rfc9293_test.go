@@ -20,9 +20,9 @@ func (x *tcpTrace) options(text string, raw ...byte) {
 	x.tcpOptions = nil
 }
 
-// RFC 9293 3.8.6: "a sending TCP peer MUST be robust against window shrinking (MUST-34). If this happens, the sender SHOULD
-// NOT send new data (SHLD-15), but SHOULD retransmit normally the old unacknowledged data between SND.UNA and
-// SND.UNA+SND.WND (SHLD-16) ... but SHOULD NOT time out the connection if data beyond the right window edge is not
+// RFC 9293 3.8.6: "a sending TCP peer MUST be robust against window shrinking ... (MUST-34). If this happens, the
+// sender SHOULD NOT send new data (SHLD-15), but SHOULD retransmit normally the old unacknowledged data between SND.UNA
+// and SND.UNA+SND.WND (SHLD-16) ... but SHOULD NOT time out the connection if data beyond the right window edge is not
 // acknowledged (SHLD-17)."
 func TestWindowShrinks(t *testing.T) {
 	off := false
@@ -83,8 +83,8 @@ func TestWindowShrinksToZero(t *testing.T) {
 	x.send("A seq=101 ack=2001 win=10000")
 }
 
-// RFC 9293 3.10.7.4: "even if the receive window is zero, a TCP implementation MUST process the RST and URG fields of all
-// incoming segments (MUST-66)."
+// RFC 9293 3.4: "A TCP receiver MUST process the RST and URG fields of all incoming segments, even when the receive
+// window is zero (MUST-66)."
 func TestResetIntoClosedWindow(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{RecvBuffer: minBuffer})
 	x.app.paused = true
@@ -129,8 +129,8 @@ func TestOptionsInAnySegment(t *testing.T) {
 	x.wantState(StateClosed)
 }
 
-// RFC 9293 3.1: "The TCP header padding is used to ensure that the TCP header ends, and data begins, on a 32-bit boundary.
-// The padding is composed of zeros (MUST-69)." All that follows the options is zero: nothing does, as they fill whole words.
+// RFC 9293 3.1: "The content of the header beyond the End of Option List Option MUST be header padding of zeros
+// (MUST-69)." All that follows the options is zero: nothing does, as they fill whole words.
 func TestHeaderPadding(t *testing.T) {
 	for i := range 32 {
 		o := wire.TCPOptions{SACKPermitted: i&1 != 0, HasTimestamps: i&2 != 0, HasWindowScale: i&4 != 0, NSACK: uint8(i >> 3 & 1)}
@@ -163,8 +163,9 @@ func TestHeaderPadding(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.9.1.1: "At all times during a connection ... the same local address is used (MUST-45)": another way out, over
-// an interface with another address, changes nothing of it.
+// RFC 9293 3.9.1.1: "At all other times, a previous segment has either been sent or received on this connection, and
+// TCP implementations MUST use the same local address that was used in those previous segments (MUST-45)": another way
+// out, over an interface with another address, changes nothing of it.
 func TestLocalAddressStays(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	far := netip.MustParseAddrPort("10.9.0.1:7")
@@ -249,10 +250,10 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.9.1.9: "The application layer MUST be able to specify the Differentiated Services field for segments that are
-// sent on a connection (MUST-48)"; "The application SHOULD be able to change the Differentiated Services field during the
-// connection lifetime (SHLD-21)"; "TCP implementations SHOULD pass the current Differentiated Services field value without
-// change to the IP layer, when it sends segments on the connection (SHLD-22)."
+// RFC 9293 3.9.1.9: "The application layer MUST be able to specify the Differentiated Services field for segments that
+// are sent on a connection (MUST-48)"; "the application SHOULD be able to change the Differentiated Services field
+// during the connection lifetime (SHLD-21)"; "TCP implementations SHOULD pass the current Differentiated Services field
+// value without change to the IP layer, when it sends segments on the connection (SHLD-22)."
 func TestDifferentiatedServices(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{TOS: ptr(uint32(0xb8))})
 	wantTOS := func(g traceSegment, tos uint8) {
@@ -283,11 +284,11 @@ type troubled struct{ *peer }
 
 func (a troubled) SoftError(_ *Conn, err error) { a.note("trouble: " + err.Error()) }
 
-// RFC 9293 3.8.3: "TCP implementations SHOULD inform the application of the delivery problem (unless such information has
-// been disabled by the application) ... when R1 is reached and before R2 (SHLD-9)"; "The value of R1 SHOULD correspond to at
-// least 3 retransmissions, at the current RTO (SHLD-10)." 3.9.1.8: "There MUST be a mechanism for reporting soft TCP error
-// conditions to the application (MUST-47) ... an application program that does not want to receive such ERROR_REPORT calls
-// SHOULD be able to effectively disable these calls (SHLD-20)."
+// RFC 9293 3.8.3: "TCP implementations SHOULD inform the application of the delivery problem (unless such information
+// has been disabled by the application ...), when R1 is reached and before R2 (SHLD-9)"; "The value of R1 SHOULD
+// correspond to at least 3 retransmissions, at the current RTO (SHLD-10)." 3.9.1.8: "There MUST be a mechanism for
+// reporting soft TCP error conditions to the application (MUST-47) ... an application program that does not want to
+// receive such ERROR_REPORT calls SHOULD be able to effectively disable these calls (SHLD-20)."
 func TestSoftErrors(t *testing.T) {
 	for _, wants := range []bool{true, false} {
 		off := false
@@ -322,8 +323,7 @@ func TestSoftErrors(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.8.4: "The keep-alive interval MUST be configurable (MUST-27) and MUST default to no less than two hours
-// (MUST-28)."
+// RFC 9293 3.8.4: "This interval MUST be configurable (MUST-27) and MUST default to no less than two hours (MUST-28)."
 func TestKeepAliveAfterTwoHours(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{KeepAlive: ptr(true)})
 	x.accept("mss=1000")
@@ -333,9 +333,9 @@ func TestKeepAliveAfterTwoHours(t *testing.T) {
 	x.want("A seq=1000 ack=101")
 }
 
-// RFC 9293 3.8.3: "R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3
-// minutes. The application can close the connection (i.e., give up on the open attempt) sooner, of course (MUST-23)." Linux's
-// default, and ours, is 131 s (tcp_syn_retries 6, tcp_syn_linear_timeouts 4); synRetries 7 makes it 251 s.
+// RFC 9293 3.8.3: "R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least
+// 3 minutes (MUST-23). The application can close the connection (i.e., give up on the open attempt) sooner, of course."
+// Linux's default, and ours, is 131 s (tcp_syn_retries 6, tcp_syn_linear_timeouts 4); synRetries 7 makes it 251 s.
 func TestSynForThreeMinutes(t *testing.T) {
 	for _, c := range []struct {
 		retries uint32
@@ -366,8 +366,7 @@ func TestIPOptionsIgnored(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.9.2.2: "Source Quench: TCP implementations MUST silently discard any received ICMP Source Quench messages
-// (MUST-55)."
+// RFC 9293 3.9.2.2: "TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55)."
 func TestSourceQuench(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.accept("mss=1000")

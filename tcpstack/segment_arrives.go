@@ -336,8 +336,8 @@ func (c *Conn) setSndWnd(g *segment) bool {
 	if !c.updatesWindow(g) {
 		return false
 	}
-	// RFC 9293 3.8.6: "a TCP peer SHOULD NOT shrink the window" and (MUST-34) a sender bears it. What rounding to the scale
-	// takes off is no shrinking.
+	// RFC 9293 3.8.6: "A TCP receiver SHOULD NOT shrink the window" and (MUST-34) a sender bears it. What rounding to
+	// the scale takes off is no shrinking.
 	if edge := c.sndUna + seqNum(c.sndWnd); (g.ack + seqNum(wnd) + 1<<(c.sndWscale&maskWscale)).lessEq(edge) {
 		c.stack.tcp.count.windowShrunk++
 	}

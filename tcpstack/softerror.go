@@ -25,9 +25,10 @@ func (c *Conn) softError(err error) {
 
 // reportR1 reports that the segment at SND.UNA was sent again R1 times.
 //
-// RFC 9293 3.8.3: "TCP implementations SHOULD inform the application of the delivery problem (unless such information has
-// been disabled by the application; see the 'Asynchronous Reports' section), when R1 is reached and before R2 (SHLD-9)";
-// "The value of R1 SHOULD correspond to at least 3 retransmissions, at the current RTO (SHLD-10)": tcp_retries1.
+// RFC 9293 3.8.3: "TCP implementations SHOULD inform the application of the delivery problem (unless such information
+// has been disabled by the application; see the 'Asynchronous Reports' section ...), when R1 is reached and before R2
+// (SHLD-9)"; "The value of R1 SHOULD correspond to at least 3 retransmissions, at the current RTO (SHLD-10)":
+// tcp_retries1.
 func (c *Conn) reportR1() {
 	if c.retransmits > 0 && c.retransmits == c.set.blackholeRetries {
 		c.softError(ErrNoAnswer)

@@ -238,9 +238,9 @@ func returnHops(h []byte) (hops []uint32, strict bool) {
 
 // routeBack is the way back to who sent a segment, by the source route that the segment came by, turned round.
 //
-// RFC 9293 3.9.2.1 (MUST-53): "If a TCP connection is OPENed passively and a packet arrives with a completed IP Source Route
-// Option (containing a return route), TCP implementations MUST save the return route and use it for all segments sent on
-// this connection."
+// RFC 9293 3.9.2.1 (MUST-53): "When a TCP connection is OPENed passively and a packet arrives with a completed IP
+// Source Route Option (containing a return route), TCP implementations MUST save the return route and use it for all
+// segments sent on this connection."
 func (s *Stack) routeBack(g *segment, t *tuple) (*route, error) {
 	flow := s.flowHash(t)
 	hops, strict := returnHops(g.f.Header())

@@ -75,10 +75,10 @@ func TestSourceRouteAsked(t *testing.T) {
 	}
 }
 
-// RFC 9293 3.9.2.1: "If a TCP connection is OPENed passively and a packet arrives with a completed IP Source Route Option
-// (containing a return route), TCP implementations MUST save the return route and use it for all segments sent on this
-// connection (MUST-53). If a different source route arrives in a later segment, the later definition SHOULD override the
-// earlier one (SHLD-24)." Without the switch nothing of it is heard.
+// RFC 9293 3.9.2.1: "When a TCP connection is OPENed passively and a packet arrives with a completed IP Source Route
+// Option (containing a return route), TCP implementations MUST save the return route and use it for all segments sent
+// on this connection (MUST-53). If a different source route arrives in a later segment, the later definition SHOULD
+// override the earlier one (SHLD-24)." Without the switch nothing of it is heard.
 func TestSourceRouteReturned(t *testing.T) {
 	x := newSourceRouteTrace(t, true, TCPConfig{})
 	x.listen()

@@ -42,7 +42,8 @@ func (s State) transmits() bool {
 	return false
 }
 
-// seqNum is a sequence number. RFC 9293 3.4: "all arithmetic dealing with sequence numbers must be performed modulo 2**32".
+// seqNum is a sequence number. RFC 9293 3.4: "all arithmetic dealing with sequence numbers must be performed modulo
+// 2^32".
 type seqNum uint32
 
 func (a seqNum) less(b seqNum) bool   { return int32(a-b) < 0 }

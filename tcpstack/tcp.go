@@ -239,7 +239,7 @@ type segment struct {
 
 func (g *segment) has(f wire.TCPFlags) bool { return g.flags&f != 0 }
 
-// segLen is SEG.LEN: RFC 9293 3.3.1: "the number of octets occupied by the data in the segment (counting SYN and FIN)".
+// segLen is SEG.LEN: RFC 9293 3.4: "the number of octets occupied by the data in the segment (counting SYN and FIN)".
 func (g *segment) segLen() uint32 {
 	n := g.length
 	if g.has(wire.FlagSYN) {

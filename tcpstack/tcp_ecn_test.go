@@ -20,7 +20,7 @@ func (x *tcpTrace) mark(cp ECN) { x.tos = uint8(cp) }
 
 // RFC 3168 6.1.1: the ECN-setup SYN has ECE and CWR, the ECN-setup SYN+ACK ECE alone; only with both is ECT set.
 //
-// RFC 9293 3.8.2: "TCP endpoints SHOULD implement ECN" (SHLD-8).
+// RFC 9293 3.8.2: "A TCP endpoint SHOULD implement ECN as described in RFC 3168 (SHLD-8)".
 func TestECNNegotiation(t *testing.T) {
 	for _, v := range []struct {
 		ecn, syn, synack, answer string

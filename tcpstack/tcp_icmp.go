@@ -9,10 +9,11 @@ import (
 // tcpControl hears an ICMP error about a segment this stack sent from src to dst with sequence number seq (Linux:
 // tcp_v4_err).
 //
-// RFC 9293 3.9.2.2: "Destination Unreachable -- codes 0, 1, 5: ... these are considered soft error conditions, and a TCP
-// implementation MUST NOT abort the connection"; "codes 2-4: ... these are hard error conditions, so TCP implementations
-// SHOULD abort the connection (SHLD-26)". RFC 5927 4.2: connections in a synchronized state take hard errors for soft.
-// As Linux does, a connection that is being opened ends on any of them.
+// RFC 9293 3.9.2.2: "Destination Unreachable -- codes 0, 1, 5 ... Since these Unreachable messages indicate soft error
+// conditions, a TCP implementation MUST NOT abort the connection (MUST-56)"; "Destination Unreachable -- codes 2-4.
+// These are hard error conditions, so TCP implementations SHOULD abort the connection (SHLD-26)". RFC 5927 4.2:
+// connections in a synchronized state take hard errors for soft. As Linux does, a connection that is being opened ends
+// on any of them.
 func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 	t := tuple{local: ipAddrOf(src.Addr()), remote: ipAddrOf(dst.Addr()), localPort: src.Port(), remotePort: dst.Port()}
 	hash := t.hash(s.tcp.hashKey)

@@ -20,9 +20,9 @@ type UrgentHandler interface {
 	ConnHandler
 	// Urgent: the peer's urgent pointer has advanced (SIGURG), or the byte that it names has come (EPOLLPRI).
 	//
-	// RFC 9293 3.8.5 (MUST-32): "a TCP implementation MUST inform the application layer asynchronously whenever it
-	// receives an urgent pointer and there was previously no pending urgent data, or whenever the urgent pointer advances
-	// in the data stream."
+	// RFC 9293 3.8.5 (MUST-32): "A TCP implementation MUST ... inform the application layer asynchronously whenever it
+	// receives an urgent pointer and there was previously no pending urgent data, or whenever the urgent pointer
+	// advances in the data stream."
 	Urgent(c *Conn)
 }
 
@@ -56,7 +56,8 @@ func (c *Conn) urgentData() *urgent {
 
 // markUrgent makes the byte written last the urgent one (Linux: tcp_mark_urg).
 //
-// RFC 9293 3.10.2: "If the urgent flag is set, then SND.UP <- SND.NXT-1 and set the urgent pointer in the outgoing segments."
+// RFC 9293 3.10.2: "If the URGENT flag is set, then SND.UP <- SND.NXT and set the urgent pointer in the outgoing
+// segments."
 func (c *Conn) markUrgent() {
 	u := c.urgentData()
 	u.sending, u.up = true, c.sndEnd
@@ -214,8 +215,8 @@ func (c *Conn) ReadUrgent(peek bool) (byte, error) {
 
 // AtMark says whether what is read next is the urgent byte, or what stood behind it (SIOCATMARK).
 //
-// RFC 9293 3.8.5 (MUST-33): "there MUST be a way for the application to learn how much urgent data remains to be read from
-// the connection, or at least to determine whether more urgent data remains to be read."
+// RFC 9293 3.8.5 (MUST-33): "The TCP implementation MUST ... provide a way for the application to learn how much urgent
+// data remains to be read from the connection, or at least to determine whether more urgent data remains to be read."
 func (c *Conn) AtMark() bool {
 	return c.urg != nil && c.urg.state != urgentNone && c.urg.seq == c.copied()
 }

@@ -57,7 +57,7 @@ func TestUrgentFarAhead(t *testing.T) {
 	x.out = nil
 }
 
-// RFC 9293 3.8.6 (MUST-66): "a TCP receiver MUST process the RST and URG fields of all incoming segments, even when the
+// RFC 9293 3.4 (MUST-66): "A TCP receiver MUST process the RST and URG fields of all incoming segments, even when the
 // receive window is zero"; a sender tells of urgent data through one.
 func TestUrgentThroughZeroWindow(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})

@@ -6,13 +6,15 @@ import (
 	"labd.dev/sim"
 )
 
-// How long a peer may leave data unanswered. RFC 9293 3.8.3: "There are two thresholds R1 and R2 measuring the amount of
-// retransmission that has occurred for the same segment. ... When the number of transmissions of the same segment reaches a
-// threshold R2 greater than R1, close the connection." (MUST-20); "An application MUST be able to set the value for R2 for
-// a particular connection" (MUST-21). R1 is blackholeRetries, R2 dataRetries, or what the user timeout says instead:
+// How long a peer may leave data unanswered. RFC 9293 3.8.3: "There are two thresholds R1 and R2 measuring the amount
+// of retransmission that has occurred for the same segment. ... When the number of transmissions of the same segment
+// reaches a threshold R2 greater than R1, close the connection." (MUST-20); "An application MUST ... be able to set the
+// value for R2 for a particular connection" (MUST-21). R1 is blackholeRetries, R2 dataRetries, or what the user timeout
+// says instead:
 //
-// RFC 9293 3.10.1: "the timeout, if present, permits the caller to set up a timeout for all data submitted to TCP. If data
-// is not successfully delivered to the destination within the timeout period, the remote TCP endpoint will abort".
+// RFC 9293 3.9.1.1: "The timeout, if present, permits the caller to set up a timeout for all data submitted to TCP. If
+// data is not successfully delivered to the destination within the timeout period, the TCP endpoint will abort the
+// connection".
 
 // modelTimeout is how long n retransmissions take from the first on, each timeout doubling from base on: Linux counts in
 // time, so that a connection with a long round trip is given no more (tcp_model_timeout).

@@ -86,8 +86,8 @@ func (c *Conn) sizeGoal() int {
 
 // enqueue enters n bytes, which the send buffer holds, in the write queue, and marks what is to be pushed.
 //
-// RFC 9293 3.9.1.2 (MUST-61): "a sending TCP implementation ... MUST set the PSH bit in the last buffered segment (i.e.,
-// when there is no more queued data to be sent)." As Linux has it, the mark stays with the bytes that were the last when
+// RFC 9293 3.9.1.2 (MUST-61): "the sending TCP peer ... MUST set the PSH bit in the last buffered segment (i.e., when
+// there is no more queued data to be sent)." As Linux has it, the mark stays with the bytes that were the last when
 // they were written, and long queues are marked on the way (forcedPush).
 func (c *Conn) enqueue(n int, flags WriteFlags) {
 	w := &c.snd.queue

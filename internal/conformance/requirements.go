@@ -41,7 +41,7 @@ var Topics = []Topic{
 		{"SHLD-30", "3.8.6.1", "the time between probes grows exponentially"},
 		{"MUST-37", "3.8.6.1", "a window may stay closed while probes are answered"},
 		{"MAY-7", "3.8.6", "old data beyond the window may be retransmitted"},
-		{"MUST-66", "3.10.7.4", "RST and URG count though the window is closed"},
+		{"MUST-66", "3.4", "RST and URG count though the window is closed"},
 	}},
 	{"Urgent data", []Requirement{
 		{"MUST-30", "3.8.5", "there is an urgent mechanism"},

@@ -137,8 +137,8 @@ func TestTCPOptions(t *testing.T) {
 		{"timestamps elsewhere", "080a00000001000000020000", TCPOptions{HasTimestamps: true, TSVal: 1, TSEcr: 2}, nil},
 		{"SACK blocks", "0101050a0000000100000002", TCPOptions{NSACK: 1, SACK: [4]SACKBlock{{1, 2}}}, nil},
 		{"nothing counts after the end of the list", "0002040100", TCPOptions{}, nil},
-		// RFC 9293 3.1: "A TCP implementation MUST ignore without error any TCP Option it does not implement, assuming
-		// that the option has a length field."
+		// RFC 9293 3.1: "A TCP implementation MUST ... ignore without error any TCP Option it does not implement,
+		// assuming that the option has a length field."
 		{"unknown ones are skipped", "fe060102030402040200", TCPOptions{MSS: 512}, nil},
 		{"unknown, of length 2", "fe0203030e00", TCPOptions{HasWindowScale: true, WindowScale: 14}, nil},
 		{"the last one counts", "020401000204020000", TCPOptions{MSS: 512}, nil},
