@@ -1,4 +1,6 @@
-// Command cluster measures what labd's cluster does: what it costs to split a lab over workers (windows).
+// Command cluster measures what labd's cluster does: what it costs to split a lab over workers (windows), how soon another
+// leads (failover), how many changes it takes (writes, labs), what many watchers cost (watches), how long a state takes to
+// be saved and restored (snapshots) and a lab to be rebuilt (rebuild).
 package main
 
 import (
@@ -9,12 +11,23 @@ import (
 
 // subcommands are what can be measured, and what the command starts of itself.
 var subcommands = map[string]func(args []string) error{
-	"windows": windows,
-	"worker":  workerProcess, // started by windows
+	"windows":   windows,
+	"failover":  failover,
+	"writes":    writes,
+	"labs":      labs,
+	"watches":   watches,
+	"snapshots": snapshots,
+	"rebuild":   rebuild,
+	"worker":    workerProcess, // started by windows
 }
 
+// labd is what failover, writes, labs, watches and snapshots start as servers and workers.
+var labd = flag.String("labd", "labd", "labd's `binary`, made by: go build ./cmd/labd")
+
 func main() {
-	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: cluster windows [flags]") }
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: cluster [-labd FILE] windows|failover|writes|labs|watches|snapshots|rebuild [flags]")
+	}
 	flag.Parse()
 	run := subcommands[flag.Arg(0)]
 	if run == nil {

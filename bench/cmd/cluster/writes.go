@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"labd.dev/client"
+)
+
+// failover kills the leader again and again, and tells how long until the next write is acknowledged. The write is asked for
+// at the instant of the kill and repeated under its request id by the client, as any is.
+func failover(args []string) error {
+	flags := flag.NewFlagSet("failover", flag.ExitOnError)
+	kills := flags.Int("kills", 20, "kills")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	const workers = 3
+	d, err := startDaemons(workers)
+	if err != nil {
+		return err
+	}
+	defer d.stop()
+	if err := d.applyLabs(1); err != nil {
+		return err
+	}
+	var took []time.Duration
+	for n := range *kills {
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+		leader, err := d.leader(ctx)
+		if err == nil {
+			err = write(ctx, d.c, labName(0), 2*n)
+		}
+		if err != nil {
+			cancel()
+			return err
+		}
+		d.kill(leader)
+		began := time.Now()
+		for err = write(ctx, d.c, labName(0), 2*n+1); err != nil && ctx.Err() == nil; {
+			err = write(ctx, d.c, labName(0), 2*n+1)
+		}
+		took = append(took, time.Since(began))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("after kill %d: %w", n+1, err)
+		}
+		if err := d.startServer(leader); err != nil {
+			return err
+		}
+		if err := d.whole(workers); err != nil {
+			return err
+		}
+	}
+	slices.Sort(took)
+	within := 0
+	for _, t := range took {
+		if t <= 2*time.Second {
+			within++
+		}
+	}
+	fmt.Printf("failover: %d kills, next acknowledged write after %v (median), %v (worst); within 2 s: %d\n", len(took),
+		took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), within)
+	return nil
+}
+
+// latencies are gathered by many.
+type latencies struct {
+	mu  sync.Mutex // guards all below
+	all []time.Duration
+	err error
+}
+
+func (l *latencies) add(d time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.err = err
+		return
+	}
+	l.all = append(l.all, d)
+}
+
+func (l *latencies) quantile(q float64) time.Duration {
+	slices.Sort(l.all)
+	return l.all[min(len(l.all)-1, int(q*float64(len(l.all))))].Round(100 * time.Microsecond)
+}
+
+// writes measures acknowledged inputs a second, many clients writing as fast as they are answered.
+func writes(args []string) error {
+	flags := flag.NewFlagSet("writes", flag.ExitOnError)
+	clients := flags.Int("clients", 64, "clients, each with a connection and a lab of its own")
+	dur := flags.Duration("dur", 10*time.Second, "wall time")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return d3(*clients, func(d *daemons) error {
+		ctx, cancel := context.WithTimeout(context.Background(), *dur)
+		defer cancel()
+		var l latencies
+		began := time.Now()
+		err := d.eachLab(*clients, func(c *client.Client, i int) {
+			for n := 0; ctx.Err() == nil; n++ {
+				asked := time.Now()
+				if err := write(context.WithoutCancel(ctx), c, labName(i), n); err != nil {
+					l.add(0, err)
+					return
+				}
+				l.add(time.Since(asked), nil)
+			}
+		})
+		if err != nil || l.err != nil {
+			return fmt.Errorf("%v %w", err, l.err)
+		}
+		fmt.Printf("writes: %d clients, %.0f acknowledged writes/s; p50 %v, p99 %v\n", *clients,
+			float64(len(l.all))/time.Since(began).Seconds(), l.quantile(0.5), l.quantile(0.99))
+		return nil
+	})
+}
+
+// labs measures how long a command takes when many labs on the real clock get one a second each.
+func labs(args []string) error {
+	flags := flag.NewFlagSet("labs", flag.ExitOnError)
+	n := flags.Int("labs", 300, "labs")
+	dur := flags.Duration("dur", 20*time.Second, "wall time")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return d3(*n, func(d *daemons) error {
+		ctx, cancel := context.WithTimeout(context.Background(), *dur)
+		defer cancel()
+		var l latencies
+		err := d.eachLab(*n, func(c *client.Client, i int) {
+			first := time.NewTimer(time.Second * time.Duration(i) / time.Duration(*n)) // spread over the second
+			<-first.C
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for n := 0; ctx.Err() == nil; n++ {
+				asked := time.Now()
+				err := write(context.WithoutCancel(ctx), c, labName(i), n)
+				l.add(time.Since(asked), err)
+				<-tick.C
+			}
+		})
+		if err != nil || l.err != nil {
+			return fmt.Errorf("%v %w", err, l.err)
+		}
+		fmt.Printf("labs: %d labs on the real clock, one command a second each: p50 %v, p99 %v, worst %v of %d\n", *n,
+			l.quantile(0.5), l.quantile(0.99), l.quantile(1), len(l.all))
+		return nil
+	})
+}
+
+// d3 does something with a cluster of three servers and three workers with labs.
+func d3(labs int, do func(*daemons) error) error {
+	d, err := startDaemons(3)
+	if err != nil {
+		return err
+	}
+	defer d.stop()
+	if err := d.applyLabs(labs); err != nil {
+		return err
+	}
+	return do(d)
+}
+
+// eachLab runs something for each lab at once, each with a client of its own.
+func (d *daemons) eachLab(n int, do func(*client.Client, int)) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range n {
+		c, err := client.Dial(strings.Join(d.servers, ","))
+		if err != nil {
+			return err
+		}
+		all.Go(func() {
+			defer c.Close()
+			do(c, i)
+		})
+	}
+	return nil
+}
+
+// residentBytes is a process's VmRSS.
+func residentBytes(pid int) (uint64, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "status"))
+	if err != nil {
+		return 0, err
+	}
+	var kib uint64
+	for line := range strings.Lines(string(b)) {
+		if rest, is := strings.CutPrefix(line, "VmRSS:"); is {
+			_, err = fmt.Sscan(rest, &kib)
+		}
+	}
+	return kib << 10, err
+}
