@@ -46,7 +46,7 @@ func (w *wire) codepoints() (got []uint8) {
 	return got
 }
 
-// RFC 3168 5: "the CE codepoint is set by a router to indicate congestion to the end nodes", on packets that are
+// RFC 3168 5: "The CE codepoint ... is set by a router to indicate congestion to the end nodes", on packets that are
 // ECN-capable. A frame takes 1 ms on the wire: the third waits 2 ms.
 func TestMarkBySojourn(t *testing.T) {
 	for _, six := range []bool{false, true} {

@@ -8,8 +8,7 @@ import (
 // throttled says whether an answer that no news calls for was sent too recently to send another; last is when (Linux:
 // __tcp_oow_rate_limited). Two ends that both answer would else never stop.
 //
-// RFC 5961 7: "in order to avoid ... the so-called ACK storm ..., the implementation SHOULD include an ACK throttling
-// mechanism".
+// RFC 5961 7: "An implementation SHOULD include an ACK throttling mechanism to be conservative."
 func (set *settings) throttled(now sim.Time, last *sim.Time) bool {
 	if *last != 0 && set.invalidRatelimit > 0 && now-*last < set.invalidRatelimit {
 		return true
@@ -53,9 +52,9 @@ func (c *Conn) challenge() {
 
 // challengeLimit bounds the challenge ACKs of the whole stack.
 //
-// RFC 5961 7: "an implementation SHOULD include an ACK throttling mechanism ... a maximum number of challenge ACKs per
-// second". A fixed number lets a third party count another connection's (CVE-2016-5696): it is drawn anew each second,
-// between half and one and a half times the limit.
+// RFC 5961 7, by way of example: "in any 5 second window, no more than 10 challenge ACKs should be sent". A fixed
+// number lets a third party count another connection's (CVE-2016-5696): it is drawn anew each second, between half and
+// one and a half times the limit.
 type challengeLimit struct {
 	dice   sim.Stream
 	second sim.Time
@@ -80,9 +79,9 @@ func (l *challengeLimit) allow(now sim.Time, limit uint32) bool {
 
 // resets says whether a RST with this sequence number, which lies in the window or just before it, resets the connection.
 //
-// RFC 5961 3.2: "If the RST bit is set and the sequence number exactly matches the next expected sequence number (RCV.NXT),
-// then TCP endpoints MUST reset the connection". Linux takes two more: the end of the last SACK block, where a peer that
-// has sent beyond a gap resets from, and after a FIN the FIN's own (tcp_reset_check), which some send.
+// RFC 5961 3.2: "If the RST bit is set and the sequence number exactly matches the next expected sequence number
+// (RCV.NXT), then TCP MUST reset the connection". Linux takes two more: the end of the last SACK block, where a peer
+// that has sent beyond a gap resets from, and after a FIN the FIN's own (tcp_reset_check), which some send.
 func (c *Conn) resets(g *segment) bool {
 	switch {
 	case g.seq == c.rcvNxt:

@@ -35,16 +35,17 @@ func (c *Conn) ecnSYN() wire.TCPFlags {
 }
 
 // ecnAccepts decides, as a listener, on a SYN with such flags and such an ECN codepoint; the SYN+ACK then has ECE. RFC
-// 3168 6.1.1: "an 'ECN-setup SYN-ACK packet' ... ECE set but CWR not set". Linux (tcp_ecn_create_request): tcp_ecn 2, the
-// default, agrees to what the peer asks for; a SYN that is itself marked as ECN-capable comes over a path that mangles the
-// bits, unless the congestion control is one that marks all.
+// 3168 6.1.1: an "ECN-setup SYN-ACK packet" has the ECE flag alone. Linux (tcp_ecn_create_request): tcp_ecn 2, the
+// default, agrees to what the peer asks for; a SYN that is itself marked as ECN-capable comes over a path that mangles
+// the bits, unless the congestion control is one that marks all.
 func (s *settings) ecnAccepts(flags wire.TCPFlags, cp ECN) bool {
 	const setup = wire.FlagECE | wire.FlagCWR
 	return flags&setup == setup && (s.ecn != ECNOff && cp == NotECT || s.cc.NeedsECN())
 }
 
-// ecnAnswered takes the peer's answer to a SYN: a SYN+ACK with ECE and without CWR, or in a simultaneous open a SYN with
-// both. RFC 3168 6.1.1: "a host that has received ... a non-ECN-setup SYN-ACK ... MUST NOT set ECT".
+// ecnAnswered takes the peer's answer to a SYN: a SYN+ACK with ECE and without CWR, or in a simultaneous open a SYN
+// with both. RFC 3168 6.1.1: "If a host has received at least one non-ECN-setup SYN or non-ECN-setup SYN-ACK packet,
+// then it SHOULD NOT set ECT on data packets."
 func (c *Conn) ecnAnswered(g *segment) {
 	want := wire.FlagECE | wire.FlagCWR
 	if g.has(wire.FlagACK) {

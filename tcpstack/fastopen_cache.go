@@ -21,12 +21,13 @@ type fastOpenState struct {
 	disabled   int
 }
 
-// fastOpenPeer names a path. RFC 7413 4.1.3.1: "the client ... SHOULD cache ... cookies ... per server IP address"; Linux's
-// metrics are kept by both addresses.
+// fastOpenPeer names a path. RFC 7413 4.1.3: "the client should cache at most one (most recently received) cookie per
+// client and server IP address pair": Linux's metrics are kept so.
 type fastOpenPeer struct{ local, remote ipAddr }
 
-// fastOpenEntry is what is known of a path. RFC 7413 4.1.3: "the client MUST cache cookies from servers for later Fast Open
-// connections. ... the MSS announced by the server ... should also be cached".
+// fastOpenEntry is what is known of a path. RFC 7413 4.1.3: "The client MUST cache cookies from servers for later Fast
+// Open connections. ... When caching cookies, we recommend that the client also cache the Maximum Segment Size (MSS)
+// advertised by the server."
 type fastOpenEntry struct {
 	cookie wire.FastOpen
 	mss    uint16 // of the server's last SYN,ACK; 0: not known

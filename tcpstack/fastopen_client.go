@@ -121,7 +121,8 @@ func (c *Conn) openFast(data []byte) (n int) {
 
 // checkFastOpen decides on the SYN's option, and whether data may go with it (Linux: tcp_fastopen_cookie_check).
 //
-// RFC 7413 4.2.1: "If the cookie is not available ... send a SYN packet with a Fast Open option with a length field of 0".
+// RFC 7413 4.2.1: without a cookie, "The client sends a SYN packet with a Fast Open option with a Length field of" 2
+// (erratum 4239).
 func (c *Conn) checkFastOpen() bool {
 	f := &c.stack.tcp.fastOpen
 	if f.paused(c) || c.set.fastOpenNoCookie {
@@ -138,8 +139,9 @@ func (c *Conn) checkFastOpen() bool {
 	return false
 }
 
-// synMSS is the MSS that holds until the SYN,ACK tells the server's: the one that it announced last, else our own, as far as
-// what is configured allows (Linux: tcp_send_syn_data). RFC 7413 4.1.3.1: "the MSS announced by the server ... can be cached".
+// synMSS is the MSS that holds until the SYN,ACK tells the server's: the one that it announced last, else our own, as
+// far as what is configured allows (Linux: tcp_send_syn_data). RFC 7413 4.1.3: "The client can cache the MSS advertised
+// by the server".
 func (c *Conn) synMSS() uint16 {
 	mss := c.advMSS()
 	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
@@ -150,8 +152,8 @@ func (c *Conn) synMSS() uint16 {
 	return mss
 }
 
-// synDataRoom is how many bytes go with a SYN: synMSS, as far as the path's MTU allows, less the room of all options. RFC
-// 7413 4.2.1: "the data ... SHOULD be no more than the cached MSS less the options". Linux: tcp_send_syn_data.
+// synDataRoom is how many bytes go with a SYN: synMSS, as far as the path's MTU allows, less the room of all options.
+// RFC 7413 4.2.2: "any data up to the cached server MSS or default 536 bytes". Linux: tcp_send_syn_data.
 func (c *Conn) synDataRoom() int {
 	return max(min(int(c.synMSS()), c.pathMTU()-c.rt.ipLen()-wire.TCPMinLen), minMSS) - wire.TCPMaxOptionsLen
 }
@@ -212,8 +214,8 @@ func (c *Conn) fastOpenAnswered(g *segment) (fast, resent bool) {
 
 // rememberFastOpen keeps the cookie and the MSS for the next connection (Linux: tcp_fastopen_cache_set).
 //
-// RFC 7413 4.1.3: "The client ... caches the cookie". A server that ignored the option may know the experimental one: the
-// next request tries that, and the one after it the standard option again.
+// RFC 7413 4.1.3 has the client cache both. A server that ignored the option may know the experimental one: the next
+// request tries that, and the one after it the standard option again.
 func (c *Conn) rememberFastOpen(g *segment) {
 	e := c.stack.tcp.fastOpen.learn(c.fastOpenPeer())
 	e.mss = c.peerMSS
@@ -234,9 +236,8 @@ func (c *Conn) rememberFastOpen(g *segment) {
 	}
 }
 
-// resendSYNData sends the data of the SYN that the SYN,ACK does not acknowledge, at once: RFC 7413 4.2.1: "If the server does
-// not acknowledge the data ... the client MUST retransmit it". Nothing was congested: the window stays as it is (Linux:
-// tcp_non_congestion_loss_retransmit).
+// resendSYNData sends the data of the SYN that the SYN,ACK does not acknowledge, at once (RFC 7413 4.2.2). Nothing was
+// congested: the window stays as it is (Linux: tcp_non_congestion_loss_retransmit).
 func (c *Conn) resendSYNData() {
 	for i := range c.rtx.n {
 		c.markLost(i, LossSYNData)

@@ -7,8 +7,8 @@ import (
 
 // fastOpenQueue counts the connections that SYNs with data have made and whose handshake is not complete.
 //
-// RFC 7413 5.1: "the server MUST be configurable to limit the total number of pending TFO connection requests ... An
-// attacker may ... evade the limit by sending RSTs ...: the server ... should count the ones reset".
+// RFC 7413 5.1: the number of pending requests is limited, and those that were reset still count: else an attacker
+// would evade the limit by sending RSTs.
 type fastOpenQueue struct {
 	n     int
 	reset []sim.Time // of those that were reset after they had been accepted: until when they count
@@ -43,9 +43,8 @@ func (l *Listener) fastOpenRoom() bool {
 // fastOpen decides what a SYN with Fast Open comes to: whether it makes a connection, and the option that the SYN,ACK
 // carries, which it puts into answer. Linux: tcp_try_fastopen.
 //
-// RFC 7413 4.2.2: "1. Initialize ... 2. If the Fast Open option is present and the cookie's length is 0, generate a cookie;
-// 3. if the cookie is invalid, ... continue with a regular handshake, with a cookie; 4. if data is present and the cookie
-// valid, buffer the data".
+// RFC 7413 4.2.1, 4.2.2: an empty cookie asks for one; with one that is not valid the handshake is a regular one, and
+// the SYN,ACK brings a new cookie; with a valid one the data is taken and the application told.
 func (l *Listener) fastOpen(r *request, g *segment, answer *wire.FastOpen) (make bool) {
 	s, asked := l.stack, &g.opt.FastOpen
 	n := &s.tcp.count
@@ -82,8 +81,8 @@ func (l *Listener) fastOpen(r *request, g *segment, answer *wire.FastOpen) (make
 	return true
 }
 
-// openFast makes a connection of a SYN whose cookie is good: it has the SYN's data, may be accepted, read and written to,
-// while its state is SYN-RECEIVED. RFC 7413 4.2.2: "the server ... may send data ... before the handshake completes".
+// openFast makes a connection of a SYN whose cookie is good: it has the SYN's data, may be accepted, read and written
+// to, while its state is SYN-RECEIVED. RFC 7413 4.2.2 lets the server send data before the handshake is complete.
 // Linux: tcp_fastopen_create_child.
 func (l *Listener) openFast(r *request, g *segment, answer *wire.FastOpen) {
 	s := l.stack

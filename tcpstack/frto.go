@@ -4,8 +4,7 @@ package tcpstack
 // retransmissions, tell whether anything was lost at all.
 
 // armFRTO: RFC 5682 2.1 (1) and 3.1 (1): "When the retransmission timer expires, retransmit the first unacknowledged
-// segment", and look on, unless a recovery is under way already: "If a loss recovery with SACK is going on ... do not enter
-// F-RTO" (RFC 5682 3.1). fresh: none was.
+// segment", and look on, unless a recovery is under way already. fresh: none was.
 func (c *Conn) armFRTO(fresh bool) {
 	c.rec.frto = c.set.frto && (fresh || c.retransmits > 0) && (c.mtup() == nil || c.mtup().size == 0)
 }
@@ -18,8 +17,8 @@ func (c *Conn) processLoss(r *ackResult) {
 		return
 	}
 	if rec.frto {
-		// RFC 5682 3.1 (3.b): "If the acknowledgment acknowledges data ... which was never retransmitted ... then declare the
-		// timeout spurious": with SACK the SACK of such data says the same.
+		// RFC 5682 3.1 (3.b): an acknowledgment of data that was not retransmitted after the timeout declares it
+		// spurious: with SACK the SACK of such data says the same.
 		if r.flags&ackOriginal != 0 && c.tryUndoLoss(true) {
 			return
 		}

@@ -154,10 +154,10 @@ func (s *Stack) sendICMPv6Error(f *sim.Frame, typ, code uint8, word uint32, grou
 	_ = s.sendICMP(g, rt)
 }
 
-// deservesError6 applies RFC 4443 2.4 (e): "An ICMPv6 error message MUST NOT be originated as a result of receiving ... (1)
-// An ICMPv6 error message. (2) An ICMPv6 redirect message. (3) A packet destined to an IPv6 multicast address" - but for
-// Packet Too Big, and where an option says so - "(5) ... a link-layer broadcast. (6) A packet whose source address does not
-// uniquely identify a single node".
+// deservesError6 applies RFC 4443 2.4 (e): "An ICMPv6 error message MUST NOT be originated as a result of receiving the
+// following: (e.1) An ICMPv6 error message. (e.2) An ICMPv6 redirect message ... (e.3) A packet destined to an IPv6
+// multicast address" - but for Packet Too Big, and where an option says so - "(e.5) A packet sent as a link-layer
+// broadcast ... (e.6) A packet whose source address does not uniquely identify a single node".
 func (s *Stack) deservesError6(f *sim.Frame, typ uint8, group bool) bool {
 	h := f.Header()
 	src := ipAddr6(h[wire.IPv6OffSrc:])

@@ -238,8 +238,8 @@ func TestSLAAC(t *testing.T) {
 	if mtu := x.ifcs[0].six.mtu; mtu != 1400 {
 		t.Errorf("the MTU is %d", mtu)
 	}
-	// RFC 4862 5.5.4: "When the preferred lifetime expires, the address becomes deprecated." "An address ... becomes invalid
-	// when its valid lifetime expires."
+	// RFC 4862 5.5.4: "A preferred address becomes deprecated when its preferred lifetime expires." "An address ...
+	// becomes invalid when its valid lifetime expires."
 	x.advance(time25m)
 	x.out, x.from = nil, nil
 	if err := e.Send(far, 2, nil, SendOptions{}); err != ErrNoRoute {

@@ -138,7 +138,7 @@ func (s *Stack) unchain(f *sim.Frame, group bool) *sim.Frame {
 // noProtocol ends a packet whose upper layer is nothing here. RFC 8200 4: a next header that is not recognised causes an
 // ICMP Parameter Problem "with an ICMP Code value of 1 ('unrecognized Next Header type encountered')".
 func (s *Stack) noProtocol(f *sim.Frame, c wire.IPv6Chain, group bool) *sim.Frame {
-	if c.Next != wire.ProtoNoNext { // RFC 8200 4.7: "nothing follows"
+	if c.Next != wire.ProtoNoNext { // RFC 8200 4.7: "there is nothing following that header"
 		s.sendICMPv6Error(f, wire.ICMPv6ParamProblem, wire.ICMPv6UnknownNextHeader, uint32(c.NextAt), group)
 	}
 	s.drop(f, dropProtocol)

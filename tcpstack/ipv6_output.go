@@ -52,9 +52,9 @@ func (s *Stack) output6(f *sim.Frame, rt *route) error {
 const maxPayload6 = 65535
 
 // fragment6 cuts a packet into pieces of at most mtu bytes, hands each to send, and releases f. RFC 8200 4.5: "The
-// Fragmentable Part of the original packet is divided into fragments ... each, except possibly the last (rightmost) one,
-// being an integer multiple of 8 octets long." Its headers before the fragment header are the IPv6 header alone: nothing
-// else is sent here.
+// Fragmentable Part of the original packet is divided into fragments. ... Each complete fragment, except possibly the
+// last ('rightmost') one, is an integer multiple of 8 octets long." Its headers before the fragment header are the IPv6
+// header alone: nothing else is sent here.
 func (s *Stack) fragment6(f *sim.Frame, mtu int, send func(*sim.Frame)) {
 	s.count[cIP6Fragmented]++
 	h := f.Header()

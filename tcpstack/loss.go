@@ -43,8 +43,8 @@ func (c *Conn) enterLoss() {
 // markTimedOut takes what is in flight for lost, but with RACK what was sent so lately that its ACK may be on its way
 // (Linux: tcp_timeout_mark_lost).
 //
-// RFC 8985 6.3: "Upon RTO timer expiration: ... For each segment, Segment, not acknowledged yet: If SEG.SEQ == SND.UNA OR
-// Segment.xmit_ts + RACK.rtt + RACK.reo_wnd - now <= 0: Segment.lost = TRUE".
+// RFC 8985 6.3, RACK_mark_losses_on_RTO: "For each segment, Segment, not acknowledged yet: If SEG.SEQ == SND.UNA OR
+// Segment.xmit_ts + RACK.rtt + RACK.reo_wnd - Now() <= 0: Segment.lost = TRUE".
 func (c *Conn) markTimedOut() {
 	q := c.rtx
 	reneged := q.at(0).flags&txSacked != 0
@@ -62,8 +62,8 @@ func (c *Conn) markTimedOut() {
 	q.rtxHint = 0
 }
 
-// forgetSACKs: RFC 2018 8: "the data sender SHOULD turn off all of the SACKed bits, since the timeout might indicate that
-// the data receiver has reneged"; like Linux, when the first segment itself had been SACKed.
+// forgetSACKs: RFC 2018 5: "the data sender SHOULD turn off all of the SACKed bits, since the timeout might indicate
+// that the data receiver has reneged"; like Linux, when the first segment itself had been SACKed.
 func (c *Conn) forgetSACKs() {
 	q := c.rtx
 	c.stack.tcp.count.sackReneging++

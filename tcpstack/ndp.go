@@ -8,8 +8,8 @@ import (
 // Neighbour discovery, RFC 4861: who has an address, and whether it can still be reached. The cache and its states are in
 // neighbour.go, which IPv4 shares.
 
-// ndpHopLimit: RFC 4861 11.2: "all Neighbor Discovery messages must contain a Hop Limit of 255", which no router has let
-// through.
+// ndpHopLimit: RFC 4861 7.1.1: "The IP Hop Limit field has a value of 255, i.e., the packet could not possibly have
+// been forwarded by a router."
 const ndpHopLimit = 255
 
 // sendND sends a message of neighbour discovery; put writes n bytes of it, its checksum zero.

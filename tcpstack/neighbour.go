@@ -220,8 +220,8 @@ func (n *neighbour) believed() sim.Time {
 
 // confirm takes the upper layer's word that the neighbour gets what it is sent.
 //
-// RFC 4861 7.3.1: "forward progress" is made if "packets sent to a peer are reaching it": "receipt of a (new)
-// acknowledgment indicates that previously sent data reached the peer".
+// RFC 4861 7.3.1: "forward progress" is made if "recent packets sent to that peer are actually reaching it": "receipt
+// of a (new) acknowledgment indicates that previously sent data reached the peer".
 func (n *neighbour) confirm() {
 	s := n.ifc.stack
 	switch n.state {

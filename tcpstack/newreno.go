@@ -58,7 +58,7 @@ func (c *Conn) newRenoMarkLost(advanced bool) {
 // preventsReopen keeps the state until something above highSeq is acknowledged (Linux: tcp_is_non_sack_preventing_reopen).
 //
 // RFC 6582 3.2 (2) and 4: without SACK, duplicate ACKs after a recovery may be answers to our own retransmissions, and
-// "the TCP sender ... does not enter fast retransmit" on them.
+// they do not begin another one.
 func (c *Conn) preventsReopen() bool {
 	if c.sackOK || c.sndUna != c.rec.highSeq {
 		return false

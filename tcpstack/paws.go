@@ -7,7 +7,7 @@ import (
 
 // Protection against wrapped sequence numbers: RFC 7323 5.
 
-// pawsIdle: RFC 7323 5.5: "a connection that has been idle for more than 24 days": TS.Recent is no longer valid.
+// pawsIdle: RFC 7323 5.5 has TS.Recent invalidated when "a connection is idle for more than 24 days".
 const pawsIdle = 24 * 24 * 3600 // s
 
 // pawsWindow is how much older than TS.Recent a timestamp may be: segments of one tick may be displaced (Linux:
@@ -49,7 +49,7 @@ func (c *Conn) rejectOld(g *segment) {
 	}
 }
 
-// takeTimestamp: RFC 7323 4.3 (2): "If SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent, then SEG.TSval is copied to
+// takeTimestamp: RFC 7323 4.3 (2): "SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent then SEG.TSval is copied to
 // TS.Recent": of segments whose ACK is acceptable (Linux: tcp_replace_ts_recent).
 func (c *Conn) takeTimestamp(g *segment) {
 	if c.tsOK && g.opt.HasTimestamps && g.seq.lessEq(c.rcvWup) &&

@@ -13,7 +13,8 @@ type prrState struct {
 
 // initReduction begins a reduction (Linux: tcp_init_cwnd_reduction). ecn: a mark is the reason.
 //
-// RFC 9937 6: "ssthresh = CongCtrlAlg()", "prr_delivered = 0", "prr_out = 0", "RecoverFS = snd.nxt - snd.una".
+// RFC 9937 6.1: "ssthresh = CongCtrlAlg()", "prr_delivered = 0", "prr_out = 0"; RecoverFS is SND.NXT - SND.UNA,
+// corrected for what had been SACKed.
 func (c *Conn) initReduction(ecn bool) {
 	rec := c.rec
 	rec.highSeq = c.sndNxt
@@ -31,10 +32,10 @@ func (c *Conn) initReduction(ecn bool) {
 
 // reduceCwnd sets the window by what an ACK has delivered and shown to be lost (Linux: tcp_cwnd_reduction).
 //
-// RFC 9937 6: "On every ACK ...: if (pipe > ssthresh) { sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out }
-// else { sndcnt = MAX(prr_delivered - prr_out, DeliveredData); if (safeACK) { sndcnt += MSS }; sndcnt = MIN(ssthresh -
-// pipe, sndcnt) }; if (prr_out is 0 AND sndcnt is 0) { sndcnt = MSS }; cwnd = pipe + sndcnt". safeACK: "snd.una advances and
-// no further loss indicated".
+// RFC 9937 6.2, on every ACK, in short: if (pipe > ssthresh) { sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) -
+// prr_out } else { sndcnt = MAX(prr_delivered - prr_out, DeliveredData); if (SafeACK) { sndcnt += SMSS }; sndcnt =
+// MIN(ssthresh - pipe, sndcnt) }; if (prr_out is 0 AND sndcnt is 0) { sndcnt = SMSS }; cwnd = pipe + sndcnt. SafeACK:
+// "SND.UNA advances and no further loss indicated".
 func (c *Conn) reduceCwnd(delivered, lost int, flags ackFlags) {
 	p := &c.rec.prr
 	if delivered <= 0 || c.cc.PriorCwnd == 0 {
@@ -73,8 +74,8 @@ func (c *Conn) countPRR(n int) {
 	}
 }
 
-// endReduction leaves the window at ssthresh (Linux: tcp_end_cwnd_reduction). RFC 9937 6: "On completion of recovery: cwnd
-// = ssthresh".
+// endReduction leaves the window at ssthresh (Linux: tcp_end_cwnd_reduction). RFC 9937 6.4: "On the completion of a PRR
+// episode, PRR executes the following: cwnd = ssthresh".
 func (c *Conn) endReduction() {
 	if c.set.cc.OwnsCwnd() {
 		return

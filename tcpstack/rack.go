@@ -2,8 +2,8 @@ package tcpstack
 
 import "labd.dev/sim"
 
-// RACK: loss detection by time. RFC 8985 3: "the sender ... deems a segment lost if some segment sent sufficiently later
-// has been delivered."
+// RACK: loss detection by time. RFC 8985 3: a segment is lost if one that was sent sufficiently later has been
+// delivered.
 
 // rackState is RFC 8985 5.2's variables.
 type rackState struct {
@@ -31,9 +31,9 @@ type rackMark struct {
 // rackRecoveries: RFC 8985 6.2 (4): "RACK.reo_wnd_persist = 16": a window that DSACKs enlarged lasts that many recoveries.
 const rackRecoveries = 16
 
-// rackAdvance: RFC 8985 6.2 (1) and (2): "Update RACK.rtt": "the RACK.rtt value is ... the RTT of the most recently sent
-// segment that has been delivered"; a retransmission whose round trip would be below the least one cannot have been
-// what was delivered: it is passed over.
+// rackAdvance: RFC 8985 6.2 (1) and (2): RACK.rtt is the round trip of the segment sent most recently of those that
+// have been delivered; a retransmission whose round trip would be below the least one cannot have been what was
+// delivered: it is passed over.
 func (c *Conn) rackAdvance(x *txSeg) {
 	k := &c.rec.rack
 	rtt := c.elapsed(x.sentAt)
@@ -47,8 +47,8 @@ func (c *Conn) rackAdvance(x *txSeg) {
 	}
 }
 
-// reoWnd is RFC 8985 6.2 (4)'s RACK_update_reo_wnd: 0 while no reordering has been seen and it is time to be quick: in a
-// recovery, or once DupThresh segments were SACKed; else "RACK.min_RTT / 4 * RACK.reo_wnd_mult", at most SRTT.
+// reoWnd is RFC 8985 6.2 (4)'s RACK_update_reo_wnd: 0 while no reordering has been seen and it is time to be quick: in
+// a recovery, or once DupThresh segments were SACKed; else "min(RACK.reo_wnd_mult * RACK.min_RTT / 4, SRTT)".
 func (c *Conn) reoWnd() int64 {
 	rec := c.rec
 	if rec.reordSeen == 0 && (c.caState >= caRecovery || uint32(c.rtx.sackedOut) >= rec.reordering) {
@@ -62,10 +62,10 @@ func (c *Conn) rackTimeout(x *txSeg, reoWnd int64) int64 {
 	return c.rec.rack.rtt + reoWnd - c.elapsed(x.sentAt)
 }
 
-// rackDetectLoss is RFC 8985 6.2 (5), RACK_detect_loss: "For each segment, Segment, not acknowledged yet: If ...
-// RACK_sent_after(RACK.xmit_ts, RACK.end_seq, Segment.xmit_ts, Segment.end_seq): remaining = Segment.xmit_ts + RACK.rtt +
-// RACK.reo_wnd - now; If remaining <= 0: Segment.lost = TRUE; Else: timeout = max(remaining, timeout)". It returns that
-// timeout, us.
+// rackDetectLoss is RFC 8985 6.2 (5), RACK_detect_loss, in short: for each segment, Segment, not acknowledged yet: If
+// RACK_sent_after(RACK.xmit_ts, RACK.end_seq, Segment.xmit_ts, Segment.end_seq): remaining = Segment.xmit_ts + RACK.rtt
+// + RACK.reo_wnd - Now(); If remaining <= 0: Segment.lost = TRUE; Else: timeout = max(remaining, timeout). It returns
+// that timeout, us.
 func (c *Conn) rackDetectLoss() int64 {
 	q, k := c.rtx, &c.rec.rack
 	wnd, timeout := c.reoWnd(), int64(0)
@@ -176,7 +176,7 @@ func (c *Conn) reorderTimeout() {
 	}
 }
 
-// adaptReoWnd: RFC 8985 6.2 (4): "If DSACK is received": "RACK.reo_wnd_mult += 1", once a round trip, kept for
+// adaptReoWnd: RFC 8985 6.2 (4): on "any DSACK option": "RACK.reo_wnd_mult += 1", once a round trip, kept for
 // RACK.reo_wnd_persist recoveries.
 func (c *Conn) adaptReoWnd() {
 	k := &c.rec.rack

@@ -78,10 +78,10 @@ func (a *advertiser) send() {
 	i.sendND(src, allNodes, groupMAC(allNodes), wire.RouterAdvertLen+o.Len(), func(b []byte) { ra.Put(b) })
 }
 
-// routerSolicitation is RFC 4861 6.2.6: "Router Advertisements sent in response to a Router Solicitation MUST be delayed by a
-// random time between 0 and MAX_RA_DELAY_TIME seconds." "If a router ... the Router has sent a multicast Router
-// Advertisement within the last MIN_DELAY_BETWEEN_RAS seconds, schedule the advertisement to be sent at a time corresponding
-// to MIN_DELAY_BETWEEN_RAS plus the random value after the previous advertisement was sent."
+// routerSolicitation is RFC 4861 6.2.6: "Router Advertisements sent in response to a Router Solicitation MUST be
+// delayed by a random time between 0 and MAX_RA_DELAY_TIME seconds." "If the router sent a multicast Router
+// Advertisement ... within the last MIN_DELAY_BETWEEN_RAS seconds, schedule the advertisement to be sent at a time
+// corresponding to MIN_DELAY_BETWEEN_RAS plus the random value after the previous advertisement was sent."
 func (m *ndpMessage) routerSolicitation() bool {
 	o, err := wire.ParseRouterSolicit(m.b)
 	if err != nil || m.src.isZero() && o.HasSource {

@@ -98,8 +98,8 @@ func (r *reassembly) insert(key fragmentKey, p fragmentPiece, more, bcast bool) 
 		r.stack.drop(f, dropFragmentDuplicate)
 		return nil
 	}
-	// RFC 5722 section 4 with erratum 3089, which Linux follows for IPv4 too: "if one or more its constituent fragments is
-	// determined to be an overlapping fragment, the entire datagram (and any constituent fragments) MUST be silently
+	// RFC 5722 section 4 with erratum 3089, which Linux follows for IPv4 too: "if one or more its constituent fragments
+	// is determined to be an overlapping fragment, the entire datagram (and any constituent fragments) MUST be silently
 	// discarded."
 	if (at > 0 && d.pieces[at-1].end > off) || (at < len(d.pieces) && d.pieces[at].off < end) || !d.bound(end, more) {
 		r.stack.drop(f, dropFragmentOverlap)

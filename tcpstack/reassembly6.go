@@ -43,7 +43,7 @@ func (r *reassembly) add6(f *sim.Frame, at int, h wire.IPv6Fragment, group bool)
 		d = r.byKey[key]
 	}
 	if d != nil && first && d.pieces[0].f == f {
-		// RFC 8200 4.5: "the Next Header field ... of the first fragment" is the reassembled packet's.
+		// RFC 8200 4.5: "the Next Header field of the first fragment's Fragment header" is the reassembled packet's.
 		d.upper = h.Next
 	}
 	if !whole {

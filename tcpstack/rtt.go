@@ -79,7 +79,8 @@ func (c *Conn) updateRTT(r *ackResult) bool {
 		return false
 	}
 	if r.flags&ackMaybeDelayed == 0 || uint32(ca) <= c.minRTTUs() {
-		// RFC 8985 6.2 (2): "update RACK.min_RTT": a sample that a lone delayed ACK may have stretched is not taken for it.
+		// RFC 8985 6.2 (1): "update the estimated minimum RTT in RACK.min_RTT": a sample that a lone delayed ACK may
+		// have stretched is not taken for it.
 		c.rec.minRTT.take(c.stack.loop.Now(), uint32(max(ca, 0)))
 	}
 	c.sampleRTT(seq)

@@ -398,7 +398,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 	}
 	b := c.inbox()
 	if seq != c.rcvNxt {
-		// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
+		// RFC 5681 3.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
 		if b.compressed > 0 && b.farBlock(seq, seq+seqNum(len(p))) {
 			c.sendACK(SendDupACK)
 		}
@@ -418,7 +418,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 	c.rcvNxt += seqNum(len(p))
 	gap := len(b.ooo) > 0
 	if gap {
-		// RFC 5681 4.2: "a TCP receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
+		// RFC 5681 4.2: "the receiver SHOULD send an immediate ACK when it receives a data segment that fills in all or
 		// part of a gap in the sequence space." Like Linux, at once if no gap is left; else it is one more duplicate.
 		held := b.oooLen + b.inOrder
 		var twice sackRange

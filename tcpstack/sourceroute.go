@@ -108,7 +108,8 @@ func (v *sourceRoute) insert(f *sim.Frame) {
 }
 
 // sourceRouteOption finds the source route in an IPv4 header. bad says that there is none that can be followed: of an
-// illegal form, or a second one (RFC 1122 3.2.1.8: "An IP header MUST NOT contain more than one").
+// illegal form, or a second one (RFC 1122 3.2.1.8: "An IP header containing more than one Source Route option MUST NOT
+// be sent").
 func sourceRouteOption(h []byte) (o []byte, bad bool) {
 	rest := h[wire.IPv4MinLen : int(h[0]&15)*4]
 	for len(rest) > 0 && rest[0] != 0 {

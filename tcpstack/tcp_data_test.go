@@ -225,8 +225,8 @@ func TestRetransmissionTimeout(t *testing.T) {
 	x.advance(10 * sim.Second)
 }
 
-// RFC 5681 3.2: "the TCP sender uses the arrival of 3 duplicate ACKs ... as an indication that a segment has been lost".
-// RFC 6582: a partial acknowledgment retransmits the next hole.
+// RFC 5681 3.2: "The fast retransmit algorithm uses the arrival of 3 duplicate ACKs ... as an indication that a segment
+// has been lost". RFC 6582: a partial acknowledgment retransmits the next hole.
 func TestNewReno(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{Congestion: "reno"})
 	x.listen()

@@ -82,8 +82,8 @@ func TestECNFallback(t *testing.T) {
 	}
 }
 
-// RFC 3168 6.1.3: "the TCP receiver sets the ECN-Echo flag in the TCP header of the subsequent ACK packet", and goes on
-// until CWR comes. 6.1.4, 6.1.5: neither ACKs nor retransmissions are ECN-capable.
+// RFC 3168 6.1.3: "the TCP data receiver sets the ECN-Echo flag in the TCP header of the subsequent ACK packet", and
+// goes on until CWR comes. 6.1.4, 6.1.5: neither ACKs nor retransmissions are ECN-capable.
 func TestECNEcho(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.listen()

@@ -108,8 +108,8 @@ func TestFastOpenClient(t *testing.T) {
 	x.want("RA seq=2431 ack=101")
 }
 
-// RFC 7413 4.2.1: "If the SYN-ACK does not acknowledge the data ... the client MUST retransmit": at once, in place of the
-// ACK, in segments of the peer's MSS; the window is not reduced.
+// RFC 7413 4.2.2: data that the SYN-ACK does not acknowledge is sent again: at once, in place of the ACK, in segments
+// of the peer's MSS; the window is not reduced.
 func TestFastOpenDataNotAcked(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{})
 	x.learnCookie()

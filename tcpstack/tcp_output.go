@@ -123,8 +123,8 @@ func (c *Conn) sendNew(nagle nagleMode) {
 }
 
 // armAfterSending sets the timer for new data. RFC 6298 5.1: "Every time a packet containing data is sent (including a
-// retransmission), if the timer is not running, start it running so that it will expire after RTO seconds". RFC 8985 7.2:
-// a loss probe is scheduled "after ... new data transmission".
+// retransmission), if the timer is not running, start it running so that it will expire after RTO seconds". RFC 8985
+// 7.2: a loss probe is scheduled after new data has been sent.
 func (c *Conn) armAfterSending() {
 	if !c.scheduleProbe(false) && (c.timerAt == sim.Never || c.pendingTimer == TimerPersist || c.pendingTimer == TimerTLP) {
 		c.rearmRTO()

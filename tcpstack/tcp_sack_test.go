@@ -25,7 +25,7 @@ func TestSACKInDataSegments(t *testing.T) {
 }
 
 // A full segment that is sent again has no room for SACK blocks. The duplicate ACK that is due then follows by itself.
-// RFC 5681 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
+// RFC 5681 3.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order segment arrives."
 func TestDuplicateACKBesideRetransmission(t *testing.T) {
 	x := newTCPTrace(t, TCPConfig{Congestion: "reno"})
 	x.accept("mss=1000 sackok")

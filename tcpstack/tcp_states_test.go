@@ -263,7 +263,8 @@ func TestUnacceptable(t *testing.T) {
 	x.want("A seq=1001 ack=101")
 	x.send("PA seq=500000 ack=1001 len=10") // beyond the window
 	x.want("A seq=1001 ack=101")
-	// RFC 5961 5.2 and "If the ACK acks something not yet sent (SEG.ACK > SND.NXT), then send an ACK, drop the segment".
+	// RFC 5961 5.2 and RFC 9293 3.10.7.4: "If the ACK acks something not yet sent (SEG.ACK > SND.NXT), then send an
+	// ACK, drop the segment".
 	x.send("PA seq=101 ack=1002 len=10")
 	x.want("A seq=1001 ack=101")
 	if x.c.Buffered() != 0 || x.app.in.Len() != 0 {

@@ -14,10 +14,9 @@ type tlpState struct {
 // as the first segment in flight has it.
 //
 // RFC 8985 7.2, TLP_calc_PTO: "If SRTT is available: PTO = 2 * SRTT; If FlightSize is one segment: PTO +=
-// TLP.max_ack_delay; Else: PTO = 1 sec; If Now() + PTO > TCP_RTO_expiration(): PTO = TCP_RTO_expiration() - Now()". "A
-// sender SHOULD schedule a PTO only if all of the following conditions are met: 1. The connection supports SACK. 2. The
-// connection has no SACKed sequences in the SACK scoreboard. 3. The connection is not in loss recovery." Linux
-// (tcp_schedule_loss_probe) allows the least RTO for a delayed ACK.
+// TLP.max_ack_delay; Else: PTO = 1 sec; If Now() + PTO > TCP_RTO_expiration(): PTO = TCP_RTO_expiration() - Now()".
+// Only if "The connection supports SACK", "The connection has no SACKed sequences in the SACK scoreboard" and "The
+// connection is not in loss recovery". Linux (tcp_schedule_loss_probe) allows the least RTO for a delayed ACK.
 func (c *Conn) scheduleProbe(advancing bool) bool {
 	if !c.set.tlp || !c.sackOK || c.rtx == nil || c.rtx.n == 0 || c.caState != caOpen && c.caState != caCWR || c.halfAccepted() {
 		return false
@@ -47,10 +46,9 @@ func (c *Conn) scheduleProbe(advancing bool) bool {
 
 // probeTimeout sends a probe: new data if there is any that the peer's window takes, else the last segment once more.
 //
-// RFC 8985 7.3, TLP_send_probe: "If an unsent segment exists and the receive window allows new data to be sent: Transmit
-// the lowest-sequence unsent segment of up to SMSS ... Else if the retransmission of the segment with the highest sequence
-// number: Retransmit the highest-sequence segment sent so far"; "the sender ... MUST NOT transmit any more than one probe
-// per flight".
+// RFC 8985 7.3, TLP_send_probe: "If an unsent segment exists AND the receive window allows new data to be sent:
+// Transmit the lowest-sequence unsent segment of up to SMSS ... Retransmit the highest-sequence segment sent so far";
+// one probe a flight.
 func (c *Conn) probeTimeout() {
 	q := c.rtx
 	if q == nil || q.n == 0 {
@@ -90,9 +88,10 @@ func (c *Conn) probeFits() bool {
 
 // probeAcked interprets an ACK while a probe is out (Linux: tcp_process_tlp_ack).
 //
-// RFC 8985 7.4.2, TLP_process_ack: "If ... the TLP was not a retransmission: TLP.end_seq = None; Else if ... DSACK matching
-// the TLP: Case 1, above: TLP.end_seq = None; Else If SEG.ACK > TLP.end_seq: Case 3, above: TLP.end_seq = None; invoke a
-// congestion control response equivalent to a fast recovery; Else If [the ACK is a pure duplicate]: Case 1".
+// RFC 8985 7.4.2, TLP_process_ack: "If not TLP.is_retrans: TLP.end_seq = None ... Else if ACK has a DSACK option
+// matching TLP.end_seq: TLP.end_seq = None ... Else If ACK's ack. number > TLP.end_seq: TLP.end_seq = None ... (Invoke
+// congestion control to react to the loss event the probe has repaired) Else If ACK is a DupAck without any SACK
+// option: TLP.end_seq = None".
 func (c *Conn) probeAcked(ack seqNum, r *ackResult) {
 	t := &c.rec.tlp
 	switch {

@@ -30,9 +30,9 @@ func (l *lab) takes(id string, in *labv1.Input) sim.Time {
 	return sim.Time(s.GetDurationNs())
 }
 
-// RFC 7413 1: Fast Open "allows data to be carried in the SYN and SYN-ACK packets and consumed by the receiving host during
-// the initial connection handshake, ... saving up to one full round-trip time". A cookie must have been fetched before, by
-// the first connection of all.
+// RFC 7413, abstract: Fast Open "allows data to be carried in the SYN and SYN-ACK packets and consumed by the receiving
+// end during the initial connection handshake, and saves up to one full round-trip time". A cookie must have been
+// fetched before, by the first connection of all.
 func TestFastOpenSavesARoundTrip(t *testing.T) {
 	const rtt, slack = 100 * sim.Millisecond, 10 * sim.Millisecond
 	for _, c := range []struct {

@@ -1,8 +1,8 @@
 package congestion
 
 const (
-	dctcpG        = 4    // RFC 8257 4.2: "g SHOULD be set to 1/16 (1/2^4)"
-	dctcpMaxAlpha = 1024 // alpha = 1, which RFC 8257 4.2 lets it begin with: "DCTCP.Alpha ... SHOULD be initialized to 1"
+	dctcpG        = 4    // RFC 8257 3.3: g, the estimation gain, here 1/16 = 1/2^4 (Linux: dctcp_shift_g)
+	dctcpMaxAlpha = 1024 // alpha = 1, with which RFC 8257 lets it begin
 )
 
 // DCTCP is RFC 8257's congestion control: the window shrinks by how much of the data was marked, not by whether any was.
@@ -51,7 +51,7 @@ func (d *DCTCP) InAck(s *Sender) {
 	d.observe(s)
 }
 
-// CongAvoid is Reno's. RFC 8257 3.3: "the additive increase ... as in standard TCP".
+// CongAvoid is Reno's. RFC 8257 3.4 has the window grow as conventional TCP's does.
 func (d *DCTCP) CongAvoid(s *Sender, acked uint32) { renoCongAvoid(s, acked) }
 
 // SSThresh answers a mark. RFC 8257 3.3: "cwnd = cwnd * (1 - DCTCP.Alpha / 2)". Without ECN it is Reno's.

@@ -75,9 +75,9 @@ func (h IPv6Fragment) Put(b []byte) {
 // upper layer. b begins with the IPv6 header and holds as much of the packet as there is, or the chain's limit. The error
 // is an *ExtensionError, ErrExtensionChain or ErrTruncated.
 //
-// RFC 8200 4: "IPv6 nodes must accept and attempt to process extension headers in any order and occurring any number of
-// times in the same packet, except for the Hop-by-Hop Options header, which is restricted to appear immediately after an
-// IPv6 header only."
+// RFC 8200 4.1: "IPv6 nodes must accept and attempt to process extension headers in any order and occurring any number
+// of times in the same packet, except for the Hop-by-Hop Options header, which is restricted to appear immediately
+// after an IPv6 header only."
 func WalkIPv6(b []byte) (IPv6Chain, error) {
 	if len(b) < IPv6Len {
 		return IPv6Chain{}, ErrTruncated

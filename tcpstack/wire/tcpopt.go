@@ -20,8 +20,8 @@ const (
 	TCPOptExperimental  = 254 // RFC 6994: what it is, a magic number says
 )
 
-// FastOpenMagic tells the experimental Fast Open option (RFC 7413 appendix: "Experimental Fast Open option, magic number
-// 0xF989").
+// FastOpenMagic tells the experimental Fast Open option (RFC 7413 9, RFC 6994: the experimental option with magic
+// number 0xF989).
 const FastOpenMagic = 0xf989
 
 // Lengths of the options, kind and length bytes included.
@@ -37,7 +37,7 @@ const (
 	tcpOptFastOpenExpLen   = 4
 )
 
-// Lengths of a Fast Open cookie (RFC 7413 4.1.1: "MUST be ... a minimum of 4 bytes and a maximum of 16 bytes").
+// Lengths of a Fast Open cookie (RFC 7413 4.1.1: "0, or 4 to 16 bytes").
 const (
 	MinFastOpenCookie = 4
 	MaxFastOpenCookie = 16
@@ -60,8 +60,8 @@ func (o *FastOpen) SetCookie(b []byte) {
 // Bytes is the cookie.
 func (o *FastOpen) Bytes() []byte { return o.Cookie[:o.Len] }
 
-// parse reads a cookie of the option. RFC 7413 4.1.2: "The cookie ... length MUST be an even number": an option that
-// breaks the rules is none.
+// parse reads a cookie of the option. RFC 7413 4.1.1, of the length: "The number MUST be even.": an option that breaks
+// the rules is none.
 func (o *FastOpen) parse(cookie []byte, exp bool) {
 	n := len(cookie)
 	if n%2 != 0 {
