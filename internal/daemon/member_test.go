@@ -14,10 +14,10 @@ func TestDefaultNames(t *testing.T) {
 	}
 	host, _, _ = strings.Cut(strings.ToLower(host), ".")
 	for _, c := range []struct{ address, id, want string }{
-		{"127.0.0.1:7411", "K3FQXXXX", host + "-k3fq"},
+		{"127.0.0.1:7411", "K3FQABCD", host + "-k3fq"},
 		{"[::1]:7411", "AAAABBBB", host + "-aaaa"},
-		{"10.1.2.3:7411", "K3FQXXXX", host},
-		{"w1.lab:7411", "K3FQXXXX", host},
+		{"10.1.2.3:7411", "K3FQABCD", host},
+		{"w1.lab:7411", "K3FQABCD", host},
 	} {
 		if got, err := defaultName(c.address, c.id); got != c.want || err != nil {
 			t.Errorf("%s: %q, %v, want %q", c.address, got, err, c.want)
