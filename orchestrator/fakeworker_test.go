@@ -38,6 +38,7 @@ type fakeLab struct {
 	running   bool
 	next      uint64 // index of the last stamp
 	pending   uint64 // index of the stamp that waits
+	stamped   *labv1.JournalEntry
 	now       int64
 	applied   []*labv1.JournalEntry
 	abandoned []uint64

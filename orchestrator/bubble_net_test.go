@@ -1,0 +1,242 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Servers and workers of a proof reach each other over memory, on the bubble's clock. Every way from one to another has a
+// delay, and can be cut by itself.
+
+// errCut is what a call over a cut way comes to.
+var errCut = errors.New("no route to host")
+
+// ways is the network between the parts of a proof's cluster, by address.
+type ways struct {
+	mu    sync.Mutex // guards what is below
+	cut   map[[2]string]bool
+	conns map[*wayConn]bool
+	ends  map[string]*end
+}
+
+// end is what listens at an address.
+type end struct {
+	accept func(ctx context.Context) (net.Conn, error)
+	raft   *raft.InmemTransport // nil: a worker's
+}
+
+// wayDelay is the delay of each way: a call over it takes time, so that others come in between.
+const wayDelay = 2 * time.Millisecond
+
+func newWays() *ways {
+	return &ways{cut: make(map[[2]string]bool), conns: make(map[*wayConn]bool), ends: make(map[string]*end)}
+}
+
+// set puts what listens at an address, nil: nothing. What was connected to what was there breaks.
+func (w *ways) set(address string, e *end) {
+	w.mu.Lock()
+	w.ends[address] = e
+	for a, o := range w.ends {
+		if o == nil || o.raft == nil || e == nil || e.raft == nil || a == address {
+			continue
+		}
+		o.raft.Connect(raft.ServerAddress(address), e.raft)
+		e.raft.Connect(raft.ServerAddress(a), o.raft)
+	}
+	broken := w.taken(func(c *wayConn) bool { return c.from == address || c.to == address })
+	w.mu.Unlock()
+	hangUp(broken)
+}
+
+// sever cuts the way from one address to another, for Raft; connections need both directions, and break.
+func (w *ways) sever(from, to string) {
+	w.mu.Lock()
+	w.cut[[2]string{from, to}] = true
+	broken := w.taken(func(c *wayConn) bool { return c.from == from && c.to == to || c.from == to && c.to == from })
+	w.mu.Unlock()
+	hangUp(broken)
+}
+
+func (w *ways) mend(from, to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.cut, [2]string{from, to})
+}
+
+// taken takes connections out. The caller holds mu.
+func (w *ways) taken(which func(*wayConn) bool) []*wayConn {
+	var list []*wayConn
+	for c := range w.conns {
+		if which(c) {
+			list = append(list, c)
+			delete(w.conns, c)
+		}
+	}
+	return list
+}
+
+func hangUp(conns []*wayConn) {
+	for _, c := range conns {
+		c.Conn.Close()
+	}
+}
+
+// open tells whether the way between two addresses is there in the one direction.
+func (w *ways) open(from, to string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.cut[[2]string{from, to}] && w.ends[to] != nil && w.ends[from] != nil
+}
+
+// wayConn is a connection that knows whose it is.
+type wayConn struct {
+	net.Conn
+	ways     *ways
+	from, to string
+}
+
+func (c *wayConn) Close() error {
+	c.ways.mu.Lock()
+	delete(c.ways.conns, c)
+	c.ways.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// Write gives what it is given after the way's delay.
+func (c *wayConn) Write(p []byte) (int, error) {
+	time.Sleep(wayDelay)
+	return c.Conn.Write(p)
+}
+
+// dial connects two addresses.
+func (w *ways) dial(ctx context.Context, from, to string) (net.Conn, error) {
+	w.mu.Lock()
+	e := w.ends[to]
+	there := e != nil && w.ends[from] != nil && !w.cut[[2]string{from, to}] && !w.cut[[2]string{to, from}]
+	w.mu.Unlock()
+	if !there {
+		return nil, errCut
+	}
+	conn, err := e.accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &wayConn{Conn: conn, ways: w, from: from, to: to}
+	w.mu.Lock()
+	w.conns[c] = true
+	w.mu.Unlock()
+	if !w.open(from, to) || !w.open(to, from) { // it was cut meanwhile
+		c.Close()
+		return nil, errCut
+	}
+	return c, nil
+}
+
+// raftWay is Raft's transport over the ways: a call, or only its answer, may be lost.
+type raftWay struct {
+	*raft.InmemTransport
+	ways *ways
+	from string
+}
+
+func (r *raftWay) call(to raft.ServerAddress, do func() error) error {
+	time.Sleep(wayDelay)
+	if !r.ways.open(r.from, string(to)) {
+		time.Sleep(10 * wayDelay) // it is not refused, it stays away
+		return errCut
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	time.Sleep(wayDelay)
+	if !r.ways.open(string(to), r.from) {
+		return errCut
+	}
+	return nil
+}
+
+// AppendEntriesPipeline has Raft do without: it changes nothing but the speed.
+func (r *raftWay) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
+
+func (r *raftWay) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return r.call(to, func() error { return r.InmemTransport.AppendEntries(id, to, args, resp) })
+}
+
+func (r *raftWay) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return r.call(to, func() error { return r.InmemTransport.RequestVote(id, to, args, resp) })
+}
+
+func (r *raftWay) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return r.call(to, func() error { return r.InmemTransport.RequestPreVote(id, to, args, resp) })
+}
+
+func (r *raftWay) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return r.call(to, func() error { return r.InmemTransport.InstallSnapshot(id, to, args, resp, data) })
+}
+
+func (r *raftWay) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return r.call(to, func() error { return r.InmemTransport.TimeoutNow(id, to, args, resp) })
+}
+
+// memDisk is what a server writes to: it may be slow or full for a while, and outlives the server.
+type memDisk struct {
+	*raft.InmemStore
+	snaps *raft.InmemSnapshotStore
+
+	mu    sync.Mutex // guards what is below
+	delay time.Duration
+	full  bool
+}
+
+func newDisk() *memDisk {
+	return &memDisk{InmemStore: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore()}
+}
+
+func (d *memDisk) fail(delay time.Duration, full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay, d.full = delay, full
+}
+
+// write waits as long as the disk takes.
+func (d *memDisk) write() error {
+	d.mu.Lock()
+	delay, full := d.delay, d.full
+	d.mu.Unlock()
+	time.Sleep(delay)
+	if full {
+		return errors.New("no space left on device")
+	}
+	return nil
+}
+
+func (d *memDisk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
+
+func (d *memDisk) StoreLogs(ls []*raft.Log) error {
+	if err := d.write(); err != nil {
+		return err
+	}
+	return d.InmemStore.StoreLogs(ls)
+}
+
+func (d *memDisk) Set(key, value []byte) error {
+	if err := d.write(); err != nil {
+		return err
+	}
+	return d.InmemStore.Set(key, value)
+}
+
+func (d *memDisk) SetUint64(key []byte, value uint64) error {
+	if err := d.write(); err != nil {
+		return err
+	}
+	return d.InmemStore.SetUint64(key, value)
+}

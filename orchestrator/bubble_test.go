@@ -1,0 +1,194 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"labd.dev/orchestrator/raftnet"
+	workerv1 "labd.dev/proto/worker/v1"
+)
+
+// bubble is a cluster of three servers and three workers in a synctest bubble: all in memory, on the bubble's clock.
+type bubble struct {
+	t         *testing.T
+	how       breakage
+	began     time.Time
+	ways      *ways
+	runs      *runs
+	servers   []*bubbleServer
+	workers   map[string]*leasedWorker
+	instances int // processes that have been started
+
+	mu    sync.Mutex // guards words
+	words []string   // what has happened, for people
+}
+
+// bubbleServer is one server: its disk outlives its process.
+type bubbleServer struct {
+	c       *bubble
+	address string
+	id      string
+	cluster string
+	files   string
+	disk    *memDisk
+	jumped  atomic.Int64 // its wall clock's error, ns
+
+	mu      sync.Mutex // guards what is below
+	up      bool
+	control *Controller
+	conns   map[string]*grpc.ClientConn // to the other servers
+	server  *grpc.Server
+	all     sync.WaitGroup
+}
+
+// bubbleLease is the workers' lease here.
+const bubbleLease = 4 * time.Second
+
+func newBubble(t *testing.T, how breakage) *bubble {
+	c := &bubble{t: t, how: how, began: time.Now(), ways: newWays(), runs: newRuns(), workers: make(map[string]*leasedWorker)}
+	c.ways.set("client:1", &end{})
+	for _, name := range []string{"a", "b", "c"} {
+		s := &bubbleServer{c: c, address: name + ":7070", id: "id-" + name, disk: newDisk(), files: t.TempDir()}
+		c.servers = append(c.servers, s)
+	}
+	for _, s := range c.servers {
+		s.start()
+	}
+	for _, name := range []string{"w1", "w2", "w3"} {
+		c.startWorker(name)
+	}
+	return c
+}
+
+// say keeps what happens in words.
+func (c *bubble) say(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.words = append(c.words, fmt.Sprintf("%9.3fs  %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+func (c *bubble) history() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.words, "\n")
+}
+
+func (c *bubble) addresses() []string {
+	var list []string
+	for _, s := range c.servers {
+		list = append(list, s.address)
+	}
+	return list
+}
+
+func (c *bubble) close() {
+	for _, w := range c.workers {
+		w.kill()
+	}
+	for _, s := range c.servers {
+		s.kill()
+	}
+	time.Sleep(time.Minute) // gRPC's connections take leave of each other in goroutines of their own
+}
+
+// leader is the server that leads, as far as anybody can tell; nil: none does.
+func (c *bubble) leader() *bubbleServer {
+	for _, s := range c.servers {
+		s.mu.Lock()
+		leads := s.up && s.control.leading() != nil
+		s.mu.Unlock()
+		if leads {
+			return s
+		}
+	}
+	return nil
+}
+
+func (s *bubbleServer) start() {
+	_, mem := raft.NewInmemTransportWithTimeout(raft.ServerAddress(s.address), 2*time.Second)
+	pipe := bufconn.Listen(1 << 16)
+	s.conns = make(map[string]*grpc.ClientConn)
+	conf := Config{FilesDir: s.files, ServerID: s.id, DialWorker: s.dialWorker, Lease: bubbleLease, Version: "test", Logger: testLogger(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(s.jumped.Load())) },
+		Cluster: &Cluster{ID: s.cluster, KeepID: func(id string) error { s.cluster = id; return nil }, Advertise: s.address, Expect: 3,
+			Join: s.c.addresses(), Connect: s.connect, Timing: Timing{Stable: time.Second},
+			Transport: func(raftnet.Identity) raft.Transport {
+				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address}
+			}}}
+	s.c.ways.set(s.address, &end{raft: mem, accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
+	control, err := openOn(&storage{s.disk, s.disk, s.disk.snaps, io.NopCloser(nil), ""}, conf)
+	if err != nil {
+		s.c.t.Fatal(err)
+	}
+	s.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, control.ForwardUnary), grpc.ChainStreamInterceptor(StatusStream, control.ForwardStream))
+	control.Register(s.server)
+	control.RegisterPeers(s.server)
+	control.RegisterRegistry(s.server)
+	server := s.server
+	s.all.Go(func() { server.Serve(pipe) })
+	s.mu.Lock()
+	s.control, s.up = control, true
+	s.mu.Unlock()
+}
+
+// kill ends the server's process without its having a chance to say so; its disk stays.
+func (s *bubbleServer) kill() {
+	s.mu.Lock()
+	up := s.up
+	s.up = false
+	conns := s.conns
+	s.conns = nil
+	s.mu.Unlock()
+	if !up {
+		return
+	}
+	s.c.ways.set(s.address, nil)
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.server.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.control.Close(ctx); err != nil {
+		s.c.t.Errorf("close %s: %v", s.address, err)
+	}
+	s.all.Wait()
+}
+
+// lose empties the disk of a server that is not up: it comes back as another one, at the same address.
+func (s *bubbleServer) lose() {
+	s.c.instances++
+	s.id, s.cluster, s.disk = fmt.Sprintf("%s-%d", s.id, s.c.instances), "", newDisk()
+}
+
+func (s *bubbleServer) connect(address string) (grpc.ClientConnInterface, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		return nil, errCut // the process has been killed
+	}
+	if conn := s.conns[address]; conn != nil {
+		return conn, nil
+	}
+	conn, err := s.c.grpc(s.address, address)
+	if err == nil {
+		s.conns[address] = conn
+	}
+	return conn, err
+}
+
+func (s *bubbleServer) dialWorker(address string) (workerv1.WorkerServiceClient, io.Closer, error) {
+	conn, err := s.c.grpc(s.address, address)
+	return workerv1.NewWorkerServiceClient(conn), conn, err
+}
