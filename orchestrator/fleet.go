@@ -53,6 +53,7 @@ type site struct {
 	report   *workerv1.WorkerReport       // the last one; nil: none yet
 	fresh    int                          // labs given to it since
 	full     time.Time                    // it has had no room then; zero: it has
+	lapsed   bool                         // its labs are being given away: it is granted nothing more
 }
 
 func newFleet(lease time.Duration, dial func(string) (workerv1.WorkerServiceClient, io.Closer, error)) *fleet {
@@ -88,6 +89,15 @@ func (f *fleet) admissible(h *workerv1.WorkerHello) error {
 		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_ID_IN_USE,
 			"a process of worker %q, with its name and id, is registered already; if it is gone, its lease runs out within %v", h.GetName(), f.lease+f.margin())
 	}
+	return s.givenUp()
+}
+
+// givenUp refuses a worker that is being recorded as down. Let in before that is done, it would be granted a lease and
+// given labs that others are then given as well.
+func (s *site) givenUp() error {
+	if s != nil && s.lapsed {
+		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "worker %q is just being recorded as down; try again", s.name)
+	}
 	return nil
 }
 
@@ -101,7 +111,12 @@ func (f *fleet) join(h *workerv1.WorkerHello) (uint64, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s := f.sites[h.GetName()]; s != nil {
+	s := f.sites[h.GetName()]
+	if err := s.givenUp(); err != nil {
+		conn.Close()
+		return 0, err
+	}
+	if s != nil {
 		s.hangUp(f)
 	}
 	f.next++
@@ -122,7 +137,7 @@ func (f *fleet) heard(name string, session uint64, r *workerv1.WorkerReport) boo
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.sites[name]
-	if s == nil || s.session != session {
+	if s == nil || s.session != session || s.lapsed {
 		return false
 	}
 	s.heard, s.report, s.fresh, s.leaving = time.Now(), r, 0, r.GetLeaving()
@@ -141,7 +156,7 @@ func (f *fleet) gone(name string, session uint64) {
 // lapse is a worker that is down: its lease has run out for sure, or it has said that it goes.
 type lapse struct{ name, instance, reason string }
 
-// lapsed lists the workers whose labs may be given away.
+// lapsed lists the workers whose labs may be given away. From then on they are granted nothing, until that is recorded.
 func (f *fleet) lapsed() []lapse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,8 +167,10 @@ func (f *fleet) lapsed() []lapse {
 		switch {
 		case s.forever:
 		case s.leaving:
+			s.lapsed = true
 			list = append(list, lapse{s.name, s.instance, "it left"})
 		case silent > f.lease+f.margin():
+			s.lapsed = true
 			list = append(list, lapse{s.name, s.instance, fmt.Sprintf("it was not heard of for %v", silent.Round(time.Second))})
 		}
 	}
@@ -172,7 +189,7 @@ func (f *fleet) forget(name, instance string) {
 
 // away tells that a worker does not answer just now.
 func (f *fleet) away(s *site) bool {
-	return s.client == nil || !s.forever && (s.session == 0 || time.Since(s.heard) > reportsMissed*f.lease/reportsPerLease)
+	return s.client == nil || s.lapsed || !s.forever && (s.session == 0 || time.Since(s.heard) > reportsMissed*f.lease/reportsPerLease)
 }
 
 // client gives the way to a worker.

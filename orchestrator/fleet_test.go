@@ -66,6 +66,34 @@ func TestLeaseRunsOut(t *testing.T) {
 	})
 }
 
+// A worker whose labs are being given away is granted nothing while that is being recorded, however late its report comes.
+func TestNoGrantOnceGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := testFleet()
+		defer f.close()
+		h := &workerv1.WorkerHello{Name: "w", Instance: "i"}
+		n, err := f.join(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		wantLapsed(t, f, "w")
+		if f.heard("w", n, &workerv1.WorkerReport{}) {
+			t.Error("a report counts")
+		}
+		if f.admissible(h) == nil {
+			t.Error("it may register anew")
+		}
+		if _, err := f.join(h); err == nil {
+			t.Error("it is let in")
+		}
+		f.forget("w", "i")
+		if _, err := f.join(h); err != nil {
+			t.Errorf("once that is recorded: %v", err)
+		}
+	})
+}
+
 // A new leader gives every worker that was up a lease's time to come: the leader before may have granted it just then.
 func TestGraceOfANewLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -134,7 +134,12 @@ func (l *leadership) admit(h *workerv1.WorkerHello) (uint64, error) {
 		Address: h.GetAddress(), Version: h.GetVersion(), MemoryBytes: h.GetMemoryBytes(), Cores: h.GetCores()}); err != nil {
 		return 0, err
 	}
-	return l.fleet.join(h)
+	session, err := l.fleet.join(h)
+	if err == nil && !l.c.store.view().worker(h.GetName()).GetUp() {
+		l.fleet.forget(h.GetName(), h.GetInstance()) // it was recorded as down in between
+		return 0, refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "worker %q has just been recorded as down; try again", h.GetName())
+	}
+	return session, err
 }
 
 func (c *Controller) checkHello(h *workerv1.WorkerHello) error {

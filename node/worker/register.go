@@ -211,6 +211,9 @@ func (s *membership) granted(g *workerv1.LeaseGrant) {
 			delete(s.sent, n)
 		}
 	}
+	if !s.w.tenure.holds() {
+		s.w.fence() // before the lease is renewed: the labs may have been given away, and who watches it may be late
+	}
 	s.w.tenure.extend(at.Add(time.Duration(g.GetLeaseNs())))
 }
 
