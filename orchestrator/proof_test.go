@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,7 +18,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 0, "how many schedules of faults TestFaultSchedules runs; 0: 40, 2000 with CI=true, 5 with -short")
+	schedules = flag.Int("schedules", 0, "how many schedules of faults TestFaultSchedules runs; 0: 40, 5 with -short")
 	oneSeed   = flag.Uint64("schedule", 0, "the seed to begin with; without -schedules it is the only one")
 )
 
@@ -35,8 +34,6 @@ func TestFaultSchedules(t *testing.T) {
 		n = 1
 	case testing.Short():
 		n = 5
-	case os.Getenv("CI") != "":
-		n = 2000
 	default:
 		n = 40
 	}
