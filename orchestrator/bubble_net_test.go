@@ -29,6 +29,7 @@ type ways struct {
 type end struct {
 	accept func(ctx context.Context) (net.Conn, error)
 	raft   *raft.InmemTransport // nil: a worker's
+	id     raft.ServerID        // what is meant for another is not heard, as raftnet sees to it
 }
 
 // wayDelay is the delay of each way: a call over it takes time, so that others come in between.
@@ -94,6 +95,13 @@ func (w *ways) open(from, to string) bool {
 	return !w.cut[[2]string{from, to}] && w.ends[to] != nil && w.ends[from] != nil
 }
 
+// is tells whether the server at an address is the one that is meant.
+func (w *ways) is(address string, id raft.ServerID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ends[address] != nil && w.ends[address].id == id
+}
+
 // wayConn is a connection that knows whose it is.
 type wayConn struct {
 	net.Conn
@@ -145,9 +153,9 @@ type raftWay struct {
 	from string
 }
 
-func (r *raftWay) call(to raft.ServerAddress, do func() error) error {
+func (r *raftWay) call(id raft.ServerID, to raft.ServerAddress, do func() error) error {
 	time.Sleep(wayDelay)
-	if !r.ways.open(r.from, string(to)) {
+	if !r.ways.open(r.from, string(to)) || !r.ways.is(string(to), id) {
 		time.Sleep(10 * wayDelay) // it is not refused, it stays away
 		return errCut
 	}
@@ -167,23 +175,23 @@ func (r *raftWay) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft
 }
 
 func (r *raftWay) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return r.call(to, func() error { return r.InmemTransport.AppendEntries(id, to, args, resp) })
+	return r.call(id, to, func() error { return r.InmemTransport.AppendEntries(id, to, args, resp) })
 }
 
 func (r *raftWay) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return r.call(to, func() error { return r.InmemTransport.RequestVote(id, to, args, resp) })
+	return r.call(id, to, func() error { return r.InmemTransport.RequestVote(id, to, args, resp) })
 }
 
 func (r *raftWay) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return r.call(to, func() error { return r.InmemTransport.RequestPreVote(id, to, args, resp) })
+	return r.call(id, to, func() error { return r.InmemTransport.RequestPreVote(id, to, args, resp) })
 }
 
 func (r *raftWay) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return r.call(to, func() error { return r.InmemTransport.InstallSnapshot(id, to, args, resp, data) })
+	return r.call(id, to, func() error { return r.InmemTransport.InstallSnapshot(id, to, args, resp, data) })
 }
 
 func (r *raftWay) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return r.call(to, func() error { return r.InmemTransport.TimeoutNow(id, to, args, resp) })
+	return r.call(id, to, func() error { return r.InmemTransport.TimeoutNow(id, to, args, resp) })
 }
 
 // memDisk is what a server writes to: it may be slow or full for a while, and outlives the server.

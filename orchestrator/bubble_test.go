@@ -126,7 +126,7 @@ func (s *bubbleServer) start() {
 			Transport: func(raftnet.Identity) raft.Transport {
 				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address}
 			}}}
-	s.c.ways.set(s.address, &end{raft: mem, accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
+	s.c.ways.set(s.address, &end{raft: mem, id: raft.ServerID(s.id), accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
 	control, err := openOn(&storage{s.disk, s.disk, s.disk.snaps, io.NopCloser(nil), ""}, conf)
 	if err != nil {
 		s.c.t.Fatal(err)
