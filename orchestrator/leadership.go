@@ -35,8 +35,8 @@ type leadership struct {
 
 	inherited map[string]uint64 // epochs of the labs and runs that a leader before gave away
 
-	inputs sync.RWMutex // held for reading while an input is between its stamp and its commit
-	mu     sync.Mutex   // guards hosted
+	inputs inputsUnderWay
+	mu     sync.Mutex // guards hosted
 	hosted map[string]*hosting
 }
 
@@ -102,9 +102,7 @@ func (l *leadership) start() {
 func (l *leadership) close() {
 	l.cancel()
 	// No input that was stamped in this leadership's time is committed after it: the next one settles what is left.
-	l.inputs.Lock()
-	//lint:ignore SA2001 an empty section waits for the readers
-	l.inputs.Unlock()
+	l.inputs.end()
 	l.fleet.close()
 	l.tasks.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -61,15 +62,41 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 		return nil, notLeading()
 	}
 	defer func() { host.gate <- struct{}{} }()
-	l.inputs.RLock()
-	defer l.inputs.RUnlock()
-	if l.ctx.Err() != nil {
+	if l.ctx.Err() != nil || !l.inputs.begin() {
 		return nil, notLeading()
 	}
+	defer l.inputs.done()
 	if past, err := l.c.pastRequest(requestID, "append_input"); past != nil || err != nil {
 		return past, err
 	}
 	return l.stampAndCommit(ctx, requestID, t, in)
+}
+
+// inputsUnderWay are those between their stamp and their commit.
+type inputsUnderWay struct {
+	mu    sync.Mutex // guards over
+	over  bool
+	count sync.WaitGroup
+}
+
+// begin lets one more in; false: the leadership is over.
+func (u *inputsUnderWay) begin() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.over {
+		u.count.Add(1)
+	}
+	return !u.over
+}
+
+func (u *inputsUnderWay) done() { u.count.Done() }
+
+// end lets none in any more, and waits for those that are.
+func (u *inputsUnderWay) end() {
+	u.mu.Lock()
+	u.over = true
+	u.mu.Unlock()
+	u.count.Wait()
 }
 
 func labMoves() error {

@@ -38,10 +38,10 @@ func (r *fakeRegistry) set(refuse error, lease time.Duration) {
 	r.refuse, r.lease = refuse, lease
 }
 
-func (r *fakeRegistry) get() (refuse error, lease time.Duration) {
+func (r *fakeRegistry) get() (lease time.Duration, refuse error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.refuse, r.lease
+	return r.lease, r.refuse
 }
 
 func (r *fakeRegistry) Register(in grpc.BidiStreamingServer[workerv1.RegisterRequest, workerv1.RegisterResponse]) error {
@@ -50,7 +50,7 @@ func (r *fakeRegistry) Register(in grpc.BidiStreamingServer[workerv1.RegisterReq
 		return err
 	}
 	r.hellos <- m.GetHello()
-	if refuse, _ := r.get(); refuse != nil {
+	if _, refuse := r.get(); refuse != nil {
 		return refuse
 	}
 	if err := in.Send(&workerv1.RegisterResponse{Message: &workerv1.RegisterResponse_Welcome{
@@ -64,7 +64,7 @@ func (r *fakeRegistry) Register(in grpc.BidiStreamingServer[workerv1.RegisterReq
 		}
 		r.reports <- m.GetReport()
 		time.Sleep(r.delay)
-		if _, lease := r.get(); lease > 0 {
+		if lease, _ := r.get(); lease > 0 {
 			err := in.Send(&workerv1.RegisterResponse{Message: &workerv1.RegisterResponse_Grant{
 				Grant: &workerv1.LeaseGrant{Sequence: m.GetReport().GetSequence(), LeaseNs: int64(lease)}}})
 			if err != nil {
