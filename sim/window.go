@@ -91,9 +91,6 @@ func (g *Group) Next() Time {
 	return m
 }
 
-// Now is where the loops have come to: the end of the last window.
-func (g *Group) Now() Time { return g.windows.End() }
-
 // RunBefore runs every event of all loops before end and leaves them at end, as Loop.RunBefore does.
 func (g *Group) RunBefore(end Time) error {
 	for idle := false; !idle; {
