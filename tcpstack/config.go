@@ -106,6 +106,8 @@ type TCPConfig struct {
 	BurstShare        *uint32   // A burst that the window cuts short waits for ACKs that are about to come, unless it is this part of the window; absent, as in labs, and 0: it never waits (tcp_tso_win_divisor)
 	TTL               *uint32   // The IP header's time to live, or hop limit; absent: the stack's (IP_TTL)
 	PingPong          *uint32   // Answers with data after which an exchange counts as interactive, and its ACKs wait; absent: 1 (tcp_pingpong_thresh)
+	MetricsSave       *bool     // What a connection has measured of its path is kept for those to come; absent: on (tcp_no_metrics_save 0)
+	SSThreshMetrics   *bool     // The end of slow start is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save 1)
 	ThinLinear        *bool     // Timeouts of a flow of less than four segments do not double, six times; absent: off (tcp_thin_linear_timeouts)
 
 	// Path MTU and personality.
@@ -250,6 +252,8 @@ type settings struct {
 	burstShare         uint8
 	pingPong           uint8
 	thinLinear         bool
+	metricsSave        bool
+	ssthreshMetrics    bool
 	pmtuDiscovery      bool
 	mtuProbing         MTUProbingMode
 	baseMSS            uint32

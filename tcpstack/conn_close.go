@@ -12,6 +12,7 @@ func (c *Conn) armFinWait2() {
 		}
 		return
 	}
+	c.saveMetrics()
 	c.setRetransTimer(TimerTimeWait, max(c.set.finTimeout, c.rto*7/2))
 }
 

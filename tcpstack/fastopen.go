@@ -47,6 +47,15 @@ const (
 	fastOpenSYNRetransmitted                      // TFO_SYN_RETRANSMITTED
 )
 
+// fastOpenState is what a stack's connections share for Fast Open; cookies are kept with the metrics of paths.
+type fastOpenState struct {
+	ownKey [1]fastOpenKey // where none is configured
+
+	// What blackHole found: when, and how often in a row.
+	disabledAt sim.Time
+	disabled   int
+}
+
 // halfAccepted says whether the connection was made by a SYN with data and waits for the end of its handshake: it may
 // already send, and its timer is the SYN,ACK's.
 func (c *Conn) halfAccepted() bool { return c.fo != nil && c.fo.lsn != nil }

@@ -129,7 +129,7 @@ func (c *Conn) checkFastOpen() bool {
 		c.fo.option = wire.FastOpen{}
 		return !f.paused(c)
 	}
-	e := f.cache[c.fastOpenPeer()]
+	e := c.metrics()
 	if e != nil && e.cookie.Len > 0 {
 		c.fo.option = e.cookie
 		return true
@@ -144,7 +144,7 @@ func (c *Conn) checkFastOpen() bool {
 // by the server".
 func (c *Conn) synMSS() uint16 {
 	mss := c.advMSS()
-	if e := c.stack.tcp.fastOpen.cache[c.fastOpenPeer()]; e != nil && e.mss != 0 {
+	if e := c.metrics(); e != nil && e.mss != 0 {
 		if mss = e.mss; c.set.mss != 0 {
 			mss = uint16(min(uint32(mss), c.set.mss))
 		}
@@ -217,7 +217,7 @@ func (c *Conn) fastOpenAnswered(g *segment) (fast, resent bool) {
 // RFC 7413 4.1.3 has the client cache both. A server that ignored the option may know the experimental one: the next
 // request tries that, and the one after it the standard option again.
 func (c *Conn) rememberFastOpen(g *segment) {
-	e := c.stack.tcp.fastOpen.learn(c.fastOpenPeer())
+	e := c.stack.tcp.metrics.learn(c.metricsPath(), c.stack.loop.Now())
 	e.mss = c.peerMSS
 	cookie, try := g.opt.FastOpen, uint8(0)
 	switch {

@@ -17,10 +17,6 @@ type fastOpenQueue struct {
 // fastOpenResetHold is how long a reset one counts (Linux: reqsk_fastopen_remove).
 const fastOpenResetHold = 60 * sim.Second
 
-// fallbackRTO is the timeout of what is sent before any round trip was measured once the SYN's own was not good enough
-// (TCP_TIMEOUT_FALLBACK). RFC 6298 5.7: "the RTO MUST be re-initialized to 3 seconds".
-const fallbackRTO = 3 * sim.Second
-
 // fastOpenRoom says whether one more may be made (Linux: tcp_fastopen_queue_check).
 func (l *Listener) fastOpenRoom() bool {
 	q := &l.fast
@@ -99,7 +95,9 @@ func (l *Listener) openFast(r *request, g *segment, answer *wire.FastOpen) {
 		c.takeSYNData(g)
 	}
 	c.sendSYN(SendSYN)
-	c.rto = fallbackRTO // of data; the timer that runs is the SYN,ACK's
+	if c.takeMetrics() { // of the data: the timer that runs is the SYN,ACK's
+		c.recordTaken()
+	}
 	c.handOver()
 	if c.h != nil {
 		c.events |= evEstablished

@@ -201,9 +201,8 @@ func (c *Conn) establish(g *segment) {
 		c.sampleRTT(us(now - c.lastDataSent))
 	case !c.passive && c.tsOK && g.opt.TSEcr != 0 && echo <= now-c.lastDataSent:
 		c.sampleRTT(us(max(echo, sim.Millisecond)))
-	default:
-		c.fallbackRTO()
 	}
+	known := c.takeMetrics()
 	// RFC 5681 3.1: "if the SYN or SYN/ACK is lost, the initial window ... MUST be one segment"; Linux (tcp_init_transfer)
 	// lets a single loss pass, and a timeout that the answer's timestamp shows to have been too early
 	// (tcp_try_undo_spurious_syn).
@@ -226,6 +225,9 @@ func (c *Conn) establish(g *segment) {
 		c.stack.tcp.count.passiveOpens++
 	}
 	c.recordStarted()
+	if known {
+		c.recordTaken()
+	}
 }
 
 // accepted hands a passive connection to the listener's application, or leaves it in the queue for it; false if that

@@ -534,6 +534,7 @@ func (c *Conn) finAcknowledged() {
 	case StateLastAck:
 		// "The only thing that can arrive in this state is an acknowledgment of our FIN. If our FIN is now acknowledged,
 		// delete the TCB, enter the CLOSED state, and return."
+		c.saveMetrics()
 		c.terminate(nil, ClosedOrderly, RxACK)
 	}
 }

@@ -45,6 +45,7 @@ type tcpState struct {
 
 	orphans    orphans
 	fastOpen   fastOpenState
+	metrics    metricsTable
 	challenges challengeLimit
 	ports      portOffsets
 	cookieKey  [2][2]uint64

@@ -177,7 +177,7 @@ func TestFastOpenDeferred(t *testing.T) {
 	x.want("A seq=1011 ack=101")
 	x.c.Abort()
 	x.want("RA seq=1011 ack=101")
-	x.s.FlushFastOpen()
+	x.s.FlushMetrics()
 	x.us = netipPort(x.us, 91)
 	x.app = &peer{t: t}
 	if c, err = x.s.DialDeferred(x.us, x.them, TCPConfig{}, x.app); err != nil || c.Deferred() {

@@ -61,6 +61,9 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 	if c.ackNow {
 		c.sendACK(SendACK)
 	}
+	if c.state != StateFinWait2 || !c.appClosed { // else they were when FIN-WAIT-2 was left to itself
+		c.saveMetrics()
+	}
 	if c.set.timeWait == 0 || s.tcp.timeWaits.n >= maxTimeWaits {
 		c.terminate(nil, ClosedOrderly, why)
 		return

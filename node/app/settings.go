@@ -94,6 +94,8 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		TTL:                s.Ttl,
 		PingPong:           s.PingPong,
 		ThinLinear:         s.ThinLinear,
+		MetricsSave:        s.MetricsSave,
+		SSThreshMetrics:    s.SsthreshMetrics,
 		PMTUDiscovery:      s.PmtuDiscovery,
 		MTUProbing:         s.GetMtuProbing(),
 		BaseMSS:            s.BaseMss,

@@ -225,5 +225,5 @@ func (m *machine) shellEthtool(s shellCommand) (bool, error) {
 	return s.unknown()
 }
 
-// flushMetrics forgets what is kept of peers: Fast Open cookies.
-func (m *machine) flushMetrics() { m.h.stack.FlushFastOpen() }
+// flushMetrics forgets what is kept of peers: Fast Open cookies, and what connections have measured.
+func (m *machine) flushMetrics() { m.h.stack.FlushMetrics() }

@@ -205,6 +205,18 @@ func onOff(field func(*tcpstack.TCPConfig) **bool) func(*tcpstack.Config, string
 	}
 }
 
+// offOn sets a switch that the sysctl turns off: with 0 it is on.
+func offOn(field func(*tcpstack.TCPConfig) **bool) func(*tcpstack.Config, string) error {
+	on := onOff(field)
+	return func(c *tcpstack.Config, v string) error {
+		err := on(c, v)
+		if err == nil {
+			*field(&c.TCP) = new(!**field(&c.TCP))
+		}
+		return err
+	}
+}
+
 // counted sets a number from least to most.
 func counted(least, most int64, field func(*tcpstack.TCPConfig) **uint32) func(*tcpstack.Config, string) error {
 	return func(c *tcpstack.Config, v string) error {

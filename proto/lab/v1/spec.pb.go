@@ -1153,6 +1153,8 @@ type TcpSettings struct {
 	Ttl                   *uint32                `protobuf:"varint,92,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`                                                                    // The IP header's time to live, or hop limit; absent: the node's (IP_TTL).
 	PingPong              *uint32                `protobuf:"varint,93,opt,name=ping_pong,json=pingPong,proto3,oneof" json:"ping_pong,omitempty"`                                          // Answers with data after which an exchange counts as interactive, and its ACKs wait for data; absent: 1 (tcp_pingpong_thresh).
 	ThinLinear            *bool                  `protobuf:"varint,94,opt,name=thin_linear,json=thinLinear,proto3,oneof" json:"thin_linear,omitempty"`                                    // The first six timeouts of a flow with less than four segments in flight do not double; absent: off (tcp_thin_linear_timeouts).
+	MetricsSave           *bool                  `protobuf:"varint,95,opt,name=metrics_save,json=metricsSave,proto3,oneof" json:"metrics_save,omitempty"`                                 // What a connection that ends has measured of its path is kept an hour, for the first timeout and the reordering of those to come; absent: on (tcp_no_metrics_save).
+	SsthreshMetrics       *bool                  `protobuf:"varint,96,opt,name=ssthresh_metrics,json=ssthreshMetrics,proto3,oneof" json:"ssthresh_metrics,omitempty"`                     // Where slow start has ended is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1841,6 +1843,20 @@ func (x *TcpSettings) GetPingPong() uint32 {
 func (x *TcpSettings) GetThinLinear() bool {
 	if x != nil && x.ThinLinear != nil {
 		return *x.ThinLinear
+	}
+	return false
+}
+
+func (x *TcpSettings) GetMetricsSave() bool {
+	if x != nil && x.MetricsSave != nil {
+		return *x.MetricsSave
+	}
+	return false
+}
+
+func (x *TcpSettings) GetSsthreshMetrics() bool {
+	if x != nil && x.SsthreshMetrics != nil {
+		return *x.SsthreshMetrics
 	}
 	return false
 }
@@ -3130,7 +3146,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xf7*\n" +
+	"\r_arp_retry_ns\"\xf5+\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3243,7 +3259,9 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x03ttl\x18\\ \x01(\rH[R\x03ttl\x88\x01\x01\x12 \n" +
 	"\tping_pong\x18] \x01(\rH\\R\bpingPong\x88\x01\x01\x12$\n" +
 	"\vthin_linear\x18^ \x01(\bH]R\n" +
-	"thinLinear\x88\x01\x01B\r\n" +
+	"thinLinear\x88\x01\x01\x12&\n" +
+	"\fmetrics_save\x18_ \x01(\bH^R\vmetricsSave\x88\x01\x01\x12.\n" +
+	"\x10ssthresh_metrics\x18` \x01(\bH_R\x0fssthreshMetrics\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3344,7 +3362,9 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x04_ttlB\f\n" +
 	"\n" +
 	"_ping_pongB\x0e\n" +
-	"\f_thin_linear\"\xf5\x01\n" +
+	"\f_thin_linearB\x0f\n" +
+	"\r_metrics_saveB\x13\n" +
+	"\x11_ssthresh_metrics\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
