@@ -90,7 +90,7 @@ func kindOf(cmd *controlv1.Command) string {
 func repeated(past *controlv1.RequestState, kind string) result {
 	if past.GetOutcome().GetKind() != kind {
 		return result{refused: refuse(labv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
-			"request id %q was used before, for another kind of request", past.GetRequestId())}
+			"the request id was used before, for another kind of request")}
 	}
 	return result{outcome: past.GetOutcome(), repeated: true}
 }

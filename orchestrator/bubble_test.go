@@ -131,7 +131,8 @@ func (s *bubbleServer) start() {
 	if err != nil {
 		s.c.t.Fatal(err)
 	}
-	s.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, control.ForwardUnary), grpc.ChainStreamInterceptor(StatusStream, control.ForwardStream))
+	s.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, control.ForwardUnary, anybodyUnary, control.StaleUnary),
+		grpc.ChainStreamInterceptor(StatusStream, control.ForwardStream, anybodyStream))
 	control.Register(s.server)
 	control.RegisterPeers(s.server)
 	control.RegisterRegistry(s.server)

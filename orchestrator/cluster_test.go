@@ -95,7 +95,8 @@ func (m *member) tryStart() error {
 		return err
 	}
 	m.control = c
-	m.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, c.ForwardUnary), grpc.ChainStreamInterceptor(StatusStream, c.ForwardStream))
+	m.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, c.ForwardUnary, anybodyUnary, c.StaleUnary),
+		grpc.ChainStreamInterceptor(StatusStream, c.ForwardStream, anybodyStream))
 	c.Register(m.server)
 	c.RegisterPeers(m.server)
 	m.done = make(chan error, 1)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -315,9 +316,16 @@ func (c *Controller) clusterID() string {
 	return c.store.view().clusterID()
 }
 
-// propose commits a command of this server's own or of a caller's.
-func (c *Controller) propose(requestID string, cmd *controlv1.Command) (result, error) {
-	cmd.RequestId = requestID
+// proposeOwn commits a command that nobody has asked for.
+func (c *Controller) proposeOwn(cmd *controlv1.Command) (result, error) {
+	return c.propose(context.Background(), "", cmd)
+}
+
+// propose commits a command of the caller's whom the context names.
+func (c *Controller) propose(ctx context.Context, requestID string, cmd *controlv1.Command) (result, error) {
+	caller := auth.CallerOf(ctx)
+	cmd.By, cmd.From, cmd.TokenId, cmd.Method = caller.Person, caller.From, caller.TokenID, caller.Method
+	cmd.RequestId = requestKey(ctx, requestID)
 	cmd.NowUnixNs = c.conf.Now().UnixNano()
 	return c.node.propose(cmd)
 }

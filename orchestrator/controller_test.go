@@ -58,7 +58,7 @@ func serve(t *testing.T, worker *fakeWorker, open func(Config) (*Controller, err
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := grpc.NewServer(grpc.UnaryInterceptor(StatusUnary), grpc.StreamInterceptor(StatusStream))
+	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, anybodyUnary), grpc.ChainStreamInterceptor(StatusStream, anybodyStream))
 	c.Register(srv)
 	pipe := bufconn.Listen(1 << 16)
 	done := make(chan error, 1)

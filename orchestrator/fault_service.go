@@ -24,7 +24,7 @@ func (s *faultService) CreateFault(ctx context.Context, req *labv1.CreateFaultRe
 }
 
 func (s *faultService) ClearFault(ctx context.Context, req *labv1.ClearFaultRequest) (*labv1.ClearFaultResponse, error) {
-	past, err := s.c.pastRequest(req.GetRequestId(), "append_input")
+	past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input")
 	if err != nil {
 		return nil, err
 	}

@@ -245,7 +245,7 @@ func (l *leadership) keepFilesOnce(k *filekeeper) error {
 		}
 	}
 	if len(drop.GetSha256()) > 0 {
-		_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_DropFiles{DropFiles: drop}})
+		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_DropFiles{DropFiles: drop}})
 		errs = errors.Join(errs, err)
 	}
 	return errs
@@ -271,7 +271,7 @@ func (l *leadership) spread(f *controlv1.FileState) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_AddFile{
+	_, err = l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_AddFile{
 		AddFile: &controlv1.AddFile{Sha256: f.GetSha256(), SizeBytes: f.GetSizeBytes(), Servers: servers}}})
 	return err
 }

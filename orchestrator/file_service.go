@@ -74,7 +74,7 @@ func (s *fileService) UploadFile(in grpc.ClientStreamingServer[labv1.UploadFileR
 		return err
 	}
 	s.c.blobs.ask(file.sum)
-	_, err = s.c.propose("", &controlv1.Command{Kind: &controlv1.Command_AddFile{
+	_, err = s.c.propose(in.Context(), "", &controlv1.Command{Kind: &controlv1.Command_AddFile{
 		AddFile: &controlv1.AddFile{Sha256: file.sum, SizeBytes: file.size, Servers: servers}}})
 	if err != nil {
 		return err

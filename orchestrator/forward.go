@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -24,6 +26,8 @@ import (
 const (
 	// forwardedHeader says which server has handed a call on.
 	forwardedHeader = "labd-forwarded-by"
+	// callerHeader says from which address a call has come that is handed on.
+	callerHeader = "labd-caller-address"
 	// publicPackage is of the services whose calls are handed on.
 	publicPackage = "/lab.v1."
 )
@@ -35,11 +39,33 @@ var answeredHere = map[string]bool{
 
 func forwardedBy(ctx context.Context) string { return headerOf(ctx, forwardedHeader) }
 
+// CallerAddress is where a call was made that another server has handed on; empty: this one was called. Only what a server
+// says may be taken for true.
+func CallerAddress(ctx context.Context) string {
+	if forwardedBy(ctx) == "" {
+		return ""
+	}
+	return headerOf(ctx, callerHeader)
+}
+
 func headerOf(ctx context.Context, header string) string {
 	if values := metadata.ValueFromIncomingContext(ctx, header); len(values) > 0 {
 		return values[0]
 	}
 	return ""
+}
+
+// PeerHost is the address, without a port, of whom a call has come from; empty: from this process.
+func PeerHost(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	at, ok := p.Addr.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return at.IP.String()
 }
 
 // markForwarded is a call's context for handing it on: what the caller said of itself goes along.
@@ -52,16 +78,21 @@ func (c *Controller) markForwarded(ctx context.Context) context.Context {
 		}
 	}
 	out.Set(forwardedHeader, c.ServerID())
+	delete(out, callerHeader)
+	if from := PeerHost(ctx); from != "" {
+		out.Set(callerHeader, from)
+	}
 	return metadata.NewOutgoingContext(ctx, out)
 }
 
-// ForwardUnary hands unary calls to the leader. It is an interceptor within StatusUnary.
+// ForwardUnary hands unary calls to the leader. It is an interceptor within StatusUnary; who calls is found out within it, at
+// the server that answers.
 func (c *Controller) ForwardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if !c.forwards(info.FullMethod) {
 		return handle(ctx, req)
 	}
 	if wantsStale(ctx) {
-		return c.answerStale(ctx, info.FullMethod, req)
+		return handle(ctx, req) // to StaleUnary
 	}
 	var resp proto.Message
 	here, err := c.atLeader(ctx, repeatable(info.FullMethod, req), func(conn grpc.ClientConnInterface) error {

@@ -90,7 +90,7 @@ func (l *leadership) followRun(host *hosting) {
 		cmd = &controlv1.Command{Kind: &controlv1.Command_RunRemade{
 			RunRemade: &controlv1.RunRemade{RunId: host.labID, Epoch: host.epoch}}}
 	}
-	_, err := l.c.propose("", cmd)
+	_, err := l.c.proposeOwn(cmd)
 	var refused *Refusal
 	if err != nil && !errors.As(err, &refused) { // refused: it was deleted, or given away, meanwhile
 		l.c.log.Error("a run's end could not be recorded", "run", host.labID, "error", err)
@@ -156,7 +156,7 @@ func (l *leadership) commitReached(marks []*controlv1.LabMark) error {
 	if len(marks) == 0 {
 		return nil
 	}
-	_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_MarkReached{MarkReached: &controlv1.MarkReached{Marks: marks}}})
+	_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_MarkReached{MarkReached: &controlv1.MarkReached{Marks: marks}}})
 	return err
 }
 

@@ -58,7 +58,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
+	res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
 		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers}}})
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 		if ctx.Err() != nil || l.ctx.Err() != nil {
 			return nil, err // the lab may well come up; it stays
 		}
-		_, undo := s.c.propose("", &controlv1.Command{Kind: &controlv1.Command_DeleteLab{
+		_, undo := s.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_DeleteLab{
 			DeleteLab: &controlv1.DeleteLab{LabId: state.GetId()}}})
 		l.reconcileSoon()
 		return nil, errors.Join(err, undo)
@@ -106,7 +106,7 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if state == nil {
 		return s.applyNew(ctx, l, req)
 	}
-	if past, err := s.c.pastRequest(req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
+	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, state)}, nil
 	}
@@ -235,14 +235,14 @@ func (s *labService) DeleteLab(ctx context.Context, req *labv1.DeleteLabRequest)
 	if err != nil {
 		return nil, err
 	}
-	if past, err := s.c.pastRequest(req.GetRequestId(), "delete_lab"); past != nil || err != nil {
+	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "delete_lab"); past != nil || err != nil {
 		return &labv1.DeleteLabResponse{}, err
 	}
 	state, err := findLab(s.c.store.view(), req.GetLab())
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.c.propose(req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteLab{
+	_, err = s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteLab{
 		DeleteLab: &controlv1.DeleteLab{LabId: state.GetId()}}})
 	if err != nil {
 		return nil, err

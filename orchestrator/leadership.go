@@ -56,7 +56,7 @@ func (l *leadership) takeOver() error {
 		if id == "" { // a server of its own
 			id = rand.Text()
 		}
-		_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_FoundCluster{
+		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_FoundCluster{
 			FoundCluster: &controlv1.FoundCluster{ClusterId: id}}})
 		if err != nil {
 			return fmt.Errorf("found the cluster: %w", err)

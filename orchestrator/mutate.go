@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -66,7 +67,7 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 		return nil, notLeading()
 	}
 	defer l.inputs.done()
-	if past, err := l.c.pastRequest(requestID, "append_input"); past != nil || err != nil {
+	if past, err := l.c.pastRequest(ctx, requestID, "append_input"); past != nil || err != nil {
 		return past, err
 	}
 	return l.stampAndCommit(ctx, requestID, t, in)
@@ -116,7 +117,7 @@ func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t tar
 		return nil, err
 	}
 	entry := &labv1.JournalEntry{Index: stamp.GetIndex(), TNs: stamp.GetTNs(), Input: stamp.GetInput()}
-	res, err := l.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
+	res, err := l.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
 		AppendInput: &controlv1.AppendInput{LabId: t.labID, Epoch: t.epoch, Entry: entry}}})
 	if errors.Is(err, errFateOpen) {
 		return nil, err // the next leader settles it
@@ -147,9 +148,17 @@ func (l *leadership) rebuild(t target) {
 	}
 }
 
+// requestKey is a caller's request id as the state machine knows it: two people may choose the same.
+func requestKey(ctx context.Context, requestID string) string {
+	if by := auth.CallerOf(ctx).Person; by != "" && requestID != "" {
+		return by + "/" + requestID
+	}
+	return requestID
+}
+
 // pastRequest finds what a request came to when it was carried out before; nil if it was not.
-func (c *Controller) pastRequest(requestID, kind string) (*controlv1.RequestOutcome, error) {
-	past := c.store.view().request(requestID)
+func (c *Controller) pastRequest(ctx context.Context, requestID, kind string) (*controlv1.RequestOutcome, error) {
+	past := c.store.view().request(requestKey(ctx, requestID))
 	if past == nil {
 		return nil, nil
 	}

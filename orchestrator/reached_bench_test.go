@@ -31,7 +31,7 @@ func BenchmarkReachedOf300Labs(b *testing.B) {
 	marks := make([]*controlv1.LabMark, 300)
 	for i := range marks {
 		id := newLabID("lab")
-		_, err := c.propose("", &controlv1.Command{Kind: &controlv1.Command_CreateLab{
+		_, err := c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_CreateLab{
 			CreateLab: &controlv1.CreateLab{LabId: id, Spec: testSpec(fmt.Sprint("lab", i))}}})
 		if err != nil {
 			b.Fatal(err)

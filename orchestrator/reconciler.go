@@ -165,7 +165,7 @@ func (l *leadership) carryOut(step action, host *hosting, to []string) {
 
 // assign gives a lab to workers under the next epoch.
 func (l *leadership) assign(step action, to []string, reached int64) error {
-	_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_AssignLab{
+	_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_AssignLab{
 		AssignLab: &controlv1.AssignLab{LabId: step.labID, Epoch: step.epoch, Workers: to, ReachedNs: reached}}})
 	var refused *Refusal
 	if errors.As(err, &refused) {

@@ -25,6 +25,9 @@ type Violation struct {
 
 func (r *Refusal) Error() string { return r.Message }
 
+// Status is the refusal as callers get it.
+func (r *Refusal) Status() error { return refusalStatus(r) }
+
 func refuse(reason labv1.ErrorReason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }

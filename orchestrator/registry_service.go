@@ -174,7 +174,7 @@ func (l *leadership) workerUp(up *controlv1.WorkerUp) error {
 		w.GetWorkerId() == up.GetWorkerId() {
 		return nil
 	}
-	_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_WorkerUp{WorkerUp: up}})
+	_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerUp{WorkerUp: up}})
 	if err == nil {
 		l.c.log.Info("worker is up", "worker", up.GetName(), "address", up.GetAddress(), "version", up.GetVersion())
 	}
@@ -197,7 +197,7 @@ func (l *leadership) watchLeases() {
 
 func (l *leadership) lookAfterLeases() {
 	for _, gone := range l.fleet.lapsed() {
-		_, err := l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_WorkerDown{
+		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerDown{
 			WorkerDown: &controlv1.WorkerDown{Name: gone.name, Instance: gone.instance, Reason: gone.reason}}})
 		var refused *Refusal
 		if err != nil && !errors.As(err, &refused) {

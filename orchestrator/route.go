@@ -107,7 +107,7 @@ func (l *leadership) remake(ctx context.Context, run *controlv1.RunState) error 
 	if err != nil {
 		return fmt.Errorf("the files of run %s are lost with worker %v and cannot be made again: %w", run.GetId(), run.GetWorkers(), err)
 	}
-	_, err = l.c.propose("", &controlv1.Command{Kind: &controlv1.Command_RemakeRun{
+	_, err = l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_RemakeRun{
 		RemakeRun: &controlv1.RemakeRun{RunId: run.GetId(), Epoch: run.GetEpoch(), Workers: workers}}})
 	var refused *Refusal
 	if errors.As(err, &refused) && refused.Reason == labv1.ErrorReason_ERROR_REASON_REMAKING {

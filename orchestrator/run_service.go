@@ -57,7 +57,7 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if cmd.Workers, err = l.choose(ctx, need); err != nil {
 		return nil, err
 	}
-	res, err := s.c.propose(req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_CreateRun{CreateRun: cmd}})
+	res, err := s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_CreateRun{CreateRun: cmd}})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 		if ctx.Err() != nil || l.ctx.Err() != nil {
 			return nil, err
 		}
-		_, undo := s.c.propose("", &controlv1.Command{Kind: &controlv1.Command_DeleteRun{
+		_, undo := s.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_DeleteRun{
 			DeleteRun: &controlv1.DeleteRun{RunId: run.GetId()}}})
 		l.reconcileSoon()
 		return nil, errors.Join(err, undo)
@@ -247,7 +247,7 @@ func (s *runService) InterruptRun(ctx context.Context, req *labv1.InterruptRunRe
 	if err != nil {
 		return nil, err
 	}
-	if past, err := s.c.pastRequest(req.GetRequestId(), "append_input"); past != nil || err != nil {
+	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input"); past != nil || err != nil {
 		return &labv1.InterruptRunResponse{Stamp: past.GetStamp()}, err
 	}
 	if run.GetEndedUnixNs() != 0 {
@@ -311,7 +311,7 @@ func (s *runService) DeleteRun(ctx context.Context, req *labv1.DeleteRunRequest)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.c.propose(req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteRun{
+	_, err = s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteRun{
 		DeleteRun: &controlv1.DeleteRun{RunId: req.GetRun()}}})
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (c *Controller) labInput(ctx context.Context, requestID, name string, in *l
 	if err != nil {
 		return nil, nil, err
 	}
-	if past, err := c.pastRequest(requestID, "append_input"); past != nil || err != nil {
+	if past, err := c.pastRequest(ctx, requestID, "append_input"); past != nil || err != nil {
 		return lab, past, err
 	}
 	if err := checkNames(presentSpec(lab), in); err != nil {

@@ -32,6 +32,14 @@ func staleRefused(method string) error {
 	return refuse(labv1.ErrorReason_ERROR_REASON_STALE_REFUSED, "%s cannot be answered without the leader; ask without --stale", method)
 }
 
+// StaleUnary answers stale reads. It is the innermost interceptor: whoever asks for them has been let in.
+func (c *Controller) StaleUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if c.forwards(info.FullMethod) && wantsStale(ctx) {
+		return c.answerStale(ctx, info.FullMethod, req)
+	}
+	return handle(ctx, req)
+}
+
 // answerStale answers from this server's own state.
 func (c *Controller) answerStale(ctx context.Context, method string, req any) (any, error) {
 	v := c.store.view()

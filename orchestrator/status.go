@@ -74,6 +74,16 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_SNAPSHOT_DAMAGED:    codes.InvalidArgument,
 	labv1.ErrorReason_ERROR_REASON_SNAPSHOT_NEWER:      codes.InvalidArgument,
 	labv1.ErrorReason_ERROR_REASON_NOT_READY:           codes.Unavailable,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_MISSING:       codes.Unauthenticated,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_MALFORMED:     codes.Unauthenticated,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_WRONG:         codes.Unauthenticated,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_EXPIRED:       codes.Unauthenticated,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_REVOKED:       codes.Unauthenticated,
+	labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED:         codes.PermissionDenied,
+	labv1.ErrorReason_ERROR_REASON_LOCKED_OUT:          codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_USER_NOT_FOUND:      codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND:     codes.NotFound,
+	labv1.ErrorReason_ERROR_REASON_LAST_ADMIN:          codes.FailedPrecondition,
 }
 
 // StatusUnary turns a unary call's error into a gRPC status. It is the innermost interceptor of the public services.

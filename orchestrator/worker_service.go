@@ -57,7 +57,7 @@ func (s *workerService) drain(ctx context.Context, requestID string, d *controlv
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.c.propose(requestID, &controlv1.Command{Kind: &controlv1.Command_DrainWorker{DrainWorker: d}}); err != nil {
+	if _, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_DrainWorker{DrainWorker: d}}); err != nil {
 		return nil, err
 	}
 	s.c.log.Info("worker's draining is set", "worker", d.GetName(), "drain", d.GetDrain(), "force", d.GetForce())

@@ -160,13 +160,14 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 }
 
 func (d *Daemon) serve() (err error) {
+	at := &gate{}
 	d.server = grpc.NewServer(
 		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
-		grpc.ChainUnaryInterceptor(d.calls.Unary, logUnary(d.log), recoverUnary(d.log), daemonsUnary, orchestrator.StatusUnary, d.control.ForwardUnary),
-		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), daemonsStream, orchestrator.StatusStream, d.control.ForwardStream),
+		grpc.ChainUnaryInterceptor(d.calls.Unary, logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary, d.control.ForwardUnary, at.unary, d.control.StaleUnary),
+		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), orchestrator.StatusStream, d.control.ForwardStream, at.stream),
 	)
 	d.control.Register(d.server)
 	d.control.RegisterRegistry(d.server)
@@ -307,11 +308,12 @@ func startWorker(data *dataDir, log *slog.Logger) (*hostedWorker, error) {
 
 // newWorkerServer makes the gRPC server before a worker.
 func newWorkerServer(w *worker.Worker, log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
+	at := &gate{}
 	s := grpc.NewServer(append(opts,
 		grpc.MaxRecvMsgSize(maxWorkerBytes), grpc.MaxSendMsgSize(maxWorkerBytes),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(recoverUnary(log), daemonsUnary), grpc.ChainStreamInterceptor(recoverStream(log), daemonsStream))...)
+		grpc.ChainUnaryInterceptor(recoverUnary(log), at.unary), grpc.ChainStreamInterceptor(recoverStream(log), at.stream))...)
 	workerv1.RegisterWorkerServiceServer(s, w)
 	return s
 }

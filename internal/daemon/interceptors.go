@@ -4,48 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-
-	"labd.dev/internal/port"
 )
-
-// daemonsOnly lists the packages of services that only servers and workers may call.
-var daemonsOnly = []string{"/server.v1.", "/worker.v1."}
-
-// checkDaemon refuses a person's certificate where a daemon's is asked for. Without TLS, on loopback, everybody may call.
-func checkDaemon(ctx context.Context, method string) error {
-	if !slices.ContainsFunc(daemonsOnly, func(p string) bool { return strings.HasPrefix(method, p) }) {
-		return nil
-	}
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, secured := p.AuthInfo.(credentials.TLSInfo); secured && !port.OfDaemon(&info.State) {
-			return status.Errorf(codes.PermissionDenied, "%s is for servers and workers; the caller's certificate is a client's", method)
-		}
-	}
-	return nil
-}
-
-func daemonsUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	if err := checkDaemon(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
-	return handle(ctx, req)
-}
-
-func daemonsStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if err := checkDaemon(ss.Context(), info.FullMethod); err != nil {
-		return err
-	}
-	return handle(srv, ss)
-}
 
 // recoverUnary turns a call's panic into an error of that call.
 func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {

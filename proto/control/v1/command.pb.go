@@ -29,6 +29,10 @@ type Command struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`    // of the caller; empty: the controller's own command
 	NowUnixNs int64                  `protobuf:"varint,2,opt,name=now_unix_ns,json=nowUnixNs,proto3" json:"now_unix_ns,omitempty"` // the leader's wall clock when it proposed
+	By        string                 `protobuf:"bytes,12,opt,name=by,proto3" json:"by,omitempty"`                                  // person who asked for it; empty: the controller itself, or whoever calls a labd without identity
+	From      string                 `protobuf:"bytes,13,opt,name=from,proto3" json:"from,omitempty"`                              // address that the person called from
+	TokenId   string                 `protobuf:"bytes,14,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`         // of the token that the person showed
+	Method    string                 `protobuf:"bytes,15,opt,name=method,proto3" json:"method,omitempty"`                          // call that asked for it, "LabService.DeleteLab"; empty: the controller itself
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Command_CreateLab
@@ -94,6 +98,34 @@ func (x *Command) GetNowUnixNs() int64 {
 		return x.NowUnixNs
 	}
 	return 0
+}
+
+func (x *Command) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Command) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Command) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *Command) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
 }
 
 func (x *Command) GetKind() isCommand_Kind {
@@ -1451,11 +1483,15 @@ var File_control_v1_command_proto protoreflect.FileDescriptor
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xdc\a\n" +
+	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xb3\b\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
-	"\vnow_unix_ns\x18\x02 \x01(\x03R\tnowUnixNs\x126\n" +
+	"\vnow_unix_ns\x18\x02 \x01(\x03R\tnowUnixNs\x12\x0e\n" +
+	"\x02by\x18\f \x01(\tR\x02by\x12\x12\n" +
+	"\x04from\x18\r \x01(\tR\x04from\x12\x19\n" +
+	"\btoken_id\x18\x0e \x01(\tR\atokenId\x12\x16\n" +
+	"\x06method\x18\x0f \x01(\tR\x06method\x126\n" +
 	"\n" +
 	"create_lab\x18\x03 \x01(\v2\x15.control.v1.CreateLabH\x00R\tcreateLab\x126\n" +
 	"\n" +

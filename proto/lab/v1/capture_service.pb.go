@@ -161,7 +161,7 @@ var File_lab_v1_capture_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_capture_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1clab/v1/capture_service.proto\x12\x06lab.v1\"\xa6\x01\n" +
+	"\x1clab/v1/capture_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\"\xa6\x01\n" +
 	"\x13WatchCaptureRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
@@ -172,9 +172,9 @@ const file_lab_v1_capture_service_proto_rawDesc = "" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\"D\n" +
 	"\x14WatchCaptureResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
-	"\apackets\x18\x02 \x01(\x04R\apackets2]\n" +
-	"\x0eCaptureService\x12K\n" +
-	"\fWatchCapture\x12\x1b.lab.v1.WatchCaptureRequest\x1a\x1c.lab.v1.WatchCaptureResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\apackets\x18\x02 \x01(\x04R\apackets2p\n" +
+	"\x0eCaptureService\x12^\n" +
+	"\fWatchCapture\x12\x1b.lab.v1.WatchCaptureRequest\x1a\x1c.lab.v1.WatchCaptureResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_capture_service_proto_rawDescOnce sync.Once
@@ -208,6 +208,7 @@ func file_lab_v1_capture_service_proto_init() {
 	if File_lab_v1_capture_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -417,7 +417,7 @@ var File_lab_v1_clock_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_clock_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/clock_service.proto\x12\x06lab.v1\x1a\x13lab/v1/status.proto\"\xfd\x01\n" +
+	"\x1alab/v1/clock_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x13lab/v1/status.proto\"\xfd\x01\n" +
 	"\x13ControlClockRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -439,9 +439,9 @@ const file_lab_v1_clock_service_proto_rawDesc = "" +
 	"\x14ControlClockResponse\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12/\n" +
 	"\bprogress\x18\x02 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x16\n" +
-	"\x06events\x18\x03 \x01(\x04R\x06events2Y\n" +
-	"\fClockService\x12I\n" +
-	"\fControlClock\x12\x1b.lab.v1.ControlClockRequest\x1a\x1c.lab.v1.ControlClockResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x06events\x18\x03 \x01(\x04R\x06events2f\n" +
+	"\fClockService\x12V\n" +
+	"\fControlClock\x12\x1b.lab.v1.ControlClockRequest\x1a\x1c.lab.v1.ControlClockResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_clock_service_proto_rawDescOnce sync.Once
@@ -485,6 +485,7 @@ func file_lab_v1_clock_service_proto_init() {
 	if File_lab_v1_clock_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_status_proto_init()
 	file_lab_v1_clock_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),

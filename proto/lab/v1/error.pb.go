@@ -77,6 +77,16 @@ const (
 	ErrorReason_ERROR_REASON_SNAPSHOT_DAMAGED    ErrorReason = 67 // it is cut short or changed; nothing was changed
 	ErrorReason_ERROR_REASON_SNAPSHOT_NEWER      ErrorReason = 68 // a newer labd has written it; nothing was changed
 	ErrorReason_ERROR_REASON_NOT_READY           ErrorReason = 69 // the cluster is not founded yet; try again soon
+	ErrorReason_ERROR_REASON_TOKEN_MISSING       ErrorReason = 70 // the call takes a token, and none came with it
+	ErrorReason_ERROR_REASON_TOKEN_MALFORMED     ErrorReason = 71 // it is no token: mistyped or cut short
+	ErrorReason_ERROR_REASON_TOKEN_WRONG         ErrorReason = 72 // no such token was given out
+	ErrorReason_ERROR_REASON_TOKEN_EXPIRED       ErrorReason = 73
+	ErrorReason_ERROR_REASON_TOKEN_REVOKED       ErrorReason = 74 // it, or its person, was taken back
+	ErrorReason_ERROR_REASON_NOT_ALLOWED         ErrorReason = 75 // the caller's role, token or place in the lab does not allow it
+	ErrorReason_ERROR_REASON_LOCKED_OUT          ErrorReason = 76 // too many wrong tokens came from there: wait
+	ErrorReason_ERROR_REASON_USER_NOT_FOUND      ErrorReason = 77
+	ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND     ErrorReason = 78
+	ErrorReason_ERROR_REASON_LAST_ADMIN          ErrorReason = 79 // nobody would be left who may do it again
 )
 
 // Enum value maps for ErrorReason.
@@ -133,6 +143,16 @@ var (
 		67: "ERROR_REASON_SNAPSHOT_DAMAGED",
 		68: "ERROR_REASON_SNAPSHOT_NEWER",
 		69: "ERROR_REASON_NOT_READY",
+		70: "ERROR_REASON_TOKEN_MISSING",
+		71: "ERROR_REASON_TOKEN_MALFORMED",
+		72: "ERROR_REASON_TOKEN_WRONG",
+		73: "ERROR_REASON_TOKEN_EXPIRED",
+		74: "ERROR_REASON_TOKEN_REVOKED",
+		75: "ERROR_REASON_NOT_ALLOWED",
+		76: "ERROR_REASON_LOCKED_OUT",
+		77: "ERROR_REASON_USER_NOT_FOUND",
+		78: "ERROR_REASON_TOKEN_NOT_FOUND",
+		79: "ERROR_REASON_LAST_ADMIN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -186,6 +206,16 @@ var (
 		"ERROR_REASON_SNAPSHOT_DAMAGED":    67,
 		"ERROR_REASON_SNAPSHOT_NEWER":      68,
 		"ERROR_REASON_NOT_READY":           69,
+		"ERROR_REASON_TOKEN_MISSING":       70,
+		"ERROR_REASON_TOKEN_MALFORMED":     71,
+		"ERROR_REASON_TOKEN_WRONG":         72,
+		"ERROR_REASON_TOKEN_EXPIRED":       73,
+		"ERROR_REASON_TOKEN_REVOKED":       74,
+		"ERROR_REASON_NOT_ALLOWED":         75,
+		"ERROR_REASON_LOCKED_OUT":          76,
+		"ERROR_REASON_USER_NOT_FOUND":      77,
+		"ERROR_REASON_TOKEN_NOT_FOUND":     78,
+		"ERROR_REASON_LAST_ADMIN":          79,
 	}
 )
 
@@ -220,7 +250,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\xc1\f\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xfc\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -273,7 +303,17 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_NOT_CLUSTERED\x10B\x12!\n" +
 	"\x1dERROR_REASON_SNAPSHOT_DAMAGED\x10C\x12\x1f\n" +
 	"\x1bERROR_REASON_SNAPSHOT_NEWER\x10D\x12\x1a\n" +
-	"\x16ERROR_REASON_NOT_READY\x10EB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x16ERROR_REASON_NOT_READY\x10E\x12\x1e\n" +
+	"\x1aERROR_REASON_TOKEN_MISSING\x10F\x12 \n" +
+	"\x1cERROR_REASON_TOKEN_MALFORMED\x10G\x12\x1c\n" +
+	"\x18ERROR_REASON_TOKEN_WRONG\x10H\x12\x1e\n" +
+	"\x1aERROR_REASON_TOKEN_EXPIRED\x10I\x12\x1e\n" +
+	"\x1aERROR_REASON_TOKEN_REVOKED\x10J\x12\x1c\n" +
+	"\x18ERROR_REASON_NOT_ALLOWED\x10K\x12\x1b\n" +
+	"\x17ERROR_REASON_LOCKED_OUT\x10L\x12\x1f\n" +
+	"\x1bERROR_REASON_USER_NOT_FOUND\x10M\x12 \n" +
+	"\x1cERROR_REASON_TOKEN_NOT_FOUND\x10N\x12\x1b\n" +
+	"\x17ERROR_REASON_LAST_ADMIN\x10OB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

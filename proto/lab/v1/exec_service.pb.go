@@ -399,7 +399,7 @@ var File_lab_v1_exec_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_exec_service_proto_rawDesc = "" +
 	"\n" +
-	"\x19lab/v1/exec_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xd0\x01\n" +
+	"\x19lab/v1/exec_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xd0\x01\n" +
 	"\x11CreateExecRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -424,12 +424,12 @@ const file_lab_v1_exec_service_proto_rawDesc = "" +
 	"\x11WatchExecResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x12\x1b\n" +
-	"\texit_code\x18\x03 \x01(\x05R\bexitCode2\xd8\x01\n" +
-	"\vExecService\x12C\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode2\xa6\x02\n" +
+	"\vExecService\x12w\n" +
 	"\n" +
-	"CreateExec\x12\x19.lab.v1.CreateExecRequest\x1a\x1a.lab.v1.CreateExecResponse\x12@\n" +
-	"\tListExecs\x12\x18.lab.v1.ListExecsRequest\x1a\x19.lab.v1.ListExecsResponse\x12B\n" +
-	"\tWatchExec\x12\x18.lab.v1.WatchExecRequest\x1a\x19.lab.v1.WatchExecResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"CreateExec\x12\x19.lab.v1.CreateExecRequest\x1a\x1a.lab.v1.CreateExecResponse\"2\xe2\xe0\x18.\b\x04\x12\x03lab\"\tping.from\"\x0ftraceroute.from\"\tsend.from\x12M\n" +
+	"\tListExecs\x12\x18.lab.v1.ListExecsRequest\x1a\x19.lab.v1.ListExecsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12O\n" +
+	"\tWatchExec\x12\x18.lab.v1.WatchExecRequest\x1a\x19.lab.v1.WatchExecResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_exec_service_proto_rawDescOnce sync.Once
@@ -481,6 +481,7 @@ func file_lab_v1_exec_service_proto_init() {
 	if File_lab_v1_exec_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_input_proto_init()
 	file_lab_v1_status_proto_init()
 	file_lab_v1_exec_service_proto_msgTypes[0].OneofWrappers = []any{

@@ -345,7 +345,7 @@ var File_lab_v1_fault_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_fault_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/fault_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"j\n" +
+	"\x1alab/v1/fault_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"j\n" +
 	"\x12CreateFaultRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -366,13 +366,15 @@ const file_lab_v1_fault_service_proto_rawDesc = "" +
 	"\x11ListFaultsRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\"A\n" +
 	"\x12ListFaultsResponse\x12+\n" +
-	"\x06faults\x18\x01 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults2\xe0\x01\n" +
-	"\fFaultService\x12F\n" +
-	"\vCreateFault\x12\x1a.lab.v1.CreateFaultRequest\x1a\x1b.lab.v1.CreateFaultResponse\x12C\n" +
+	"\x06faults\x18\x01 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults2\x9f\x02\n" +
+	"\fFaultService\x12k\n" +
+	"\vCreateFault\x12\x1a.lab.v1.CreateFaultRequest\x1a\x1b.lab.v1.CreateFaultResponse\"#\xe2\xe0\x18\x1f\b\x04\x12\x03lab\"\n" +
+	"fault.node2\n" +
+	"fault.link\x12P\n" +
 	"\n" +
-	"ClearFault\x12\x19.lab.v1.ClearFaultRequest\x1a\x1a.lab.v1.ClearFaultResponse\x12C\n" +
+	"ClearFault\x12\x19.lab.v1.ClearFaultRequest\x1a\x1a.lab.v1.ClearFaultResponse\"\v\xe2\xe0\x18\a\b\x04\x12\x03lab\x12P\n" +
 	"\n" +
-	"ListFaults\x12\x19.lab.v1.ListFaultsRequest\x1a\x1a.lab.v1.ListFaultsResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"ListFaults\x12\x19.lab.v1.ListFaultsRequest\x1a\x1a.lab.v1.ListFaultsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_fault_service_proto_rawDescOnce sync.Once
@@ -421,6 +423,7 @@ func file_lab_v1_fault_service_proto_init() {
 	if File_lab_v1_fault_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_input_proto_init()
 	file_lab_v1_status_proto_init()
 	type x struct{}

@@ -209,7 +209,7 @@ var File_lab_v1_file_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_file_service_proto_rawDesc = "" +
 	"\n" +
-	"\x19lab/v1/file_service.proto\x12\x06lab.v1\"-\n" +
+	"\x19lab/v1/file_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\"-\n" +
 	"\x13MissingFilesRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingFilesResponse\x12\x16\n" +
@@ -219,11 +219,11 @@ const file_lab_v1_file_service_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\"\x14\n" +
-	"\x12UploadFileResponse2\x9f\x01\n" +
-	"\vFileService\x12I\n" +
-	"\fMissingFiles\x12\x1b.lab.v1.MissingFilesRequest\x1a\x1c.lab.v1.MissingFilesResponse\x12E\n" +
+	"\x12UploadFileResponse2\xaf\x01\n" +
+	"\vFileService\x12Q\n" +
+	"\fMissingFiles\x12\x1b.lab.v1.MissingFilesRequest\x1a\x1c.lab.v1.MissingFilesResponse\"\x06\xe2\xe0\x18\x02\b\x04\x12M\n" +
 	"\n" +
-	"UploadFile\x12\x19.lab.v1.UploadFileRequest\x1a\x1a.lab.v1.UploadFileResponse(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"UploadFile\x12\x19.lab.v1.UploadFileRequest\x1a\x1a.lab.v1.UploadFileResponse\"\x06\xe2\xe0\x18\x02\b\x04(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_file_service_proto_rawDescOnce sync.Once
@@ -261,6 +261,7 @@ func file_lab_v1_file_service_proto_init() {
 	if File_lab_v1_file_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

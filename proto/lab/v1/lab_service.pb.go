@@ -961,7 +961,7 @@ var File_lab_v1_lab_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\n" +
-	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa8\x02\n" +
+	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa8\x02\n" +
 	"\x03Lab\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
@@ -1031,16 +1031,16 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\x11LAB_STATE_RUNNING\x10\x02\x12\x14\n" +
 	"\x10LAB_STATE_FAILED\x10\x03\x12\x15\n" +
 	"\x11LAB_STATE_WAITING\x10\x05\x12\x18\n" +
-	"\x14LAB_STATE_RECOVERING\x10\x042\x8c\x03\n" +
+	"\x14LAB_STATE_RECOVERING\x10\x042\xcb\x03\n" +
 	"\n" +
-	"LabService\x12@\n" +
-	"\tCreateLab\x12\x18.lab.v1.CreateLabRequest\x1a\x19.lab.v1.CreateLabResponse\x12=\n" +
-	"\bApplyLab\x12\x17.lab.v1.ApplyLabRequest\x1a\x18.lab.v1.ApplyLabResponse\x127\n" +
-	"\x06GetLab\x12\x15.lab.v1.GetLabRequest\x1a\x16.lab.v1.GetLabResponse\x12=\n" +
-	"\bListLabs\x12\x17.lab.v1.ListLabsRequest\x1a\x18.lab.v1.ListLabsResponse\x12@\n" +
-	"\tDeleteLab\x12\x18.lab.v1.DeleteLabRequest\x1a\x19.lab.v1.DeleteLabResponse\x12C\n" +
+	"LabService\x12H\n" +
+	"\tCreateLab\x12\x18.lab.v1.CreateLabRequest\x1a\x19.lab.v1.CreateLabResponse\"\x06\xe2\xe0\x18\x02\b\x05\x12E\n" +
+	"\bApplyLab\x12\x17.lab.v1.ApplyLabRequest\x1a\x18.lab.v1.ApplyLabResponse\"\x06\xe2\xe0\x18\x02\b\x05\x12D\n" +
+	"\x06GetLab\x12\x15.lab.v1.GetLabRequest\x1a\x16.lab.v1.GetLabResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12E\n" +
+	"\bListLabs\x12\x17.lab.v1.ListLabsRequest\x1a\x18.lab.v1.ListLabsResponse\"\x06\xe2\xe0\x18\x02\b\x03\x12M\n" +
+	"\tDeleteLab\x12\x18.lab.v1.DeleteLabRequest\x1a\x19.lab.v1.DeleteLabResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03lab\x12P\n" +
 	"\n" +
-	"ListInputs\x12\x19.lab.v1.ListInputsRequest\x1a\x1a.lab.v1.ListInputsResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"ListInputs\x12\x19.lab.v1.ListInputsRequest\x1a\x1a.lab.v1.ListInputsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_lab_service_proto_rawDescOnce sync.Once
@@ -1120,6 +1120,7 @@ func file_lab_v1_lab_service_proto_init() {
 	if File_lab_v1_lab_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_input_proto_init()
 	file_lab_v1_spec_proto_init()
 	file_lab_v1_status_proto_init()

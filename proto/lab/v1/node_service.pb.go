@@ -321,7 +321,7 @@ var File_lab_v1_node_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_node_service_proto_rawDesc = "" +
 	"\n" +
-	"\x19lab/v1/node_service.proto\x12\x06lab.v1\x1a\x13lab/v1/status.proto\"$\n" +
+	"\x19lab/v1/node_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x13lab/v1/status.proto\"$\n" +
 	"\x10ListNodesRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\"=\n" +
 	"\x11ListNodesResponse\x12(\n" +
@@ -337,11 +337,11 @@ const file_lab_v1_node_service_proto_rawDesc = "" +
 	"\x04conn\x18\x03 \x01(\tR\x04conn\x12\x1c\n" +
 	"\tlistening\x18\x04 \x01(\bR\tlistening\"=\n" +
 	"\x11ListConnsResponse\x12(\n" +
-	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns2\xcd\x01\n" +
-	"\vNodeService\x12@\n" +
-	"\tListNodes\x12\x18.lab.v1.ListNodesRequest\x1a\x19.lab.v1.ListNodesResponse\x12:\n" +
-	"\aGetNode\x12\x16.lab.v1.GetNodeRequest\x1a\x17.lab.v1.GetNodeResponse\x12@\n" +
-	"\tListConns\x12\x18.lab.v1.ListConnsRequest\x1a\x19.lab.v1.ListConnsResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns2\x80\x02\n" +
+	"\vNodeService\x12M\n" +
+	"\tListNodes\x12\x18.lab.v1.ListNodesRequest\x1a\x19.lab.v1.ListNodesResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12M\n" +
+	"\aGetNode\x12\x16.lab.v1.GetNodeRequest\x1a\x17.lab.v1.GetNodeResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node\x12S\n" +
+	"\tListConns\x12\x18.lab.v1.ListConnsRequest\x1a\x19.lab.v1.ListConnsResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04nodeB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_node_service_proto_rawDescOnce sync.Once
@@ -388,6 +388,7 @@ func file_lab_v1_node_service_proto_init() {
 	if File_lab_v1_node_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_status_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

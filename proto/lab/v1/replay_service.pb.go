@@ -305,7 +305,7 @@ var File_lab_v1_replay_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_replay_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1blab/v1/replay_service.proto\x12\x06lab.v1\"o\n" +
+	"\x1blab/v1/replay_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\"o\n" +
 	"\x10ReplayRunRequest\x12\x14\n" +
 	"\x05loops\x18\x01 \x01(\rR\x05loops\x12\x1d\n" +
 	"\n" +
@@ -327,9 +327,9 @@ const file_lab_v1_replay_service_proto_rawDesc = "" +
 	"\n" +
 	"ReplayFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data2U\n" +
-	"\rReplayService\x12D\n" +
-	"\tReplayRun\x12\x18.lab.v1.ReplayRunRequest\x1a\x19.lab.v1.ReplayRunResponse(\x010\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x04data\x18\x02 \x01(\fR\x04data2]\n" +
+	"\rReplayService\x12L\n" +
+	"\tReplayRun\x12\x18.lab.v1.ReplayRunRequest\x1a\x19.lab.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\x05(\x010\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_replay_service_proto_rawDescOnce sync.Once
@@ -367,6 +367,7 @@ func file_lab_v1_replay_service_proto_init() {
 	if File_lab_v1_replay_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_replay_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*ReplayRunResponse_Outcome)(nil),
 		(*ReplayRunResponse_File)(nil),

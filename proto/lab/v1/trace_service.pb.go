@@ -506,7 +506,7 @@ var File_lab_v1_trace_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_trace_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/trace_service.proto\x12\x06lab.v1\x1a\x13lab/v1/status.proto\"Z\n" +
+	"\x1alab/v1/trace_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x13lab/v1/status.proto\"Z\n" +
 	"\x12ReadRecordsRequest\x12\x12\n" +
 	"\x03lab\x18\x01 \x01(\tH\x00R\x03lab\x12\x12\n" +
 	"\x03run\x18\x02 \x01(\tH\x00R\x03run\x12\x12\n" +
@@ -538,11 +538,11 @@ const file_lab_v1_trace_service_proto_rawDesc = "" +
 	"node_names\x18\x02 \x03(\tR\tnodeNames\x12'\n" +
 	"\x0fdirection_names\x18\x03 \x03(\tR\x0edirectionNames\x122\n" +
 	"\bposition\x18\x04 \x01(\v2\x16.lab.v1.RecordPositionR\bposition\x12\x15\n" +
-	"\x06now_ns\x18\x05 \x01(\x03R\x05nowNs2\xe7\x01\n" +
-	"\fTraceService\x12H\n" +
-	"\vReadRecords\x12\x1a.lab.v1.ReadRecordsRequest\x1a\x1b.lab.v1.ReadRecordsResponse0\x01\x12K\n" +
-	"\fWatchRecords\x12\x1b.lab.v1.WatchRecordsRequest\x1a\x1c.lab.v1.WatchRecordsResponse0\x01\x12@\n" +
-	"\tGetPacket\x12\x18.lab.v1.GetPacketRequest\x1a\x19.lab.v1.GetPacketResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x06now_ns\x18\x05 \x01(\x03R\x05nowNs2\x98\x02\n" +
+	"\fTraceService\x12Z\n" +
+	"\vReadRecords\x12\x1a.lab.v1.ReadRecordsRequest\x1a\x1b.lab.v1.ReadRecordsResponse\"\x10\xe2\xe0\x18\f\b\x03\x12\x03lab\x1a\x03run0\x01\x12X\n" +
+	"\fWatchRecords\x12\x1b.lab.v1.WatchRecordsRequest\x1a\x1c.lab.v1.WatchRecordsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01\x12R\n" +
+	"\tGetPacket\x12\x18.lab.v1.GetPacketRequest\x1a\x19.lab.v1.GetPacketResponse\"\x10\xe2\xe0\x18\f\b\x03\x12\x03lab\x1a\x03runB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_trace_service_proto_rawDescOnce sync.Once
@@ -589,6 +589,7 @@ func file_lab_v1_trace_service_proto_init() {
 	if File_lab_v1_trace_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_status_proto_init()
 	file_lab_v1_trace_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*ReadRecordsRequest_Lab)(nil),

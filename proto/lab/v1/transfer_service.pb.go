@@ -591,7 +591,7 @@ var File_lab_v1_transfer_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_transfer_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1dlab/v1/transfer_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xd4\x01\n" +
+	"\x1dlab/v1/transfer_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x13lab/v1/status.proto\"\xd4\x01\n" +
 	"\x15CreateTransferRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x10\n" +
@@ -625,13 +625,13 @@ const file_lab_v1_transfer_service_proto_rawDesc = "" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1a\n" +
 	"\btransfer\x18\x02 \x01(\tR\btransfer\"*\n" +
 	"\x14ReadReceivedResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x95\x03\n" +
-	"\x0fTransferService\x12O\n" +
-	"\x0eCreateTransfer\x12\x1d.lab.v1.CreateTransferRequest\x1a\x1e.lab.v1.CreateTransferResponse\x12F\n" +
-	"\vGetTransfer\x12\x1a.lab.v1.GetTransferRequest\x1a\x1b.lab.v1.GetTransferResponse\x12L\n" +
-	"\rListTransfers\x12\x1c.lab.v1.ListTransfersRequest\x1a\x1d.lab.v1.ListTransfersResponse\x12N\n" +
-	"\rWatchTransfer\x12\x1c.lab.v1.WatchTransferRequest\x1a\x1d.lab.v1.WatchTransferResponse0\x01\x12K\n" +
-	"\fReadReceived\x12\x1b.lab.v1.ReadReceivedRequest\x1a\x1c.lab.v1.ReadReceivedResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x04data\x18\x01 \x01(\fR\x04data2\x94\x04\n" +
+	"\x0fTransferService\x12\x99\x01\n" +
+	"\x0eCreateTransfer\x12\x1d.lab.v1.CreateTransferRequest\x1a\x1e.lab.v1.CreateTransferResponse\"H\xe2\xe0\x18D\b\x04\x12\x03lab\"\rtransfer.from\"\rhttp_get.from\"\budp.from*\vtransfer.to*\x06udp.to\x12S\n" +
+	"\vGetTransfer\x12\x1a.lab.v1.GetTransferRequest\x1a\x1b.lab.v1.GetTransferResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12Y\n" +
+	"\rListTransfers\x12\x1c.lab.v1.ListTransfersRequest\x1a\x1d.lab.v1.ListTransfersResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12[\n" +
+	"\rWatchTransfer\x12\x1c.lab.v1.WatchTransferRequest\x1a\x1d.lab.v1.WatchTransferResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01\x12X\n" +
+	"\fReadReceived\x12\x1b.lab.v1.ReadReceivedRequest\x1a\x1c.lab.v1.ReadReceivedResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_transfer_service_proto_rawDescOnce sync.Once
@@ -693,6 +693,7 @@ func file_lab_v1_transfer_service_proto_init() {
 	if File_lab_v1_transfer_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_input_proto_init()
 	file_lab_v1_status_proto_init()
 	file_lab_v1_transfer_service_proto_msgTypes[0].OneofWrappers = []any{

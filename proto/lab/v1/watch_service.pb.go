@@ -646,7 +646,7 @@ var File_lab_v1_watch_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
+	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
 	"\x13WatchChangesRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1f\n" +
 	"\vafter_index\x18\x02 \x01(\x04R\n" +
@@ -701,11 +701,11 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x11STATUS_KIND_LINKS\x10\x02\x12\x15\n" +
 	"\x11STATUS_KIND_CONNS\x10\x03\x12\x19\n" +
 	"\x15STATUS_KIND_TRANSFERS\x10\x04\x12\x16\n" +
-	"\x12STATUS_KIND_FAULTS\x10\x052\xe9\x01\n" +
-	"\fWatchService\x12B\n" +
-	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse0\x01\x12H\n" +
-	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse0\x01\x12K\n" +
-	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x12STATUS_KIND_FAULTS\x10\x052\x8c\x02\n" +
+	"\fWatchService\x12J\n" +
+	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01\x12[\n" +
+	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node0\x01\x12S\n" +
+	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse\"\x06\xe2\xe0\x18\x02\b\a0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_watch_service_proto_rawDescOnce sync.Once
@@ -770,6 +770,7 @@ func file_lab_v1_watch_service_proto_init() {
 	if File_lab_v1_watch_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	file_lab_v1_input_proto_init()
 	file_lab_v1_lab_service_proto_init()
 	file_lab_v1_status_proto_init()

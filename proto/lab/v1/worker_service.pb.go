@@ -594,7 +594,7 @@ var File_lab_v1_worker_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_worker_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1blab/v1/worker_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x03\n" +
+	"\x1blab/v1/worker_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\"\x98\x03\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12)\n" +
@@ -638,12 +638,12 @@ const file_lab_v1_worker_service_proto_rawDesc = "" +
 	"\x11WORKER_STATE_AWAY\x10\x02\x12\x15\n" +
 	"\x11WORKER_STATE_DOWN\x10\x03\x12\x19\n" +
 	"\x15WORKER_STATE_DRAINING\x10\x04\x12\x18\n" +
-	"\x14WORKER_STATE_DRAINED\x10\x052\xba\x02\n" +
-	"\rWorkerService\x12F\n" +
-	"\vListWorkers\x12\x1a.lab.v1.ListWorkersRequest\x1a\x1b.lab.v1.ListWorkersResponse\x12K\n" +
-	"\fWatchWorkers\x12\x1b.lab.v1.WatchWorkersRequest\x1a\x1c.lab.v1.WatchWorkersResponse0\x01\x12F\n" +
-	"\vDrainWorker\x12\x1a.lab.v1.DrainWorkerRequest\x1a\x1b.lab.v1.DrainWorkerResponse\x12L\n" +
-	"\rUndrainWorker\x12\x1c.lab.v1.UndrainWorkerRequest\x1a\x1d.lab.v1.UndrainWorkerResponseB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x14WORKER_STATE_DRAINED\x10\x052\xda\x02\n" +
+	"\rWorkerService\x12N\n" +
+	"\vListWorkers\x12\x1a.lab.v1.ListWorkersRequest\x1a\x1b.lab.v1.ListWorkersResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12S\n" +
+	"\fWatchWorkers\x12\x1b.lab.v1.WatchWorkersRequest\x1a\x1c.lab.v1.WatchWorkersResponse\"\x06\xe2\xe0\x18\x02\b\x020\x01\x12N\n" +
+	"\vDrainWorker\x12\x1a.lab.v1.DrainWorkerRequest\x1a\x1b.lab.v1.DrainWorkerResponse\"\x06\xe2\xe0\x18\x02\b\a\x12T\n" +
+	"\rUndrainWorker\x12\x1c.lab.v1.UndrainWorkerRequest\x1a\x1d.lab.v1.UndrainWorkerResponse\"\x06\xe2\xe0\x18\x02\b\aB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_worker_service_proto_rawDescOnce sync.Once
@@ -699,6 +699,7 @@ func file_lab_v1_worker_service_proto_init() {
 	if File_lab_v1_worker_service_proto != nil {
 		return
 	}
+	file_lab_v1_access_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

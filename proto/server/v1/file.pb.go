@@ -9,6 +9,7 @@ package serverv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	_ "labd.dev/proto/lab/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -209,7 +210,7 @@ var File_server_v1_file_proto protoreflect.FileDescriptor
 
 const file_server_v1_file_proto_rawDesc = "" +
 	"\n" +
-	"\x14server/v1/file.proto\x12\tserver.v1\"[\n" +
+	"\x14server/v1/file.proto\x12\tserver.v1\x1a\x13lab/v1/access.proto\"[\n" +
 	"\x0ePutFileRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
@@ -219,10 +220,10 @@ const file_server_v1_file_proto_rawDesc = "" +
 	"\x0eGetFileRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\"%\n" +
 	"\x0fGetFileResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x95\x01\n" +
-	"\vFileService\x12B\n" +
-	"\aPutFile\x12\x19.server.v1.PutFileRequest\x1a\x1a.server.v1.PutFileResponse(\x01\x12B\n" +
-	"\aGetFile\x12\x19.server.v1.GetFileRequest\x1a\x1a.server.v1.GetFileResponse0\x01B#Z!labd.dev/proto/server/v1;serverv1b\x06proto3"
+	"\x04data\x18\x01 \x01(\fR\x04data2\xa5\x01\n" +
+	"\vFileService\x12J\n" +
+	"\aPutFile\x12\x19.server.v1.PutFileRequest\x1a\x1a.server.v1.PutFileResponse\"\x06\xe2\xe0\x18\x02\b\b(\x01\x12J\n" +
+	"\aGetFile\x12\x19.server.v1.GetFileRequest\x1a\x1a.server.v1.GetFileResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01B#Z!labd.dev/proto/server/v1;serverv1b\x06proto3"
 
 var (
 	file_server_v1_file_proto_rawDescOnce sync.Once

@@ -11,6 +11,7 @@ package serverv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	_ "labd.dev/proto/lab/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -448,7 +449,7 @@ var File_server_v1_peer_proto protoreflect.FileDescriptor
 
 const file_server_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x14server/v1/peer.proto\x12\tserver.v1\"=\n" +
+	"\x14server/v1/peer.proto\x12\tserver.v1\x1a\x13lab/v1/access.proto\"=\n" +
 	"\x04Peer\x12\x1b\n" +
 	"\tserver_id\x18\x01 \x01(\tR\bserverId\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"y\n" +
@@ -482,11 +483,11 @@ const file_server_v1_peer_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x0f.server.v1.PeerR\x06server\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\tR\tclusterId\"\x0e\n" +
-	"\fJoinResponse2\xbe\x01\n" +
-	"\vPeerService\x12:\n" +
-	"\x05Hello\x12\x17.server.v1.HelloRequest\x1a\x18.server.v1.HelloResponse\x12:\n" +
-	"\x05Adopt\x12\x17.server.v1.AdoptRequest\x1a\x18.server.v1.AdoptResponse\x127\n" +
-	"\x04Join\x12\x16.server.v1.JoinRequest\x1a\x17.server.v1.JoinResponseB#Z!labd.dev/proto/server/v1;serverv1b\x06proto3"
+	"\fJoinResponse2\xd6\x01\n" +
+	"\vPeerService\x12B\n" +
+	"\x05Hello\x12\x17.server.v1.HelloRequest\x1a\x18.server.v1.HelloResponse\"\x06\xe2\xe0\x18\x02\b\b\x12B\n" +
+	"\x05Adopt\x12\x17.server.v1.AdoptRequest\x1a\x18.server.v1.AdoptResponse\"\x06\xe2\xe0\x18\x02\b\b\x12?\n" +
+	"\x04Join\x12\x16.server.v1.JoinRequest\x1a\x17.server.v1.JoinResponse\"\x06\xe2\xe0\x18\x02\b\bB#Z!labd.dev/proto/server/v1;serverv1b\x06proto3"
 
 var (
 	file_server_v1_peer_proto_rawDescOnce sync.Once

@@ -9,6 +9,7 @@ package workerv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	_ "labd.dev/proto/lab/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -574,7 +575,7 @@ var File_worker_v1_registry_proto protoreflect.FileDescriptor
 
 const file_worker_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x18worker/v1/registry.proto\x12\tworker.v1\"\x7f\n" +
+	"\x18worker/v1/registry.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\"\x7f\n" +
 	"\x0fRegisterRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.worker.v1.WorkerHelloH\x00R\x05hello\x121\n" +
 	"\x06report\x18\x02 \x01(\v2\x17.worker.v1.WorkerReportH\x00R\x06reportB\t\n" +
@@ -618,9 +619,9 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"LeaseGrant\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x19\n" +
-	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs2Z\n" +
-	"\x0fRegistryService\x12G\n" +
-	"\bRegister\x12\x1a.worker.v1.RegisterRequest\x1a\x1b.worker.v1.RegisterResponse(\x010\x01B#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
+	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs2b\n" +
+	"\x0fRegistryService\x12O\n" +
+	"\bRegister\x12\x1a.worker.v1.RegisterRequest\x1a\x1b.worker.v1.RegisterResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01B#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_worker_v1_registry_proto_rawDescOnce sync.Once

@@ -2663,7 +2663,7 @@ var File_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
+	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
 	"\x13MissingBlobsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingBlobsResponse\x12\x16\n" +
@@ -2838,31 +2838,31 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xa1\f\n" +
-	"\rWorkerService\x12O\n" +
-	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\x12B\n" +
-	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse(\x01\x12C\n" +
-	"\bStartLab\x12\x1a.worker.v1.StartLabRequest\x1a\x1b.worker.v1.StartLabResponse\x12@\n" +
-	"\aStopLab\x12\x19.worker.v1.StopLabRequest\x1a\x1a.worker.v1.StopLabResponse\x12I\n" +
+	"\bMODE_RUN\x10\x022\xc9\r\n" +
+	"\rWorkerService\x12W\n" +
+	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12J\n" +
+	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse\"\x06\xe2\xe0\x18\x02\b\b(\x01\x12K\n" +
+	"\bStartLab\x12\x1a.worker.v1.StartLabRequest\x1a\x1b.worker.v1.StartLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12H\n" +
+	"\aStopLab\x12\x19.worker.v1.StopLabRequest\x1a\x1a.worker.v1.StopLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12Q\n" +
 	"\n" +
-	"StampInput\x12\x1c.worker.v1.StampInputRequest\x1a\x1d.worker.v1.StampInputResponse\x12L\n" +
-	"\vCommitInput\x12\x1d.worker.v1.CommitInputRequest\x1a\x1e.worker.v1.CommitInputResponse\x12O\n" +
-	"\fAbandonInput\x12\x1e.worker.v1.AbandonInputRequest\x1a\x1f.worker.v1.AbandonInputResponse\x12C\n" +
-	"\bListLabs\x12\x1a.worker.v1.ListLabsRequest\x1a\x1b.worker.v1.ListLabsResponse\x12=\n" +
-	"\x06GetLab\x12\x18.worker.v1.GetLabRequest\x1a\x19.worker.v1.GetLabResponse\x12E\n" +
-	"\bWatchLab\x12\x1a.worker.v1.WatchLabRequest\x1a\x1b.worker.v1.WatchLabResponse0\x01\x12F\n" +
-	"\tListConns\x12\x1b.worker.v1.ListConnsRequest\x1a\x1c.worker.v1.ListConnsResponse\x12H\n" +
-	"\tReadTrace\x12\x1b.worker.v1.ReadTraceRequest\x1a\x1c.worker.v1.ReadTraceResponse0\x01\x12N\n" +
-	"\vFollowTrace\x12\x1d.worker.v1.FollowTraceRequest\x1a\x1e.worker.v1.FollowTraceResponse0\x01\x12B\n" +
-	"\aCapture\x12\x19.worker.v1.CaptureRequest\x1a\x1a.worker.v1.CaptureResponse0\x01\x12O\n" +
-	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\x12J\n" +
-	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse(\x010\x01\x12I\n" +
+	"StampInput\x12\x1c.worker.v1.StampInputRequest\x1a\x1d.worker.v1.StampInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12T\n" +
+	"\vCommitInput\x12\x1d.worker.v1.CommitInputRequest\x1a\x1e.worker.v1.CommitInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
+	"\fAbandonInput\x12\x1e.worker.v1.AbandonInputRequest\x1a\x1f.worker.v1.AbandonInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12K\n" +
+	"\bListLabs\x12\x1a.worker.v1.ListLabsRequest\x1a\x1b.worker.v1.ListLabsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12E\n" +
+	"\x06GetLab\x12\x18.worker.v1.GetLabRequest\x1a\x19.worker.v1.GetLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12M\n" +
+	"\bWatchLab\x12\x1a.worker.v1.WatchLabRequest\x1a\x1b.worker.v1.WatchLabResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12N\n" +
+	"\tListConns\x12\x1b.worker.v1.ListConnsRequest\x1a\x1c.worker.v1.ListConnsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12P\n" +
+	"\tReadTrace\x12\x1b.worker.v1.ReadTraceRequest\x1a\x1c.worker.v1.ReadTraceResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12V\n" +
+	"\vFollowTrace\x12\x1d.worker.v1.FollowTraceRequest\x1a\x1e.worker.v1.FollowTraceResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12J\n" +
+	"\aCapture\x12\x19.worker.v1.CaptureRequest\x1a\x1a.worker.v1.CaptureResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12W\n" +
+	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\"\x06\xe2\xe0\x18\x02\b\b\x12R\n" +
+	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01\x12Q\n" +
 	"\n" +
-	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\x12O\n" +
-	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\x12N\n" +
-	"\vReadRunFile\x12\x1d.worker.v1.ReadRunFileRequest\x1a\x1e.worker.v1.ReadRunFileResponse0\x01\x12H\n" +
-	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse0\x01\x12F\n" +
-	"\tGetReport\x12\x1b.worker.v1.GetReportRequest\x1a\x1c.worker.v1.GetReportResponseB#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
+	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
+	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\"\x06\xe2\xe0\x18\x02\b\b\x12V\n" +
+	"\vReadRunFile\x12\x1d.worker.v1.ReadRunFileRequest\x1a\x1e.worker.v1.ReadRunFileResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12P\n" +
+	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12N\n" +
+	"\tGetReport\x12\x1b.worker.v1.GetReportRequest\x1a\x1c.worker.v1.GetReportResponse\"\x06\xe2\xe0\x18\x02\b\bB#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_worker_v1_worker_proto_rawDescOnce sync.Once
