@@ -152,33 +152,6 @@ func TestChangesOfTheLab(t *testing.T) {
 	}
 }
 
-func TestChecks(t *testing.T) {
-	for _, c := range []struct {
-		check string
-		ok    bool
-		got   string
-	}{
-		{`count: {event: "tcp:segment_sent", eq: 3}`, true, "3, wanted just 3"},
-		{`count: {event: "tcp:segment_sent", where: 'len > 0', eq: 3}`, false, "2, wanted just 3"},
-		{`count: {where: 'node == "a"', ge: 2, lt: 3}`, false, "3, wanted fewer than 3 and at least 2"},
-		{`never: {event: "tcp:segment_sent", where: 'len == 7'}`, true, "0, wanted just 0"},
-		{`never: {event: "tcp:segment_sent", where: 'len == 5'}`, false, "1, wanted just 0"},
-		{`exists: {where: 'flags in ("ACK", "SYN") and len == 9'}`, true, "1, wanted at least 1"},
-		{`exists: {event: "link:dropped"}`, false, "0, wanted at least 1"},
-		{`order: [{where: 'len == 5'}, {where: 'len == 9'}]`, true, "2 of 2 in order"},
-		{`order: [{where: 'len == 9'}, {where: 'len == 5'}]`, false, "1 of 2 in order, no event where len == 5 after them"},
-		{`never: {event: "tcp:segment_sent", where: 'lenn > 0'}`, false, `no tcp:segment_sent has a field "lenn"`},
-		{`exists: {event: "tcp:segment_sent", where: 'flags > 5'}`, false, "event tcp:segment_sent of a at 1000000 ns: string > int not implemented"},
-		{`exists: {where: 't_ns >= 3000000 and node.startswith("a")'}`, true, "1, wanted at least 1"},
-	} {
-		x := parse(t, "checks: [{id: c, "+c.check+"}]\n")
-		r := x.Judge(sent(5, 0, 9))[0]
-		if r.OK != c.ok || r.Got != c.got {
-			t.Errorf("%s: %v, %q; want %v, %q", c.check, r.OK, r.Got, c.ok, c.got)
-		}
-	}
-}
-
 func TestHowTransfersMustEnd(t *testing.T) {
 	x := parse(t, "workload: [{transfer: {id: t1, from: a, to: b, bytes: 1B}}, {transfer: {id: t2, from: a, to: b, bytes: 1B}}]\nexpect: {t2: mismatch}\n")
 	done := func(id string, match bool) *labv1.TransferStatus {

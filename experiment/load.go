@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"labd.dev/experiment/checks"
 	"labd.dev/internal/validate"
 	"labd.dev/labfile"
 	"labd.dev/labfile/schema"
@@ -21,7 +22,7 @@ type Experiment struct {
 	Inputs  []*labv1.TimedInput
 	EndNs   int64
 	Expect  []*Expectation
-	Checks  []*Check
+	Checks  []*labv1.Check
 	Uploads map[string]string // the files that lab and experiment name: SHA-256 to a path on this machine
 
 	source    []byte
@@ -55,7 +56,7 @@ func Parse(path string, src []byte) (*Experiment, error) {
 		return nil, err
 	}
 	x.expectations(d, draft)
-	x.checks(d)
+	refuse(d, "checks", checks.Validate(x.Checks))
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
@@ -155,37 +156,6 @@ func (x *Experiment) expectations(d *schema.Decoder, draft *draft) {
 	for i, e := range x.Expect {
 		if !known[e.ID] {
 			d.Refuse(d.Place(fmt.Sprintf("expect[%d]", i)), fmt.Sprintf("no transfer has the id %q", e.ID), validate.Nearest(e.ID, ids))
-		}
-	}
-}
-
-func (x *Experiment) checks(d *schema.Decoder) {
-	seen := map[string]bool{}
-	for i, c := range x.Checks {
-		at := fmt.Sprintf("checks[%d]", i)
-		if seen[c.ID] {
-			d.Refuse(d.Place(at+".id"), fmt.Sprintf("the id %q is taken", c.ID), "")
-		}
-		seen[c.ID] = true
-		if !(c.Points >= 0) {
-			d.Refuse(d.Place(at+".points"), "must not be negative", "")
-		}
-		for path, s := range c.selectors() {
-			if s.Event == "" && s.Where == "" {
-				d.Refuse(d.Place(at+path), "which events is missing: event, where or both", "")
-			}
-			if s.Event != "" && !eventNames[s.Event] {
-				d.Refuse(d.Place(at+path+".event"), fmt.Sprintf("no event is called %q", s.Event), validate.Nearest(s.Event, sortedEventNames()))
-			}
-			if s.Where == "" {
-				continue
-			}
-			p, err := compile(s.Where)
-			if err != nil {
-				d.Refuse(d.Place(at+path+".where"), err.Error(), "")
-				continue
-			}
-			s.predicate = p
 		}
 	}
 }

@@ -18,7 +18,7 @@ type draft struct {
 	workload []*step
 	faults   []*labv1.TimedInput
 	expect   []*Expectation
-	checks   []*Check
+	checks   []*labv1.Check
 }
 
 // Expectation says how a transfer must end, if not well.
@@ -62,8 +62,8 @@ var table = &schema.Object[draft]{
 		}),
 		schema.Words("expect", "expect", "How transfers, by id, end that do not end well; a transfer that is not named must match.", []string{"match", "mismatch", "failure", "any"},
 			func(d *draft, id, end string) { d.expect = append(d.expect, &Expectation{id, End(end)}) }),
-		schema.List("checks", "checks", "What must hold of the trace.", check, func(d *draft) *Check {
-			c := &Check{Points: 1}
+		schema.List("checks", "checks", "What must hold of the trace.", check, func(d *draft) *labv1.Check {
+			c := newCheck()
 			d.checks = append(d.checks, c)
 			return c
 		}),

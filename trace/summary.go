@@ -31,11 +31,13 @@ type TransferSummary struct {
 
 // CheckSummary is one check's outcome.
 type CheckSummary struct {
-	ID     string  `json:"id"`
-	OK     bool    `json:"ok"`
-	Points float64 `json:"points"` // what it is worth
-	Got    string  `json:"got"`    // what was found, in words: "3 events, wanted 1"
-	Events []Event `json:"events"` // the events that decided it
+	ID     string   `json:"id"`
+	OK     bool     `json:"ok"`
+	Points float64  `json:"points"`         // what it is worth
+	Got    string   `json:"got"`            // what was found, in words: "3 events, wanted 1"
+	Events []Event  `json:"events"`         // the events that decided it
+	Look   []string `json:"look,omitempty"` // where to see why it failed: a command, and a lab time
+	Hint   string   `json:"hint,omitempty"` // the check's own, when it failed
 }
 
 // Normalize makes absent lists empty ones, so that the JSON always holds lists.

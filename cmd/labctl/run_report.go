@@ -95,6 +95,19 @@ func (o *runOptions) reportChecks(b *strings.Builder, s *trace.Summary) {
 	}
 	b.WriteString("\n")
 	_ = o.format.Write(b, l)
+	reportFailures(b, s.Checks)
+}
+
+// reportFailures says where to see why checks failed.
+func reportFailures(b *strings.Builder, checks []trace.CheckSummary) {
+	for _, c := range checks {
+		if len(c.Look) > 0 {
+			fmt.Fprintf(b, "\n%s: see %s\n", c.ID, strings.Join(c.Look, "; "))
+		}
+		if c.Hint != "" {
+			fmt.Fprintf(b, "  %s\n", c.Hint)
+		}
+	}
 }
 
 func reportPlace(b *strings.Builder, s *trace.Summary) {

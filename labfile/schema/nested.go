@@ -190,6 +190,11 @@ func Wholes[T any](name, field, doc string, add func(*T, uint64)) Key[T] {
 	return items(name, field, doc, wholeForm, item)
 }
 
+// Texts is a key whose value is a list of texts.
+func Texts[T any](name, field, doc string, add func(*T, string)) Key[T] {
+	return items(name, field, doc, scalar{text: "text", kinds: []string{"string"}}, Text(name, "", doc, add))
+}
+
 func items[T any](name, field, doc string, form scalar, item Key[T]) Key[T] {
 	return Key[T]{Name: name, field: field, Doc: doc, Value: listOf{form}, decode: func(d *Decoder, n *yaml.Node, path string, into *T) {
 		n = follow(n)

@@ -1,4 +1,4 @@
-package experiment
+package checks
 
 import (
 	"fmt"
@@ -25,7 +25,6 @@ type predicate struct {
 	fn    *starlark.Function
 	names []string
 	args  starlark.Tuple
-	found []bool // by name: some event had such a field
 }
 
 var dialect = &syntax.FileOptions{}
@@ -68,7 +67,7 @@ func compile(src string) (*predicate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "where:"))
 	}
-	return &predicate{fn: fn.(*starlark.Function), names: names, args: make(starlark.Tuple, len(names)), found: make([]bool, len(names))}, nil
+	return &predicate{fn: fn.(*starlark.Function), names: names, args: make(starlark.Tuple, len(names))}, nil
 }
 
 // bounded refuses what could use much memory in few steps.
@@ -91,35 +90,21 @@ func bounded(expr syntax.Expr) (err error) {
 	return err
 }
 
-// holds evaluates the predicate for one event. What cannot be computed because the event lacks a field does not hold.
-func (p *predicate) holds(thread *starlark.Thread, e *trace.Event) (bool, error) {
+// holds evaluates the predicate for one event, and tells how many steps that took. What cannot be computed because the event
+// lacks a field does not hold.
+func (p *predicate) holds(thread *starlark.Thread, e *trace.Event) (bool, uint64, error) {
 	lacks := false
 	for i, name := range p.names {
-		v := fieldOf(e, name)
-		p.args[i] = v
-		if v == starlark.None {
-			lacks = true
-		} else {
-			p.found[i] = true
-		}
+		p.args[i] = fieldOf(e, name)
+		lacks = lacks || p.args[i] == starlark.None
 	}
 	thread.Steps = 0
 	thread.SetMaxExecutionSteps(maxSteps)
 	v, err := starlark.Call(thread, p.fn, p.args, nil)
 	if err != nil && !lacks {
-		return false, fmt.Errorf("event %s of %s at %d ns: %w", e.Name, e.Node, e.TNs, err)
+		return false, thread.Steps, fmt.Errorf("event %s of %s at %d ns: %w", e.Name, e.Node, e.TNs, err)
 	}
-	return err == nil && bool(v.Truth()), nil
-}
-
-// unknown is a name in the predicate that no event had a field for; empty if there is none.
-func (p *predicate) unknown() string {
-	for i, found := range p.found {
-		if !found {
-			return p.names[i]
-		}
-	}
-	return ""
+	return err == nil && bool(v.Truth()), thread.Steps, nil
 }
 
 func fieldOf(e *trace.Event, name string) starlark.Value {
