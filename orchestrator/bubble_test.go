@@ -39,7 +39,7 @@ type bubbleServer struct {
 	c       *bubble
 	address string
 	id      string
-	cluster string
+	cluster Membership
 	files   string
 	disk    *memDisk
 	jumped  atomic.Int64 // its wall clock's error, ns
@@ -121,7 +121,7 @@ func (s *bubbleServer) start() {
 	s.conns = make(map[string]*grpc.ClientConn)
 	conf := Config{FilesDir: s.files, ServerID: s.id, DialWorker: s.dialWorker, Lease: bubbleLease, Version: "test", Logger: testLogger(),
 		Now: func() time.Time { return time.Now().Add(time.Duration(s.jumped.Load())) },
-		Cluster: &Cluster{ID: s.cluster, KeepID: func(id string) error { s.cluster = id; return nil }, Advertise: s.address, Expect: 3,
+		Cluster: &Cluster{Belongs: s.cluster, Keep: func(of Membership) error { s.cluster = of; return nil }, Advertise: s.address, Expect: 3,
 			Join: s.c.addresses(), Connect: s.connect, Timing: Timing{Stable: time.Second},
 			Transport: func(raftnet.Identity) raft.Transport {
 				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address}
@@ -170,7 +170,7 @@ func (s *bubbleServer) kill() {
 // lose empties the disk of a server that is not up: it comes back as another one, at the same address.
 func (s *bubbleServer) lose() {
 	s.c.instances++
-	s.id, s.cluster, s.disk = fmt.Sprintf("%s-%d", s.id, s.c.instances), "", newDisk()
+	s.id, s.cluster, s.disk = fmt.Sprintf("%s-%d", s.id, s.c.instances), Membership{}, newDisk()
 }
 
 func (s *bubbleServer) connect(address string) (grpc.ClientConnInterface, error) {

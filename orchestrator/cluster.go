@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,9 +15,9 @@ import (
 
 // Cluster says how a server is one of several.
 type Cluster struct {
-	// ID is the cluster's that the server belongs to; empty: to none yet. KeepID keeps a new one over restarts.
-	ID     string
-	KeepID func(id string) error
+	// Belongs is the cluster that the server belongs to, as Keep kept it: over restarts.
+	Belongs Membership
+	Keep    func(Membership) error
 	// Advertise is the address, host:port, at which the other servers reach this one.
 	Advertise string
 	// Expect is how many servers found a cluster, when none of them belongs to one; 0: this one only joins.
@@ -80,50 +79,15 @@ func (t *Timing) complete() {
 
 func (c *Cluster) check() error {
 	switch {
-	case c.KeepID == nil || c.Transport == nil || c.Connect == nil:
-		return errors.New("orchestrator: a cluster without a transport, connections or a place for its id")
+	case c.Keep == nil || c.Transport == nil || c.Connect == nil:
+		return errors.New("orchestrator: a cluster without a transport, connections or a place to keep which one it is of")
 	case c.Advertise == "":
 		return errors.New("orchestrator: no address to be reached at")
 	case c.Expect < 0 || c.Expect > maxServers:
 		return fmt.Errorf("a cluster of %d servers was asked for; it has 1 to %d", c.Expect, maxServers)
-	case c.Expect == 0 && len(c.Join) == 0 && c.ID == "":
+	case c.Expect == 0 && len(c.Join) == 0 && c.Belongs.Cluster == "":
 		return errors.New("say how many servers found the cluster, or which server to join")
 	}
-	return nil
-}
-
-// identity is who this server is, for the other servers.
-type identity struct {
-	serverID string
-	keep     func(string) error
-
-	mu      sync.Mutex // guards cluster
-	cluster string
-}
-
-func (i *identity) ServerID() string { return i.serverID }
-
-// ClusterID is the cluster that the server belongs to: the id of the server that founded it. Empty: none yet.
-func (i *identity) ClusterID() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.cluster
-}
-
-// adopt makes the server belong to a cluster for good.
-func (i *identity) adopt(cluster string) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.cluster == cluster {
-		return nil
-	}
-	if i.cluster != "" {
-		return otherCluster(i.cluster, cluster)
-	}
-	if err := i.keep(cluster); err != nil {
-		return storageError(err)
-	}
-	i.cluster = cluster
 	return nil
 }
 

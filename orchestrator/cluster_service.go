@@ -51,7 +51,7 @@ func (s *clusterService) AddMember(ctx context.Context, req *labv1.AddMemberRequ
 		if err != nil {
 			return nil, err
 		}
-		_, err = p.Adopt(ctx, &serverv1.AdoptRequest{Founder: &serverv1.Peer{ServerId: mine}, ClusterId: mine,
+		_, err = p.Adopt(ctx, &serverv1.AdoptRequest{Founder: &serverv1.Peer{ServerId: mine}, ClusterId: mine, Founded: true,
 			Servers: []*serverv1.Peer{a.GetSelf()}})
 		if err != nil {
 			return nil, err

@@ -130,7 +130,10 @@ func openOn(st *storage, conf Config) (*Controller, error) {
 	}
 	me := &identity{serverID: conf.ServerID}
 	if conf.Cluster != nil {
-		me.cluster, me.keep = conf.Cluster.ID, conf.Cluster.KeepID
+		me.of, me.keep = conf.Cluster.Belongs, conf.Cluster.Keep
+	}
+	if err := me.hasItsLog(st); err != nil {
+		return nil, err
 	}
 	node, err := openRaft(st, me, conf.Cluster, newFSM(store), conf.Logger)
 	if err != nil {

@@ -17,10 +17,9 @@ import (
 	serverv1 "labd.dev/proto/server/v1"
 )
 
-// How a cluster begins. Servers that belong to none tell each other whom they have heard of. When as many are there as a
-// cluster shall begin with, the one with the least id founds it: it gives the cluster its own id, has each of the others
-// adopt that, for good, and only then begins Raft with them. As each adopts one founder, no two clusters come of it. A
-// server that finds a cluster founded asks to be taken in.
+// How a server that is in no cluster finds one. Such servers tell each other whom they have heard of. One that finds a
+// cluster founded asks to be taken in; when none is and as many are there as a cluster shall begin with, it is founded
+// (founding.go).
 
 // maxKnown bounds the servers that are heard of before there is a cluster.
 const maxKnown = 4 * maxServers
@@ -32,7 +31,8 @@ type formation struct {
 	mu      sync.Mutex        // guards what is below
 	known   map[string]string // addresses by server id, this server apart
 	granted bool              // another server has adopted this one's cluster, or may have
-	told    string            // what was last logged
+	waits   string            // why there is no cluster yet, for people; what was last logged
+	seen    look
 }
 
 func newFormation(c *Controller) *formation {
@@ -70,21 +70,6 @@ func (f *formation) addresses() []string {
 	return slices.Compact(list)
 }
 
-// yield adopts another founder's cluster. A server that has begun to found one itself does so only while nobody has said
-// yes to it.
-func (f *formation) yield(cluster string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	id := f.c.identity
-	id.mu.Lock()
-	founding := id.cluster == id.serverID && cluster < id.serverID && !f.granted
-	if founding {
-		id.cluster = ""
-	}
-	id.mu.Unlock()
-	return id.adopt(cluster)
-}
-
 // findCluster goes on until this server is one of a cluster's, or cannot become one.
 func (c *Controller) findCluster() {
 	for {
@@ -94,7 +79,10 @@ func (c *Controller) findCluster() {
 			return
 		}
 		if done {
-			return
+			if err = c.identity.adopt(c.ClusterID(), StageMember); err == nil {
+				return
+			}
+			c.log.Warn("it cannot be kept that this server has been one of the cluster's", "error", err)
 		}
 		pause(c.ctx, c.conf.Cluster.Timing.Probe/4)
 		if c.ctx.Err() != nil {
@@ -106,7 +94,7 @@ func (c *Controller) findCluster() {
 // tryCluster looks around once. An error is one that waiting does not mend.
 func (c *Controller) tryCluster() (done bool, err error) {
 	formed := c.formed()
-	answers := c.helloAll(c.formation.addresses())
+	answers, silent := c.helloAll(c.formation.addresses())
 	for _, a := range answers {
 		if err := c.compatible(a); err != nil {
 			return false, err
@@ -123,19 +111,25 @@ func (c *Controller) tryCluster() (done bool, err error) {
 			return false, c.joinAt(a)
 		}
 	}
+	c.formation.looked(answers, silent)
+	if c.formation.founderLost(answers, silent) {
+		return false, c.formation.takeBack()
+	}
 	c.tryFound(answers)
 	return false, nil
 }
 
-// helloAll asks servers at once who they are; those that do not answer, and this one itself, are left out.
-func (c *Controller) helloAll(addresses []string) []*serverv1.HelloResponse {
-	answers := make([]*serverv1.HelloResponse, len(addresses))
+// helloAll asks servers at once who they are. This one itself is left out; silent are the addresses where nobody answers.
+func (c *Controller) helloAll(addresses []string) (answers []*serverv1.HelloResponse, silent []string) {
+	answers = make([]*serverv1.HelloResponse, len(addresses))
+	mute := make([]bool, len(addresses))
 	var asked sync.WaitGroup
 	for i, address := range addresses {
 		asked.Go(func() {
 			a, err := c.hello(c.ctx, address)
 			if err != nil {
 				c.log.Debug("no answer", "server", address, "error", err)
+				mute[i] = address != c.conf.Cluster.Advertise
 				return
 			}
 			if a.GetSelf().GetServerId() == c.ServerID() && a.GetSelf().GetAddress() == c.conf.Cluster.Advertise {
@@ -145,13 +139,18 @@ func (c *Controller) helloAll(addresses []string) []*serverv1.HelloResponse {
 		})
 	}
 	asked.Wait()
+	for i, address := range addresses {
+		if mute[i] {
+			silent = append(silent, address)
+		}
+	}
 	answers = slices.DeleteFunc(answers, func(a *serverv1.HelloResponse) bool { return a == nil })
 	slices.SortFunc(answers, func(a, b *serverv1.HelloResponse) int {
 		return strings.Compare(a.GetSelf().GetServerId(), b.GetSelf().GetServerId())
 	})
 	return slices.CompactFunc(answers, func(a, b *serverv1.HelloResponse) bool {
 		return a.GetSelf().GetServerId() == b.GetSelf().GetServerId() && a.GetSelf().GetAddress() == b.GetSelf().GetAddress()
-	})
+	}), silent
 }
 
 // compatible refuses a server that can never be of one cluster with this one.
@@ -210,7 +209,7 @@ func (c *Controller) moveSelf() error {
 
 // joinAt asks a server of a cluster to be taken in. An error is one that waiting does not mend.
 func (c *Controller) joinAt(a *serverv1.HelloResponse) error {
-	if err := c.identity.adopt(a.GetClusterId()); err != nil {
+	if err := c.identity.adopt(a.GetClusterId(), StageJoining); err != nil {
 		return err
 	}
 	address := a.GetSelf().GetAddress()
@@ -244,89 +243,13 @@ func permanent(err error) bool {
 	return false
 }
 
-// tell logs what is waited for, when it has changed.
+// tell keeps what is waited for, and logs it when it has changed.
 func (f *formation) tell(what, server, why string) {
 	f.mu.Lock()
-	changed := f.told != what+why
-	f.told = what + why
+	changed := f.waits != why
+	f.waits = why
 	f.mu.Unlock()
 	if changed {
 		f.c.log.Info(what, "server", server, "why", why)
 	}
-}
-
-// tryFound founds a cluster if it is this server's turn and all are there.
-func (c *Controller) tryFound(answers []*serverv1.HelloResponse) {
-	expect := c.conf.Cluster.Expect
-	if expect == 0 {
-		return
-	}
-	mine := c.ClusterID()
-	begun := mine == c.ServerID()
-	if mine != "" && !begun {
-		c.formation.tell("waits", c.conf.Cluster.Advertise, "server "+mine+" founds the cluster")
-		return
-	}
-	set := []*serverv1.Peer{c.self()}
-	for _, a := range answers {
-		switch {
-		case int(a.GetExpect()) != expect:
-			c.formation.tell("waits", a.GetSelf().GetAddress(),
-				fmt.Sprintf("it expects %s, this one %d", number(int(a.GetExpect()), "server"), expect))
-			return
-		case a.GetClusterId() != "" && a.GetClusterId() != c.ServerID() && !begun:
-			c.formation.tell("waits", a.GetSelf().GetAddress(), "server "+a.GetClusterId()+" founds the cluster")
-			return
-		}
-		set = append(set, a.GetSelf())
-	}
-	if len(set) < expect {
-		c.formation.tell("waits", c.conf.Cluster.Advertise, fmt.Sprintf("%d of %s are there", len(set), number(expect, "server")))
-		return
-	}
-	slices.SortFunc(set, func(a, b *serverv1.Peer) int { return strings.Compare(a.GetServerId(), b.GetServerId()) })
-	set = set[:expect]
-	if first := set[0].GetServerId(); first != c.ServerID() && !begun {
-		return
-	}
-	if !slices.ContainsFunc(set, func(p *serverv1.Peer) bool { return p.GetServerId() == c.ServerID() }) {
-		set[expect-1] = c.self() // it has begun, and servers with lesser ids came after
-	}
-	if err := c.found(set); err != nil {
-		c.formation.tell("cannot found the cluster", c.conf.Cluster.Advertise, err.Error())
-	}
-}
-
-// found has the others adopt this server's cluster, and begins Raft with them.
-func (c *Controller) found(set []*serverv1.Peer) error {
-	if err := c.identity.adopt(c.ServerID()); err != nil {
-		return err
-	}
-	conf := raft.Configuration{}
-	for _, p := range set {
-		conf.Servers = append(conf.Servers, raft.Server{ID: raft.ServerID(p.GetServerId()), Address: raft.ServerAddress(p.GetAddress())})
-		if p.GetServerId() == c.ServerID() {
-			continue
-		}
-		peer, err := c.peer(p.GetAddress())
-		if err != nil {
-			return err
-		}
-		c.formation.mayBeGranted()
-		ctx, cancel := context.WithTimeout(c.ctx, c.conf.Cluster.Timing.Probe)
-		_, err = peer.Adopt(ctx, &serverv1.AdoptRequest{Founder: c.self(), ClusterId: c.ServerID(), Servers: set})
-		cancel()
-		if err != nil {
-			return fmt.Errorf("the server at %s: %w", p.GetAddress(), err)
-		}
-	}
-	c.log.Info("the cluster is founded", "cluster", c.ClusterID(), "servers", len(set))
-	return c.node.raft.BootstrapCluster(conf).Error()
-}
-
-// mayBeGranted notes that another server is asked to adopt this one's cluster. Whether it has heard is not known.
-func (f *formation) mayBeGranted() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.granted = true
 }

@@ -30,7 +30,7 @@ func failsWith(t *testing.T, m *member, want string) {
 func TestDuplicateServerID(t *testing.T) {
 	n, all := three(t)
 	copied := n.server("id-b", "b2:7070", 0, "a:7070")
-	copied.cluster = "id-a" // the data directory was copied, and with it the cluster's id
+	copied.cluster = Membership{"id-a", StageJoining} // the data directory was copied, and with it the cluster's id
 	failsWith(t, copied.start(), "has the id id-b too")
 	leader := leaderOf(t, all)
 	if got := len(leader.control.servers()); got != 3 {
@@ -47,7 +47,9 @@ func TestDuplicateServerIDBeforeThereIsACluster(t *testing.T) {
 // A server of one cluster does not join another, nor can it be made to.
 func TestJoinToAnotherCluster(t *testing.T) {
 	n, all := three(t)
-	other := n.server("id-x", "x:7070", 1).start()
+	other := n.server("id-x", "x:7070", 1)
+	other.dir = t.TempDir()
+	other.start()
 	leaderOf(t, []*member{other})
 	other.stop()
 	other.join = []string{"a:7070"}

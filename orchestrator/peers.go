@@ -2,9 +2,12 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	labv1 "labd.dev/proto/lab/v1"
 	serverv1 "labd.dev/proto/server/v1"
@@ -64,12 +67,12 @@ func (s *peerService) Hello(_ context.Context, req *serverv1.HelloRequest) (*ser
 	}
 	if !resp.GetFormed() {
 		c.formation.note(append(req.GetKnown(), req.GetFrom()))
-		resp.Known = c.formation.peers()
+		resp.Known, resp.Silent = c.formation.peers(), c.formation.silent()
 	}
 	return resp, nil
 }
 
-// Adopt makes this server one of those that found a cluster. It says yes to one founder only.
+// Adopt makes this server one of those that found a cluster, or of one that is there.
 func (s *peerService) Adopt(_ context.Context, req *serverv1.AdoptRequest) (*serverv1.AdoptResponse, error) {
 	if s.c.formed() && s.c.ClusterID() != req.GetClusterId() {
 		return nil, otherCluster(s.c.ClusterID(), req.GetClusterId())
@@ -80,6 +83,12 @@ func (s *peerService) Adopt(_ context.Context, req *serverv1.AdoptRequest) (*ser
 	}
 	if !meant || req.GetClusterId() == "" || req.GetClusterId() != req.GetFounder().GetServerId() {
 		return nil, invalid("servers", "this server, %s, is not among those that found cluster %q", s.c.ServerID(), req.GetClusterId())
+	}
+	if req.GetFounded() {
+		return &serverv1.AdoptResponse{}, s.c.identity.adopt(req.GetClusterId(), StageJoining)
+	}
+	if err := s.c.formation.object(req.GetClusterId()); err != nil && s.c.ClusterID() != req.GetClusterId() {
+		return nil, err
 	}
 	return &serverv1.AdoptResponse{}, s.c.formation.yield(req.GetClusterId())
 }
@@ -106,7 +115,11 @@ func (s *peerService) handOn(ctx context.Context, req *serverv1.JoinRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	return p.Join(s.c.markForwarded(ctx), req)
+	resp, err := p.Join(s.c.markForwarded(ctx), req)
+	if status.Code(err) == codes.Unavailable && reasonIn(err) == "" {
+		return nil, unreachable(address, errors.New(messageOf(err)))
+	}
+	return resp, err
 }
 
 // unreachable says that a server does not answer.

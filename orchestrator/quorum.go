@@ -21,9 +21,13 @@ func (c *Controller) noLeader(ctx context.Context) error {
 }
 
 func (c *Controller) notFormed() string {
-	heard := len(c.formation.peers())
-	if expect := c.conf.Cluster.Expect; expect > 0 {
-		return fmt.Sprintf("the cluster is not founded yet: %d of %s are there", heard, number(expect, "server"))
+	c.formation.mu.Lock()
+	defer c.formation.mu.Unlock()
+	switch waits := c.formation.waits; {
+	case waits != "" && c.conf.Cluster.Expect > 0:
+		return "the cluster is not founded yet: " + waits
+	case waits != "":
+		return "this server waits to be taken into a cluster: " + waits
 	}
 	return "this server waits to be taken into a cluster"
 }

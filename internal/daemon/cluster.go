@@ -28,7 +28,7 @@ type ClusterConfig struct {
 	Timing orchestrator.Timing
 }
 
-// clusterFile keeps the id of the cluster that a server or a worker belongs to, in its data directory.
+// clusterFile keeps which cluster a server or a worker belongs to, in its data directory.
 const clusterFile = "cluster-id"
 
 // checkListen refuses an address that other machines reach where there is no TLS: what passes over it would be neither
@@ -84,12 +84,16 @@ func (d *Daemon) cluster() (*orchestrator.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := os.ReadFile(d.data.path(clusterFile))
+	kept, err := os.ReadFile(d.data.path(clusterFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
+	belongs, err := orchestrator.ParseMembership(strings.TrimSpace(string(kept)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.data.path(clusterFile), err)
+	}
 	return &orchestrator.Cluster{
-		ID: strings.TrimSpace(string(id)), KeepID: func(id string) error { return d.data.keep(clusterFile, id) },
+		Belongs: belongs, Keep: func(m orchestrator.Membership) error { return d.data.keep(clusterFile, m.String()) },
 		Advertise: advertise, Expect: conf.Expect, Join: conf.Join, Timing: conf.Timing, Connect: d.links.to,
 		Transport: func(me raftnet.Identity) raft.Transport {
 			return raftnet.New(raftnet.Config{Identity: me, Listener: d.port.Listener(port.Raft), Advertise: advertise, Logger: d.log,

@@ -150,6 +150,7 @@ type HelloResponse struct {
 	LastIndex     uint64                 `protobuf:"varint,9,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`           // of its log
 	AppliedIndex  uint64                 `protobuf:"varint,10,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"` // of its log
 	Version       string                 `protobuf:"bytes,11,opt,name=version,proto3" json:"version,omitempty"`                                // of its labd
+	Silent        []string               `protobuf:"bytes,12,rep,name=silent,proto3" json:"silent,omitempty"`                                  // addresses that its --join names and where nobody answers it; only while not formed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,11 +262,19 @@ func (x *HelloResponse) GetVersion() string {
 	return ""
 }
 
+func (x *HelloResponse) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
 type AdoptRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Founder       *Peer                  `protobuf:"bytes,1,opt,name=founder,proto3" json:"founder,omitempty"`
 	ClusterId     string                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // of the cluster to be
 	Servers       []*Peer                `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`                      // that it shall begin with, the one asked among them
+	Founded       bool                   `protobuf:"varint,4,opt,name=founded,proto3" json:"founded,omitempty"`                     // it is there already, and takes the one asked in
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -319,6 +328,13 @@ func (x *AdoptRequest) GetServers() []*Peer {
 		return x.Servers
 	}
 	return nil
+}
+
+func (x *AdoptRequest) GetFounded() bool {
+	if x != nil {
+		return x.Founded
+	}
+	return false
 }
 
 type AdoptResponse struct {
@@ -457,7 +473,7 @@ const file_server_v1_peer_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\v2\x0f.server.v1.PeerR\x04from\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\tR\tclusterId\x12%\n" +
-	"\x05known\x18\x03 \x03(\v2\x0f.server.v1.PeerR\x05known\"\xdd\x02\n" +
+	"\x05known\x18\x03 \x03(\v2\x0f.server.v1.PeerR\x05known\"\xf5\x02\n" +
 	"\rHelloResponse\x12#\n" +
 	"\x04self\x18\x01 \x01(\v2\x0f.server.v1.PeerR\x04self\x12\x1d\n" +
 	"\n" +
@@ -472,12 +488,14 @@ const file_server_v1_peer_proto_rawDesc = "" +
 	"last_index\x18\t \x01(\x04R\tlastIndex\x12#\n" +
 	"\rapplied_index\x18\n" +
 	" \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\aversion\x18\v \x01(\tR\aversion\"\x83\x01\n" +
+	"\aversion\x18\v \x01(\tR\aversion\x12\x16\n" +
+	"\x06silent\x18\f \x03(\tR\x06silent\"\x9d\x01\n" +
 	"\fAdoptRequest\x12)\n" +
 	"\afounder\x18\x01 \x01(\v2\x0f.server.v1.PeerR\afounder\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\tR\tclusterId\x12)\n" +
-	"\aservers\x18\x03 \x03(\v2\x0f.server.v1.PeerR\aservers\"\x0f\n" +
+	"\aservers\x18\x03 \x03(\v2\x0f.server.v1.PeerR\aservers\x12\x18\n" +
+	"\afounded\x18\x04 \x01(\bR\afounded\"\x0f\n" +
 	"\rAdoptResponse\"U\n" +
 	"\vJoinRequest\x12'\n" +
 	"\x06server\x18\x01 \x01(\v2\x0f.server.v1.PeerR\x06server\x12\x1d\n" +

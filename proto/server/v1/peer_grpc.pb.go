@@ -34,7 +34,7 @@ const (
 type PeerServiceClient interface {
 	// Hello tells who a server is and how far its log is. Servers find each other by it.
 	Hello(ctx context.Context, in *HelloRequest, opts ...grpc.CallOption) (*HelloResponse, error)
-	// Adopt makes a server that belongs to no cluster belong to the one that is being founded.
+	// Adopt makes a server that belongs to no cluster belong to one that is being founded, or that takes it in.
 	Adopt(ctx context.Context, in *AdoptRequest, opts ...grpc.CallOption) (*AdoptResponse, error)
 	// Join asks the leader to take the caller in, or to note its new address.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
@@ -86,7 +86,7 @@ func (c *peerServiceClient) Join(ctx context.Context, in *JoinRequest, opts ...g
 type PeerServiceServer interface {
 	// Hello tells who a server is and how far its log is. Servers find each other by it.
 	Hello(context.Context, *HelloRequest) (*HelloResponse, error)
-	// Adopt makes a server that belongs to no cluster belong to the one that is being founded.
+	// Adopt makes a server that belongs to no cluster belong to one that is being founded, or that takes it in.
 	Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error)
 	// Join asks the leader to take the caller in, or to note its new address.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
