@@ -26,6 +26,7 @@ type bubble struct {
 	began     time.Time
 	ways      *ways
 	runs      *runs
+	losses    losses
 	servers   []*bubbleServer
 	workers   map[string]*leasedWorker
 	instances int // processes that have been started

@@ -148,10 +148,16 @@ func (w *leasedWorker) watchLease() {
 	}
 }
 
-func (w *leasedWorker) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (w *leasedWorker) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	w.breathe()
+	if w.c.losses.loses(info.FullMethod, false) {
+		return nil, errLost
+	}
 	resp, err := handle(ctx, req)
 	w.breathe() // the process may have been stopped before it answered
+	if w.c.losses.loses(info.FullMethod, true) {
+		return nil, errLost
+	}
 	return resp, err
 }
 
@@ -313,32 +319,40 @@ func (w *leasedWorker) StopLab(ctx context.Context, req *workerv1.StopLabRequest
 	return resp, err
 }
 
-// StampInput: one stamp at a time waits for its commit, and others for their turn.
-func (w *leasedWorker) StampInput(ctx context.Context, req *workerv1.StampInputRequest) (*workerv1.StampInputResponse, error) {
-	for {
-		if err := w.leased(); err != nil {
-			return nil, err
+// StampInput: one stamp at a time waits for its commit, and a later turn ends an earlier one.
+func (w *leasedWorker) StampInput(_ context.Context, req *workerv1.StampInputRequest) (*workerv1.StampInputResponse, error) {
+	if err := w.leased(); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lab, err := w.at(req.GetLabId(), req.GetEpoch())
+	if err != nil {
+		return nil, err
+	}
+	if lab.pending == 0 || !proto.Equal(req.GetTurn(), lab.turn) {
+		if !after(req.GetTurn(), lab.turn) {
+			return nil, status.Errorf(codes.Aborted, "stale turn: %v, there has been %v", req.GetTurn(), lab.turn)
 		}
-		w.mu.Lock()
-		lab, err := w.at(req.GetLabId(), req.GetEpoch())
-		if err != nil {
-			w.mu.Unlock()
-			return nil, err
-		}
-		if lab.pending == 0 {
-			lab.next++
-			lab.now += 1000
-			lab.pending, lab.stamped = lab.next, &labv1.JournalEntry{Index: lab.next, TNs: lab.now, Input: proto.CloneOf(req.GetInput())}
-			w.mu.Unlock()
-			return &workerv1.StampInputResponse{Index: lab.stamped.GetIndex(), TNs: lab.stamped.GetTNs(), Input: req.GetInput()}, nil
-		}
-		changed := lab.changed
-		w.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, status.FromContextError(ctx.Err()).Err()
-		}
+		lab.endTurn()
+		lab.next++
+		lab.now += 1000
+		lab.turn = req.GetTurn()
+		lab.pending, lab.stamped = lab.next, &labv1.JournalEntry{Index: lab.next, TNs: lab.now, Input: proto.CloneOf(req.GetInput())}
+	}
+	return &workerv1.StampInputResponse{Index: lab.stamped.GetIndex(), TNs: lab.stamped.GetTNs(), Input: req.GetInput()}, nil
+}
+
+// after tells whether a turn is later than another.
+func after(t, other *workerv1.Turn) bool {
+	return t.GetTerm() > other.GetTerm() || t.GetTerm() == other.GetTerm() && t.GetNumber() > other.GetNumber()
+}
+
+// endTurn forgets what was stamped and waits for its commit.
+func (l *fakeLab) endTurn() {
+	if l.pending != 0 {
+		l.next, l.pending = l.pending-1, 0
+		l.touch()
 	}
 }
 
@@ -375,9 +389,9 @@ func (w *leasedWorker) AbandonInput(_ context.Context, req *workerv1.AbandonInpu
 	if err != nil {
 		return nil, err
 	}
-	if lab.pending == req.GetIndex() {
-		lab.next, lab.pending = req.GetIndex()-1, 0
-		lab.touch()
+	if !after(lab.turn, req.GetTurn()) {
+		lab.endTurn()
+		lab.turn = req.GetTurn()
 	}
 	return &workerv1.AbandonInputResponse{}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -85,6 +86,7 @@ type Controller struct {
 	node  *raftNode
 	// instance names this server's process, and the worker in it.
 	instance string
+	turns    atomic.Uint64 // in which this process has had inputs stamped
 
 	identity  *identity
 	formation *formation // nil without a cluster
@@ -294,11 +296,12 @@ func (c *Controller) setLead(l *leadership) {
 
 // takeLead makes a new leadership's state: all of the log is applied, and the workers are expected that may hold labs.
 func (c *Controller) takeLead() (*leadership, error) {
+	term := c.node.raft.CurrentTerm() // if another comes, this leadership ends with it
 	if err := c.node.raft.Barrier(barrierTimeout).Error(); err != nil {
 		return nil, fmt.Errorf("barrier: %w", err)
 	}
 	c.node.fsm.feed.settle(c.node.raft.AppliedIndex())
-	l := newLeadership(c)
+	l := newLeadership(c, term)
 	if err := l.takeOver(); err != nil {
 		l.close()
 		return nil, err

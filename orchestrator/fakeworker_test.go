@@ -39,6 +39,7 @@ type fakeLab struct {
 	next      uint64 // index of the last stamp
 	pending   uint64 // index of the stamp that waits
 	stamped   *labv1.JournalEntry
+	turn      *workerv1.Turn
 	now       int64
 	applied   []*labv1.JournalEntry
 	abandoned []uint64
@@ -219,8 +220,10 @@ func (w *fakeWorker) AbandonInput(_ context.Context, req *workerv1.AbandonInputR
 	if err != nil {
 		return nil, err
 	}
-	lab.abandoned = append(lab.abandoned, req.GetIndex())
-	lab.next, lab.pending = req.GetIndex()-1, 0
+	if lab.pending != 0 {
+		lab.abandoned = append(lab.abandoned, lab.pending)
+		lab.next, lab.pending = lab.pending-1, 0
+	}
 	return &workerv1.AbandonInputResponse{}, nil
 }
 

@@ -19,9 +19,12 @@ type hosting struct {
 	gate  chan struct{} // holds a token while no input of the lab is between its stamp and its commit
 
 	// What is below is guarded by leadership.mu.
-	busy    bool  // a step is under way
-	begun   bool  // it has been started, or found running
-	waiting error // why no worker takes it; nil: one does, or it has not been asked
+	busy    bool   // a step is under way
+	begun   bool   // it has been started, or found running
+	waiting error  // why no worker takes it; nil: one does, or it has not been asked
+	turn    uint64 // the last in which an input was stamped, or was to be
+	void    uint64 // what this one and those before it stamped is not to take effect
+	ending  bool   // its worker is being told so
 }
 
 // errMoved is a hosting's error when its lab has a newer epoch.

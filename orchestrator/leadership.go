@@ -26,6 +26,7 @@ const (
 // leadership is what only a leading server has: its workers, what they host, and the goroutines that see to it.
 type leadership struct {
 	c      *Controller
+	term   uint64          // in Raft, or an earlier one of this server's
 	ctx    context.Context // ends with the leadership
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -40,8 +41,8 @@ type leadership struct {
 	hosted map[string]*hosting
 }
 
-func newLeadership(c *Controller) *leadership {
-	l := &leadership{c: c, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.conf.Lease, c.conf.DialWorker),
+func newLeadership(c *Controller, term uint64) *leadership {
+	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.conf.Lease, c.conf.DialWorker),
 		inherited: make(map[string]uint64), hosted: make(map[string]*hosting)}
 	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	return l

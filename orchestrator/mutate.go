@@ -62,7 +62,12 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 	case <-l.ctx.Done():
 		return nil, notLeading()
 	}
-	defer func() { host.gate <- struct{}{} }()
+	lost := false
+	defer func() {
+		if !lost { // else nothing more is stamped under this epoch
+			host.gate <- struct{}{}
+		}
+	}()
 	if l.ctx.Err() != nil || !l.inputs.begin() {
 		return nil, notLeading()
 	}
@@ -70,7 +75,16 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 	if past, err := l.c.pastRequest(ctx, requestID, "append_input"); past != nil || err != nil {
 		return past, err
 	}
-	return l.stampAndCommit(ctx, requestID, t, in)
+	outcome, entry, err := l.stampAndCommit(ctx, requestID, host, in)
+	if entry != nil {
+		if told := l.tell(host, entry); told != nil && l.ctx.Err() == nil {
+			// It is journaled, and so it takes effect: where the lab is now, or where its journal is replayed.
+			l.c.log.Warn("a journaled input did not get to its worker; the lab is rebuilt", "lab", t.labID, "input", entry.GetIndex(), "error", told)
+			lost = true
+			l.tasks.Go(func() { l.rebuild(t) })
+		}
+	}
+	return outcome, err
 }
 
 // inputsUnderWay are those between their stamp and their commit.
@@ -102,50 +116,6 @@ func (u *inputsUnderWay) end() {
 
 func labMoves() error {
 	return refuse(labv1.ErrorReason_ERROR_REASON_LAB_STARTING, "the lab has just been given to another worker, which rebuilds it from its journal; try again soon")
-}
-
-func (l *leadership) stampAndCommit(ctx context.Context, requestID string, t target, in *labv1.Input) (*controlv1.RequestOutcome, error) {
-	// From the stamp on, the lab waits for the input's fate: a caller that goes away must not leave it waiting.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workerTimeout)
-	defer cancel()
-	client, err := l.hosts(t.labID)
-	if err != nil {
-		return nil, err
-	}
-	stamp, err := client.StampInput(ctx, &workerv1.StampInputRequest{LabId: t.labID, Epoch: t.epoch, Input: in})
-	if err != nil {
-		return nil, err
-	}
-	entry := &labv1.JournalEntry{Index: stamp.GetIndex(), TNs: stamp.GetTNs(), Input: stamp.GetInput()}
-	res, err := l.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
-		AppendInput: &controlv1.AppendInput{LabId: t.labID, Epoch: t.epoch, Entry: entry}}})
-	if errors.Is(err, errFateOpen) {
-		return nil, err // the next leader settles it
-	}
-	if err != nil || res.repeated {
-		_, abandonErr := client.AbandonInput(ctx, &workerv1.AbandonInputRequest{
-			LabId: t.labID, Epoch: t.epoch, Index: entry.GetIndex()})
-		return res.outcome, errors.Join(err, abandonErr)
-	}
-	_, err = client.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: t.labID, Epoch: t.epoch, Entry: entry})
-	if err != nil {
-		// It is journaled, and so it takes effect: where the lab is now, or where its journal is replayed.
-		l.c.log.Warn("a journaled input did not get to its worker; the lab is rebuilt", "lab", t.labID, "input", entry.GetIndex(), "error", err)
-		l.tasks.Go(func() { l.rebuild(t) })
-	}
-	return res.outcome, nil
-}
-
-// rebuild gives a lab away under a new epoch, whatever its workers do.
-func (l *leadership) rebuild(t target) {
-	for l.ctx.Err() == nil {
-		workers := l.c.store.view().workersOf(t.labID)
-		if err := l.assign(action{labID: t.labID, epoch: t.epoch}, workers, 0); err == nil {
-			l.reconcileSoon()
-			return
-		}
-		pause(l.ctx, retryPause)
-	}
 }
 
 // requestKey is a caller's request id as the state machine knows it: two people may choose the same.

@@ -182,6 +182,8 @@ func (l *leadership) assign(step action, to []string, reached int64) error {
 func (l *leadership) move(step action, host *hosting, to []string) error {
 	select {
 	case <-host.gate:
+	case <-host.over:
+		return nil
 	case <-l.ctx.Done():
 		return l.ctx.Err()
 	}
@@ -383,18 +385,18 @@ func (l *leadership) adopt(host *hosting) error {
 	return nil
 }
 
-// settle lets the input that waits at a worker for its commit take effect if the log has it, and be forgotten if not. It
-// gives how many inputs the lab has had then.
+// settle lets the input that waits at a worker for its commit take effect if the log has it, and be forgotten if not, as is
+// what a leader before may have sent and comes late. It gives how many inputs the lab has had then.
 func (l *leadership) settle(client workerv1.WorkerServiceClient, v view, host *hosting, h holding) (has uint64, err error) {
-	if h.pending == 0 {
-		return h.journaled, nil
-	}
 	ctx, cancel := context.WithTimeout(l.ctx, workerTimeout)
 	defer cancel()
+	has = h.journaled
 	if entry := v.input(host.labID, h.pending); entry != nil {
 		_, err = client.CommitInput(ctx, &workerv1.CommitInputRequest{LabId: host.labID, Epoch: host.epoch, Entry: entry})
-		return h.pending, err
+		if err != nil {
+			return 0, err
+		}
+		has = h.pending
 	}
-	_, err = client.AbandonInput(ctx, &workerv1.AbandonInputRequest{LabId: host.labID, Epoch: host.epoch, Index: h.pending})
-	return h.journaled, err
+	return has, l.endTurn(ctx, client, host, l.turnsSoFar())
 }

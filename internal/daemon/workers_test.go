@@ -351,7 +351,7 @@ func TestCutOffWorkerIsFenced(t *testing.T) {
 	defer conn.Close()
 	old := workerv1.NewWorkerServiceClient(conn)
 	in := &labv1.Input{Kind: &labv1.Input_Ping{Ping: &labv1.Ping{From: "a", To: "b", Count: 1}}}
-	_, err = old.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: before.GetId(), Epoch: 1, Input: in})
+	_, err = old.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: before.GetId(), Epoch: 1, Turn: &workerv1.Turn{Term: 1, Number: 1}, Input: in})
 	if code := status.Code(err); code != codes.NotFound && code != codes.Unavailable {
 		t.Fatalf("a stamp of a worker without a lease: %v", err)
 	}

@@ -47,6 +47,7 @@ type member struct {
 type cluster struct {
 	t       *testing.T
 	members []*member
+	turns   uint64 // in which inputs were stamped
 	down    func() // idempotent
 }
 
@@ -264,10 +265,16 @@ func (c *cluster) until(client workerv1.WorkerServiceClient, id, what string, is
 	return nil
 }
 
+// turn is the next turn to stamp an input in, in whatever lab.
+func (c *cluster) turn() *workerv1.Turn {
+	c.turns++
+	return &workerv1.Turn{Term: 1, Number: c.turns}
+}
+
 // give stamps and commits an input.
 func (c *cluster) give(client workerv1.WorkerServiceClient, id string, in *labv1.Input) *labv1.JournalEntry {
 	c.t.Helper()
-	s, err := client.StampInput(c.t.Context(), &workerv1.StampInputRequest{LabId: id, Input: in, Epoch: 1})
+	s, err := client.StampInput(c.t.Context(), &workerv1.StampInputRequest{LabId: id, Turn: c.turn(), Input: in, Epoch: 1})
 	if err != nil {
 		c.t.Fatal(err)
 	}

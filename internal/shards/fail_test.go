@@ -195,7 +195,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		_, _ = conn.Write([]byte(garbage))
 		conn.Close()
 	}
-	s, err := client.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "live", Epoch: 5, Input: transfer("t1", "client", "server", 10_000)})
+	s, err := client.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "live", Turn: c.turn(), Epoch: 5, Input: transfer("t1", "client", "server", 10_000)})
 	if err == nil {
 		_, err = client.CommitInput(t.Context(), &workerv1.CommitInputRequest{LabId: "live", Epoch: 5,
 			Entry: &labv1.JournalEntry{Index: s.Index, TNs: s.TNs, Input: s.Input}})

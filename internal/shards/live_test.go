@@ -112,7 +112,7 @@ func TestTransferThatNobodyTakes(t *testing.T) {
 func TestOnlyTheHeadTakesInputs(t *testing.T) {
 	c := newCluster(t, 2, false)
 	client := c.start(standing(path()))
-	_, err := client[1].StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "live", Epoch: 1, Input: ping("p", "client", "server")})
+	_, err := client[1].StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "live", Turn: c.turn(), Epoch: 1, Input: ping("p", "client", "server")})
 	if status.Code(err) != codes.FailedPrecondition {
 		t.Error(err)
 	}

@@ -161,8 +161,8 @@ func TestStepIsBrokenOff(t *testing.T) {
 	l := b.start(standing("l", labv1.Clock_CLOCK_REAL))
 	b.mustControl(pauseClock("l"))
 	// A stamped input that nobody commits holds the lab, and with it the step.
-	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: ping("p1")})
-	if err != nil {
+	turn := b.turn()
+	if _, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Turn: turn, Input: ping("p1")}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -183,7 +183,7 @@ func TestStepIsBrokenOff(t *testing.T) {
 	if err := <-gone; status.Code(err) != codes.Canceled {
 		t.Fatalf("the step that was left: %v", err)
 	}
-	if _, err := b.AbandonInput(t.Context(), &workerv1.AbandonInputRequest{LabId: "l", Index: s.Index}); err != nil {
+	if _, err := b.AbandonInput(t.Context(), &workerv1.AbandonInputRequest{LabId: "l", Turn: turn}); err != nil {
 		t.Fatal(err)
 	}
 	b.mustControl(stepFor("l", ms))

@@ -21,6 +21,7 @@ var (
 	errRefused     = errors.New("refused")
 	errMissingBlob = errors.New("missing content")
 	errStaleEpoch  = errors.New("stale epoch")
+	errStaleTurn   = errors.New("stale turn")
 	errFull        = errors.New("limit reached")
 	errTooOld      = errors.New("too old")
 	errNoRoom      = errors.New("no room")
@@ -42,7 +43,7 @@ func grpcError(err error) error {
 		code codes.Code
 	}{
 		{errBadRequest, codes.InvalidArgument}, {errNotFound, codes.NotFound}, {errExists, codes.AlreadyExists},
-		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted},
+		{errRefused, codes.FailedPrecondition}, {errMissingBlob, codes.FailedPrecondition}, {errStaleEpoch, codes.Aborted}, {errStaleTurn, codes.Aborted},
 		{errFull, codes.ResourceExhausted}, {syscall.ENOSPC, codes.ResourceExhausted}, {syscall.EDQUOT, codes.ResourceExhausted},
 		{errTooOld, codes.OutOfRange}, {errNoRoom, codes.ResourceExhausted}, {errNoLease, codes.Unavailable}, {context.Canceled, codes.Canceled}, {context.DeadlineExceeded, codes.DeadlineExceeded},
 	} {

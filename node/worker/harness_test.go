@@ -19,8 +19,9 @@ const ms = int64(sim.Millisecond)
 // bench is a worker under test.
 type bench struct {
 	*Worker
-	t    *testing.T
-	labs []*lab // started
+	t     *testing.T
+	labs  []*lab // started
+	turns uint64 // in which inputs were stamped
 }
 
 func newBench(t *testing.T) *bench {
@@ -163,10 +164,16 @@ func (b *bench) identical(x, y string) {
 	}
 }
 
+// turn is the next turn to stamp an input in, in whatever lab.
+func (b *bench) turn() *workerv1.Turn {
+	b.turns++
+	return &workerv1.Turn{Term: 1, Number: b.turns}
+}
+
 // input stamps and commits an input of a standing lab.
 func (b *bench) input(id string, in *labv1.Input) *labv1.JournalEntry {
 	b.t.Helper()
-	s, err := b.StampInput(b.t.Context(), &workerv1.StampInputRequest{LabId: id, Input: in})
+	s, err := b.StampInput(b.t.Context(), &workerv1.StampInputRequest{LabId: id, Turn: b.turn(), Input: in})
 	if err != nil {
 		b.t.Fatal(err)
 	}

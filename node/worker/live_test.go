@@ -147,7 +147,7 @@ func TestStandingLabChanges(t *testing.T) {
 		{linkSet("client--server", 0, nil), "patch"},
 		{linkSet("client--server", -1, &labv1.DirectionPatch{Down: proto.Bool(true)}), "duration"},
 	} {
-		if _, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "x", Input: c.in}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "x", Turn: b.turn(), Input: c.in}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want one of %s", c.in, err, c.want)
 		}
 	}

@@ -24,7 +24,7 @@ func TestLabIsBackOnceTheDiskHasRoom(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(probe, "full"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: transfer("", 100_000)})
+	s, err := b.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Turn: b.turn(), Input: transfer("", 100_000)})
 	if err != nil {
 		t.Fatal(err)
 	}

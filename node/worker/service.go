@@ -71,13 +71,13 @@ func (w *Worker) StampInput(ctx context.Context, req *workerv1.StampInputRequest
 	if err != nil {
 		return nil, grpcError(err)
 	}
-	if req.GetInput() == nil {
-		return nil, grpcError(fmt.Errorf("%w: no input", errBadRequest))
+	if req.GetInput() == nil || req.GetTurn() == nil {
+		return nil, grpcError(fmt.Errorf("%w: no input, or no turn", errBadRequest))
 	}
 	if err := w.checkTenure(); err != nil {
 		return nil, grpcError(err)
 	}
-	e, err := l.stamp(ctx, w, req.GetInput())
+	e, err := l.stamp(ctx, w, turnOf(req.GetTurn()), req.GetInput())
 	if err != nil {
 		return nil, grpcError(err)
 	}
@@ -94,7 +94,7 @@ func (w *Worker) CommitInput(ctx context.Context, req *workerv1.CommitInputReque
 		err = w.checkTenure()
 	}
 	if err == nil {
-		err = l.do(ctx, func() error { return l.commit(w, req.GetEntry()) })
+		err = l.do(ctx, func() error { return l.commit(req.GetEntry()) })
 	}
 	return &workerv1.CommitInputResponse{}, grpcError(err)
 }
@@ -103,7 +103,7 @@ func (w *Worker) CommitInput(ctx context.Context, req *workerv1.CommitInputReque
 func (w *Worker) AbandonInput(ctx context.Context, req *workerv1.AbandonInputRequest) (*workerv1.AbandonInputResponse, error) {
 	l, err := w.labAt(req.GetLabId(), req.GetEpoch())
 	if err == nil {
-		err = l.do(ctx, func() error { l.abandon(w, req.GetIndex()); return nil })
+		err = l.do(ctx, func() error { l.abandon(turnOf(req.GetTurn())); return nil })
 	}
 	return &workerv1.AbandonInputResponse{}, grpcError(err)
 }

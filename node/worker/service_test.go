@@ -124,7 +124,7 @@ func TestEveryKindOfInput(t *testing.T) {
 		if in == nil {
 			t.Fatalf("no input of kind %s here", name)
 		}
-		s, err := c.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: in})
+		s, err := c.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Turn: b.turn(), Input: in})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 	}
 	b.input("l", transfer("mine", 1000))
 	stamp := func(in *labv1.Input) error {
-		_, err := c.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Input: in})
+		_, err := c.StampInput(t.Context(), &workerv1.StampInputRequest{LabId: "l", Turn: b.turn(), Input: in})
 		return err
 	}
 	to := func(in *labv1.Input, node string) *labv1.Input {

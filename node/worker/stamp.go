@@ -3,25 +3,35 @@ package worker
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
 	"labd.dev/journal"
 	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
 )
 
-// stamps holds the one input that has its time and waits to be committed, and those that wait for their turn. One at a
-// time, so that an abandoned one leaves no gap in the journal.
+// turn is whose turn it is to have an input stamped (workerv1.Turn).
+type turn struct{ term, number uint64 }
+
+func turnOf(t *workerv1.Turn) turn { return turn{t.GetTerm(), t.GetNumber()} }
+
+func (t turn) before(other turn) bool {
+	return t.term < other.term || t.term == other.term && t.number < other.number
+}
+
+// stamps holds the one input that has its time and waits to be committed, or that waits to be stamped. One at a time, so that
+// an abandoned one leaves no gap in the journal.
 type stamps struct {
+	turn    turn // the latest that has come
+	void    bool // it stamps nothing any more
+	waiting *stampCall
 	pending *labv1.JournalEntry
-	queue   []*stampCall
 }
 
 type stampCall struct {
-	ctx    context.Context
 	input  *labv1.Input
 	result chan stampResult
 }
@@ -39,29 +49,22 @@ func (s *stamps) hold() (sim.Time, bool) {
 	return sim.Time(s.pending.GetTNs()), true
 }
 
-// refuse answers everyone who waits.
+// refuse answers whoever waits.
 func (s *stamps) refuse(err error) {
-	for _, c := range s.queue {
-		c.result <- stampResult{err: err}
+	if s.waiting != nil {
+		s.waiting.result <- stampResult{err: err}
 	}
-	s.queue, s.pending = nil, nil
+	s.waiting, s.pending = nil, nil
 }
 
-// stamp gives an input its index, its time and its name, and holds the lab before that time.
-func (l *lab) stamp(ctx context.Context, w *Worker, in *labv1.Input) (*labv1.JournalEntry, error) {
+// stamp gives an input its index, its time and its name, and holds the lab before that time. Whoever asks may go away: the
+// stamp then waits for the turn to come again, or to be ended.
+func (l *lab) stamp(ctx context.Context, w *Worker, t turn, in *labv1.Input) (*labv1.JournalEntry, error) {
 	if l.split != nil && !l.split.head() {
 		return nil, errNotHead
 	}
-	call := &stampCall{ctx: ctx, input: proto.Clone(in).(*labv1.Input), result: make(chan stampResult, 1)}
-	err := l.do(ctx, func() error {
-		if len(l.stamps.queue) >= maxQueued {
-			return fmt.Errorf("%w: %d inputs wait for this lab", errFull, maxQueued)
-		}
-		l.stamps.queue = append(l.stamps.queue, call)
-		l.nextStamp(w)
-		return nil
-	})
-	if err != nil {
+	call := &stampCall{input: proto.Clone(in).(*labv1.Input), result: make(chan stampResult, 1)}
+	if err := l.do(ctx, func() error { return l.take(w, t, call) }); err != nil {
 		return nil, err
 	}
 	select {
@@ -70,48 +73,56 @@ func (l *lab) stamp(ctx context.Context, w *Worker, in *labv1.Input) (*labv1.Jou
 	case <-l.done:
 		return nil, l.stopped()
 	case <-ctx.Done():
-		// Whoever asked is gone. Had the stamp been given meanwhile, nobody would commit it.
-		err := l.do(context.WithoutCancel(ctx), func() error { l.withdraw(w, call); return nil })
-		return nil, errors.Join(ctx.Err(), err)
+		return nil, ctx.Err()
 	}
 }
 
-func (l *lab) withdraw(w *Worker, call *stampCall) {
-	select {
-	case r := <-call.result:
-		if r.entry != nil {
-			l.abandon(w, r.entry.GetIndex())
+// take lets a call have its turn.
+func (l *lab) take(w *Worker, t turn, call *stampCall) error {
+	s := &l.stamps
+	again := t == s.turn && (s.pending != nil || s.waiting != nil)
+	if !again {
+		if t.before(s.turn) || t == s.turn && s.void {
+			return fmt.Errorf("%w: turn %v is over, %v has come", errStaleTurn, t, s.turn)
 		}
-	default:
-		keep := l.stamps.queue[:0]
-		for _, c := range l.stamps.queue {
-			if c != call {
-				keep = append(keep, c)
-			}
-		}
-		l.stamps.queue = keep
+		l.endTurn(errStaleTurn)
+		s.turn, s.void = t, true // a turn stamps once
 	}
+	if s.pending != nil {
+		call.result <- stampResult{entry: s.pending}
+		return nil
+	}
+	s.refuse(fmt.Errorf("%w: turn %v has come again", errStaleTurn, t))
+	s.waiting = call
+	l.nextStamp(w)
+	return nil
 }
 
-// nextStamp stamps the next input in the queue that can be.
+// endTurn lets the lab go on without what was stamped, whose name is free again.
+func (l *lab) endTurn(why error) {
+	if p := l.stamps.pending; p != nil {
+		delete(l.names.used, inputID(p.GetInput()))
+	}
+	l.stamps.refuse(why)
+	l.note()
+}
+
+// nextStamp stamps the input that waits, if it can be.
 func (l *lab) nextStamp(w *Worker) {
 	if l.split != nil && !l.split.resting() {
 		return // how far the round under way goes is not known yet
 	}
-	for l.stamps.pending == nil && len(l.stamps.queue) > 0 {
-		c := l.stamps.queue[0]
-		l.stamps.queue = l.stamps.queue[1:]
-		if c.ctx.Err() != nil {
-			c.result <- stampResult{err: c.ctx.Err()}
-			continue
-		}
-		e, err := l.makeStamp(w, c.input)
-		if err == nil {
-			l.stamps.pending = e
-			l.note()
-		}
-		c.result <- stampResult{e, err}
+	c := l.stamps.waiting
+	if c == nil {
+		return
 	}
+	l.stamps.waiting = nil
+	e, err := l.makeStamp(w, c.input)
+	if err == nil {
+		l.stamps.pending = e
+		l.note()
+	}
+	c.result <- stampResult{e, err}
 }
 
 func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error) {
@@ -149,7 +160,7 @@ func (l *lab) makeStamp(w *Worker, in *labv1.Input) (*labv1.JournalEntry, error)
 }
 
 // commit lets the stamped input take effect. A repeated commit does nothing.
-func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
+func (l *lab) commit(e *labv1.JournalEntry) error {
 	if i := e.GetIndex(); i >= 1 && i <= uint64(len(l.journal)) {
 		if !bytes.Equal(journal.Encode(l.journal[i-1]), journal.Encode(e)) {
 			return fmt.Errorf("%w: another entry %d has been committed", errRefused, i)
@@ -174,16 +185,15 @@ func (l *lab) commit(w *Worker, e *labv1.JournalEntry) error {
 	} else {
 		l.split.committed(l.journal[len(l.journal)-1])
 	}
-	l.nextStamp(w)
 	return nil
 }
 
-// abandon lets the lab go on without the stamped input, whose name is free again. A repeated one does nothing.
-func (l *lab) abandon(w *Worker, index uint64) {
-	if p := l.stamps.pending; p != nil && p.GetIndex() == index {
-		delete(l.names.used, inputID(p.GetInput()))
-		l.stamps.pending = nil
-		l.note()
-		l.nextStamp(w)
+// abandon ends a turn, and those before it: what they stamped and is not committed does not take effect. A repeated one does
+// nothing.
+func (l *lab) abandon(t turn) {
+	if t.before(l.stamps.turn) {
+		return // its stamp is gone already, and the one that waits is a later one's
 	}
+	l.endTurn(errStaleTurn)
+	l.stamps.turn, l.stamps.void = t, true
 }

@@ -585,18 +585,75 @@ func (x *StopLabResponse) GetNowNs() int64 {
 	return 0
 }
 
+// Turn orders what leaders ask to be stamped in a lab under one epoch. A leader gives a lab one turn after the other, each when
+// the fate of the one before is known, or is to be that it never takes effect. So a later turn puts an end to an earlier one,
+// however late that comes: what it stamped is abandoned, and it is refused from then on. A turn that comes again gets the same
+// stamp.
+type Turn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`     // of the leader, in Raft
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"` // counted by the leader for the lab
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Turn) Reset() {
+	*x = Turn{}
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Turn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Turn) ProtoMessage() {}
+
+func (x *Turn) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Turn.ProtoReflect.Descriptor instead.
+func (*Turn) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Turn) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Turn) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type StampInputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment
 	Input         *v1.Input              `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
+	Turn          *Turn                  `protobuf:"bytes,4,opt,name=turn,proto3" json:"turn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StampInputRequest) Reset() {
 	*x = StampInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +665,7 @@ func (x *StampInputRequest) String() string {
 func (*StampInputRequest) ProtoMessage() {}
 
 func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +678,7 @@ func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputRequest.ProtoReflect.Descriptor instead.
 func (*StampInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StampInputRequest) GetLabId() string {
@@ -645,6 +702,13 @@ func (x *StampInputRequest) GetInput() *v1.Input {
 	return nil
 }
 
+func (x *StampInputRequest) GetTurn() *Turn {
+	if x != nil {
+		return x.Turn
+	}
+	return nil
+}
+
 type StampInputResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // in the journal
@@ -656,7 +720,7 @@ type StampInputResponse struct {
 
 func (x *StampInputResponse) Reset() {
 	*x = StampInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +732,7 @@ func (x *StampInputResponse) String() string {
 func (*StampInputResponse) ProtoMessage() {}
 
 func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +745,7 @@ func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputResponse.ProtoReflect.Descriptor instead.
 func (*StampInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StampInputResponse) GetIndex() uint64 {
@@ -716,7 +780,7 @@ type CommitInputRequest struct {
 
 func (x *CommitInputRequest) Reset() {
 	*x = CommitInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +792,7 @@ func (x *CommitInputRequest) String() string {
 func (*CommitInputRequest) ProtoMessage() {}
 
 func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +805,7 @@ func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputRequest.ProtoReflect.Descriptor instead.
 func (*CommitInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CommitInputRequest) GetLabId() string {
@@ -773,7 +837,7 @@ type CommitInputResponse struct {
 
 func (x *CommitInputResponse) Reset() {
 	*x = CommitInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +849,7 @@ func (x *CommitInputResponse) String() string {
 func (*CommitInputResponse) ProtoMessage() {}
 
 func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,21 +862,21 @@ func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputResponse.ProtoReflect.Descriptor instead.
 func (*CommitInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 type AbandonInputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`             // of its assignment
-	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`             // of the stamped input
+	Turn          *Turn                  `protobuf:"bytes,3,opt,name=turn,proto3" json:"turn,omitempty"`                // it, and those before it, stamp nothing any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AbandonInputRequest) Reset() {
 	*x = AbandonInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +888,7 @@ func (x *AbandonInputRequest) String() string {
 func (*AbandonInputRequest) ProtoMessage() {}
 
 func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +901,7 @@ func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputRequest.ProtoReflect.Descriptor instead.
 func (*AbandonInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AbandonInputRequest) GetLabId() string {
@@ -854,11 +918,11 @@ func (x *AbandonInputRequest) GetEpoch() uint64 {
 	return 0
 }
 
-func (x *AbandonInputRequest) GetIndex() uint64 {
+func (x *AbandonInputRequest) GetTurn() *Turn {
 	if x != nil {
-		return x.Index
+		return x.Turn
 	}
-	return 0
+	return nil
 }
 
 type AbandonInputResponse struct {
@@ -869,7 +933,7 @@ type AbandonInputResponse struct {
 
 func (x *AbandonInputResponse) Reset() {
 	*x = AbandonInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +945,7 @@ func (x *AbandonInputResponse) String() string {
 func (*AbandonInputResponse) ProtoMessage() {}
 
 func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +958,7 @@ func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputResponse.ProtoReflect.Descriptor instead.
 func (*AbandonInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 type ListLabsRequest struct {
@@ -906,7 +970,7 @@ type ListLabsRequest struct {
 
 func (x *ListLabsRequest) Reset() {
 	*x = ListLabsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +982,7 @@ func (x *ListLabsRequest) String() string {
 func (*ListLabsRequest) ProtoMessage() {}
 
 func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +995,7 @@ func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsRequest.ProtoReflect.Descriptor instead.
 func (*ListLabsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListLabsRequest) GetProgress() bool {
@@ -959,7 +1023,7 @@ type HeldLab struct {
 
 func (x *HeldLab) Reset() {
 	*x = HeldLab{}
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1035,7 @@ func (x *HeldLab) String() string {
 func (*HeldLab) ProtoMessage() {}
 
 func (x *HeldLab) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1048,7 @@ func (x *HeldLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldLab.ProtoReflect.Descriptor instead.
 func (*HeldLab) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HeldLab) GetLabId() string {
@@ -1045,7 +1109,7 @@ type ListLabsResponse struct {
 
 func (x *ListLabsResponse) Reset() {
 	*x = ListLabsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1121,7 @@ func (x *ListLabsResponse) String() string {
 func (*ListLabsResponse) ProtoMessage() {}
 
 func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1134,7 @@ func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsResponse.ProtoReflect.Descriptor instead.
 func (*ListLabsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListLabsResponse) GetLabs() []*HeldLab {
@@ -1089,7 +1153,7 @@ type GetLabRequest struct {
 
 func (x *GetLabRequest) Reset() {
 	*x = GetLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1165,7 @@ func (x *GetLabRequest) String() string {
 func (*GetLabRequest) ProtoMessage() {}
 
 func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1178,7 @@ func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabRequest.ProtoReflect.Descriptor instead.
 func (*GetLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetLabRequest) GetLabId() string {
@@ -1140,7 +1204,7 @@ type GetLabResponse struct {
 
 func (x *GetLabResponse) Reset() {
 	*x = GetLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1216,7 @@ func (x *GetLabResponse) String() string {
 func (*GetLabResponse) ProtoMessage() {}
 
 func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1229,7 @@ func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabResponse.ProtoReflect.Descriptor instead.
 func (*GetLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetLabResponse) GetProgress() *v1.LabProgress {
@@ -1234,7 +1298,7 @@ type WatchLabRequest struct {
 
 func (x *WatchLabRequest) Reset() {
 	*x = WatchLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1310,7 @@ func (x *WatchLabRequest) String() string {
 func (*WatchLabRequest) ProtoMessage() {}
 
 func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1323,7 @@ func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabRequest.ProtoReflect.Descriptor instead.
 func (*WatchLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchLabRequest) GetLabId() string {
@@ -1289,7 +1353,7 @@ type WatchLabResponse struct {
 
 func (x *WatchLabResponse) Reset() {
 	*x = WatchLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1365,7 @@ func (x *WatchLabResponse) String() string {
 func (*WatchLabResponse) ProtoMessage() {}
 
 func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1378,7 @@ func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabResponse.ProtoReflect.Descriptor instead.
 func (*WatchLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchLabResponse) GetProgress() *v1.LabProgress {
@@ -1363,7 +1427,7 @@ type ListConnsRequest struct {
 
 func (x *ListConnsRequest) Reset() {
 	*x = ListConnsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1439,7 @@ func (x *ListConnsRequest) String() string {
 func (*ListConnsRequest) ProtoMessage() {}
 
 func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1452,7 @@ func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListConnsRequest) GetLabId() string {
@@ -1421,7 +1485,7 @@ type ListConnsResponse struct {
 
 func (x *ListConnsResponse) Reset() {
 	*x = ListConnsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1497,7 @@ func (x *ListConnsResponse) String() string {
 func (*ListConnsResponse) ProtoMessage() {}
 
 func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1510,7 @@ func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
@@ -1466,7 +1530,7 @@ type ReadTraceRequest struct {
 
 func (x *ReadTraceRequest) Reset() {
 	*x = ReadTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1542,7 @@ func (x *ReadTraceRequest) String() string {
 func (*ReadTraceRequest) ProtoMessage() {}
 
 func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1555,7 @@ func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceRequest.ProtoReflect.Descriptor instead.
 func (*ReadTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReadTraceRequest) GetLabId() string {
@@ -1519,7 +1583,7 @@ type ReadTraceResponse struct {
 
 func (x *ReadTraceResponse) Reset() {
 	*x = ReadTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1595,7 @@ func (x *ReadTraceResponse) String() string {
 func (*ReadTraceResponse) ProtoMessage() {}
 
 func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1608,7 @@ func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceResponse.ProtoReflect.Descriptor instead.
 func (*ReadTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadTraceResponse) GetRecords() []byte {
@@ -1578,7 +1642,7 @@ type ReadPacketRequest struct {
 
 func (x *ReadPacketRequest) Reset() {
 	*x = ReadPacketRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1654,7 @@ func (x *ReadPacketRequest) String() string {
 func (*ReadPacketRequest) ProtoMessage() {}
 
 func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1667,7 @@ func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketRequest.ProtoReflect.Descriptor instead.
 func (*ReadPacketRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadPacketRequest) GetLabId() string {
@@ -1629,7 +1693,7 @@ type ReadPacketResponse struct {
 
 func (x *ReadPacketResponse) Reset() {
 	*x = ReadPacketResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1705,7 @@ func (x *ReadPacketResponse) String() string {
 func (*ReadPacketResponse) ProtoMessage() {}
 
 func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1718,7 @@ func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketResponse.ProtoReflect.Descriptor instead.
 func (*ReadPacketResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadPacketResponse) GetHops() []*v1.PacketHop {
@@ -1673,7 +1737,7 @@ type ListRunFilesRequest struct {
 
 func (x *ListRunFilesRequest) Reset() {
 	*x = ListRunFilesRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1749,7 @@ func (x *ListRunFilesRequest) String() string {
 func (*ListRunFilesRequest) ProtoMessage() {}
 
 func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1762,7 @@ func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListRunFilesRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRunFilesRequest) GetLabId() string {
@@ -1719,7 +1783,7 @@ type RunFile struct {
 
 func (x *RunFile) Reset() {
 	*x = RunFile{}
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1795,7 @@ func (x *RunFile) String() string {
 func (*RunFile) ProtoMessage() {}
 
 func (x *RunFile) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1808,7 @@ func (x *RunFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFile.ProtoReflect.Descriptor instead.
 func (*RunFile) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RunFile) GetPath() string {
@@ -1770,7 +1834,7 @@ type ListRunFilesResponse struct {
 
 func (x *ListRunFilesResponse) Reset() {
 	*x = ListRunFilesResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1846,7 @@ func (x *ListRunFilesResponse) String() string {
 func (*ListRunFilesResponse) ProtoMessage() {}
 
 func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1859,7 @@ func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListRunFilesResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRunFilesResponse) GetFiles() []*RunFile {
@@ -1815,7 +1879,7 @@ type ReadRunFileRequest struct {
 
 func (x *ReadRunFileRequest) Reset() {
 	*x = ReadRunFileRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1891,7 @@ func (x *ReadRunFileRequest) String() string {
 func (*ReadRunFileRequest) ProtoMessage() {}
 
 func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1904,7 @@ func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadRunFileRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReadRunFileRequest) GetLabId() string {
@@ -1866,7 +1930,7 @@ type ReadRunFileResponse struct {
 
 func (x *ReadRunFileResponse) Reset() {
 	*x = ReadRunFileResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1942,7 @@ func (x *ReadRunFileResponse) String() string {
 func (*ReadRunFileResponse) ProtoMessage() {}
 
 func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1955,7 @@ func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadRunFileResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadRunFileResponse) GetData() []byte {
@@ -1911,7 +1975,7 @@ type ReadSavedRequest struct {
 
 func (x *ReadSavedRequest) Reset() {
 	*x = ReadSavedRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +1987,7 @@ func (x *ReadSavedRequest) String() string {
 func (*ReadSavedRequest) ProtoMessage() {}
 
 func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2000,7 @@ func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedRequest.ProtoReflect.Descriptor instead.
 func (*ReadSavedRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadSavedRequest) GetLabId() string {
@@ -1962,7 +2026,7 @@ type ReadSavedResponse struct {
 
 func (x *ReadSavedResponse) Reset() {
 	*x = ReadSavedResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2038,7 @@ func (x *ReadSavedResponse) String() string {
 func (*ReadSavedResponse) ProtoMessage() {}
 
 func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2051,7 @@ func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedResponse.ProtoReflect.Descriptor instead.
 func (*ReadSavedResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadSavedResponse) GetData() []byte {
@@ -2008,7 +2072,7 @@ type FollowTraceRequest struct {
 
 func (x *FollowTraceRequest) Reset() {
 	*x = FollowTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2084,7 @@ func (x *FollowTraceRequest) String() string {
 func (*FollowTraceRequest) ProtoMessage() {}
 
 func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2097,7 @@ func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceRequest.ProtoReflect.Descriptor instead.
 func (*FollowTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FollowTraceRequest) GetLabId() string {
@@ -2070,7 +2134,7 @@ type FollowTraceResponse struct {
 
 func (x *FollowTraceResponse) Reset() {
 	*x = FollowTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2146,7 @@ func (x *FollowTraceResponse) String() string {
 func (*FollowTraceResponse) ProtoMessage() {}
 
 func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2159,7 @@ func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceResponse.ProtoReflect.Descriptor instead.
 func (*FollowTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FollowTraceResponse) GetRecords() []byte {
@@ -2147,7 +2211,7 @@ type CaptureRequest struct {
 
 func (x *CaptureRequest) Reset() {
 	*x = CaptureRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2223,7 @@ func (x *CaptureRequest) String() string {
 func (*CaptureRequest) ProtoMessage() {}
 
 func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2236,7 @@ func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
 func (*CaptureRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CaptureRequest) GetLabId() string {
@@ -2227,7 +2291,7 @@ type CaptureResponse struct {
 
 func (x *CaptureResponse) Reset() {
 	*x = CaptureResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2303,7 @@ func (x *CaptureResponse) String() string {
 func (*CaptureResponse) ProtoMessage() {}
 
 func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2316,7 @@ func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureResponse.ProtoReflect.Descriptor instead.
 func (*CaptureResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CaptureResponse) GetData() []byte {
@@ -2287,7 +2351,7 @@ type ControlClockRequest struct {
 
 func (x *ControlClockRequest) Reset() {
 	*x = ControlClockRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2363,7 @@ func (x *ControlClockRequest) String() string {
 func (*ControlClockRequest) ProtoMessage() {}
 
 func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2376,7 @@ func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockRequest.ProtoReflect.Descriptor instead.
 func (*ControlClockRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ControlClockRequest) GetLabId() string {
@@ -2417,7 +2481,7 @@ type ControlClockResponse struct {
 
 func (x *ControlClockResponse) Reset() {
 	*x = ControlClockResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2493,7 @@ func (x *ControlClockResponse) String() string {
 func (*ControlClockResponse) ProtoMessage() {}
 
 func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2506,7 @@ func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockResponse.ProtoReflect.Descriptor instead.
 func (*ControlClockResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ControlClockResponse) GetProgress() *v1.LabProgress {
@@ -2471,7 +2535,7 @@ type ReplayRunRequest struct {
 
 func (x *ReplayRunRequest) Reset() {
 	*x = ReplayRunRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2547,7 @@ func (x *ReplayRunRequest) String() string {
 func (*ReplayRunRequest) ProtoMessage() {}
 
 func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2560,7 @@ func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReplayRunRequest) GetLoops() uint32 {
@@ -2537,7 +2601,7 @@ type ReplayRunResponse struct {
 
 func (x *ReplayRunResponse) Reset() {
 	*x = ReplayRunResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[42]
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2613,7 @@ func (x *ReplayRunResponse) String() string {
 func (*ReplayRunResponse) ProtoMessage() {}
 
 func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[42]
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2626,7 @@ func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{42}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplayRunResponse) GetOutcome() *v1.ReplayOutcome {
@@ -2587,7 +2651,7 @@ type GetReportRequest struct {
 
 func (x *GetReportRequest) Reset() {
 	*x = GetReportRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2663,7 @@ func (x *GetReportRequest) String() string {
 func (*GetReportRequest) ProtoMessage() {}
 
 func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2676,7 @@ func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
 func (*GetReportRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{43}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
 }
 
 type GetReportResponse struct {
@@ -2624,7 +2688,7 @@ type GetReportResponse struct {
 
 func (x *GetReportResponse) Reset() {
 	*x = GetReportResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2700,7 @@ func (x *GetReportResponse) String() string {
 func (*GetReportResponse) ProtoMessage() {}
 
 func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2713,7 @@ func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
 func (*GetReportResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetReportResponse) GetReport() *WorkerReport {
@@ -2698,11 +2762,15 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"keep_files\x18\x03 \x01(\bR\tkeepFiles\"(\n" +
 	"\x0fStopLabResponse\x12\x15\n" +
-	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\"e\n" +
+	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\"2\n" +
+	"\x04Turn\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"\x8a\x01\n" +
 	"\x11StampInputRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
-	"\x05input\x18\x03 \x01(\v2\r.lab.v1.InputR\x05input\"b\n" +
+	"\x05input\x18\x03 \x01(\v2\r.lab.v1.InputR\x05input\x12#\n" +
+	"\x04turn\x18\x04 \x01(\v2\x0f.worker.v1.TurnR\x04turn\"b\n" +
 	"\x12StampInputResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x11\n" +
 	"\x04t_ns\x18\x02 \x01(\x03R\x03tNs\x12#\n" +
@@ -2711,11 +2779,11 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
 	"\x05entry\x18\x03 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"\x15\n" +
-	"\x13CommitInputResponse\"X\n" +
+	"\x13CommitInputResponse\"g\n" +
 	"\x13AbandonInputRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\x16\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
+	"\x04turn\x18\x03 \x01(\v2\x0f.worker.v1.TurnR\x04turn\"\x16\n" +
 	"\x14AbandonInputResponse\"-\n" +
 	"\x0fListLabsRequest\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\bR\bprogress\"\xdc\x01\n" +
@@ -2877,7 +2945,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -2889,141 +2957,144 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*StartLabResponse)(nil),     // 7: worker.v1.StartLabResponse
 	(*StopLabRequest)(nil),       // 8: worker.v1.StopLabRequest
 	(*StopLabResponse)(nil),      // 9: worker.v1.StopLabResponse
-	(*StampInputRequest)(nil),    // 10: worker.v1.StampInputRequest
-	(*StampInputResponse)(nil),   // 11: worker.v1.StampInputResponse
-	(*CommitInputRequest)(nil),   // 12: worker.v1.CommitInputRequest
-	(*CommitInputResponse)(nil),  // 13: worker.v1.CommitInputResponse
-	(*AbandonInputRequest)(nil),  // 14: worker.v1.AbandonInputRequest
-	(*AbandonInputResponse)(nil), // 15: worker.v1.AbandonInputResponse
-	(*ListLabsRequest)(nil),      // 16: worker.v1.ListLabsRequest
-	(*HeldLab)(nil),              // 17: worker.v1.HeldLab
-	(*ListLabsResponse)(nil),     // 18: worker.v1.ListLabsResponse
-	(*GetLabRequest)(nil),        // 19: worker.v1.GetLabRequest
-	(*GetLabResponse)(nil),       // 20: worker.v1.GetLabResponse
-	(*WatchLabRequest)(nil),      // 21: worker.v1.WatchLabRequest
-	(*WatchLabResponse)(nil),     // 22: worker.v1.WatchLabResponse
-	(*ListConnsRequest)(nil),     // 23: worker.v1.ListConnsRequest
-	(*ListConnsResponse)(nil),    // 24: worker.v1.ListConnsResponse
-	(*ReadTraceRequest)(nil),     // 25: worker.v1.ReadTraceRequest
-	(*ReadTraceResponse)(nil),    // 26: worker.v1.ReadTraceResponse
-	(*ReadPacketRequest)(nil),    // 27: worker.v1.ReadPacketRequest
-	(*ReadPacketResponse)(nil),   // 28: worker.v1.ReadPacketResponse
-	(*ListRunFilesRequest)(nil),  // 29: worker.v1.ListRunFilesRequest
-	(*RunFile)(nil),              // 30: worker.v1.RunFile
-	(*ListRunFilesResponse)(nil), // 31: worker.v1.ListRunFilesResponse
-	(*ReadRunFileRequest)(nil),   // 32: worker.v1.ReadRunFileRequest
-	(*ReadRunFileResponse)(nil),  // 33: worker.v1.ReadRunFileResponse
-	(*ReadSavedRequest)(nil),     // 34: worker.v1.ReadSavedRequest
-	(*ReadSavedResponse)(nil),    // 35: worker.v1.ReadSavedResponse
-	(*FollowTraceRequest)(nil),   // 36: worker.v1.FollowTraceRequest
-	(*FollowTraceResponse)(nil),  // 37: worker.v1.FollowTraceResponse
-	(*CaptureRequest)(nil),       // 38: worker.v1.CaptureRequest
-	(*CaptureResponse)(nil),      // 39: worker.v1.CaptureResponse
-	(*ControlClockRequest)(nil),  // 40: worker.v1.ControlClockRequest
-	(*ControlClockResponse)(nil), // 41: worker.v1.ControlClockResponse
-	(*ReplayRunRequest)(nil),     // 42: worker.v1.ReplayRunRequest
-	(*ReplayRunResponse)(nil),    // 43: worker.v1.ReplayRunResponse
-	(*GetReportRequest)(nil),     // 44: worker.v1.GetReportRequest
-	(*GetReportResponse)(nil),    // 45: worker.v1.GetReportResponse
-	(*v1.LabSpec)(nil),           // 46: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 47: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 48: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 49: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 50: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 51: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 52: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 53: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 54: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 55: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 56: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 57: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 58: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 59: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 60: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 61: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 62: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 63: lab.v1.ReplayFile
-	(*WorkerReport)(nil),         // 64: worker.v1.WorkerReport
+	(*Turn)(nil),                 // 10: worker.v1.Turn
+	(*StampInputRequest)(nil),    // 11: worker.v1.StampInputRequest
+	(*StampInputResponse)(nil),   // 12: worker.v1.StampInputResponse
+	(*CommitInputRequest)(nil),   // 13: worker.v1.CommitInputRequest
+	(*CommitInputResponse)(nil),  // 14: worker.v1.CommitInputResponse
+	(*AbandonInputRequest)(nil),  // 15: worker.v1.AbandonInputRequest
+	(*AbandonInputResponse)(nil), // 16: worker.v1.AbandonInputResponse
+	(*ListLabsRequest)(nil),      // 17: worker.v1.ListLabsRequest
+	(*HeldLab)(nil),              // 18: worker.v1.HeldLab
+	(*ListLabsResponse)(nil),     // 19: worker.v1.ListLabsResponse
+	(*GetLabRequest)(nil),        // 20: worker.v1.GetLabRequest
+	(*GetLabResponse)(nil),       // 21: worker.v1.GetLabResponse
+	(*WatchLabRequest)(nil),      // 22: worker.v1.WatchLabRequest
+	(*WatchLabResponse)(nil),     // 23: worker.v1.WatchLabResponse
+	(*ListConnsRequest)(nil),     // 24: worker.v1.ListConnsRequest
+	(*ListConnsResponse)(nil),    // 25: worker.v1.ListConnsResponse
+	(*ReadTraceRequest)(nil),     // 26: worker.v1.ReadTraceRequest
+	(*ReadTraceResponse)(nil),    // 27: worker.v1.ReadTraceResponse
+	(*ReadPacketRequest)(nil),    // 28: worker.v1.ReadPacketRequest
+	(*ReadPacketResponse)(nil),   // 29: worker.v1.ReadPacketResponse
+	(*ListRunFilesRequest)(nil),  // 30: worker.v1.ListRunFilesRequest
+	(*RunFile)(nil),              // 31: worker.v1.RunFile
+	(*ListRunFilesResponse)(nil), // 32: worker.v1.ListRunFilesResponse
+	(*ReadRunFileRequest)(nil),   // 33: worker.v1.ReadRunFileRequest
+	(*ReadRunFileResponse)(nil),  // 34: worker.v1.ReadRunFileResponse
+	(*ReadSavedRequest)(nil),     // 35: worker.v1.ReadSavedRequest
+	(*ReadSavedResponse)(nil),    // 36: worker.v1.ReadSavedResponse
+	(*FollowTraceRequest)(nil),   // 37: worker.v1.FollowTraceRequest
+	(*FollowTraceResponse)(nil),  // 38: worker.v1.FollowTraceResponse
+	(*CaptureRequest)(nil),       // 39: worker.v1.CaptureRequest
+	(*CaptureResponse)(nil),      // 40: worker.v1.CaptureResponse
+	(*ControlClockRequest)(nil),  // 41: worker.v1.ControlClockRequest
+	(*ControlClockResponse)(nil), // 42: worker.v1.ControlClockResponse
+	(*ReplayRunRequest)(nil),     // 43: worker.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),    // 44: worker.v1.ReplayRunResponse
+	(*GetReportRequest)(nil),     // 45: worker.v1.GetReportRequest
+	(*GetReportResponse)(nil),    // 46: worker.v1.GetReportResponse
+	(*v1.LabSpec)(nil),           // 47: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 48: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 49: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 50: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 51: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 52: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 53: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 54: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 55: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 56: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 57: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 58: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 59: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 60: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 61: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 62: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 63: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 64: lab.v1.ReplayFile
+	(*WorkerReport)(nil),         // 65: worker.v1.WorkerReport
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	46, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	47, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	47, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	48, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
 	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
-	48, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	48, // 5: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	47, // 6: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	49, // 7: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
-	17, // 8: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	49, // 9: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	50, // 10: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	51, // 11: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	52, // 12: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	53, // 13: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	54, // 14: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	49, // 15: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	52, // 16: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	53, // 17: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	55, // 18: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	56, // 19: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
-	30, // 20: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	57, // 21: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	57, // 22: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	58, // 23: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	59, // 24: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	60, // 25: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	61, // 26: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	49, // 27: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	62, // 28: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	63, // 29: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	64, // 30: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
-	1,  // 31: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 32: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 33: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	8,  // 34: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	10, // 35: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	12, // 36: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	14, // 37: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	16, // 38: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	19, // 39: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	21, // 40: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	23, // 41: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	25, // 42: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	36, // 43: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	38, // 44: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	40, // 45: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	42, // 46: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	27, // 47: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	29, // 48: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	32, // 49: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	34, // 50: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	44, // 51: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
-	2,  // 52: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 53: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	7,  // 54: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	9,  // 55: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	11, // 56: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	13, // 57: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	15, // 58: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	18, // 59: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	20, // 60: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	22, // 61: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	24, // 62: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	26, // 63: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	37, // 64: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	39, // 65: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	41, // 66: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	43, // 67: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	28, // 68: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	31, // 69: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	33, // 70: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	35, // 71: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	45, // 72: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
-	52, // [52:73] is the sub-list for method output_type
-	31, // [31:52] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	49, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	10, // 5: worker.v1.StampInputRequest.turn:type_name -> worker.v1.Turn
+	49, // 6: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	48, // 7: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	10, // 8: worker.v1.AbandonInputRequest.turn:type_name -> worker.v1.Turn
+	50, // 9: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	18, // 10: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
+	50, // 11: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	51, // 12: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	52, // 13: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	53, // 14: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	54, // 15: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	55, // 16: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	50, // 17: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	53, // 18: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	54, // 19: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	56, // 20: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	57, // 21: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	31, // 22: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
+	58, // 23: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	58, // 24: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	59, // 25: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	60, // 26: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	61, // 27: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	62, // 28: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	50, // 29: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	63, // 30: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	64, // 31: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	65, // 32: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
+	1,  // 33: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 34: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 35: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	8,  // 36: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	11, // 37: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	13, // 38: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	15, // 39: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	17, // 40: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	20, // 41: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	22, // 42: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	24, // 43: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	26, // 44: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	37, // 45: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	39, // 46: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	41, // 47: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	43, // 48: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	28, // 49: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	30, // 50: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	33, // 51: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	35, // 52: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	45, // 53: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
+	2,  // 54: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 55: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	7,  // 56: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	9,  // 57: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	12, // 58: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	14, // 59: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	16, // 60: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	19, // 61: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	21, // 62: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	23, // 63: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	25, // 64: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	27, // 65: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	38, // 66: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	40, // 67: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	42, // 68: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	44, // 69: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	29, // 70: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	32, // 71: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	34, // 72: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	36, // 73: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	46, // 74: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
+	54, // [54:75] is the sub-list for method output_type
+	33, // [33:54] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -3032,7 +3103,7 @@ func file_worker_v1_worker_proto_init() {
 		return
 	}
 	file_worker_v1_registry_proto_init()
-	file_worker_v1_worker_proto_msgTypes[39].OneofWrappers = []any{
+	file_worker_v1_worker_proto_msgTypes[40].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),
 		(*ControlClockRequest_Resume)(nil),
 		(*ControlClockRequest_Step)(nil),
@@ -3044,7 +3115,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
