@@ -1,7 +1,9 @@
 package trace
 
 import (
+	"iter"
 	"slices"
+	"sort"
 	"strconv"
 
 	"labd.dev/link"
@@ -13,18 +15,57 @@ import (
 // Expand turns raw records, in their order, into canonical events in the order of (t, node, eseq). A link's record
 // becomes the events of one hop, each at its own time.
 func Expand(recs []sim.Record, names *Names) []Event {
-	x := expander{names: names, tcp: map[endKey]*tcpEnd{}, eseq: map[uint32]uint64{}}
-	x.settle(recs)
+	x := newExpander(recs, names)
 	for i := 0; i < len(recs); {
-		j := i + 1
-		for j < len(recs) && recs[j].Kind == sim.KindMore {
-			j++
-		}
-		x.record(&recs[i], recs[i+1:j])
-		i = j
+		i = x.next(recs, i)
 	}
 	slices.SortStableFunc(x.events, compareEvents)
 	return x.events
+}
+
+// waitingEvents is how many events Each collects before it sorts them: far more than frames are under way in most labs.
+const waitingEvents = 64 << 10
+
+// Each gives the events of Expand, in the same order, and holds only some of them at a time.
+func Each(recs []sim.Record, names *Names) iter.Seq[*Event] {
+	return func(yield func(*Event) bool) {
+		x := newExpander(recs, names)
+		for i, full := 0, waitingEvents; i < len(recs); {
+			i = x.next(recs, i)
+			if len(x.events) < full && i < len(recs) {
+				continue
+			}
+			slices.SortStableFunc(x.events, compareEvents)
+			n := len(x.events)
+			if i < len(recs) {
+				// No event is before its record: those of the instants before are all there.
+				n = sort.Search(n, func(k int) bool { return x.events[k].TNs >= int64(recs[i].T) })
+			}
+			for k := range x.events[:n] {
+				if !yield(&x.events[k]) {
+					return
+				}
+			}
+			x.events = slices.Delete(x.events, 0, n)
+			full = len(x.events) + waitingEvents
+		}
+	}
+}
+
+func newExpander(recs []sim.Record, names *Names) *expander {
+	x := &expander{names: names, tcp: map[endKey]*tcpEnd{}, eseq: map[uint32]uint64{}}
+	x.settle(recs)
+	return x
+}
+
+// next expands a record and those that continue it, and gives the index of the one after them.
+func (x *expander) next(recs []sim.Record, i int) int {
+	j := i + 1
+	for j < len(recs) && recs[j].Kind == sim.KindMore {
+		j++
+	}
+	x.record(&recs[i], recs[i+1:j])
+	return j
 }
 
 func compareEvents(a, b Event) int {

@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"node/cut":             {"sim", "link", "proto"},
 	"node":                 {"sim", "tcpstack", "link", "proto", "node/app", "node/cut"},
 	"node/exchange":        {"sim"},
-	"node/worker":          {"sim", "tcpstack", "link", "node", "journal", "trace", "proto", "internal/validate"},
+	"node/worker":          {"sim", "tcpstack", "link", "node", "journal", "trace", "proto", "internal/validate", "experiment/checks"},
 	"internal/shards":      {"sim", "trace", "proto"},
 	"trace":                {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},
 	"orchestrator":         {"proto", "journal", "internal/auth", "internal/validate", "orchestrator", "node/cut", "internal/shards"},

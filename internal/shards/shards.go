@@ -122,6 +122,11 @@ func (c Client) ReplayRun(ctx context.Context, opts ...grpc.CallOption) (grpc.Bi
 	return c.head().ReplayRun(ctx, opts...)
 }
 
+// GradeLab asks the head: what is judged is in one piece too.
+func (c Client) GradeLab(ctx context.Context, in *workerv1.GradeLabRequest, opts ...grpc.CallOption) (*workerv1.GradeLabResponse, error) {
+	return c.head().GradeLab(ctx, in, opts...)
+}
+
 // GetReport asks the head: how busy each worker is is asked of it itself.
 func (c Client) GetReport(ctx context.Context, in *workerv1.GetReportRequest, opts ...grpc.CallOption) (*workerv1.GetReportResponse, error) {
 	return c.head().GetReport(ctx, in, opts...)

@@ -54,7 +54,7 @@ func (b *bench) dial() workerv1.WorkerServiceClient {
 // as a whole; there is no third way.
 var (
 	reads = []string{"MissingBlobs", "ListLabs", "GetLab", "WatchLab", "ListConns", "ReadTrace", "ReadPacket", "ListRunFiles", "ReadRunFile", "ReadSaved", "GetReport",
-		"FollowTrace", "Capture", "ReplayRun"}
+		"FollowTrace", "Capture", "ReplayRun", "GradeLab"}
 	contents  = []string{"PutBlob"} // adds content that an input may name; no lab sees it before
 	lifecycle = []string{"StartLab", "StopLab"}
 	pacing    = []string{"ControlClock"} // when by the wall, never what: TestClockControlChangesNothing

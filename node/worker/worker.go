@@ -51,6 +51,7 @@ type Worker struct {
 	full    chan *lab     // ended because of the disk
 	marking sync.WaitGroup
 	replays chan struct{} // holds one for each replay under way
+	grades  chan struct{} // and for each lab that is being judged
 	tenure  *tenure       // nil: it needs none
 	asked   struct {      // of GetReport
 		sync.Mutex // guards reporter
@@ -83,7 +84,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
-		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), tenure: newTenure(cfg.Leased),
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased),
 		dial: cfg.DialFrames, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)

@@ -684,6 +684,99 @@ func (x *AnswerCheck) GetTolerance() float64 {
 	return 0
 }
 
+// CheckResult is what a check came to.
+type CheckResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Ok            bool                   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	Points        float64                `protobuf:"fixed64,3,opt,name=points,proto3" json:"points,omitempty"` // what the check is worth
+	Got           string                 `protobuf:"bytes,4,opt,name=got,proto3" json:"got,omitempty"`         // what was found, and what was wanted
+	Look          []string               `protobuf:"bytes,5,rep,name=look,proto3" json:"look,omitempty"`       // where to see why it failed: a command, and a lab time
+	Hint          string                 `protobuf:"bytes,6,opt,name=hint,proto3" json:"hint,omitempty"`       // the check's, when it failed
+	Events        []string               `protobuf:"bytes,7,rep,name=events,proto3" json:"events,omitempty"`   // the events that decided it, each as a line of JSON; at most 20
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResult) Reset() {
+	*x = CheckResult{}
+	mi := &file_lab_v1_check_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResult) ProtoMessage() {}
+
+func (x *CheckResult) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_check_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResult.ProtoReflect.Descriptor instead.
+func (*CheckResult) Descriptor() ([]byte, []int) {
+	return file_lab_v1_check_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckResult) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CheckResult) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *CheckResult) GetPoints() float64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *CheckResult) GetGot() string {
+	if x != nil {
+		return x.Got
+	}
+	return ""
+}
+
+func (x *CheckResult) GetLook() []string {
+	if x != nil {
+		return x.Look
+	}
+	return nil
+}
+
+func (x *CheckResult) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *CheckResult) GetEvents() []string {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 var File_lab_v1_check_proto protoreflect.FileDescriptor
 
 const file_lab_v1_check_proto_rawDesc = "" +
@@ -745,7 +838,15 @@ const file_lab_v1_check_proto_rawDesc = "" +
 	"\vAnswerCheck\x12%\n" +
 	"\x02of\x18\x01 \x01(\v2\x15.lab.v1.EventSelectorR\x02of\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x1c\n" +
-	"\ttolerance\x18\x03 \x01(\x01R\ttoleranceB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\ttolerance\x18\x03 \x01(\x01R\ttolerance\"\x97\x01\n" +
+	"\vCheckResult\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
+	"\x06points\x18\x03 \x01(\x01R\x06points\x12\x10\n" +
+	"\x03got\x18\x04 \x01(\tR\x03got\x12\x12\n" +
+	"\x04look\x18\x05 \x03(\tR\x04look\x12\x12\n" +
+	"\x04hint\x18\x06 \x01(\tR\x04hint\x12\x16\n" +
+	"\x06events\x18\a \x03(\tR\x06eventsB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_check_proto_rawDescOnce sync.Once
@@ -759,7 +860,7 @@ func file_lab_v1_check_proto_rawDescGZIP() []byte {
 	return file_lab_v1_check_proto_rawDescData
 }
 
-var file_lab_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_lab_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_lab_v1_check_proto_goTypes = []any{
 	(*Check)(nil),            // 0: lab.v1.Check
 	(*EventSelector)(nil),    // 1: lab.v1.EventSelector
@@ -769,6 +870,7 @@ var file_lab_v1_check_proto_goTypes = []any{
 	(*WithinSpan)(nil),       // 5: lab.v1.WithinSpan
 	(*StatePath)(nil),        // 6: lab.v1.StatePath
 	(*AnswerCheck)(nil),      // 7: lab.v1.AnswerCheck
+	(*CheckResult)(nil),      // 8: lab.v1.CheckResult
 }
 var file_lab_v1_check_proto_depIdxs = []int32{
 	2,  // 0: lab.v1.Check.count:type_name -> lab.v1.EventCount
@@ -815,7 +917,7 @@ func file_lab_v1_check_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_check_proto_rawDesc), len(file_lab_v1_check_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

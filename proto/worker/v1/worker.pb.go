@@ -2643,6 +2643,150 @@ func (x *ReplayRunResponse) GetFile() *v1.ReplayFile {
 	return nil
 }
 
+type GradeLabRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          *v1.LabSpec            `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	Journal       []*v1.JournalEntry     `protobuf:"bytes,2,rep,name=journal,proto3" json:"journal,omitempty"`           // by index; those after end_ns do not take effect
+	EndNs         int64                  `protobuf:"varint,3,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"` // lab time up to which it is replayed
+	Checks        []*v1.Check            `protobuf:"bytes,4,rep,name=checks,proto3" json:"checks,omitempty"`
+	Answers       map[string]string      `protobuf:"bytes,5,rep,name=answers,proto3" json:"answers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by the id of the check
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GradeLabRequest) Reset() {
+	*x = GradeLabRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GradeLabRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GradeLabRequest) ProtoMessage() {}
+
+func (x *GradeLabRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GradeLabRequest.ProtoReflect.Descriptor instead.
+func (*GradeLabRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GradeLabRequest) GetSpec() *v1.LabSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *GradeLabRequest) GetJournal() []*v1.JournalEntry {
+	if x != nil {
+		return x.Journal
+	}
+	return nil
+}
+
+func (x *GradeLabRequest) GetEndNs() int64 {
+	if x != nil {
+		return x.EndNs
+	}
+	return 0
+}
+
+func (x *GradeLabRequest) GetChecks() []*v1.Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *GradeLabRequest) GetAnswers() map[string]string {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+type GradeLabResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Results       []*v1.CheckResult      `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`                            // in the order of the checks
+	Records       uint64                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`                           // that were judged
+	TraceSha256   []byte                 `protobuf:"bytes,3,opt,name=trace_sha256,json=traceSha256,proto3" json:"trace_sha256,omitempty"` // of the trace that was judged, as events.bin would hold it
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                                // by which the lab ended, before end_ns; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GradeLabResponse) Reset() {
+	*x = GradeLabResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GradeLabResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GradeLabResponse) ProtoMessage() {}
+
+func (x *GradeLabResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GradeLabResponse.ProtoReflect.Descriptor instead.
+func (*GradeLabResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *GradeLabResponse) GetResults() []*v1.CheckResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *GradeLabResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *GradeLabResponse) GetTraceSha256() []byte {
+	if x != nil {
+		return x.TraceSha256
+	}
+	return nil
+}
+
+func (x *GradeLabResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type GetReportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2651,7 +2795,7 @@ type GetReportRequest struct {
 
 func (x *GetReportRequest) Reset() {
 	*x = GetReportRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2807,7 @@ func (x *GetReportRequest) String() string {
 func (*GetReportRequest) ProtoMessage() {}
 
 func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2820,7 @@ func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
 func (*GetReportRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{46}
 }
 
 type GetReportResponse struct {
@@ -2688,7 +2832,7 @@ type GetReportResponse struct {
 
 func (x *GetReportResponse) Reset() {
 	*x = GetReportResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	mi := &file_worker_v1_worker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2844,7 @@ func (x *GetReportResponse) String() string {
 func (*GetReportResponse) ProtoMessage() {}
 
 func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	mi := &file_worker_v1_worker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2857,7 @@ func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
 func (*GetReportResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{45}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetReportResponse) GetReport() *WorkerReport {
@@ -2727,7 +2871,7 @@ var File_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
+	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/check.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
 	"\x13MissingBlobsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingBlobsResponse\x12\x16\n" +
@@ -2899,14 +3043,28 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"l\n" +
 	"\x11ReplayRunResponse\x12/\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x15.lab.v1.ReplayOutcomeR\aoutcome\x12&\n" +
-	"\x04file\x18\x02 \x01(\v2\x12.lab.v1.ReplayFileR\x04file\"\x12\n" +
+	"\x04file\x18\x02 \x01(\v2\x12.lab.v1.ReplayFileR\x04file\"\xa3\x02\n" +
+	"\x0fGradeLabRequest\x12#\n" +
+	"\x04spec\x18\x01 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12.\n" +
+	"\ajournal\x18\x02 \x03(\v2\x14.lab.v1.JournalEntryR\ajournal\x12\x15\n" +
+	"\x06end_ns\x18\x03 \x01(\x03R\x05endNs\x12%\n" +
+	"\x06checks\x18\x04 \x03(\v2\r.lab.v1.CheckR\x06checks\x12A\n" +
+	"\aanswers\x18\x05 \x03(\v2'.worker.v1.GradeLabRequest.AnswersEntryR\aanswers\x1a:\n" +
+	"\fAnswersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\x01\n" +
+	"\x10GradeLabResponse\x12-\n" +
+	"\aresults\x18\x01 \x03(\v2\x13.lab.v1.CheckResultR\aresults\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x04R\arecords\x12!\n" +
+	"\ftrace_sha256\x18\x03 \x01(\fR\vtraceSha256\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\x12\n" +
 	"\x10GetReportRequest\"D\n" +
 	"\x11GetReportResponse\x12/\n" +
 	"\x06report\x18\x01 \x01(\v2\x17.worker.v1.WorkerReportR\x06report*=\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xc9\r\n" +
+	"\bMODE_RUN\x10\x022\x96\x0e\n" +
 	"\rWorkerService\x12W\n" +
 	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12J\n" +
 	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse\"\x06\xe2\xe0\x18\x02\b\b(\x01\x12K\n" +
@@ -2924,7 +3082,8 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\vFollowTrace\x12\x1d.worker.v1.FollowTraceRequest\x1a\x1e.worker.v1.FollowTraceResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12J\n" +
 	"\aCapture\x12\x19.worker.v1.CaptureRequest\x1a\x1a.worker.v1.CaptureResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12W\n" +
 	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\"\x06\xe2\xe0\x18\x02\b\b\x12R\n" +
-	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01\x12Q\n" +
+	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01\x12K\n" +
+	"\bGradeLab\x12\x1a.worker.v1.GradeLabRequest\x1a\x1b.worker.v1.GradeLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12Q\n" +
 	"\n" +
 	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
 	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\"\x06\xe2\xe0\x18\x02\b\b\x12V\n" +
@@ -2945,7 +3104,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -2992,109 +3151,121 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*ControlClockResponse)(nil), // 42: worker.v1.ControlClockResponse
 	(*ReplayRunRequest)(nil),     // 43: worker.v1.ReplayRunRequest
 	(*ReplayRunResponse)(nil),    // 44: worker.v1.ReplayRunResponse
-	(*GetReportRequest)(nil),     // 45: worker.v1.GetReportRequest
-	(*GetReportResponse)(nil),    // 46: worker.v1.GetReportResponse
-	(*v1.LabSpec)(nil),           // 47: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 48: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 49: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 50: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 51: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 52: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 53: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 54: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 55: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 56: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 57: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 58: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 59: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 60: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 61: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 62: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 63: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 64: lab.v1.ReplayFile
-	(*WorkerReport)(nil),         // 65: worker.v1.WorkerReport
+	(*GradeLabRequest)(nil),      // 45: worker.v1.GradeLabRequest
+	(*GradeLabResponse)(nil),     // 46: worker.v1.GradeLabResponse
+	(*GetReportRequest)(nil),     // 47: worker.v1.GetReportRequest
+	(*GetReportResponse)(nil),    // 48: worker.v1.GetReportResponse
+	nil,                          // 49: worker.v1.GradeLabRequest.AnswersEntry
+	(*v1.LabSpec)(nil),           // 50: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 51: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 52: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 53: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 54: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 55: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 56: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 57: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 58: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 59: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 60: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 61: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 62: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 63: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 64: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 65: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 66: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 67: lab.v1.ReplayFile
+	(*v1.Check)(nil),             // 68: lab.v1.Check
+	(*v1.CheckResult)(nil),       // 69: lab.v1.CheckResult
+	(*WorkerReport)(nil),         // 70: worker.v1.WorkerReport
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	47, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	50, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	48, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	51, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
 	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
-	49, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	52, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
 	10, // 5: worker.v1.StampInputRequest.turn:type_name -> worker.v1.Turn
-	49, // 6: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	48, // 7: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	52, // 6: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	51, // 7: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
 	10, // 8: worker.v1.AbandonInputRequest.turn:type_name -> worker.v1.Turn
-	50, // 9: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	53, // 9: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
 	18, // 10: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	50, // 11: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	51, // 12: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	52, // 13: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	53, // 14: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	54, // 15: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	55, // 16: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	50, // 17: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	53, // 18: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	54, // 19: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	56, // 20: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	57, // 21: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	53, // 11: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	54, // 12: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	55, // 13: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	56, // 14: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	57, // 15: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	58, // 16: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	53, // 17: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	56, // 18: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	57, // 19: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	59, // 20: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	60, // 21: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
 	31, // 22: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	58, // 23: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	58, // 24: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	59, // 25: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	60, // 26: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	61, // 27: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	62, // 28: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	50, // 29: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	63, // 30: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	64, // 31: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	65, // 32: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
-	1,  // 33: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 34: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 35: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	8,  // 36: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	11, // 37: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	13, // 38: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	15, // 39: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	17, // 40: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	20, // 41: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	22, // 42: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	24, // 43: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	26, // 44: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	37, // 45: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	39, // 46: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	41, // 47: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	43, // 48: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	28, // 49: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	30, // 50: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	33, // 51: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	35, // 52: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	45, // 53: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
-	2,  // 54: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 55: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	7,  // 56: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	9,  // 57: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	12, // 58: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	14, // 59: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	16, // 60: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	19, // 61: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	21, // 62: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	23, // 63: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	25, // 64: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	27, // 65: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	38, // 66: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	40, // 67: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	42, // 68: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	44, // 69: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	29, // 70: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	32, // 71: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	34, // 72: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	36, // 73: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	46, // 74: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
-	54, // [54:75] is the sub-list for method output_type
-	33, // [33:54] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	61, // 23: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	61, // 24: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	62, // 25: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	63, // 26: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	64, // 27: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	65, // 28: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	53, // 29: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	66, // 30: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	67, // 31: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	50, // 32: worker.v1.GradeLabRequest.spec:type_name -> lab.v1.LabSpec
+	51, // 33: worker.v1.GradeLabRequest.journal:type_name -> lab.v1.JournalEntry
+	68, // 34: worker.v1.GradeLabRequest.checks:type_name -> lab.v1.Check
+	49, // 35: worker.v1.GradeLabRequest.answers:type_name -> worker.v1.GradeLabRequest.AnswersEntry
+	69, // 36: worker.v1.GradeLabResponse.results:type_name -> lab.v1.CheckResult
+	70, // 37: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
+	1,  // 38: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 39: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 40: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	8,  // 41: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	11, // 42: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	13, // 43: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	15, // 44: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	17, // 45: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	20, // 46: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	22, // 47: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	24, // 48: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	26, // 49: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	37, // 50: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	39, // 51: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	41, // 52: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	43, // 53: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	45, // 54: worker.v1.WorkerService.GradeLab:input_type -> worker.v1.GradeLabRequest
+	28, // 55: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	30, // 56: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	33, // 57: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	35, // 58: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	47, // 59: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
+	2,  // 60: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 61: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	7,  // 62: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	9,  // 63: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	12, // 64: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	14, // 65: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	16, // 66: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	19, // 67: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	21, // 68: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	23, // 69: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	25, // 70: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	27, // 71: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	38, // 72: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	40, // 73: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	42, // 74: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	44, // 75: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	46, // 76: worker.v1.WorkerService.GradeLab:output_type -> worker.v1.GradeLabResponse
+	29, // 77: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	32, // 78: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	34, // 79: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	36, // 80: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	48, // 81: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
+	60, // [60:82] is the sub-list for method output_type
+	38, // [38:60] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -3115,7 +3286,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   46,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	WorkerService_Capture_FullMethodName      = "/worker.v1.WorkerService/Capture"
 	WorkerService_ControlClock_FullMethodName = "/worker.v1.WorkerService/ControlClock"
 	WorkerService_ReplayRun_FullMethodName    = "/worker.v1.WorkerService/ReplayRun"
+	WorkerService_GradeLab_FullMethodName     = "/worker.v1.WorkerService/GradeLab"
 	WorkerService_ReadPacket_FullMethodName   = "/worker.v1.WorkerService/ReadPacket"
 	WorkerService_ListRunFiles_FullMethodName = "/worker.v1.WorkerService/ListRunFiles"
 	WorkerService_ReadRunFile_FullMethodName  = "/worker.v1.WorkerService/ReadRunFile"
@@ -87,6 +88,9 @@ type WorkerServiceClient interface {
 	// ReplayRun takes the files of a run directory, runs its lab again, and tells whether the same came of it. It touches
 	// none of the worker's labs and leaves nothing behind.
 	ReplayRun(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReplayRunRequest, ReplayRunResponse], error)
+	// GradeLab replays a lab from its specification and journal, in a place of its own, and judges the events. It leaves nothing
+	// behind, and comes to the same wherever it is asked.
+	GradeLab(ctx context.Context, in *GradeLabRequest, opts ...grpc.CallOption) (*GradeLabResponse, error)
 	// ReadPacket tells how a packet looked on each interface it crossed.
 	ReadPacket(ctx context.Context, in *ReadPacketRequest, opts ...grpc.CallOption) (*ReadPacketResponse, error)
 	// ListRunFiles lists the files of a lab's run directory.
@@ -309,6 +313,16 @@ func (c *workerServiceClient) ReplayRun(ctx context.Context, opts ...grpc.CallOp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReplayRunClient = grpc.BidiStreamingClient[ReplayRunRequest, ReplayRunResponse]
 
+func (c *workerServiceClient) GradeLab(ctx context.Context, in *GradeLabRequest, opts ...grpc.CallOption) (*GradeLabResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GradeLabResponse)
+	err := c.cc.Invoke(ctx, WorkerService_GradeLab_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerServiceClient) ReadPacket(ctx context.Context, in *ReadPacketRequest, opts ...grpc.CallOption) (*ReadPacketResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReadPacketResponse)
@@ -420,6 +434,9 @@ type WorkerServiceServer interface {
 	// ReplayRun takes the files of a run directory, runs its lab again, and tells whether the same came of it. It touches
 	// none of the worker's labs and leaves nothing behind.
 	ReplayRun(grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]) error
+	// GradeLab replays a lab from its specification and journal, in a place of its own, and judges the events. It leaves nothing
+	// behind, and comes to the same wherever it is asked.
+	GradeLab(context.Context, *GradeLabRequest) (*GradeLabResponse, error)
 	// ReadPacket tells how a packet looked on each interface it crossed.
 	ReadPacket(context.Context, *ReadPacketRequest) (*ReadPacketResponse, error)
 	// ListRunFiles lists the files of a lab's run directory.
@@ -487,6 +504,9 @@ func (UnimplementedWorkerServiceServer) ControlClock(context.Context, *ControlCl
 }
 func (UnimplementedWorkerServiceServer) ReplayRun(grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReplayRun not implemented")
+}
+func (UnimplementedWorkerServiceServer) GradeLab(context.Context, *GradeLabRequest) (*GradeLabResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GradeLab not implemented")
 }
 func (UnimplementedWorkerServiceServer) ReadPacket(context.Context, *ReadPacketRequest) (*ReadPacketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadPacket not implemented")
@@ -762,6 +782,24 @@ func _WorkerService_ReplayRun_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReplayRunServer = grpc.BidiStreamingServer[ReplayRunRequest, ReplayRunResponse]
 
+func _WorkerService_GradeLab_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GradeLabRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).GradeLab(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_GradeLab_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).GradeLab(ctx, req.(*GradeLabRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_ReadPacket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReadPacketRequest)
 	if err := dec(in); err != nil {
@@ -884,6 +922,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ControlClock",
 			Handler:    _WorkerService_ControlClock_Handler,
+		},
+		{
+			MethodName: "GradeLab",
+			Handler:    _WorkerService_GradeLab_Handler,
 		},
 		{
 			MethodName: "ReadPacket",
