@@ -203,7 +203,8 @@ func (c *Conn) handshakeAcked(g *segment) bool {
 			c.closeStates()
 		}
 	}
-	c.sndWl1 = g.seq
+	// The SYN's place stays in sndWl1, so that this ACK is a window update and no duplicate of anything (Linux: tcp_ack comes
+	// before tcp_init_wl).
 	c.sndWnd = uint32(g.wnd) << c.sndWscale
 	c.maxSndWnd = max(c.maxSndWnd, c.sndWnd)
 	if c.set.quickAC {

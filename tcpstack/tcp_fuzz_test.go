@@ -9,7 +9,7 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// FuzzConn lets arbitrary segments meet a connection while its application calls whatever it likes: nothing panics,
+// FuzzConn lets arbitrary segments meet a connection over IPv4 or IPv6 while its application calls whatever it likes: nothing panics,
 // nothing grows beyond its bound, no data goes beyond the window that was announced, no wrong byte is delivered, and
 // nothing leaks.
 func FuzzConn(f *testing.F) {
@@ -84,6 +84,9 @@ func fuzzConn(t *testing.T, script []byte) {
 	}
 	x := newTCPTrace(t, cfg)
 	z.x = x
+	if mode&32 != 0 {
+		x.useIPv6()
+	}
 	z.open(mode)
 	if x.c != nil {
 		x.c.SetUrgentInline(mode&4 == 0)

@@ -76,8 +76,21 @@ func newTCPTrace(t *testing.T, cfg TCPConfig) *tcpTrace {
 	return x
 }
 
+// useIPv6 has what follows be over IPv6.
+func (x *tcpTrace) useIPv6() {
+	cfg := x.ifc.cfg
+	cfg.Prefixes6 = []netip.Prefix{netip.PrefixFrom(addrs6[0], 64)}
+	x.ifc.Readdress(cfg)
+	x.us, x.them = netip.AddrPortFrom(addrs6[0], x.us.Port()), netip.AddrPortFrom(addrs6[1], x.them.Port())
+	x.ifc.neighbourAt(ipAddrOf(addrs6[1])).learn(wire.MAC{2, 0, 0, 0, 0, 2})
+}
+
 // sent takes a frame that the stack sends.
 func (x *tcpTrace) sent(f *sim.Frame) {
+	if x.us.Addr().Is6() {
+		x.sentIPv6(f)
+		return
+	}
 	f.Strip(14)
 	if !x.s.checksumOK(f) {
 		x.t.Error("sent a segment with a wrong checksum")
@@ -86,10 +99,34 @@ func (x *tcpTrace) sent(f *sim.Frame) {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	h := f.Header()[ip.HeaderLen:]
+	x.sentSegment(f, ip.HeaderLen, traceSegment{tos: ip.TOS, ttl: ip.TTL, src: ip.Src, dst: ip.Dst, ipOptions: slices.Clone(ip.Options)})
+}
+
+// sentIPv6 is sent over IPv6. What asks whether the neighbour is still there is no segment.
+func (x *tcpTrace) sentIPv6(f *sim.Frame) {
+	f.Strip(14)
+	ip, err := wire.ParseIPv6(f.Header())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if ip.NextHeader == wire.ProtoICMPv6 {
+		f.Release()
+		return
+	}
+	src, dst := ip.Src.As16(), ip.Dst.As16()
+	length := len(f.Header()) - wire.IPv6Len
+	sum := wire.AddSums(wire.PseudoSum6(src, dst, wire.ProtoTCP, length+len(f.Payload)), wire.Sum(f.Header()[wire.IPv6Len:]))
+	if wire.AddSums(sum, wire.Sum(f.Payload)) != 0xffff {
+		x.t.Error("sent a segment with a wrong checksum")
+	}
+	x.sentSegment(f, wire.IPv6Len, traceSegment{tos: ip.TrafficClass, ttl: ip.HopLimit, src: ip.Src, dst: ip.Dst})
+}
+
+// sentSegment notes the segment in a frame behind an IP header, of which g tells.
+func (x *tcpTrace) sentSegment(f *sim.Frame, ihl int, g traceSegment) {
+	h := f.Header()[ihl:]
 	p, err := wire.ParseTCP(h)
-	g := traceSegment{TCP: p, len: len(f.Payload), at: x.loop.Now(), data: slices.Clone(f.Payload),
-		tos: ip.TOS, ttl: ip.TTL, src: ip.Src, dst: ip.Dst, ipOptions: slices.Clone(ip.Options)}
+	g.TCP, g.len, g.at, g.data = p, len(f.Payload), x.loop.Now(), slices.Clone(f.Payload)
 	if err == nil {
 		err = wire.ParseTCPOptions(h[wire.TCPMinLen:p.HeaderLen], &g.opt)
 	}
@@ -110,12 +147,19 @@ func (x *tcpTrace) send(text string) {
 // deliver lets a segment with n bytes of data, each its sequence number, arrive; a SYN's data begins after it.
 func (x *tcpTrace) deliver(h wire.TCP, opt wire.TCPOptions, n int) {
 	f := x.loop.NewFrame()
-	ihl := wire.IPv4MinLen + len(x.ipOptions)
+	ihl, etherType := wire.IPv4MinLen+len(x.ipOptions), wire.EtherTypeIPv4
+	if x.us.Addr().Is6() {
+		ihl, etherType = wire.IPv6Len, wire.EtherTypeIPv6
+	}
 	h.HeaderLen = wire.TCPMinLen + opt.Len() + len(x.tcpOptions)
 	b := f.Append(ihl + h.HeaderLen)
-	wire.IPv4{TOS: x.tos, TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
-	b[0] += uint8(len(x.ipOptions) / 4)
-	copy(b[wire.IPv4MinLen:], x.ipOptions)
+	if x.us.Addr().Is6() {
+		wire.IPv6{TrafficClass: x.tos, PayloadLen: h.HeaderLen + n, HopLimit: 64, NextHeader: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
+	} else {
+		wire.IPv4{TOS: x.tos, TotalLen: len(b) + n, TTL: 64, Protocol: wire.ProtoTCP, Src: x.them.Addr(), Dst: x.us.Addr()}.Put(b)
+		b[0] += uint8(len(x.ipOptions) / 4)
+		copy(b[wire.IPv4MinLen:], x.ipOptions)
+	}
 	h.SrcPort, h.DstPort = x.them.Port(), x.us.Port()
 	h.Put(b[ihl:])
 	copy(b[ihl+wire.TCPMinLen+opt.Put(b[ihl+wire.TCPMinLen:]):], x.tcpOptions)
@@ -132,7 +176,7 @@ func (x *tcpTrace) deliver(h wire.TCP, opt wire.TCPOptions, n int) {
 		c.Release()
 	}
 	f.Prepend(14)
-	wire.Ethernet{Dst: wire.MAC{2, 0, 0, 0, 0, 1}, Src: wire.MAC{2, 0, 0, 0, 0, 2}, Type: wire.EtherTypeIPv4}.Put(f.Header())
+	wire.Ethernet{Dst: wire.MAC{2, 0, 0, 0, 0, 1}, Src: wire.MAC{2, 0, 0, 0, 0, 2}, Type: etherType}.Put(f.Header())
 	f.Verified = true
 	FillChecksums(f)
 	x.s.Receive(x.ifc, f)

@@ -20,9 +20,10 @@ type Checker struct {
 
 	lab     *Lab
 	ends    map[endName]*end
-	crashed map[string]bool  // nodes
-	gaveUp  map[endName]bool // ends whose peer did not answer
-	tooLong map[string]int64 // when a node last heard that a packet of its was too long for the path
+	crashed map[string]bool       // nodes
+	gaveUp  map[endName]bool      // ends whose peer did not answer
+	dropped map[*trace.Event]bool // segments that were received and dropped after all
+	tooLong map[string]int64      // when a node last heard that a packet of its was too long for the path
 	rules   []rule
 	links   *links   // one of them
 	names   []string // of the rules
@@ -42,7 +43,7 @@ const maxProblems = 20
 // NewChecker makes a checker with every rule.
 func NewChecker(lab *Lab) *Checker {
 	l := newLinks(lab)
-	c := &Checker{lab: lab, links: l, ends: map[endName]*end{}, crashed: map[string]bool{}, gaveUp: map[endName]bool{}, tooLong: map[string]int64{}, Seen: newSeen(lab), rules: []rule{
+	c := &Checker{lab: lab, links: l, ends: map[endName]*end{}, crashed: map[string]bool{}, gaveUp: map[endName]bool{}, tooLong: map[string]int64{}, dropped: map[*trace.Event]bool{}, Seen: newSeen(lab), rules: []rule{
 		newTimes(), newPackets(), l,
 		transitions{}, windows{}, acks{}, retransmissions{}, resets{}, backoff{}, congestion{}, delayedAcks{}, timeWaits{lab}, afterClose{}, streams{}, openings{}, probes{},
 		samples{}, retreats{}, sacks{}, endings{}, reaches{}, newArrivals(lab), newCrashes(), newEffects(),
@@ -70,6 +71,7 @@ func (c *Checker) Check(t *trace.Trace) {
 	c.by = byNumbering
 	c.numbering(t.Records, &t.Names)
 	events := t.Events()
+	c.findDropped(events)
 	for i := range events {
 		c.event(&events[i])
 	}
@@ -94,7 +96,7 @@ func (c *Checker) event(e *trace.Event) {
 	var n *end
 	if e.Conn != "" && (strings.HasPrefix(e.Name, "tcp:") || strings.HasPrefix(e.Name, "app:")) {
 		n = c.endOf(e)
-		n.judge(e)
+		c.judge(n)
 	}
 	for i, r := range c.rules {
 		c.by = c.names[i]

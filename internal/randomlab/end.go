@@ -68,17 +68,30 @@ func (c *Checker) endOf(e *trace.Event) *end {
 	return n
 }
 
-// judge takes a segment in that was received last, unless e, the event after it, says that it was dropped (as too old by
-// its timestamp, for want of memory). A duplicate that a link makes bears the same number, and comes later.
-func (n *end) judge(e *trace.Event) {
-	if n.arrived == nil {
-		return
-	}
-	if e.Name != "tcp:segment_dropped" || e.TNs != n.arrived.TNs || text(e, "pkt") != text(n.arrived, "pkt") {
+// judge takes a segment in that was received last, unless it is dropped after all (as too old by its timestamp, for want
+// of memory).
+func (c *Checker) judge(n *end) {
+	if n.arrived != nil && !c.dropped[n.arrived] {
 		n.takeReceived(n.arrived)
 		n.block(n.arrived.TNs)
 	}
 	n.arrived = nil
+}
+
+// findDropped finds what is received and dropped after all: a node drops what it received last.
+func (c *Checker) findDropped(events []trace.Event) {
+	last := map[string]*trace.Event{} // received, by node
+	for i := range events {
+		switch e := &events[i]; e.Name {
+		case "tcp:segment_received":
+			last[e.Node] = e
+		case "tcp:segment_dropped":
+			if r := last[e.Node]; r != nil && r.TNs == e.TNs && text(r, "pkt") == text(e, "pkt") {
+				c.dropped[r] = true
+				delete(last, e.Node)
+			}
+		}
+	}
 }
 
 // forget drops a crashed node's ends.
@@ -129,6 +142,9 @@ func (n *end) takeSent(e *trace.Event) {
 	if hasFlag(e, "A") && n.irsKnown {
 		n.acked = max(n.acked, n.ackOf(e))
 		n.promised = max(n.promised, n.ackOf(e)+num(e, "win_scaled"))
+		if hasFlag(e, "S") && n.ackOf(e) < n.contiguous() {
+			n.got = append(n.got[:0], span{0, n.ackOf(e)}) // the data that came with the SYN is not taken
+		}
 		if n.acked >= n.contiguous() {
 			n.owedAt = -1
 		}

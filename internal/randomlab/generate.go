@@ -73,6 +73,7 @@ func Generate(seed uint64) *Lab {
 	if g.chance(0.4) {
 		g.live()
 	}
+	g.again()
 	g.order()
 	g.six()
 	if g.chance(0.15) {

@@ -18,15 +18,20 @@ func (g *generator) mechanisms() {
 		return // their links are all the same
 	}
 	m := &generator{Rand: rand.New(rand.NewPCG(g.lab.Seed, 0x6d656368))}
-	if !m.chance(mechanismShare) {
-		return
-	}
-	ecn := m.chance(0.5)
-	given := map[string]*labv1.TcpSettings{}
-	for _, n := range g.lab.Spec.Nodes {
-		if n.Tcp != nil {
-			given[n.Name] = m.mechanismsOf(ecn)
+	ecn, given := false, map[string]*labv1.TcpSettings{}
+	if m.chance(mechanismShare) {
+		ecn = m.chance(0.5)
+		for _, n := range g.lab.Spec.Nodes {
+			if n.Tcp != nil {
+				given[n.Name] = m.mechanismsOf(ecn)
+			}
 		}
+	}
+	for name, t := range g.fastOpeners() {
+		if given[name] == nil {
+			given[name] = &labv1.TcpSettings{}
+		}
+		proto.Merge(given[name], t)
 	}
 	for _, s := range g.lab.specs() {
 		for _, n := range s.Nodes {

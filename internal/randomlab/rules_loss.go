@@ -93,6 +93,9 @@ type reports struct {
 	// reducing: the peer's echo of congestion has begun a reduction, which a recovery goes on with (Linux:
 	// tcp_enter_recovery asks tcp_in_cwnd_reduction).
 	reducing bool
+	// proven ends what was lost beyond doubt, as too long for the path or with a SYN: what of it is out when the recovery
+	// of something else ends begins another (Linux: tcp_time_to_recover asks lost_out).
+	proven int64
 }
 
 func (r retreats) event(c *Checker, e *trace.Event, n *end) {
@@ -113,6 +116,8 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		if to := n.offset(e, "seq", n.iss) + num(e, "len"); len(p.ends) == 0 || to > p.ends[len(p.ends)-1] {
 			p.ends = append(p.ends, to)
 		}
+	case e.Name == "tcp:segment_lost" && (text(e, "trigger") == "mtu" || text(e, "trigger") == "syn_data"):
+		p.proven = max(p.proven, num(e, "off")+num(e, "len")+1)
 	case e.Name == "tcp:recovery_undone", e.Name == "tcp:recovery_exited" && text(e, "kind") == "rto":
 		p.dups = max(p.dups, dupThresh) // those counted before stand for segments still (Linux), and may begin another
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "rto":
@@ -124,7 +129,7 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
-		if !byTime && !p.lowered && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
+		if !byTime && !p.lowered && p.proven <= p.una && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
 			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
 		}
 		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")

@@ -91,6 +91,13 @@ func (retransmissions) event(c *Checker, e *trace.Event, n *end) {
 	if n == nil || e.Name != "tcp:segment_sent" || num(e, "len") == 0 {
 		return
 	}
+	if hasFlag(e, "S") {
+		// Data with a SYN begins after it (RFC 7413 4.2.1), and goes with the first only: Linux sends it again alone.
+		if n.issKnown && num(e, "tx_count") > 1 {
+			c.problem(e, "a SYN that is sent again has data")
+		}
+		return
+	}
 	from, why := n.offset(e, "seq", n.iss), text(e, "reason")
 	again := why == "fast_rtx" || why == "rto_rtx"
 	switch {

@@ -8,7 +8,8 @@ import (
 // Meets lists what the labs are to meet between them.
 var Meets = []string{"RTO", "fast retransmit", "zero window", "RST", "reboot", "IP fragments", "simultaneous open",
 	"simultaneous close", "reordering", "duplicates", "corruption dropped by a checksum",
-	"switch", "live change", "HTTP download", "ECN window reduction", "keep-alive", "SYN cookie"}
+	"switch", "live change", "HTTP download", "ECN window reduction", "keep-alive", "SYN cookie",
+	"data with a SYN", "data with a SYN not taken"}
 
 // Seen counts what happened in a run, so that a test can ask whether the labs meet what they are meant to.
 type Seen struct {
@@ -41,6 +42,9 @@ func (s *Seen) event(e *trace.Event) {
 		s.count("keep-alive", text(e, "reason") == "keepalive")
 	case "tcp:segment_received":
 		s.count("RST", hasFlag(e, "R"))
+		s.count("data with a SYN", hasFlag(e, "S") && num(e, "len") > 0)
+	case "tcp:segment_lost":
+		s.count("data with a SYN not taken", text(e, "trigger") == "syn_data")
 	case "tcp:state_updated":
 		s.count("simultaneous close", text(e, "new") == "CLOSING")
 		s.count("simultaneous open", text(e, "old") == "SYN_SENT" && text(e, "new") == "SYN_RCVD")
