@@ -78,7 +78,8 @@ func (c *Checker) judge(n *end) {
 	n.arrived = nil
 }
 
-// findDropped finds what is received and dropped after all: a node drops what it received last.
+// findDropped finds what is received and dropped after all: a node drops what it received last. What its checksum condemns
+// is not received at all; it may be a duplicate of what was.
 func (c *Checker) findDropped(events []trace.Event) {
 	last := map[string]*trace.Event{} // received, by node
 	for i := range events {
@@ -86,7 +87,7 @@ func (c *Checker) findDropped(events []trace.Event) {
 		case "tcp:segment_received":
 			last[e.Node] = e
 		case "tcp:segment_dropped":
-			if r := last[e.Node]; r != nil && r.TNs == e.TNs && text(r, "pkt") == text(e, "pkt") {
+			if r := last[e.Node]; r != nil && r.TNs == e.TNs && text(r, "pkt") == text(e, "pkt") && text(e, "reason") != "checksum" {
 				c.dropped[r] = true
 				delete(last, e.Node)
 			}
