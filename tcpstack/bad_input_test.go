@@ -290,3 +290,24 @@ func TestFragmentBomb(t *testing.T) {
 	}
 	x.wantIdle()
 }
+
+// The same over IPv6 (ip6frag_high_thresh): the two versions share one bound.
+func TestFragmentBombIPv6(t *testing.T) {
+	x := newIPBench(t, Config{}, 0, us6+"/64")
+	x.know(0, them6)
+	const pieces = 20_000
+	for i := range pieces {
+		h := make([]byte, wire.FragmentHeaderLen)
+		wire.IPv6Fragment{Next: wire.ProtoUDP, Offset: 8, More: true, ID: uint32(i)}.Put(h)
+		x.sendIP6(0, ipv6(them6, us6, wire.ProtoFragment, append(h, make([]byte, 16)...)))
+	}
+	held := uint64(pieces) - x.counted("ip.dropped.reassembly_memory")
+	if most := uint64(reassemblyBytes/fragmentOverhead + 1); held > most || held == pieces {
+		t.Errorf("%d fragments are held, at most %d fit", held, most)
+	}
+	x.advance(60 * sim.Second)
+	if x.s.frags.size != 0 || x.counted("ip.dropped.reassembly_timeout") != held {
+		t.Errorf("%d bytes are held after the timeout, %d fragments were dropped by it", x.s.frags.size, x.counted("ip.dropped.reassembly_timeout"))
+	}
+	x.wantIdle()
+}

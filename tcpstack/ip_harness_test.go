@@ -143,15 +143,21 @@ func (x *ipBench) wantIdle() {
 // wantCount compares a counter.
 func (x *ipBench) wantCount(name string, n uint64) {
 	x.t.Helper()
+	if got := x.counted(name); got != n {
+		x.t.Errorf("%s is %d, want %d", name, got, n)
+	}
+}
+
+// counted is a counter's value.
+func (x *ipBench) counted(name string) uint64 {
+	x.t.Helper()
 	for _, c := range x.s.Counters() {
 		if c.Name == name {
-			if c.Value != n {
-				x.t.Errorf("%s is %d, want %d", name, c.Value, n)
-			}
-			return
+			return c.Value
 		}
 	}
-	x.t.Errorf("no counter %s", name)
+	x.t.Fatalf("no counter %s", name)
+	return 0
 }
 
 func ethernet(dst, src wire.MAC, typ wire.EtherType, body []byte) []byte {

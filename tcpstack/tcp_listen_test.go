@@ -1,9 +1,11 @@
 package tcpstack
 
 import (
+	"net/netip"
 	"testing"
 
 	"labd.dev/sim"
+	"labd.dev/tcpstack/wire"
 )
 
 // listenQueue makes the stack listen on port 80 with an accept queue.
@@ -251,17 +253,29 @@ func TestDeferAccept(t *testing.T) {
 	x.wantHeard("established")
 }
 
-// A flood of a million SYNs takes no more than the backlog's room, and one more.
+// A flood of a million SYNs takes no more than the backlog's room, and one more; what becomes of each is counted.
 func TestSYNFloodIsBounded(t *testing.T) {
-	x := newTCPTrace(t, TCPConfig{Backlog: 1000})
-	l := x.listen()
-	before := x.loop.Held()
-	for i := range 1_000_000 {
-		x.them = netipPort(x.them, uint16(1024+i%60000))
-		x.send("S seq=" + itoa(uint32(i)))
-		x.out = x.out[:0]
-	}
-	if l.HalfOpen() > 1001 || x.loop.Held()-before > 1<<20 {
-		t.Errorf("%d half open, %d bytes", l.HalfOpen(), x.loop.Held()-before)
+	for _, c := range []struct {
+		cookies, counter string
+		flood            int
+	}{{"on", "tcp.syn_cookies_sent", 1_000_000}, {"off", "tcp.req_q_full_drop", 100_000}} {
+		t.Run("cookies "+c.cookies, func(t *testing.T) {
+			x := newTCPTrace(t, TCPConfig{Backlog: 1000, SYNCookies: c.cookies})
+			l := x.listen()
+			before := x.loop.Held()
+			for i := range c.flood {
+				if x.them = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 2 + byte(i/60_000)}), uint16(1024+i%60_000)); i%60_000 == 0 {
+					x.ifc.neighbour(num4(x.them.Addr())).learn(wire.MAC{2, 0, 0, 0, 0, 2})
+				}
+				x.send("S seq=" + itoa(uint32(i)))
+				x.out = x.out[:0]
+			}
+			if l.HalfOpen() > 1001 || x.loop.Held()-before > 1<<20 {
+				t.Errorf("%d half open, %d bytes", l.HalfOpen(), x.loop.Held()-before)
+			}
+			if n := x.counted(c.counter); n != uint64(c.flood-l.HalfOpen()) {
+				t.Errorf("%s is %d", c.counter, n)
+			}
+		})
 	}
 }
