@@ -123,6 +123,8 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.workerDown(k.WorkerDown)
 	case *controlv1.Command_DrainWorker:
 		return a.drainWorker(k.DrainWorker)
+	case *controlv1.Command_ReleaseLab:
+		return a.releaseLab(k.ReleaseLab)
 	case *controlv1.Command_RemakeRun:
 		return a.remakeRun(k.RemakeRun)
 	case *controlv1.Command_RunRemade:
@@ -283,6 +285,9 @@ func (a *applier) remakeRun(c *controlv1.RemakeRun) (*controlv1.RequestOutcome, 
 	}
 	if run.GetEpoch() != c.GetEpoch() || live(run) {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_REMAKING, "the run's files are being made again")
+	}
+	if run.GetQuarantined() {
+		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_QUARANTINED, "run %s is not made again: %s", run.GetId(), deathsText(run.GetDeaths()))
 	}
 	a.insert(tableRuns, with(run, func(r *controlv1.RunState) {
 		r.Epoch, r.Workers, r.Remaking = run.GetEpoch()+1, c.GetWorkers(), true

@@ -22,6 +22,9 @@ type machine struct {
 	t     *testing.T
 	fsm   *fsm
 	index uint64
+	now   int64 // by how much its commands' wall clock is later
+
+	deaths int // of workers' processes
 }
 
 func newMachine(t *testing.T) *machine {
@@ -35,7 +38,9 @@ func newMachine(t *testing.T) *machine {
 
 func (m *machine) apply(requestID string, kind any) any {
 	m.t.Helper()
-	data, err := proto.Marshal(command(m.t, requestID, kind))
+	cmd := command(m.t, requestID, kind)
+	cmd.NowUnixNs += m.now
+	data, err := proto.Marshal(cmd)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -106,6 +111,8 @@ func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 		cmd.Kind = &controlv1.Command_WorkerDown{WorkerDown: k}
 	case *controlv1.DrainWorker:
 		cmd.Kind = &controlv1.Command_DrainWorker{DrainWorker: k}
+	case *controlv1.ReleaseLab:
+		cmd.Kind = &controlv1.Command_ReleaseLab{ReleaseLab: k}
 	case *controlv1.RemakeRun:
 		cmd.Kind = &controlv1.Command_RemakeRun{RemakeRun: k}
 	case *controlv1.RunRemade:
@@ -307,7 +314,7 @@ func randomCommand(r *rand.Rand, i int) any {
 		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
 	}
 	worker := fmt.Sprintf("w%d", r.IntN(4))
-	switch r.IntN(18) {
+	switch r.IntN(19) {
 	case 0:
 		return createLab(lab)
 	case 1:
@@ -329,9 +336,11 @@ func randomCommand(r *rand.Rand, i int) any {
 		c.Entry.Input = linkSet("a--b", r.Int64N(1_000))
 		return c
 	case 11:
-		return &controlv1.WorkerUp{Name: worker, WorkerId: strconv.Itoa(r.IntN(4)), Instance: strconv.Itoa(r.IntN(2))}
+		return &controlv1.WorkerUp{Name: worker, WorkerId: strconv.Itoa(r.IntN(4)), Instance: strconv.Itoa(r.IntN(2)), Suspects: []string{id}}
 	case 12:
-		return &controlv1.WorkerDown{Name: worker, Instance: strconv.Itoa(r.IntN(2)), Reason: "killed"}
+		return &controlv1.WorkerDown{Name: worker, Instance: strconv.Itoa(r.IntN(2)), Reason: "killed", Suspects: []string{id}}
+	case 17:
+		return &controlv1.ReleaseLab{LabId: id}
 	case 13:
 		return &controlv1.DrainWorker{Name: worker, Drain: r.IntN(2) == 0, Force: r.IntN(2) == 0}
 	case 14:
@@ -353,7 +362,7 @@ func TestApplyImportsNothingImpure(t *testing.T) {
 		"labd.dev/proto/control/v1":                       true,
 		"labd.dev/proto/lab/v1":                           true,
 	}
-	for _, name := range []string{"apply.go", "apply_files.go", "apply_workers.go", "inputs.go"} {
+	for _, name := range []string{"apply.go", "apply_deaths.go", "apply_files.go", "apply_workers.go", "inputs.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

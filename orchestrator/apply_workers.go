@@ -30,6 +30,12 @@ func (a *applier) workerUp(c *controlv1.WorkerUp) (*controlv1.RequestOutcome, *R
 	if was == nil && !a.count(counterWorkers, +1, maxWorkers) {
 		return nil, overQuota("workers", maxWorkers)
 	}
+	switch {
+	case was.GetUp() && was.GetInstance() != c.GetInstance():
+		a.died(was.GetName(), was.GetInstance(), c.GetSuspects())
+	case was != nil && was.GetInstance() == c.GetInstance():
+		a.lives(c.GetInstance())
+	}
 	a.insert(tableWorkers, &controlv1.WorkerState{Name: c.GetName(), WorkerId: c.GetWorkerId(), Instance: c.GetInstance(),
 		Address: c.GetAddress(), Version: c.GetVersion(), MemoryBytes: c.GetMemoryBytes(), Cores: c.GetCores(),
 		Up: true, Draining: was.GetDraining(), ChangedUnixNs: a.now})
@@ -41,6 +47,7 @@ func (a *applier) workerDown(c *controlv1.WorkerDown) (*controlv1.RequestOutcome
 	if w == nil || w.GetInstance() != c.GetInstance() || !w.GetUp() {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER_NOT_FOUND, "worker %q is gone, or is back", c.GetName())
 	}
+	a.died(c.GetName(), c.GetInstance(), c.GetSuspects())
 	a.insert(tableWorkers, with(w, func(w *controlv1.WorkerState) { w.Up, w.Reason, w.ChangedUnixNs = false, c.GetReason(), a.now }))
 	return &controlv1.RequestOutcome{}, nil
 }

@@ -154,7 +154,10 @@ func (f *fleet) gone(name string, session uint64) {
 }
 
 // lapse is a worker that is down: its lease has run out for sure, or it has said that it goes.
-type lapse struct{ name, instance, reason string }
+type lapse struct {
+	name, instance, reason string
+	left                   bool // it has said that it goes
+}
 
 // lapsed lists the workers whose labs may be given away. From then on they are granted nothing, until that is recorded.
 func (f *fleet) lapsed() []lapse {
@@ -168,10 +171,11 @@ func (f *fleet) lapsed() []lapse {
 		case s.forever:
 		case s.leaving:
 			s.lapsed = true
-			list = append(list, lapse{s.name, s.instance, "it left"})
+			list = append(list, lapse{name: s.name, instance: s.instance, reason: "it left", left: true})
 		case silent > f.lease+f.margin():
 			s.lapsed = true
-			list = append(list, lapse{s.name, s.instance, fmt.Sprintf("it was not heard of for %v", silent.Round(time.Second))})
+			list = append(list, lapse{name: s.name, instance: s.instance,
+				reason: fmt.Sprintf("it was not heard of for %v", silent.Round(time.Second))})
 		}
 	}
 	return list

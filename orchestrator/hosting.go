@@ -3,8 +3,10 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
+	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -52,6 +54,34 @@ func (h *hosting) opened() (bool, error) {
 	default:
 		return false, nil
 	}
+}
+
+// suspects lists the labs and runs that a worker may have died of: those that were on their way up there, and if none was,
+// all that it had.
+func (l *leadership) suspects(worker string) (ids []string) {
+	v := l.c.store.view()
+	var all, rising []string
+	note := func(id string, epoch uint64, workers []string) {
+		if !slices.Contains(workers, worker) {
+			return
+		}
+		all = append(all, id)
+		if opened, _ := l.host(id, epoch).opened(); !opened {
+			rising = append(rising, id)
+		}
+	}
+	for _, lab := range v.labs() {
+		note(lab.GetId(), lab.GetEpoch(), lab.GetWorkers())
+	}
+	for _, run := range v.runs() {
+		if live(run) {
+			note(run.GetId(), run.GetEpoch(), run.GetWorkers())
+		}
+	}
+	if len(rising) > 0 {
+		return rising
+	}
+	return all
 }
 
 // host gives the hosting of a lab under an epoch, made on first use. It takes the place of an older epoch's; for an epoch
@@ -119,7 +149,7 @@ func (l *leadership) standings() map[string]standing {
 	done := make(map[string]standing, len(l.hosted))
 	for id, h := range l.hosted {
 		opened, err := h.opened()
-		done[id] = standing{busy: h.busy, epoch: h.epoch, begun: h.begun, mine: h.begun, failed: opened && err != nil}
+		done[id] = standing{busy: h.busy, epoch: h.epoch, begun: h.begun, mine: h.begun, rising: h.begun && !opened, failed: opened && err != nil}
 	}
 	for id, epoch := range l.inherited {
 		if s := done[id]; s.epoch <= epoch {
@@ -172,6 +202,9 @@ func (l *leadership) await(ctx context.Context, labID string) error {
 		if !there {
 			return refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "it was deleted meanwhile")
 		}
+		if lab := l.c.store.view().lab(labID); lab.GetQuarantined() {
+			return inQuarantine(lab)
+		}
 		h := l.host(labID, epoch)
 		l.reconcileSoon()
 		select {
@@ -187,8 +220,16 @@ func (l *leadership) await(ctx context.Context, labID string) error {
 	}
 }
 
+// inQuarantine refuses what a lab is asked that no worker is given.
+func inQuarantine(lab *controlv1.LabState) *Refusal {
+	return refuse(labv1.ErrorReason_ERROR_REASON_LAB_QUARANTINED, "lab %q is %s", lab.GetSpec().GetName(), quarantineReason(lab))
+}
+
 // running gives a lab's hosting if the lab runs.
 func (l *leadership) running(labID string, epoch uint64) (*hosting, error) {
+	if lab := l.c.store.view().lab(labID); lab.GetQuarantined() {
+		return nil, inQuarantine(lab)
+	}
 	h := l.host(labID, epoch)
 	opened, err := h.opened()
 	switch {

@@ -110,6 +110,11 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, state)}, nil
 	}
+	if state.GetQuarantined() && !req.GetDryRun() {
+		if state, err = s.release(ctx, l, state); err != nil {
+			return nil, err
+		}
+	}
 	spec := keepInterfaces(presentSpec(state), req.GetSpec())
 	resp := &labv1.ApplyLabResponse{
 		Outcome:     labv1.ApplyLabResponse_OUTCOME_UNCHANGED,
@@ -128,6 +133,23 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 		}
 	}
 	return resp, nil
+}
+
+// release ends a lab's quarantine, and waits until the lab is where it was.
+func (s *labService) release(ctx context.Context, l *leadership, state *controlv1.LabState) (*controlv1.LabState, error) {
+	_, err := s.c.propose(ctx, "", &controlv1.Command{Kind: &controlv1.Command_ReleaseLab{
+		ReleaseLab: &controlv1.ReleaseLab{LabId: state.GetId()}}})
+	if err != nil {
+		return nil, err
+	}
+	s.c.log.Info("a lab is no longer quarantined", "lab", state.GetSpec().GetName())
+	if err := l.await(ctx, state.GetId()); err != nil {
+		return nil, err
+	}
+	if now := s.c.store.view().lab(state.GetId()); now != nil {
+		state = now
+	}
+	return state, nil
 }
 
 func (s *labService) applyNew(ctx context.Context, l *leadership, req *labv1.ApplyLabRequest) (*labv1.ApplyLabResponse, error) {
@@ -207,6 +229,8 @@ func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabPr
 	h := l.host(state.GetId(), state.GetEpoch())
 	opened, err := h.opened()
 	switch {
+	case state.GetQuarantined():
+		lab.State, lab.Reason = labv1.LabState_LAB_STATE_QUARANTINED, quarantineReason(state)
 	case progress.GetError() != "":
 		lab.State = labv1.LabState_LAB_STATE_FAILED
 	case progress.GetRecovering():

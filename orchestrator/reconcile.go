@@ -11,6 +11,8 @@ type assignment struct {
 	epoch   uint64
 	workers []string // the first is the head, which is asked for all; none: it waits for one
 	ended   bool     // a run that has ended: its files are kept, it is not hosted
+	held    bool     // too many workers died with it: it is hosted nowhere
+	suspect bool     // workers died with it: it is rebuilt when no other suspect is
 }
 
 // standing is what this leadership has done about a lab.
@@ -19,6 +21,7 @@ type standing struct {
 	epoch  uint64 // that all below is about
 	begun  bool   // it has been started there, or found running, or a leader before may have
 	mine   bool   // it has been started or found running under this leadership, and is followed
+	rising bool   // it has been started and has not come to where it was
 	failed bool   // it could not be built
 }
 
@@ -63,10 +66,17 @@ const (
 func reconcile(desired []assignment, done map[string]standing, sites map[string]siteView) []action {
 	var steps []action
 	wanted := make(map[string]assignment, len(desired))
-	moving := movingFrom(desired, done)
+	moving, rising := movingFrom(desired, done), suspectRises(desired, done)
 	for _, d := range desired {
 		wanted[d.labID] = d
-		if kind := nextFor(d, done[d.labID], sites, moving); kind != 0 {
+		kind := nextFor(d, done[d.labID], sites, moving)
+		if d.suspect && kind == actionStart {
+			if rising {
+				continue
+			}
+			rising = true
+		}
+		if kind != 0 {
 			steps = append(steps, action{kind: kind, labID: d.labID, epoch: d.epoch})
 		}
 	}
@@ -91,7 +101,7 @@ func reconcile(desired []assignment, done map[string]standing, sites map[string]
 
 // nextFor is the next step towards a lab's running where it shall; 0: none.
 func nextFor(d assignment, s standing, sites map[string]siteView, moving map[string]bool) actionKind {
-	if s.busy || d.ended {
+	if s.busy || d.ended || d.held {
 		return 0
 	}
 	if s.epoch != d.epoch {
@@ -124,6 +134,14 @@ func nextFor(d assignment, s standing, sites map[string]siteView, moving map[str
 	}
 	// Its worker has lost it. What the worker stamped under this epoch must count no more.
 	return actionAssign
+}
+
+// suspectRises tells whether a lab is being built that workers have died with.
+func suspectRises(desired []assignment, done map[string]standing) bool {
+	return slices.ContainsFunc(desired, func(d assignment) bool {
+		s := done[d.labID]
+		return d.suspect && s.epoch == d.epoch && (s.busy || s.rising)
+	})
 }
 
 // emptied tells whether a lab is the next one to leave a worker that is being drained, and marks the worker.

@@ -46,10 +46,15 @@ func (l *leadership) reconcileOnce() (again bool) {
 	v := l.c.store.view()
 	var desired []assignment
 	for _, lab := range v.labs() {
-		desired = append(desired, assignment{labID: lab.GetId(), epoch: lab.GetEpoch(), workers: lab.GetWorkers()})
+		if lab.GetQuarantined() {
+			l.host(lab.GetId(), lab.GetEpoch()) // who waits for it under an older epoch is answered
+		}
+		desired = append(desired, assignment{labID: lab.GetId(), epoch: lab.GetEpoch(), workers: lab.GetWorkers(),
+			held: lab.GetQuarantined(), suspect: len(lab.GetDeaths()) >= suspectAfter})
 	}
 	for _, run := range v.runs() {
-		desired = append(desired, assignment{labID: run.GetId(), epoch: run.GetEpoch(), workers: run.GetWorkers(), ended: !live(run)})
+		desired = append(desired, assignment{labID: run.GetId(), epoch: run.GetEpoch(), workers: run.GetWorkers(), ended: !live(run),
+			suspect: len(run.GetDeaths()) >= suspectAfter})
 	}
 	all := l.fleet.candidates(v)
 	for _, step := range reconcile(desired, done, sites) {

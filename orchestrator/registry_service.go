@@ -174,6 +174,9 @@ func (l *leadership) workerUp(up *controlv1.WorkerUp) error {
 		w.GetWorkerId() == up.GetWorkerId() {
 		return nil
 	}
+	if w.GetUp() && w.GetInstance() != up.GetInstance() && up.GetAddress() != "" { // labd by itself moves no lab
+		up.Suspects = l.suspects(up.GetName())
+	}
 	_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerUp{WorkerUp: up}})
 	if err == nil {
 		l.c.log.Info("worker is up", "worker", up.GetName(), "address", up.GetAddress(), "version", up.GetVersion())
@@ -197,8 +200,11 @@ func (l *leadership) watchLeases() {
 
 func (l *leadership) lookAfterLeases() {
 	for _, gone := range l.fleet.lapsed() {
-		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerDown{
-			WorkerDown: &controlv1.WorkerDown{Name: gone.name, Instance: gone.instance, Reason: gone.reason}}})
+		down := &controlv1.WorkerDown{Name: gone.name, Instance: gone.instance, Reason: gone.reason}
+		if !gone.left {
+			down.Suspects = l.suspects(gone.name)
+		}
+		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerDown{WorkerDown: down}})
 		var refused *Refusal
 		if err != nil && !errors.As(err, &refused) {
 			if l.ctx.Err() == nil {

@@ -51,6 +51,7 @@ type Command struct {
 	//	*Command_RunRemade
 	//	*Command_FoundCluster
 	//	*Command_DropFiles
+	//	*Command_ReleaseLab
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,6 +280,15 @@ func (x *Command) GetDropFiles() *DropFiles {
 	return nil
 }
 
+func (x *Command) GetReleaseLab() *ReleaseLab {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ReleaseLab); ok {
+			return x.ReleaseLab
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -347,6 +357,10 @@ type Command_DropFiles struct {
 	DropFiles *DropFiles `protobuf:"bytes,26,opt,name=drop_files,json=dropFiles,proto3,oneof"`
 }
 
+type Command_ReleaseLab struct {
+	ReleaseLab *ReleaseLab `protobuf:"bytes,40,opt,name=release_lab,json=releaseLab,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -378,6 +392,8 @@ func (*Command_RunRemade) isCommand_Kind() {}
 func (*Command_FoundCluster) isCommand_Kind() {}
 
 func (*Command_DropFiles) isCommand_Kind() {}
+
+func (*Command_ReleaseLab) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -1069,6 +1085,7 @@ type WorkerUp struct {
 	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`                             // of its labd
 	MemoryBytes   uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what its labs may take in all; 0: not bounded
 	Cores         uint32                 `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`                                // that its labs may use
+	Suspects      []string               `protobuf:"bytes,8,rep,name=suspects,proto3" json:"suspects,omitempty"`                           // labs and runs that the process before may have died of, by id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1152,12 +1169,20 @@ func (x *WorkerUp) GetCores() uint32 {
 	return 0
 }
 
+func (x *WorkerUp) GetSuspects() []string {
+	if x != nil {
+		return x.Suspects
+	}
+	return nil
+}
+
 // WorkerDown tells that a worker's lease has run out, or that it has left.
 type WorkerDown struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`         // of the worker
 	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"` // of the process that is down; another one makes the command void
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`     // for people
+	Suspects      []string               `protobuf:"bytes,4,rep,name=suspects,proto3" json:"suspects,omitempty"` // labs and runs that it may have died of, by id; none: it left
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1236,13 @@ func (x *WorkerDown) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *WorkerDown) GetSuspects() []string {
+	if x != nil {
+		return x.Suspects
+	}
+	return nil
 }
 
 // DrainWorker says whether a worker shall have labs.
@@ -1335,6 +1367,51 @@ func (x *RemakeRun) GetWorkers() []string {
 	return nil
 }
 
+// ReleaseLab ends a lab's quarantine.
+type ReleaseLab struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseLab) Reset() {
+	*x = ReleaseLab{}
+	mi := &file_control_v1_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseLab) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseLab) ProtoMessage() {}
+
+func (x *ReleaseLab) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseLab.ProtoReflect.Descriptor instead.
+func (*ReleaseLab) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReleaseLab) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
 // RunRemade tells that a run's files are there again.
 type RunRemade struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1346,7 +1423,7 @@ type RunRemade struct {
 
 func (x *RunRemade) Reset() {
 	*x = RunRemade{}
-	mi := &file_control_v1_command_proto_msgTypes[16]
+	mi := &file_control_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1435,7 @@ func (x *RunRemade) String() string {
 func (*RunRemade) ProtoMessage() {}
 
 func (x *RunRemade) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[16]
+	mi := &file_control_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1448,7 @@ func (x *RunRemade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRemade.ProtoReflect.Descriptor instead.
 func (*RunRemade) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunRemade) GetRunId() string {
@@ -1398,7 +1475,7 @@ type FoundCluster struct {
 
 func (x *FoundCluster) Reset() {
 	*x = FoundCluster{}
-	mi := &file_control_v1_command_proto_msgTypes[17]
+	mi := &file_control_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1487,7 @@ func (x *FoundCluster) String() string {
 func (*FoundCluster) ProtoMessage() {}
 
 func (x *FoundCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[17]
+	mi := &file_control_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1500,7 @@ func (x *FoundCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundCluster.ProtoReflect.Descriptor instead.
 func (*FoundCluster) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FoundCluster) GetClusterId() string {
@@ -1443,7 +1520,7 @@ type DropFiles struct {
 
 func (x *DropFiles) Reset() {
 	*x = DropFiles{}
-	mi := &file_control_v1_command_proto_msgTypes[18]
+	mi := &file_control_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1532,7 @@ func (x *DropFiles) String() string {
 func (*DropFiles) ProtoMessage() {}
 
 func (x *DropFiles) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[18]
+	mi := &file_control_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1545,7 @@ func (x *DropFiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFiles.ProtoReflect.Descriptor instead.
 func (*DropFiles) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DropFiles) GetSha256() []string {
@@ -1483,7 +1560,7 @@ var File_control_v1_command_proto protoreflect.FileDescriptor
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xb3\b\n" +
+	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xee\b\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -1517,7 +1594,9 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"run_remade\x18\x18 \x01(\v2\x15.control.v1.RunRemadeH\x00R\trunRemade\x12?\n" +
 	"\rfound_cluster\x18\x19 \x01(\v2\x18.control.v1.FoundClusterH\x00R\ffoundCluster\x126\n" +
 	"\n" +
-	"drop_files\x18\x1a \x01(\v2\x15.control.v1.DropFilesH\x00R\tdropFilesB\x06\n" +
+	"drop_files\x18\x1a \x01(\v2\x15.control.v1.DropFilesH\x00R\tdropFiles\x129\n" +
+	"\vrelease_lab\x18( \x01(\v2\x16.control.v1.ReleaseLabH\x00R\n" +
+	"releaseLabB\x06\n" +
 	"\x04kind\"a\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -1565,7 +1644,7 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
-	"\aservers\x18\x03 \x03(\tR\aservers\"\xc4\x01\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\"\xe0\x01\n" +
 	"\bWorkerUp\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1a\n" +
@@ -1573,12 +1652,14 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12!\n" +
 	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12\x14\n" +
-	"\x05cores\x18\a \x01(\rR\x05cores\"T\n" +
+	"\x05cores\x18\a \x01(\rR\x05cores\x12\x1a\n" +
+	"\bsuspects\x18\b \x03(\tR\bsuspects\"p\n" +
 	"\n" +
 	"WorkerDown\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bsuspects\x18\x04 \x03(\tR\bsuspects\"M\n" +
 	"\vDrainWorker\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05drain\x18\x02 \x01(\bR\x05drain\x12\x14\n" +
@@ -1586,7 +1667,10 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\tRemakeRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\aworkers\x18\x03 \x03(\tR\aworkers\"8\n" +
+	"\aworkers\x18\x03 \x03(\tR\aworkers\"#\n" +
+	"\n" +
+	"ReleaseLab\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"8\n" +
 	"\tRunRemade\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
@@ -1608,7 +1692,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -1626,15 +1710,16 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*WorkerDown)(nil),        // 13: control.v1.WorkerDown
 	(*DrainWorker)(nil),       // 14: control.v1.DrainWorker
 	(*RemakeRun)(nil),         // 15: control.v1.RemakeRun
-	(*RunRemade)(nil),         // 16: control.v1.RunRemade
-	(*FoundCluster)(nil),      // 17: control.v1.FoundCluster
-	(*DropFiles)(nil),         // 18: control.v1.DropFiles
-	(*v1.LabSpec)(nil),        // 19: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 20: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 21: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 22: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 23: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 24: lab.v1.FaultStatus
+	(*ReleaseLab)(nil),        // 16: control.v1.ReleaseLab
+	(*RunRemade)(nil),         // 17: control.v1.RunRemade
+	(*FoundCluster)(nil),      // 18: control.v1.FoundCluster
+	(*DropFiles)(nil),         // 19: control.v1.DropFiles
+	(*v1.LabSpec)(nil),        // 20: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 21: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 22: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 23: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 24: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 25: lab.v1.FaultStatus
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -1650,24 +1735,25 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	13, // 10: control.v1.Command.worker_down:type_name -> control.v1.WorkerDown
 	14, // 11: control.v1.Command.drain_worker:type_name -> control.v1.DrainWorker
 	15, // 12: control.v1.Command.remake_run:type_name -> control.v1.RemakeRun
-	16, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
-	17, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
-	18, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
-	19, // 16: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	20, // 17: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 18: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	19, // 19: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	20, // 20: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 21: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	21, // 22: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	22, // 23: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	23, // 24: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	24, // 25: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	17, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
+	18, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
+	19, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
+	16, // 16: control.v1.Command.release_lab:type_name -> control.v1.ReleaseLab
+	20, // 17: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	21, // 18: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 19: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	20, // 20: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	21, // 21: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 22: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	22, // 23: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	23, // 24: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	24, // 25: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	25, // 26: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -1692,6 +1778,7 @@ func file_control_v1_command_proto_init() {
 		(*Command_RunRemade)(nil),
 		(*Command_FoundCluster)(nil),
 		(*Command_DropFiles)(nil),
+		(*Command_ReleaseLab)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1699,7 +1786,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

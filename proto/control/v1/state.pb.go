@@ -343,6 +343,8 @@ type LabState struct {
 	Inputs        uint64                 `protobuf:"varint,6,opt,name=inputs,proto3" json:"inputs,omitempty"`                                      // journaled so far
 	ReachedNs     int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`               // lab time known to have been reached
 	ChangedSpec   *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`          // as inputs have changed it; absent: they have not
+	Deaths        []*LabDeath            `protobuf:"bytes,9,rep,name=deaths,proto3" json:"deaths,omitempty"`                                       // of workers that hosted it, the latest
+	Quarantined   bool                   `protobuf:"varint,10,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: no worker is given it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +435,81 @@ func (x *LabState) GetChangedSpec() *v1.LabSpec {
 	return nil
 }
 
+func (x *LabState) GetDeaths() []*LabDeath {
+	if x != nil {
+		return x.Deaths
+	}
+	return nil
+}
+
+func (x *LabState) GetQuarantined() bool {
+	if x != nil {
+		return x.Quarantined
+	}
+	return false
+}
+
+// LabDeath is the end of a worker's process that hosted a lab.
+type LabDeath struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`                        // its name
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`                    // of its process
+	AtUnixNs      int64                  `protobuf:"varint,3,opt,name=at_unix_ns,json=atUnixNs,proto3" json:"at_unix_ns,omitempty"` // wall time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabDeath) Reset() {
+	*x = LabDeath{}
+	mi := &file_control_v1_state_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabDeath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabDeath) ProtoMessage() {}
+
+func (x *LabDeath) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_state_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabDeath.ProtoReflect.Descriptor instead.
+func (*LabDeath) Descriptor() ([]byte, []int) {
+	return file_control_v1_state_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *LabDeath) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *LabDeath) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *LabDeath) GetAtUnixNs() int64 {
+	if x != nil {
+		return x.AtUnixNs
+	}
+	return 0
+}
+
 // RunState is a run.
 type RunState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -452,13 +529,15 @@ type RunState struct {
 	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs ever made, from 1
 	ReachedNs     int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`              // lab time known to have been reached
 	Remaking      bool                   `protobuf:"varint,16,opt,name=remaking,proto3" json:"remaking,omitempty"`                                 // it has ended, its files were lost, and it runs again to make them
+	Deaths        []*LabDeath            `protobuf:"bytes,17,rep,name=deaths,proto3" json:"deaths,omitempty"`                                      // of workers that hosted it, the latest
+	Quarantined   bool                   `protobuf:"varint,18,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: it has ended, and is not made again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunState) Reset() {
 	*x = RunState{}
-	mi := &file_control_v1_state_proto_msgTypes[4]
+	mi := &file_control_v1_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +549,7 @@ func (x *RunState) String() string {
 func (*RunState) ProtoMessage() {}
 
 func (x *RunState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[4]
+	mi := &file_control_v1_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +562,7 @@ func (x *RunState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunState.ProtoReflect.Descriptor instead.
 func (*RunState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunState) GetId() string {
@@ -598,6 +677,20 @@ func (x *RunState) GetRemaking() bool {
 	return false
 }
 
+func (x *RunState) GetDeaths() []*LabDeath {
+	if x != nil {
+		return x.Deaths
+	}
+	return nil
+}
+
+func (x *RunState) GetQuarantined() bool {
+	if x != nil {
+		return x.Quarantined
+	}
+	return false
+}
+
 // InputState is a journaled input of a lab or a run.
 type InputState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -609,7 +702,7 @@ type InputState struct {
 
 func (x *InputState) Reset() {
 	*x = InputState{}
-	mi := &file_control_v1_state_proto_msgTypes[5]
+	mi := &file_control_v1_state_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +714,7 @@ func (x *InputState) String() string {
 func (*InputState) ProtoMessage() {}
 
 func (x *InputState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[5]
+	mi := &file_control_v1_state_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +727,7 @@ func (x *InputState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputState.ProtoReflect.Descriptor instead.
 func (*InputState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *InputState) GetLabId() string {
@@ -663,7 +756,7 @@ type FileState struct {
 
 func (x *FileState) Reset() {
 	*x = FileState{}
-	mi := &file_control_v1_state_proto_msgTypes[6]
+	mi := &file_control_v1_state_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +768,7 @@ func (x *FileState) String() string {
 func (*FileState) ProtoMessage() {}
 
 func (x *FileState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[6]
+	mi := &file_control_v1_state_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +781,7 @@ func (x *FileState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileState.ProtoReflect.Descriptor instead.
 func (*FileState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FileState) GetSha256() string {
@@ -724,7 +817,7 @@ type RequestState struct {
 
 func (x *RequestState) Reset() {
 	*x = RequestState{}
-	mi := &file_control_v1_state_proto_msgTypes[7]
+	mi := &file_control_v1_state_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +829,7 @@ func (x *RequestState) String() string {
 func (*RequestState) ProtoMessage() {}
 
 func (x *RequestState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[7]
+	mi := &file_control_v1_state_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +842,7 @@ func (x *RequestState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestState.ProtoReflect.Descriptor instead.
 func (*RequestState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RequestState) GetRequestId() string {
@@ -786,7 +879,7 @@ type RequestOutcome struct {
 
 func (x *RequestOutcome) Reset() {
 	*x = RequestOutcome{}
-	mi := &file_control_v1_state_proto_msgTypes[8]
+	mi := &file_control_v1_state_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +891,7 @@ func (x *RequestOutcome) String() string {
 func (*RequestOutcome) ProtoMessage() {}
 
 func (x *RequestOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[8]
+	mi := &file_control_v1_state_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +904,7 @@ func (x *RequestOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestOutcome.ProtoReflect.Descriptor instead.
 func (*RequestOutcome) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RequestOutcome) GetKind() string {
@@ -853,7 +946,7 @@ type CounterState struct {
 
 func (x *CounterState) Reset() {
 	*x = CounterState{}
-	mi := &file_control_v1_state_proto_msgTypes[9]
+	mi := &file_control_v1_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +958,7 @@ func (x *CounterState) String() string {
 func (*CounterState) ProtoMessage() {}
 
 func (x *CounterState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[9]
+	mi := &file_control_v1_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +971,7 @@ func (x *CounterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterState.ProtoReflect.Descriptor instead.
 func (*CounterState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CounterState) GetName() string {
@@ -915,7 +1008,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_control_v1_state_proto_msgTypes[10]
+	mi := &file_control_v1_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1020,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[10]
+	mi := &file_control_v1_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1033,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WorkerState) GetName() string {
@@ -1030,7 +1123,7 @@ type ClusterState struct {
 
 func (x *ClusterState) Reset() {
 	*x = ClusterState{}
-	mi := &file_control_v1_state_proto_msgTypes[11]
+	mi := &file_control_v1_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1135,7 @@ func (x *ClusterState) String() string {
 func (*ClusterState) ProtoMessage() {}
 
 func (x *ClusterState) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_state_proto_msgTypes[11]
+	mi := &file_control_v1_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1148,7 @@ func (x *ClusterState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterState.ProtoReflect.Descriptor instead.
 func (*ClusterState) Descriptor() ([]byte, []int) {
-	return file_control_v1_state_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClusterState) GetClusterId() string {
@@ -1087,7 +1180,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x82\x02\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\xd2\x02\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
@@ -1097,7 +1190,15 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x06inputs\x18\x06 \x01(\x04R\x06inputs\x12\x1d\n" +
 	"\n" +
 	"reached_ns\x18\a \x01(\x03R\treachedNs\x122\n" +
-	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\"\xd1\x03\n" +
+	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\x12,\n" +
+	"\x06deaths\x18\t \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
+	"\vquarantined\x18\n" +
+	" \x01(\bR\vquarantined\"\\\n" +
+	"\bLabDeath\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1c\n" +
+	"\n" +
+	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xa1\x04\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1116,7 +1217,9 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x06number\x18\x0e \x01(\x04R\x06number\x12\x1d\n" +
 	"\n" +
 	"reached_ns\x18\x0f \x01(\x03R\treachedNs\x12\x1a\n" +
-	"\bremaking\x18\x10 \x01(\bR\bremaking\"O\n" +
+	"\bremaking\x18\x10 \x01(\bR\bremaking\x12,\n" +
+	"\x06deaths\x18\x11 \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
+	"\vquarantined\x18\x12 \x01(\bR\vquarantined\"O\n" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +
@@ -1169,48 +1272,51 @@ func file_control_v1_state_proto_rawDescGZIP() []byte {
 	return file_control_v1_state_proto_rawDescData
 }
 
-var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_control_v1_state_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),  // 0: control.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),  // 1: control.v1.SnapshotHeader
 	(*SnapshotEnd)(nil),     // 2: control.v1.SnapshotEnd
 	(*LabState)(nil),        // 3: control.v1.LabState
-	(*RunState)(nil),        // 4: control.v1.RunState
-	(*InputState)(nil),      // 5: control.v1.InputState
-	(*FileState)(nil),       // 6: control.v1.FileState
-	(*RequestState)(nil),    // 7: control.v1.RequestState
-	(*RequestOutcome)(nil),  // 8: control.v1.RequestOutcome
-	(*CounterState)(nil),    // 9: control.v1.CounterState
-	(*WorkerState)(nil),     // 10: control.v1.WorkerState
-	(*ClusterState)(nil),    // 11: control.v1.ClusterState
-	(*v1.LabSpec)(nil),      // 12: lab.v1.LabSpec
-	(*RunResult)(nil),       // 13: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 14: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 15: lab.v1.Stamp
+	(*LabDeath)(nil),        // 4: control.v1.LabDeath
+	(*RunState)(nil),        // 5: control.v1.RunState
+	(*InputState)(nil),      // 6: control.v1.InputState
+	(*FileState)(nil),       // 7: control.v1.FileState
+	(*RequestState)(nil),    // 8: control.v1.RequestState
+	(*RequestOutcome)(nil),  // 9: control.v1.RequestOutcome
+	(*CounterState)(nil),    // 10: control.v1.CounterState
+	(*WorkerState)(nil),     // 11: control.v1.WorkerState
+	(*ClusterState)(nil),    // 12: control.v1.ClusterState
+	(*v1.LabSpec)(nil),      // 13: lab.v1.LabSpec
+	(*RunResult)(nil),       // 14: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 15: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 16: lab.v1.Stamp
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
 	3,  // 1: control.v1.SnapshotRecord.lab:type_name -> control.v1.LabState
-	4,  // 2: control.v1.SnapshotRecord.run:type_name -> control.v1.RunState
-	5,  // 3: control.v1.SnapshotRecord.input:type_name -> control.v1.InputState
-	6,  // 4: control.v1.SnapshotRecord.file:type_name -> control.v1.FileState
-	7,  // 5: control.v1.SnapshotRecord.request:type_name -> control.v1.RequestState
-	9,  // 6: control.v1.SnapshotRecord.counter:type_name -> control.v1.CounterState
+	5,  // 2: control.v1.SnapshotRecord.run:type_name -> control.v1.RunState
+	6,  // 3: control.v1.SnapshotRecord.input:type_name -> control.v1.InputState
+	7,  // 4: control.v1.SnapshotRecord.file:type_name -> control.v1.FileState
+	8,  // 5: control.v1.SnapshotRecord.request:type_name -> control.v1.RequestState
+	10, // 6: control.v1.SnapshotRecord.counter:type_name -> control.v1.CounterState
 	2,  // 7: control.v1.SnapshotRecord.end:type_name -> control.v1.SnapshotEnd
-	10, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
-	11, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
-	12, // 10: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	12, // 11: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	12, // 12: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	13, // 13: control.v1.RunState.result:type_name -> control.v1.RunResult
-	14, // 14: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	8,  // 15: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	15, // 16: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
+	12, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
+	13, // 10: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	13, // 11: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	4,  // 12: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
+	13, // 13: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	14, // 14: control.v1.RunState.result:type_name -> control.v1.RunResult
+	4,  // 15: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
+	15, // 16: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	9,  // 17: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	16, // 18: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -1237,7 +1343,7 @@ func file_control_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_state_proto_rawDesc), len(file_control_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

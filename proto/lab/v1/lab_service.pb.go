@@ -31,6 +31,7 @@ const (
 	LabState_LAB_STATE_RUNNING     LabState = 2
 	LabState_LAB_STATE_FAILED      LabState = 3 // ended by an error of its own, see progress.error; what it recorded can be read
 	LabState_LAB_STATE_WAITING     LabState = 5 // the worker that hosts it does not answer, or none takes it now: see reason
+	LabState_LAB_STATE_QUARANTINED LabState = 6 // no worker is given it: too many have died with it, see reason; applying it anew ends that
 	LabState_LAB_STATE_RECOVERING  LabState = 4 // replaying its journal after a restart, see progress; takes no inputs yet
 )
 
@@ -42,6 +43,7 @@ var (
 		2: "LAB_STATE_RUNNING",
 		3: "LAB_STATE_FAILED",
 		5: "LAB_STATE_WAITING",
+		6: "LAB_STATE_QUARANTINED",
 		4: "LAB_STATE_RECOVERING",
 	}
 	LabState_value = map[string]int32{
@@ -50,6 +52,7 @@ var (
 		"LAB_STATE_RUNNING":     2,
 		"LAB_STATE_FAILED":      3,
 		"LAB_STATE_WAITING":     5,
+		"LAB_STATE_QUARANTINED": 6,
 		"LAB_STATE_RECOVERING":  4,
 	}
 )
@@ -1024,13 +1027,14 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"X\n" +
 	"\x12ListInputsResponse\x12.\n" +
 	"\aentries\x18\x01 \x03(\v2\x14.lab.v1.JournalEntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*\x9b\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\xb6\x01\n" +
 	"\bLabState\x12\x19\n" +
 	"\x15LAB_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LAB_STATE_STARTING\x10\x01\x12\x15\n" +
 	"\x11LAB_STATE_RUNNING\x10\x02\x12\x14\n" +
 	"\x10LAB_STATE_FAILED\x10\x03\x12\x15\n" +
-	"\x11LAB_STATE_WAITING\x10\x05\x12\x18\n" +
+	"\x11LAB_STATE_WAITING\x10\x05\x12\x19\n" +
+	"\x15LAB_STATE_QUARANTINED\x10\x06\x12\x18\n" +
 	"\x14LAB_STATE_RECOVERING\x10\x042\xcb\x03\n" +
 	"\n" +
 	"LabService\x12H\n" +
