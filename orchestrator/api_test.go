@@ -39,8 +39,8 @@ func TestEveryMutationHasARequestID(t *testing.T) {
 		}
 		return true
 	})
-	if services != 15 {
-		t.Fatalf("%d services walked, want 15", services)
+	if services < 16 {
+		t.Fatalf("only %d services walked", services)
 	}
 }
 

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -37,6 +38,8 @@ type applier struct {
 	view  view
 	index uint64 // of the command in the Raft log
 	now   int64  // the proposer's wall clock, ns since 1970
+	by    string // person who asked for it; empty: nobody in particular
+	from  string // where the person called from
 }
 
 // result is what applying a command came to: an outcome, or why nothing was changed.
@@ -44,7 +47,7 @@ type result struct {
 	outcome  *controlv1.RequestOutcome
 	repeated bool // the request was carried out before; outcome is of then
 	refused  *Refusal
-	changes  []*labv1.Change // for whoever watches
+	changes  []keptChange // for whoever watches
 }
 
 // errUnknownCommand means that the log was written by a newer version. Going on without the command would make this
@@ -56,7 +59,7 @@ func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error
 	txn := db.Txn(true)
 	defer txn.Abort()
 	txn.TrackChanges()
-	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs()}
+	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs(), by: cmd.GetBy(), from: cmd.GetFrom()}
 	kind := kindOf(cmd)
 	if kind == "" {
 		return result{}, errUnknownCommand
@@ -131,15 +134,19 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.runRemade(k.RunRemade)
 	case *controlv1.Command_FoundCluster:
 		return a.foundCluster(k.FoundCluster)
+	case *controlv1.Command_ShareLab:
+		return a.shareLab(k.ShareLab)
+	case *controlv1.Command_UnshareLab:
+		return a.unshareLab(k.UnshareLab)
 	}
 	panic("a command has a kind that dispatch lacks") // kindOf let it pass
 }
 
 func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, *Refusal) {
-	if a.view.labNamed(c.GetSpec().GetName()) != nil {
+	if a.view.labNamed(c.GetOwner(), c.GetSpec().GetName()) != nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "a lab %q is there already", c.GetSpec().GetName())
 	}
-	if refused := a.lacks(specFiles(c.GetSpec())); refused != nil {
+	if refused := a.view.lacks(a.by, nil, specFiles(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
 	if !a.count(counterLabs, +1, maxLabs) {
@@ -147,6 +154,7 @@ func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, 
 	}
 	a.insert(tableLabs, &controlv1.LabState{
 		Id: c.GetLabId(), Spec: c.GetSpec(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
+		Owner: c.GetOwner(),
 	})
 	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
 }
@@ -201,10 +209,10 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER,
 			"the worker stamped input %d after input %d", index, journaled)
 	}
-	if refused := a.lacks(inputFiles(c.GetEntry().GetInput())); refused != nil {
+	if refused := a.view.lacks(a.by, lab, inputFiles(c.GetEntry().GetInput())); refused != nil {
 		return nil, refused
 	}
-	a.insert(tableInputs, &controlv1.InputState{LabId: c.GetLabId(), Entry: c.GetEntry()})
+	a.journal(c.GetLabId(), c.GetEntry())
 	if lab != nil {
 		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
 			l.Inputs = index
@@ -220,6 +228,11 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 		Stamp:    &labv1.Stamp{Index: index, TNs: c.GetEntry().GetTNs()},
 		ObjectId: inputID(c.GetEntry().GetInput()),
 	}, nil
+}
+
+// journal keeps an input, and who has given it.
+func (a *applier) journal(labID string, e *labv1.JournalEntry) {
+	a.insert(tableInputs, &controlv1.InputState{LabId: labID, Entry: e, By: a.by, From: a.from, AtUnixNs: a.now})
 }
 
 func (a *applier) markReached(c *controlv1.MarkReached) (*controlv1.RequestOutcome, *Refusal) {
@@ -239,7 +252,7 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	for _, e := range c.GetJournal() {
 		files = append(files, inputFiles(e.GetInput())...)
 	}
-	if refused := a.lacks(files); refused != nil {
+	if refused := a.view.lacks(a.by, nil, files); refused != nil {
 		return nil, refused
 	}
 	if !a.count(counterRuns, +1, maxRuns) {
@@ -248,14 +261,15 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	if len(c.GetJournal()) > maxInputs {
 		return nil, overQuota("inputs of a run", maxInputs)
 	}
-	a.count(counterRunNumbers, +1, math.MaxUint64)
-	number := a.view.counter(counterRunNumbers)
-	id := fmt.Sprintf("%s-%d", c.GetName(), number)
+	a.count(ofOwner(counterRunNumbers, c.GetOwner()), +1, math.MaxUint64)
+	number := a.view.counter(ofOwner(counterRunNumbers, c.GetOwner()))
+	id := cmp.Or(c.GetRunId(), fmt.Sprintf("%s-%d", c.GetName(), number))
 	for _, e := range c.GetJournal() {
-		a.insert(tableInputs, &controlv1.InputState{LabId: id, Entry: e})
+		a.journal(id, e)
 	}
 	a.insert(tableRuns, &controlv1.RunState{
-		Id: id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
+		Owner: c.GetOwner(),
+		Id:    id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
 		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
 		Inputs: uint64(len(c.GetJournal())), Number: number,
 	})

@@ -103,6 +103,10 @@ func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 		cmd.Kind = &controlv1.Command_DeleteRun{DeleteRun: k}
 	case *controlv1.AddFile:
 		cmd.Kind = &controlv1.Command_AddFile{AddFile: k}
+	case *controlv1.ShareLab:
+		cmd.Kind = &controlv1.Command_ShareLab{ShareLab: k}
+	case *controlv1.UnshareLab:
+		cmd.Kind = &controlv1.Command_UnshareLab{UnshareLab: k}
 	case *controlv1.DropFiles:
 		cmd.Kind = &controlv1.Command_DropFiles{DropFiles: k}
 	case *controlv1.WorkerUp:
@@ -314,9 +318,18 @@ func randomCommand(r *rand.Rand, i int) any {
 		id = fmt.Sprintf("%s-%d", lab, 1+r.IntN(20))
 	}
 	worker := fmt.Sprintf("w%d", r.IntN(4))
-	switch r.IntN(19) {
+	person := []string{"", "alice", "bob"}[r.IntN(3)]
+	switch r.IntN(23) {
+	case 19, 22:
+		return &controlv1.ShareLab{LabId: id, Member: &labv1.LabMember{Person: person, Role: labv1.LabRole(1 + r.IntN(3)), Nodes: []string{lab}}}
+	case 20:
+		return &controlv1.UnshareLab{LabId: id, Person: person, Role: labv1.LabRole(r.IntN(4))}
+	case 21:
+		return &controlv1.CreateRun{Name: lab, Spec: testSpec(lab), Workers: []string{"w"}, Owner: person, RunId: fmt.Sprintf("%s.r%d", lab, i)}
 	case 0:
-		return createLab(lab)
+		c := createLab(lab)
+		c.Owner = person
+		return c
 	case 1:
 		return &controlv1.DeleteLab{LabId: id}
 	case 2:
@@ -346,23 +359,23 @@ func randomCommand(r *rand.Rand, i int) any {
 	case 14:
 		return &controlv1.RemakeRun{RunId: id, Epoch: uint64(1 + r.IntN(3)), Workers: []string{worker}}
 	case 16:
-		return &controlv1.DropFiles{Sha256: []string{strconv.Itoa(r.IntN(50))}}
+		return &controlv1.DropFiles{Sha256: []string{strconv.Itoa(r.IntN(50))}, Holdings: []*controlv1.FileHolding{{Owner: person, Sha256: strconv.Itoa(r.IntN(50))}}}
 	case 15:
 		return &controlv1.RunRemade{RunId: id, Epoch: uint64(1 + r.IntN(3))}
 	}
-	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20)), Servers: []string{strconv.Itoa(r.IntN(3))}}
+	return &controlv1.AddFile{Sha256: strconv.Itoa(r.IntN(50)), SizeBytes: uint64(r.IntN(1 << 20)), Servers: []string{strconv.Itoa(r.IntN(3))}, Owner: person}
 }
 
 // What applying may use: no clock, no chance, no files, no goroutines.
 func TestApplyImportsNothingImpure(t *testing.T) {
-	allowed := map[string]bool{"errors": true, "fmt": true, "math": true, "slices": true,
+	allowed := map[string]bool{"cmp": true, "errors": true, "fmt": true, "math": true, "slices": true,
 		"github.com/hashicorp/go-memdb":                   true,
 		"google.golang.org/protobuf/proto":                true,
 		"google.golang.org/protobuf/reflect/protoreflect": true,
 		"labd.dev/proto/control/v1":                       true,
 		"labd.dev/proto/lab/v1":                           true,
 	}
-	for _, name := range []string{"apply.go", "apply_deaths.go", "apply_files.go", "apply_workers.go", "inputs.go"} {
+	for _, name := range []string{"apply.go", "apply_deaths.go", "apply_files.go", "apply_sharing.go", "apply_workers.go", "inputs.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

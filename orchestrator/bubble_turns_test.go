@@ -63,7 +63,7 @@ func withSteady(t *testing.T, do func(b *turnsBubble)) {
 			t.Fatal("there is no lab")
 		}
 		do(b)
-		lab := b.lead().c.store.view().labNamed(steady)
+		lab := b.lead().c.store.view().labNamed("", steady)
 		if lab.GetEpoch() != 1 {
 			t.Errorf("the lab was rebuilt: it has epoch %d", lab.GetEpoch())
 		}
@@ -89,7 +89,7 @@ func (b *turnsBubble) input(request, tag string) (answer, error) {
 
 // pending is the index of what waits at the lab's worker for its commit.
 func (b *turnsBubble) pending() uint64 {
-	lab := b.lead().c.store.view().labNamed(steady)
+	lab := b.lead().c.store.view().labNamed("", steady)
 	w := b.workers[lab.GetWorkers()[0]]
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,7 +132,7 @@ func TestLostAbandonment(t *testing.T) {
 	for _, answered := range []bool{false, true} {
 		withSteady(t, func(b *turnsBubble) {
 			l := b.lead()
-			lab := l.c.store.view().labNamed(steady)
+			lab := l.c.store.view().labNamed("", steady)
 			h := l.host(lab.GetId(), lab.GetEpoch())
 			<-h.gate
 			b.losses.lose(workerv1.WorkerService_AbandonInput_FullMethodName, answered, 3)

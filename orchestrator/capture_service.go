@@ -15,12 +15,12 @@ type captureService struct {
 }
 
 func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.ServerStreamingServer[labv1.WatchCaptureResponse]) error {
-	lab, worker, err := s.c.labWorker(out.Context(), req.GetLab())
+	g, worker, err := s.c.labWorker(out.Context())
 	if err != nil {
 		return err
 	}
 	stream, err := worker.Capture(out.Context(), &workerv1.CaptureRequest{
-		LabId: lab.GetId(), Node: req.GetNode(), Interface: req.GetInterface(), Filter: req.GetFilter(),
+		LabId: g.lab.GetId(), Node: req.GetNode(), Interface: req.GetInterface(), Filter: req.GetFilter(),
 		SnapBytes: req.GetSnapBytes(), Count: req.GetCount()})
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.S
 	err = relay(stream, func(m *workerv1.CaptureResponse) error {
 		return out.Send(&labv1.WatchCaptureResponse{Data: m.GetData(), Packets: m.GetPackets()})
 	})
-	err = s.c.movedMeanwhile(lab, err)
+	err = s.c.movedMeanwhile(g.lab, err)
 	switch status.Code(err) {
 	case codes.InvalidArgument:
 		return refuse(labv1.ErrorReason_ERROR_REASON_INVALID, "%s", workerText(err))

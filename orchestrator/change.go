@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -102,7 +103,7 @@ func fixed(diffs []*labv1.Difference) []*labv1.Difference {
 }
 
 // change gives a running lab another specification, as one input.
-func (s *labService) change(ctx context.Context, requestID string, spec *labv1.LabSpec, resp *labv1.ApplyLabResponse) error {
+func (s *labService) change(ctx context.Context, l *leadership, g *grant, requestID string, spec *labv1.LabSpec, resp *labv1.ApplyLabResponse) error {
 	name := spec.GetName()
 	if f := fixed(resp.GetDifferences()); len(f) > 0 {
 		return refuse(labv1.ErrorReason_ERROR_REASON_LAB_DIFFERS,
@@ -110,7 +111,10 @@ func (s *labService) change(ctx context.Context, requestID string, spec *labv1.L
 				"(labctl delete lab %s), or see what differs with --dry-run", name, firstPaths(f), name)
 	}
 	in := &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
-	_, outcome, err := s.c.labInput(ctx, requestID, name, in)
+	if _, err := l.running(g.lab.GetId(), g.lab.GetEpoch()); err != nil {
+		return fmt.Errorf("lab %s: %w", name, err)
+	}
+	outcome, err := s.c.giveTo(ctx, l, g, requestID, in)
 	if err != nil {
 		return err
 	}
@@ -124,9 +128,9 @@ func (s *linkService) SetLink(ctx context.Context, req *labv1.SetLinkRequest) (*
 		return nil, invalid("set", "say which link, and what to change")
 	}
 	in := &labv1.Input{Kind: &labv1.Input_LinkSet{LinkSet: req.GetSet()}}
-	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
+	g, outcome, err := s.c.labInput(ctx, req.GetRequestId(), in)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.SetLinkResponse{Lab: lab.GetSpec().GetName(), Stamp: outcome.GetStamp()}, nil
+	return &labv1.SetLinkResponse{Lab: g.called(g.lab), Stamp: outcome.GetStamp()}, nil
 }

@@ -97,11 +97,15 @@ func hasNode(spec *labv1.LabSpec, name string) bool {
 }
 
 func noNode(spec *labv1.LabSpec, name string) error {
+	return refuse(labv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "lab %q has no node %q%s", spec.GetName(), name, insteadOf(name, nodeNames(spec)))
+}
+
+func nodeNames(spec *labv1.LabSpec) []string {
 	var names []string
 	for _, n := range spec.GetNodes() {
 		names = append(names, n.GetName())
 	}
-	return refuse(labv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "lab %q has no node %q%s", spec.GetName(), name, insteadOf(name, names))
+	return names
 }
 
 func noLink(lab, name string, names []string) error {

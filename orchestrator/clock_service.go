@@ -21,11 +21,11 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 	if err := checkRequestID(req.GetRequestId()); err != nil {
 		return nil, err
 	}
-	lab, worker, err := s.c.labWorker(ctx, req.GetLab())
+	g, worker, err := s.c.labWorker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	order := &workerv1.ControlClockRequest{LabId: lab.GetId(), Epoch: lab.GetEpoch(), RequestId: req.GetRequestId()}
+	order := &workerv1.ControlClockRequest{LabId: g.lab.GetId(), Epoch: g.lab.GetEpoch(), RequestId: req.GetRequestId()}
 	switch a := req.GetAction().(type) {
 	case *labv1.ControlClockRequest_Pause:
 		order.Action = &workerv1.ControlClockRequest_Pause{Pause: a.Pause}
@@ -48,7 +48,7 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 	default:
 		return nil, err
 	}
-	return &labv1.ControlClockResponse{Lab: lab.GetSpec().GetName(), Progress: resp.GetProgress(), Events: resp.GetEvents()}, nil
+	return &labv1.ControlClockResponse{Lab: g.called(g.lab), Progress: resp.GetProgress(), Events: resp.GetEvents()}, nil
 }
 
 // workerText is a worker's message without the class of error that it begins with, which the code tells as well.

@@ -448,7 +448,7 @@ func TestMinority(t *testing.T) {
 	rest := others(all, leader)
 	eventually(t, "all have applied it", func() bool {
 		for _, m := range all {
-			if m.control.store.view().labNamed("x") == nil {
+			if m.control.store.view().labNamed("", "x") == nil {
 				return false
 			}
 		}

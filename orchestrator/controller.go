@@ -197,6 +197,9 @@ func (c *Controller) leading() *leadership {
 // leader waits until this server leads, and makes sure that it still does: what a call then reads from the store holds
 // every change that was acknowledged before the call began.
 func (c *Controller) leader(ctx context.Context) (*leadership, error) {
+	if l := c.verifiedFor(ctx); l != nil {
+		return l, nil
+	}
 	for {
 		c.mu.Lock()
 		l, changed := c.lead, c.changed

@@ -38,6 +38,7 @@ type server struct {
 	files   labv1.FileServiceClient
 	runs    labv1.RunServiceClient
 	watches labv1.WatchServiceClient
+	conn    *grpc.ClientConn
 	stop    func()
 }
 
@@ -67,7 +68,7 @@ func serve(t *testing.T, worker *fakeWorker, open func(Config) (*Controller, err
 	s := &server{t: t, worker: worker, control: c,
 		labs: labv1.NewLabServiceClient(conn), nodes: labv1.NewNodeServiceClient(conn), moves: labv1.NewTransferServiceClient(conn),
 		faults: labv1.NewFaultServiceClient(conn), links: labv1.NewLinkServiceClient(conn), files: labv1.NewFileServiceClient(conn), runs: labv1.NewRunServiceClient(conn),
-		watches: labv1.NewWatchServiceClient(conn)}
+		watches: labv1.NewWatchServiceClient(conn), conn: conn}
 	stopped := false
 	s.stop = func() {
 		if stopped {

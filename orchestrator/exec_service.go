@@ -28,15 +28,15 @@ func (s *execService) CreateExec(ctx context.Context, req *labv1.CreateExecReque
 	default:
 		return nil, invalid("command", "say what to run: ping, traceroute or send")
 	}
-	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
+	g, outcome, err := s.c.labInput(ctx, req.GetRequestId(), in)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.CreateExecResponse{Lab: lab.GetSpec().GetName(), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
+	return &labv1.CreateExecResponse{Lab: g.called(g.lab), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
 }
 
-func (s *execService) ListExecs(ctx context.Context, req *labv1.ListExecsRequest) (*labv1.ListExecsResponse, error) {
-	_, st, err := s.c.labStatus(ctx, req.GetLab())
+func (s *execService) ListExecs(ctx context.Context, _ *labv1.ListExecsRequest) (*labv1.ListExecsResponse, error) {
+	_, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,16 +48,16 @@ const execInterval = progressInterval
 
 func (s *execService) WatchExec(req *labv1.WatchExecRequest, out grpc.ServerStreamingServer[labv1.WatchExecResponse]) error {
 	ctx := out.Context()
-	lab, _, err := s.c.labStatus(ctx, req.GetLab())
+	g, _, err := s.c.labStatus(ctx)
 	if err != nil {
 		return err
 	}
 	sent := 0
-	err = s.c.watchLab(ctx, lab.GetId(), execInterval.Milliseconds(), func(m *workerv1.WatchLabResponse) (bool, error) {
-		e := findExec(m.GetExecs(), req.GetExec())
+	err = s.c.watchLab(ctx, g.lab.GetId(), execInterval.Milliseconds(), func(m *workerv1.WatchLabResponse) (bool, error) {
+		e := findExec(g.place.Execs(m.GetExecs()), req.GetExec())
 		if e == nil {
 			return false, refuse(labv1.ErrorReason_ERROR_REASON_EXEC_NOT_FOUND,
-				"lab %q has no command %q", lab.GetSpec().GetName(), req.GetExec())
+				"lab %q has no command %q", g.lab.GetSpec().GetName(), req.GetExec())
 		}
 		if len(e.GetLines()) == sent && !e.GetDone() {
 			return false, nil

@@ -16,11 +16,11 @@ func (s *faultService) CreateFault(ctx context.Context, req *labv1.CreateFaultRe
 		return nil, invalid("fault", "say which fault")
 	}
 	in := &labv1.Input{Kind: &labv1.Input_Fault{Fault: req.GetFault()}}
-	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
+	g, outcome, err := s.c.labInput(ctx, req.GetRequestId(), in)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.CreateFaultResponse{Lab: lab.GetSpec().GetName(), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
+	return &labv1.CreateFaultResponse{Lab: g.called(g.lab), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
 }
 
 func (s *faultService) ClearFault(ctx context.Context, req *labv1.ClearFaultRequest) (*labv1.ClearFaultResponse, error) {
@@ -34,15 +34,15 @@ func (s *faultService) ClearFault(ctx context.Context, req *labv1.ClearFaultRequ
 		}
 	}
 	in := &labv1.Input{Kind: &labv1.Input_ClearFault{ClearFault: &labv1.ClearFault{Id: req.GetFault()}}}
-	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
+	g, outcome, err := s.c.labInput(ctx, req.GetRequestId(), in)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.ClearFaultResponse{Lab: lab.GetSpec().GetName(), Stamp: outcome.GetStamp()}, nil
+	return &labv1.ClearFaultResponse{Lab: g.called(g.lab), Stamp: outcome.GetStamp()}, nil
 }
 
 func (s *faultService) checkActive(ctx context.Context, req *labv1.ClearFaultRequest) error {
-	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	g, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return err
 	}
@@ -51,12 +51,15 @@ func (s *faultService) checkActive(ctx context.Context, req *labv1.ClearFaultReq
 			return nil
 		}
 	}
-	return refuse(labv1.ErrorReason_ERROR_REASON_FAULT_NOT_FOUND,
-		"lab %q has no fault %q in force", lab.GetSpec().GetName(), req.GetFault())
+	return noFault(g.lab.GetSpec().GetName(), req.GetFault())
 }
 
-func (s *faultService) ListFaults(ctx context.Context, req *labv1.ListFaultsRequest) (*labv1.ListFaultsResponse, error) {
-	_, st, err := s.c.labStatus(ctx, req.GetLab())
+func noFault(lab, id string) error {
+	return refuse(labv1.ErrorReason_ERROR_REASON_FAULT_NOT_FOUND, "lab %q has no fault %q in force", lab, id)
+}
+
+func (s *faultService) ListFaults(ctx context.Context, _ *labv1.ListFaultsRequest) (*labv1.ListFaultsResponse, error) {
+	_, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -8,6 +9,8 @@ import (
 	"github.com/hashicorp/go-memdb"
 	"google.golang.org/grpc"
 
+	"labd.dev/internal/auth"
+	"labd.dev/internal/sight"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -20,10 +23,16 @@ const (
 	changesAtOnce = 256
 )
 
+// keptChange is a change with what it is of, before and after it: from that follows who may hear of it.
+type keptChange struct {
+	*labv1.Change
+	before, after any // *controlv1.LabState or *controlv1.RunState; of an input both are the lab or the run
+}
+
 // feed keeps the newest changes of the state for those who watch. Every server has the same, as all apply the same log.
 type feed struct {
 	mu      sync.Mutex // guards what is below, and holds the state and index together
-	changes []*labv1.Change
+	changes []keptChange
 	floor   uint64        // what was changed after this index is kept
 	index   uint64        // of the last log entry that was applied
 	fresh   bool          // the state was replaced, and of which entry it is is not known yet
@@ -33,7 +42,7 @@ type feed struct {
 func newFeed() *feed { return &feed{next: make(chan struct{})} }
 
 // advance applies an entry, and keeps what it changed.
-func (f *feed) advance(index uint64, apply func() ([]*labv1.Change, error)) error {
+func (f *feed) advance(index uint64, apply func() ([]keptChange, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	changes, err := apply()
@@ -94,13 +103,13 @@ func (f *feed) now(store *Store) (view, uint64) {
 
 // after gives the changes after an index, at most so many that an entry's stay together, and up to which index they are all.
 // kept is false where not all of them are there any more. next is closed when there are more.
-func (f *feed) after(index uint64) (changes []*labv1.Change, upTo uint64, kept bool, next <-chan struct{}) {
+func (f *feed) after(index uint64) (changes []keptChange, upTo uint64, kept bool, next <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if index < f.floor || index > f.index || f.fresh {
 		return nil, 0, false, nil
 	}
-	from, _ := slices.BinarySearchFunc(f.changes, index+1, func(c *labv1.Change, i uint64) int {
+	from, _ := slices.BinarySearchFunc(f.changes, index+1, func(c keptChange, i uint64) int {
 		switch {
 		case c.GetIndex() < i:
 			return -1
@@ -121,25 +130,37 @@ func (f *feed) after(index uint64) (changes []*labv1.Change, upTo uint64, kept b
 }
 
 // changesOf tells what a command changed, for those who watch. How far labs have come is not among it.
-func changesOf(kind string, index uint64, made memdb.Changes) []*labv1.Change {
+func changesOf(kind string, index uint64, made memdb.Changes) []keptChange {
 	if kind == "mark_reached" {
 		return nil
 	}
-	var list []*labv1.Change
+	var list []keptChange
+	whole := make(map[string]any) // labs and runs that have changed, by id
 	for _, m := range made {
+		change := keptChange{Change: &labv1.Change{Index: index, Kind: labv1.Change_KIND_CHANGED}, before: m.Before, after: m.After}
 		object := m.After
-		change := &labv1.Change{Index: index, Kind: labv1.Change_KIND_CHANGED}
 		switch {
 		case m.Created():
 			change.Kind = labv1.Change_KIND_CREATED
 		case m.Deleted():
 			change.Kind, object = labv1.Change_KIND_REMOVED, m.Before
 		}
-		if !describeChange(change, object) || kind == "append_input" && change.GetObject() != labv1.ObjectKind_OBJECT_KIND_INPUT ||
+		if !describeChange(change.Change, object) {
+			continue
+		}
+		if o := change.GetObject(); o == labv1.ObjectKind_OBJECT_KIND_LAB || o == labv1.ObjectKind_OBJECT_KIND_RUN {
+			whole[change.GetId()] = object
+		}
+		if kind == "append_input" && change.GetObject() != labv1.ObjectKind_OBJECT_KIND_INPUT ||
 			change.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT && change.GetKind() == labv1.Change_KIND_REMOVED {
 			continue
 		}
 		list = append(list, change)
+	}
+	for i := range list {
+		if c := &list[i]; c.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT {
+			c.before, c.after = whole[c.GetId()], whole[c.GetId()] // an input comes with a change of what it is of
+		}
 	}
 	return list
 }
@@ -149,10 +170,13 @@ func describeChange(c *labv1.Change, object any) bool {
 	switch o := object.(type) {
 	case *controlv1.LabState:
 		c.Object, c.Id, c.Name, c.Epoch = labv1.ObjectKind_OBJECT_KIND_LAB, o.GetId(), o.GetSpec().GetName(), o.GetEpoch()
+		c.Owner = o.GetOwner()
 	case *controlv1.RunState:
 		c.Object, c.Id, c.Name, c.Epoch = labv1.ObjectKind_OBJECT_KIND_RUN, o.GetId(), o.GetName(), o.GetEpoch()
+		c.Owner = o.GetOwner()
 	case *controlv1.InputState:
 		c.Object, c.Id, c.Entry = labv1.ObjectKind_OBJECT_KIND_INPUT, o.GetLabId(), o.GetEntry()
+		c.By, c.At = o.GetBy(), wallTime(o.GetAtUnixNs())
 	case *controlv1.WorkerState:
 		c.Object, c.Id = labv1.ObjectKind_OBJECT_KIND_WORKER, o.GetName()
 	default:
@@ -161,12 +185,68 @@ func describeChange(c *labv1.Change, object any) bool {
 	return true
 }
 
+// toldTo is a change as a caller hears of it; nil: not at all. What comes to be the caller's to see is made then for the
+// caller, what is no longer is removed.
+func (c keptChange) toldTo(v view, caller auth.Caller) *labv1.Change {
+	if c.GetObject() == labv1.ObjectKind_OBJECT_KIND_WORKER {
+		if caller.Role != auth.Admin {
+			return nil
+		}
+		return c.Change
+	}
+	was, is := v.placeBy(caller, c.before), v.placeBy(caller, c.after)
+	told := c.Change
+	switch {
+	case was == nil && is == nil:
+		return nil
+	case c.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT:
+		told = c.inputTo(v, is)
+	case was == nil && c.GetKind() == labv1.Change_KIND_CHANGED:
+		told = with(c.Change, func(m *labv1.Change) { m.Kind = labv1.Change_KIND_CREATED })
+	case is == nil && c.GetKind() == labv1.Change_KIND_CHANGED:
+		told = with(c.Change, func(m *labv1.Change) { m.Kind, m.Epoch = labv1.Change_KIND_REMOVED, 0 })
+	}
+	if run, ok := cmp.Or(c.after, c.before).(*controlv1.RunState); ok && told != nil && run.GetOwner() != "" {
+		told = with(told, func(m *labv1.Change) { m.Id = calledBy(caller, run.GetOwner(), runCall(run)) })
+	}
+	return told
+}
+
+// inputTo is a change of a journal as it is seen from a place; nil: not at all.
+func (c keptChange) inputTo(v view, place *sight.Place) *labv1.Change {
+	lab, ok := c.after.(*controlv1.LabState)
+	if !ok {
+		return c.Change // a run's, which is seen whole
+	}
+	entry := place.Entry(presentSpec(lab), c.GetEntry(), v.faultsOf(lab.GetId()))
+	switch entry {
+	case nil:
+		return nil
+	case c.GetEntry():
+		return c.Change
+	}
+	return with(c.Change, func(m *labv1.Change) { m.Entry = entry })
+}
+
+// placeBy is a caller's place in a lab or a run; nil: none, or there is no such thing.
+func (v view) placeBy(caller auth.Caller, object any) *sight.Place {
+	switch o := object.(type) {
+	case *controlv1.LabState:
+		return v.placeIn(caller, o)
+	case *controlv1.RunState:
+		if mayHaveRun(caller, o) {
+			return sight.Whole()
+		}
+	}
+	return nil
+}
+
 // there lists what there is, as changes that made it.
-func there(v view, lab string, index uint64) []*labv1.Change {
-	var list []*labv1.Change
+func there(v view, caller auth.Caller, lab string, index uint64) []*labv1.Change {
+	var list []keptChange
 	add := func(object any) {
-		c := &labv1.Change{Index: index, Kind: labv1.Change_KIND_CREATED}
-		if describeChange(c, object) && (lab == "" || c.GetId() == lab) {
+		c := keptChange{Change: &labv1.Change{Index: index, Kind: labv1.Change_KIND_CREATED}, after: object}
+		if describeChange(c.Change, object) {
 			list = append(list, c)
 		}
 	}
@@ -176,9 +256,18 @@ func there(v view, lab string, index uint64) []*labv1.Change {
 	for _, r := range v.runs() {
 		add(r)
 	}
-	if lab == "" {
-		for _, w := range v.workers() {
-			add(w)
+	for _, w := range v.workers() {
+		add(w)
+	}
+	return tell(v, caller, lab, list)
+}
+
+// tell lists the changes that a caller hears of; of one lab or run, if it is named.
+func tell(v view, caller auth.Caller, lab string, changes []keptChange) []*labv1.Change {
+	var list []*labv1.Change
+	for _, c := range changes {
+		if told := c.toldTo(v, caller); told != nil && (lab == "" || told.GetId() == lab && told.GetObject() != labv1.ObjectKind_OBJECT_KIND_WORKER) {
+			list = append(list, told)
 		}
 	}
 	return list
@@ -193,7 +282,7 @@ func (s *watchService) WatchChanges(req *labv1.WatchChangesRequest, out grpc.Ser
 	at := req.GetAfterIndex()
 	if at == 0 {
 		v, index := s.c.node.fsm.feed.now(s.c.store)
-		m := &labv1.WatchChangesResponse{Index: index, Snapshot: true, Changes: there(v, req.GetLab(), index)}
+		m := &labv1.WatchChangesResponse{Index: index, Snapshot: true, Changes: there(v, auth.CallerOf(out.Context()), req.GetLab(), index)}
 		if err := out.Send(m); err != nil {
 			return err
 		}
@@ -202,20 +291,23 @@ func (s *watchService) WatchChanges(req *labv1.WatchChangesRequest, out grpc.Ser
 	return l.tellChanges(out.Context(), req.GetLab(), at, out.Send)
 }
 
+// indexEvery is after how many entries of the log, of which the caller hears nothing, the caller hears that: well before what
+// follows the last index that was told is no longer kept.
+const indexEvery = keptChanges / 4
+
 // tellChanges sends what changes after an index, for as long as this server leads.
 func (l *leadership) tellChanges(ctx context.Context, lab string, at uint64, send func(*labv1.WatchChangesResponse) error) error {
+	caller, told := auth.CallerOf(ctx), at
 	for {
 		changes, upTo, kept, next := l.c.node.fsm.feed.after(at)
 		if !kept {
 			return refuse(labv1.ErrorReason_ERROR_REASON_TOO_OLD, "what has changed after index %d is not all kept any more; begin anew", at)
 		}
-		if lab != "" {
-			changes = slices.DeleteFunc(changes, func(c *labv1.Change) bool { return c.GetId() != lab })
-		}
-		if len(changes) > 0 {
-			if err := send(&labv1.WatchChangesResponse{Index: upTo, Changes: changes}); err != nil {
+		if m := tell(l.c.store.view(), caller, lab, changes); len(m) > 0 || upTo >= told+indexEvery {
+			if err := send(&labv1.WatchChangesResponse{Index: upTo, Changes: m}); err != nil {
 				return err
 			}
+			told = upTo
 		}
 		if at < upTo {
 			at = upTo

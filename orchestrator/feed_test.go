@@ -97,7 +97,10 @@ func TestChangesOverAFailover(t *testing.T) {
 func TestChangesTooOld(t *testing.T) {
 	f := newFeed()
 	for i := uint64(1); i <= 3*keptChanges; i++ {
-		err := f.advance(i, func() ([]*labv1.Change, error) { return []*labv1.Change{{Index: i}, {Index: i}}, nil })
+		err := f.advance(i, func() ([]keptChange, error) {
+			c := keptChange{Change: &labv1.Change{Index: i}}
+			return []keptChange{c, c}, nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

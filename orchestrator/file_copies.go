@@ -204,12 +204,12 @@ func (s *serverFiles) GetFile(req *serverv1.GetFileRequest, out grpc.ServerStrea
 
 // filekeeper is what a leader remembers to see to the files.
 type filekeeper struct {
-	idle map[string]time.Time // since when nothing has named a file, or nobody has asked for it
+	idle map[[2]string]time.Time // by person and SHA-256, since when nothing has named a file, or nobody has asked for it
 }
 
 // keepFiles sees to it that enough servers have each file, and lets go of those that nothing has named for a while.
 func (l *leadership) keepFiles() {
-	keeper := &filekeeper{idle: make(map[string]time.Time)}
+	keeper := &filekeeper{idle: make(map[[2]string]time.Time)}
 	tick := time.NewTicker(filesEvery)
 	defer tick.Stop()
 	for {
@@ -228,27 +228,43 @@ func (l *leadership) keepFilesOnce(k *filekeeper) error {
 	v := l.c.store.view()
 	named := v.namedFiles()
 	drop := &controlv1.DropFiles{}
-	var errs error
-	for _, f := range all[controlv1.FileState](v, tableFiles, "id") {
-		sum := f.GetSha256()
-		if named[sum] || l.c.blobs.askedWithin(sum, fileGrace) {
-			delete(k.idle, sum)
-			errs = errors.Join(errs, l.spread(f))
-			continue
-		}
-		if _, known := k.idle[sum]; !known {
-			k.idle[sum] = time.Now()
-		}
-		if time.Since(k.idle[sum]) >= fileGrace {
-			drop.Sha256 = append(drop.Sha256, sum)
-			delete(k.idle, sum)
+	for _, h := range all[controlv1.FileHolding](v, tableHoldings, "id") {
+		if k.idleFor(h.GetOwner(), h.GetSha256(), named.by(h.GetOwner(), h.GetSha256()) || l.c.blobs.askedWithin(h.GetSha256(), fileGrace)) {
+			drop.Holdings = append(drop.Holdings, h)
 		}
 	}
-	if len(drop.GetSha256()) > 0 {
+	var errs error
+	for _, f := range all[controlv1.FileState](v, tableFiles, "id") {
+		used := named.any(f.GetSha256()) || v.held(f.GetSha256()) || l.c.blobs.askedWithin(f.GetSha256(), fileGrace)
+		if used {
+			errs = errors.Join(errs, l.spread(f))
+		}
+		if k.idleFor("", f.GetSha256(), used) {
+			drop.Sha256 = append(drop.Sha256, f.GetSha256())
+		}
+	}
+	if len(drop.GetSha256())+len(drop.GetHoldings()) > 0 {
 		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_DropFiles{DropFiles: drop}})
 		errs = errors.Join(errs, err)
 	}
 	return errs
+}
+
+// idleFor tells whether a file, of a person's or at all, has been of no use for long enough.
+func (k *filekeeper) idleFor(person, sum string, used bool) bool {
+	key := [2]string{person, sum}
+	if used {
+		delete(k.idle, key)
+		return false
+	}
+	if _, known := k.idle[key]; !known {
+		k.idle[key] = time.Now()
+	}
+	if time.Since(k.idle[key]) < fileGrace {
+		return false
+	}
+	delete(k.idle, key)
+	return true
 }
 
 // spread gives a file to another server where too few of today's servers have it.

@@ -179,7 +179,7 @@ func TestFilesThatNothingNames(t *testing.T) {
 	}
 	c := s.control
 	long := time.Now().Add(-2 * fileGrace)
-	keeper := &filekeeper{idle: map[string]time.Time{sums["named"]: long, sums["nothing"]: long, sums["recent"]: long}}
+	keeper := &filekeeper{idle: map[[2]string]time.Time{{"", sums["named"]}: long, {"", sums["nothing"]}: long, {"", sums["recent"]}: long}}
 	c.blobs.mu.Lock()
 	c.blobs.asked = map[string]time.Time{sums["named"]: long, sums["nothing"]: long, sums["recent"]: time.Now()}
 	c.blobs.mu.Unlock()

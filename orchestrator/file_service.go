@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -26,14 +27,14 @@ func (s *fileService) MissingFiles(ctx context.Context, req *labv1.MissingFilesR
 	if _, err := s.c.leader(ctx); err != nil {
 		return nil, err
 	}
-	v := s.c.store.view()
+	v, person := s.c.store.view(), auth.CallerOf(ctx).Person
 	resp := &labv1.MissingFilesResponse{}
 	for _, sum := range req.GetSha256() {
 		if !validSum(sum) {
 			return nil, invalid("sha256", "%q is no SHA-256 in lower-case hex", sum)
 		}
 		s.c.blobs.ask(sum)
-		if v.file(sum) == nil {
+		if !v.holds(person, sum) {
 			resp.Sha256 = append(resp.Sha256, sum)
 		}
 	}
@@ -75,7 +76,7 @@ func (s *fileService) UploadFile(in grpc.ClientStreamingServer[labv1.UploadFileR
 	}
 	s.c.blobs.ask(file.sum)
 	_, err = s.c.propose(in.Context(), "", &controlv1.Command{Kind: &controlv1.Command_AddFile{
-		AddFile: &controlv1.AddFile{Sha256: file.sum, SizeBytes: file.size, Servers: servers}}})
+		AddFile: &controlv1.AddFile{Sha256: file.sum, SizeBytes: file.size, Servers: servers, Owner: auth.CallerOf(in.Context()).Person}}})
 	if err != nil {
 		return err
 	}

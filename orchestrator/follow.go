@@ -12,22 +12,26 @@ import (
 // WatchRecords hands the worker's stream on. It takes a message from the worker only when the caller has taken the one
 // before, so that nothing is heaped up here.
 func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.ServerStreamingServer[labv1.WatchRecordsResponse]) error {
-	lab, worker, err := s.c.labWorker(out.Context(), req.GetLab())
+	g, worker, err := s.c.labWorker(out.Context())
 	if err != nil {
 		return err
 	}
+	cut := s.c.recordsFor(g)
 	stream, err := worker.FollowTrace(out.Context(), &workerv1.FollowTraceRequest{
-		LabId: lab.GetId(), Conn: req.GetConn(), After: req.GetAfter()})
+		LabId: g.lab.GetId(), Conn: req.GetConn(), After: req.GetAfter()})
 	if err != nil {
 		return err
 	}
 	err = relay(stream, func(m *workerv1.FollowTraceResponse) error {
+		records, nodes, directions, err := cut.Cut(m.GetRecords(), m.GetNodeNames(), m.GetDirectionNames())
+		if err != nil {
+			return err
+		}
 		return out.Send(&labv1.WatchRecordsResponse{
-			Records: m.GetRecords(), NodeNames: m.GetNodeNames(), DirectionNames: m.GetDirectionNames(),
-			Position: m.GetPosition(), NowNs: m.GetNowNs(),
+			Records: records, NodeNames: nodes, DirectionNames: directions, Position: m.GetPosition(), NowNs: m.GetNowNs(),
 		})
 	})
-	err = s.c.movedMeanwhile(lab, err)
+	err = s.c.movedMeanwhile(g.lab, err)
 	switch status.Code(err) {
 	case codes.OutOfRange:
 		return refuse(labv1.ErrorReason_ERROR_REASON_TOO_OLD, "%s", workerText(err))

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	controlv1 "labd.dev/proto/control/v1"
-	labv1 "labd.dev/proto/lab/v1"
 )
 
 // fsm is Raft's state machine over the store.
@@ -38,7 +37,7 @@ func (f *fsm) Apply(entry *raft.Log) any {
 	}
 	db, _ := f.store.current()
 	var res result
-	err := f.feed.advance(entry.Index, func() (changes []*labv1.Change, err error) {
+	err := f.feed.advance(entry.Index, func() (changes []keptChange, err error) {
 		res, err = apply(db, entry.Index, &cmd)
 		changes, res.changes = res.changes, nil
 		return changes, err

@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/internal/auth"
+	"labd.dev/internal/sight"
 	"labd.dev/node/cut"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
@@ -46,8 +47,9 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err := checkLab("spec", spec); err != nil {
 		return nil, err
 	}
-	if err := s.c.haveFiles(specFiles(spec)); err != nil {
-		return nil, err
+	caller := auth.CallerOf(ctx)
+	if refused := s.c.store.view().lacks(caller.Person, nil, specFiles(spec)); refused != nil {
+		return nil, refused
 	}
 	need := needOf(spec, nil)
 	if need.workers > need.parts {
@@ -59,7 +61,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 		return nil, err
 	}
 	res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
-		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers}}})
+		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers, Owner: caller.Person}}})
 	if err != nil {
 		return nil, err
 	}
@@ -79,14 +81,19 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if now := s.c.store.view().lab(state.GetId()); now != nil {
 		state = now // another worker may have taken it than was meant to
 	}
-	return s.describe(ctx, l, state), nil
+	return s.describe(ctx, l, &grant{caller: caller, lab: state, place: sight.Whole()}), nil
 }
 
-// newLabID makes an id that no lab ever had. Its dot sets it apart from the ids of runs.
-func newLabID(name string) string {
+// newLabID makes an id that no lab ever had. Its dot sets it apart from what runs are called.
+func newLabID(name string) string { return name + "." + randomHex() }
+
+// newRunID makes an id that no run ever had: what a person's run is called, others' may be called too.
+func newRunID(name string) string { return name + ".r" + randomHex() }
+
+func randomHex() string {
 	var random [6]byte
 	rand.Read(random[:])
-	return name + "." + hex.EncodeToString(random[:])
+	return hex.EncodeToString(random[:])
 }
 
 func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (*labv1.ApplyLabResponse, error) {
@@ -102,33 +109,36 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if err := checkLab("spec", req.GetSpec()); err != nil {
 		return nil, err
 	}
-	state := s.c.store.view().labNamed(req.GetSpec().GetName())
-	if state == nil {
+	g, err := s.applied(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if g == nil {
 		return s.applyNew(ctx, l, req)
 	}
 	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
 		return &labv1.ApplyLabResponse{
-			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, state)}, nil
+			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, g)}, nil
 	}
-	if state.GetQuarantined() && !req.GetDryRun() {
-		if state, err = s.release(ctx, l, state); err != nil {
+	if g.lab.GetQuarantined() && !req.GetDryRun() {
+		if g.lab, err = s.release(ctx, l, g.lab); err != nil {
 			return nil, err
 		}
 	}
-	spec := keepInterfaces(presentSpec(state), req.GetSpec())
+	spec := keepInterfaces(presentSpec(g.lab), req.GetSpec())
 	resp := &labv1.ApplyLabResponse{
 		Outcome:     labv1.ApplyLabResponse_OUTCOME_UNCHANGED,
-		Differences: differences(presentSpec(state), spec),
-		Lab:         s.describe(ctx, l, state),
+		Differences: differences(presentSpec(g.lab), spec),
+		Lab:         s.describe(ctx, l, g),
 	}
 	if len(resp.GetDifferences()) > 0 {
 		resp.Outcome = labv1.ApplyLabResponse_OUTCOME_CHANGED
 		if !req.GetDryRun() {
-			if err := s.change(ctx, req.GetRequestId(), spec, resp); err != nil {
+			if err := s.change(ctx, l, g, req.GetRequestId(), spec, resp); err != nil {
 				return nil, err
 			}
-			if state = s.c.store.view().lab(state.GetId()); state != nil {
-				resp.Lab = s.describe(ctx, l, state)
+			if now, err := g.again(s.c.store.view()); err == nil {
+				resp.Lab = s.describe(ctx, l, now)
 			}
 		}
 	}
@@ -150,6 +160,28 @@ func (s *labService) release(ctx context.Context, l *leadership, state *controlv
 		state = now
 	}
 	return state, nil
+}
+
+// applied is the lab that a file is applied to; nil: it is to be made. It is one of the caller's own, unless the call names
+// another.
+func (s *labService) applied(ctx context.Context, req *labv1.ApplyLabRequest) (*grant, error) {
+	g := &grant{caller: auth.CallerOf(ctx), name: req.GetLab()}
+	v := s.c.store.view()
+	if g.name == "" {
+		if g.lab = v.labNamed(g.caller.Person, req.GetSpec().GetName()); g.lab == nil {
+			return nil, nil
+		}
+		g.place = v.placeIn(g.caller, g.lab)
+	} else if g.lab, g.place, g.gone = v.labFor(g.caller, g.name); g.gone != nil {
+		return nil, g.gone
+	}
+	switch {
+	case !g.place.Owns():
+		return nil, notAllowed("lab %q is not yours: this is for its owners", g.called(g.lab))
+	case g.lab.GetSpec().GetName() != req.GetSpec().GetName():
+		return nil, invalid("spec.name", "the file is of lab %q, not of %q", req.GetSpec().GetName(), g.name)
+	}
+	return g, nil
 }
 
 func (s *labService) applyNew(ctx context.Context, l *leadership, req *labv1.ApplyLabRequest) (*labv1.ApplyLabResponse, error) {
@@ -181,16 +213,16 @@ func firstPaths(diffs []*labv1.Difference) string {
 	return s
 }
 
-func (s *labService) GetLab(ctx context.Context, req *labv1.GetLabRequest) (*labv1.GetLabResponse, error) {
+func (s *labService) GetLab(ctx context.Context, _ *labv1.GetLabRequest) (*labv1.GetLabResponse, error) {
 	l, err := s.c.leader(ctx)
 	if err != nil {
 		return nil, err
 	}
-	state, err := findLab(s.c.store.view(), req.GetLab())
+	g, err := grantOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.GetLabResponse{Lab: s.describe(ctx, l, state)}, nil
+	return &labv1.GetLabResponse{Lab: s.describe(ctx, l, g)}, nil
 }
 
 func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*labv1.ListLabsResponse, error) {
@@ -200,32 +232,31 @@ func (s *labService) ListLabs(ctx context.Context, _ *labv1.ListLabsRequest) (*l
 	}
 	resp := &labv1.ListLabsResponse{}
 	progress := l.progress(ctx)
-	for _, state := range s.c.store.view().labs() {
-		resp.Labs = append(resp.Labs, describeLab(l, state, progress[state.GetId()]))
+	caller := auth.CallerOf(ctx)
+	for _, lab := range s.c.store.view().labsFor(caller) {
+		g := &grant{caller: caller, lab: lab.LabState, place: lab.place}
+		resp.Labs = append(resp.Labs, describeLab(l, g, progress[lab.GetId()]))
 	}
 	return resp, nil
 }
 
 // describe joins what a lab shall be with how it stands.
-func (s *labService) describe(ctx context.Context, l *leadership, state *controlv1.LabState) *labv1.Lab {
-	client, err := l.hosts(state.GetId())
+func (s *labService) describe(ctx context.Context, l *leadership, g *grant) *labv1.Lab {
+	client, err := l.hosts(g.lab.GetId())
 	if err != nil {
-		return describeLab(l, state, nil)
+		return describeLab(l, g, nil)
 	}
-	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: state.GetId()})
+	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: g.lab.GetId()})
 	if err != nil && status.Code(err) != codes.NotFound && !transient(err) {
 		resp = &workerv1.GetLabResponse{Progress: &labv1.LabProgress{Error: status.Convert(err).Message()}}
 	}
-	return describeLab(l, state, resp.GetProgress())
+	return describeLab(l, g, resp.GetProgress())
 }
 
 // describeLab joins what a lab shall be with how far it is; nil: the worker does not run it.
-func describeLab(l *leadership, state *controlv1.LabState, progress *labv1.LabProgress) *labv1.Lab {
-	lab := &labv1.Lab{
-		Name: state.GetSpec().GetName(), Id: state.GetId(), Spec: presentSpec(state), State: labv1.LabState_LAB_STATE_STARTING,
-		CreatedAt: timestamppb.New(unixTime(state.GetCreatedUnixNs())), Epoch: state.GetEpoch(), Worker: strings.Join(state.GetWorkers(), ","),
-		Progress: progress,
-	}
+func describeLab(l *leadership, g *grant, progress *labv1.LabProgress) *labv1.Lab {
+	state, lab := g.lab, staleLab(g)
+	lab.State, lab.Progress = labv1.LabState_LAB_STATE_STARTING, progress
 	h := l.host(state.GetId(), state.GetEpoch())
 	opened, err := h.opened()
 	switch {
@@ -262,12 +293,12 @@ func (s *labService) DeleteLab(ctx context.Context, req *labv1.DeleteLabRequest)
 	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "delete_lab"); past != nil || err != nil {
 		return &labv1.DeleteLabResponse{}, err
 	}
-	state, err := findLab(s.c.store.view(), req.GetLab())
+	g, err := grantOf(ctx)
 	if err != nil {
 		return nil, err
 	}
 	_, err = s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteLab{
-		DeleteLab: &controlv1.DeleteLab{LabId: state.GetId()}}})
+		DeleteLab: &controlv1.DeleteLab{LabId: g.lab.GetId()}}})
 	if err != nil {
 		return nil, err
 	}
@@ -279,37 +310,75 @@ func (s *labService) ListInputs(ctx context.Context, req *labv1.ListInputsReques
 	if _, err := s.c.leader(ctx); err != nil {
 		return nil, err
 	}
-	return listInputs(s.c.store.view(), req)
-}
-
-func listInputs(v view, req *labv1.ListInputsRequest) (*labv1.ListInputsResponse, error) {
-	state, err := findLab(v, req.GetLab())
+	g, err := grantOf(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return listInputs(s.c.store.view(), g, req), nil
+}
+
+// listInputs is a page of a lab's journal, of what the caller may view.
+func listInputs(v view, g *grant, req *labv1.ListInputsRequest) *labv1.ListInputsResponse {
 	page := int(req.GetPageSize())
 	if page == 0 || page > maxPage {
 		page = maxPage
 	}
-	entries := v.inputs(state.GetId(), req.GetAfterIndex(), page+1)
-	resp := &labv1.ListInputsResponse{Entries: entries[:min(len(entries), page)], More: len(entries) > page}
-	return resp, nil
+	resp, spec, faults := &labv1.ListInputsResponse{}, presentSpec(g.lab), v.faultsOf(g.lab.GetId())
+	v.eachInput(g.lab.GetId(), req.GetAfterIndex(), func(in *controlv1.InputState) bool {
+		seen := g.place.Entry(spec, in.GetEntry(), faults)
+		switch {
+		case seen == nil:
+		case len(resp.GetEntries()) == page:
+			resp.More = true
+			return false
+		default:
+			resp.Entries = append(resp.Entries, seen)
+			resp.Authors = append(resp.Authors, authorOf(in))
+		}
+		return true
+	})
+	return resp
 }
 
-// labStatus asks the worker how a running lab stands.
-func (c *Controller) labStatus(ctx context.Context, name string) (*controlv1.LabState, *workerv1.GetLabResponse, error) {
-	lab, l, err := c.runningLab(ctx, name)
+// authorOf is who gave an input.
+func authorOf(in *controlv1.InputState) *labv1.InputAuthor {
+	return &labv1.InputAuthor{Index: in.GetEntry().GetIndex(), By: in.GetBy(), At: wallTime(in.GetAtUnixNs())}
+}
+
+// wallTime is a time of the state; nil if it is not known.
+func wallTime(unixNs int64) *timestamppb.Timestamp {
+	if unixNs == 0 {
+		return nil
+	}
+	return &timestamppb.Timestamp{Seconds: unixNs / 1e9, Nanos: int32(unixNs % 1e9)}
+}
+
+// labStatus asks the worker how the running lab stands that a call was granted. What it tells is what the caller may view.
+func (c *Controller) labStatus(ctx context.Context) (*grant, *workerv1.GetLabResponse, error) {
+	g, l, err := c.runningLab(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := l.hosts(lab.GetId())
-	if err != nil {
-		return nil, nil, err
-	}
-	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
-	err = c.movedMeanwhile(lab, err)
+	resp, err := c.statusOf(ctx, l, g)
 	if status.Code(err) == codes.NotFound {
-		return nil, nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
+		return nil, nil, g.isGone()
 	}
-	return lab, resp, err
+	return g, resp, err
+}
+
+// statusOf is how a lab stands, as the caller sees it.
+func (c *Controller) statusOf(ctx context.Context, l *leadership, g *grant) (*workerv1.GetLabResponse, error) {
+	client, err := l.hosts(g.lab.GetId())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: g.lab.GetId()})
+	if err != nil {
+		return nil, c.movedMeanwhile(g.lab, err)
+	}
+	spec := presentSpec(g.lab)
+	resp.Nodes, resp.Links = g.place.Nodes(resp.GetNodes()), g.place.Links(spec, resp.GetLinks())
+	resp.Transfers, resp.Execs = g.place.Transfers(resp.GetTransfers()), g.place.Execs(resp.GetExecs())
+	resp.Faults = g.place.Faults(spec, resp.GetFaults())
+	return resp, nil
 }

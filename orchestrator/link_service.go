@@ -11,8 +11,8 @@ type linkService struct {
 	c *Controller
 }
 
-func (s *linkService) ListLinks(ctx context.Context, req *labv1.ListLinksRequest) (*labv1.ListLinksResponse, error) {
-	_, st, err := s.c.labStatus(ctx, req.GetLab())
+func (s *linkService) ListLinks(ctx context.Context, _ *labv1.ListLinksRequest) (*labv1.ListLinksResponse, error) {
+	_, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -20,16 +20,14 @@ func (s *linkService) ListLinks(ctx context.Context, req *labv1.ListLinksRequest
 }
 
 func (s *linkService) GetLink(ctx context.Context, req *labv1.GetLinkRequest) (*labv1.GetLinkResponse, error) {
-	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	g, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
 	for _, link := range st.GetLinks() {
 		if link.GetName() == req.GetLink() {
 			return &labv1.GetLinkResponse{Link: link}, nil
 		}
-		names = append(names, link.GetName())
 	}
-	return nil, noLink(lab.GetSpec().GetName(), req.GetLink(), names)
+	return nil, g.noLink(req.GetLink())
 }

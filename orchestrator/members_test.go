@@ -89,7 +89,7 @@ func TestEmptyDisk(t *testing.T) {
 	eventually(t, "it votes in place of the old one", func() bool {
 		return leader.sees("id-fresh", raft.Voter) && !leader.sees(lost.id, raft.Voter)
 	})
-	eventually(t, "it has the lab", func() bool { return fresh.control.store.view().labNamed("x") != nil })
+	eventually(t, "it has the lab", func() bool { return fresh.control.store.view().labNamed("", "x") != nil })
 	if got := len(leader.control.servers()); got != 3 {
 		t.Errorf("%d servers", got)
 	}
@@ -149,7 +149,7 @@ func TestPeersFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := others(all, leader)[0]
-	eventually(t, "it has the lab", func() bool { return left.control.store.view().labNamed("x") != nil })
+	eventually(t, "it has the lab", func() bool { return left.control.store.view().labNamed("", "x") != nil })
 	for _, m := range all {
 		m.kill()
 	}
@@ -252,7 +252,7 @@ func TestSaveAndRestore(t *testing.T) {
 	eventually(t, "all have the state", func() bool {
 		for _, m := range all {
 			v := m.control.store.view()
-			if lab := v.labNamed("x"); v.labNamed("y") != nil || lab == nil || lab.GetEpoch() <= created.GetLab().GetEpoch() {
+			if lab := v.labNamed("", "x"); v.labNamed("", "y") != nil || lab == nil || lab.GetEpoch() <= created.GetLab().GetEpoch() {
 				return false
 			}
 		}

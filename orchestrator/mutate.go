@@ -139,24 +139,13 @@ func (c *Controller) pastRequest(ctx context.Context, requestID, kind string) (*
 	return res.outcome, nil
 }
 
-// haveFiles refuses what names content that was not uploaded.
-func (c *Controller) haveFiles(files []*labv1.FileRef) error {
-	v := c.store.view()
-	for _, f := range files {
-		if v.file(f.GetSha256()) == nil {
-			return fileMissing(f)
-		}
-	}
-	return nil
-}
-
 // pushFiles sees to it that a worker holds content before anything that names it is given to it.
 func (c *Controller) pushFiles(ctx context.Context, worker workerv1.WorkerServiceClient, files []*labv1.FileRef) error {
 	if len(files) == 0 {
 		return nil
 	}
-	if err := c.haveFiles(files); err != nil {
-		return err
+	if refused := c.store.view().lacks("", nil, files); refused != nil {
+		return refused
 	}
 	ask := &workerv1.MissingBlobsRequest{}
 	for _, f := range files {

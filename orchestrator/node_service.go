@@ -12,8 +12,8 @@ type nodeService struct {
 	c *Controller
 }
 
-func (s *nodeService) ListNodes(ctx context.Context, req *labv1.ListNodesRequest) (*labv1.ListNodesResponse, error) {
-	_, st, err := s.c.labStatus(ctx, req.GetLab())
+func (s *nodeService) ListNodes(ctx context.Context, _ *labv1.ListNodesRequest) (*labv1.ListNodesResponse, error) {
+	_, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (s *nodeService) ListNodes(ctx context.Context, req *labv1.ListNodesRequest
 }
 
 func (s *nodeService) GetNode(ctx context.Context, req *labv1.GetNodeRequest) (*labv1.GetNodeResponse, error) {
-	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	g, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -30,23 +30,23 @@ func (s *nodeService) GetNode(ctx context.Context, req *labv1.GetNodeRequest) (*
 			return &labv1.GetNodeResponse{Node: n}, nil
 		}
 	}
-	return nil, noNode(presentSpec(lab), req.GetNode())
+	return nil, noNode(g.spec(), req.GetNode())
 }
 
 func (s *nodeService) ListConns(ctx context.Context, req *labv1.ListConnsRequest) (*labv1.ListConnsResponse, error) {
-	lab, worker, err := s.c.labWorker(ctx, req.GetLab())
+	g, worker, err := s.c.labWorker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
-		return nil, noNode(presentSpec(lab), req.GetNode())
+	if spec := g.spec(); req.GetNode() != "" && !hasNode(spec, req.GetNode()) {
+		return nil, noNode(spec, req.GetNode())
 	}
-	conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
+	conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: g.lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 	if err != nil {
 		return nil, err
 	}
 	resp := &labv1.ListConnsResponse{}
-	for _, conn := range conns.GetConns() {
+	for _, conn := range g.place.Conns(conns.GetConns()) {
 		if req.GetConn() == "" || conn.GetConn() == req.GetConn() {
 			resp.Conns = append(resp.Conns, conn)
 		}

@@ -14,14 +14,14 @@ import (
 	workerv1 "labd.dev/proto/worker/v1"
 )
 
-// labWorker finds a running lab, and the way to the worker that is asked about it.
-func (c *Controller) labWorker(ctx context.Context, name string) (*controlv1.LabState, workerv1.WorkerServiceClient, error) {
-	lab, l, err := c.runningLab(ctx, name)
+// labWorker is the running lab that a call was granted, and the way to the worker that is asked about it.
+func (c *Controller) labWorker(ctx context.Context) (*grant, workerv1.WorkerServiceClient, error) {
+	g, l, err := c.runningLab(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := l.hosts(lab.GetId())
-	return lab, client, err
+	client, err := l.hosts(g.lab.GetId())
+	return g, client, err
 }
 
 // movedMeanwhile tells a caller whose call broke because the lab went to another worker that this is why.

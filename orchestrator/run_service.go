@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/internal/auth"
 	"labd.dev/internal/validate"
 	"labd.dev/node/cut"
 	controlv1 "labd.dev/proto/control/v1"
@@ -46,8 +46,9 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	for _, e := range cmd.GetJournal() {
 		files = append(files, inputFiles(e.GetInput())...)
 	}
-	if err := s.c.haveFiles(files); err != nil {
-		return nil, err
+	caller := auth.CallerOf(ctx)
+	if refused := s.c.store.view().lacks(caller.Person, nil, files); refused != nil {
+		return nil, refused
 	}
 	need := needOf(req.GetSpec(), cmd.GetJournal())
 	if asked := int(req.GetSpec().GetPlacement().GetWorkers()); asked > need.parts {
@@ -56,6 +57,9 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	}
 	if cmd.Workers, err = l.choose(ctx, need); err != nil {
 		return nil, err
+	}
+	if cmd.Owner = caller.Person; cmd.Owner != "" {
+		cmd.RunId = newRunID(cmd.GetName())
 	}
 	res, err := s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_CreateRun{CreateRun: cmd}})
 	if err != nil {
@@ -77,7 +81,7 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if now := s.c.store.view().run(run.GetId()); now != nil {
 		run = now // another worker may have taken it than was meant to
 	}
-	return &labv1.CreateRunResponse{Run: runSummary(run, l)}, nil
+	return &labv1.CreateRunResponse{Run: runSummary(ctx, run, l)}, nil
 }
 
 // command checks a run and puts its inputs in the order of their journal.
@@ -138,24 +142,29 @@ func runJournal(req *labv1.CreateRunRequest) ([]*labv1.JournalEntry, error) {
 	return journal, nil
 }
 
-func (s *runService) find(ctx context.Context, id string) (*controlv1.RunState, *leadership, error) {
+// find gives the run that a call was granted, as it is now.
+func (s *runService) find(ctx context.Context) (*controlv1.RunState, *leadership, error) {
 	l, err := s.c.leader(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	run := s.c.store.view().run(id)
+	g, err := grantOf(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	run := s.c.store.view().run(g.run.GetId())
 	if run == nil {
-		return nil, nil, noRun(id)
+		return nil, nil, noRun(g.name)
 	}
 	return run, l, nil
 }
 
 func (s *runService) GetRun(ctx context.Context, req *labv1.GetRunRequest) (*labv1.GetRunResponse, error) {
-	run, l, err := s.find(ctx, req.GetRun())
+	run, l, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	described := runSummary(run, l)
+	described := runSummary(ctx, run, l)
 	if described.GetState() != labv1.RunState_RUN_STATE_RUNNING {
 		return &labv1.GetRunResponse{Run: withResult(described, run.GetResult())}, nil
 	}
@@ -166,10 +175,10 @@ func (s *runService) GetRun(ctx context.Context, req *labv1.GetRunRequest) (*lab
 	st, err := worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: run.GetId()})
 	switch {
 	case status.Code(err) == codes.NotFound: // it ended just now
-		if run, l, err = s.find(ctx, req.GetRun()); err != nil {
+		if run, l, err = s.find(ctx); err != nil {
 			return nil, err
 		}
-		return &labv1.GetRunResponse{Run: withResult(runSummary(run, l), run.GetResult())}, nil
+		return &labv1.GetRunResponse{Run: withResult(runSummary(ctx, run, l), run.GetResult())}, nil
 	case transient(err) && ctx.Err() == nil:
 		return &labv1.GetRunResponse{Run: described}, nil
 	case err != nil:
@@ -185,19 +194,19 @@ func (s *runService) ListRuns(ctx context.Context, _ *labv1.ListRunsRequest) (*l
 		return nil, err
 	}
 	resp := &labv1.ListRunsResponse{}
-	for _, run := range s.c.store.view().runs() {
-		resp.Runs = append(resp.Runs, runSummary(run, l))
+	for _, run := range s.c.store.view().runsFor(auth.CallerOf(ctx)) {
+		resp.Runs = append(resp.Runs, runSummary(ctx, run, l))
 	}
 	return resp, nil
 }
 
 func (s *runService) WatchRun(req *labv1.WatchRunRequest, out grpc.ServerStreamingServer[labv1.WatchRunResponse]) error {
 	ctx := out.Context()
-	run, l, err := s.find(ctx, req.GetRun())
+	run, l, err := s.find(ctx)
 	if err != nil {
 		return err
 	}
-	for live := true; live && run.GetEndedUnixNs() == 0; run = s.c.store.view().run(req.GetRun()) {
+	for live := true; live && run.GetEndedUnixNs() == 0; run = s.c.store.view().run(run.GetId()) {
 		if err := l.await(ctx, run.GetId()); err != nil && (ctx.Err() != nil || l.ctx.Err() != nil) {
 			return err
 		}
@@ -205,7 +214,7 @@ func (s *runService) WatchRun(req *labv1.WatchRunRequest, out grpc.ServerStreami
 			if m.GetProgress().GetEnded() || m.GetProgress().GetError() != "" {
 				return true, nil // what it came to is sent once it is recorded
 			}
-			return false, out.Send(&labv1.WatchRunResponse{Run: withResult(runSummary(run, l),
+			return false, out.Send(&labv1.WatchRunResponse{Run: withResult(runSummary(ctx, run, l),
 				&controlv1.RunResult{Progress: m.GetProgress(), Transfers: m.GetTransfers(), Execs: m.GetExecs()})})
 		})
 		switch {
@@ -217,18 +226,18 @@ func (s *runService) WatchRun(req *labv1.WatchRunRequest, out grpc.ServerStreami
 			return err
 		}
 	}
-	if run, err = s.untilEnded(ctx, req.GetRun()); err != nil {
+	if run, err = s.untilEnded(ctx, run.GetId(), req.GetRun()); err != nil {
 		return err
 	}
-	return out.Send(&labv1.WatchRunResponse{Run: withResult(runSummary(run, l), run.GetResult())})
+	return out.Send(&labv1.WatchRunResponse{Run: withResult(runSummary(ctx, run, l), run.GetResult())})
 }
 
 // untilEnded waits until a run's end is recorded.
-func (s *runService) untilEnded(ctx context.Context, id string) (*controlv1.RunState, error) {
+func (s *runService) untilEnded(ctx context.Context, id, name string) (*controlv1.RunState, error) {
 	for {
 		run, changed := s.c.store.watchRun(id)
 		if run == nil {
-			return nil, noRun(id)
+			return nil, noRun(name)
 		}
 		if run.GetEndedUnixNs() != 0 {
 			return run, nil
@@ -243,7 +252,7 @@ func (s *runService) InterruptRun(ctx context.Context, req *labv1.InterruptRunRe
 	if err := checkRequestID(req.GetRequestId()); err != nil {
 		return nil, err
 	}
-	run, l, err := s.find(ctx, req.GetRun())
+	run, l, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +271,7 @@ func (s *runService) InterruptRun(ctx context.Context, req *labv1.InterruptRunRe
 }
 
 func (s *runService) ListRunFiles(ctx context.Context, req *labv1.ListRunFilesRequest) (*labv1.ListRunFilesResponse, error) {
-	run, l, err := s.find(ctx, req.GetRun())
+	run, l, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +291,7 @@ func (s *runService) ListRunFiles(ctx context.Context, req *labv1.ListRunFilesRe
 }
 
 func (s *runService) ReadRunFile(req *labv1.ReadRunFileRequest, out grpc.ServerStreamingServer[labv1.ReadRunFileResponse]) error {
-	run, l, err := s.find(out.Context(), req.GetRun())
+	run, l, err := s.find(out.Context())
 	if err != nil {
 		return err
 	}
@@ -298,7 +307,7 @@ func (s *runService) ReadRunFile(req *labv1.ReadRunFileRequest, out grpc.ServerS
 		return out.Send(&labv1.ReadRunFileResponse{Data: m.GetData()})
 	})
 	if status.Code(err) == codes.NotFound {
-		return refuse(labv1.ErrorReason_ERROR_REASON_FILE_NOT_FOUND, "run %s has no file %q", run.GetId(), req.GetPath())
+		return refuse(labv1.ErrorReason_ERROR_REASON_FILE_NOT_FOUND, "run %s has no file %q", req.GetRun(), req.GetPath())
 	}
 	return err
 }
@@ -311,8 +320,15 @@ func (s *runService) DeleteRun(ctx context.Context, req *labv1.DeleteRunRequest)
 	if err != nil {
 		return nil, err
 	}
+	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "delete_run"); past != nil || err != nil {
+		return &labv1.DeleteRunResponse{}, err
+	}
+	g, err := grantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	_, err = s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_DeleteRun{
-		DeleteRun: &controlv1.DeleteRun{RunId: req.GetRun()}}})
+		DeleteRun: &controlv1.DeleteRun{RunId: g.run.GetId()}}})
 	if err != nil {
 		return nil, err
 	}
@@ -321,18 +337,15 @@ func (s *runService) DeleteRun(ctx context.Context, req *labv1.DeleteRunRequest)
 }
 
 // runSummary is a run without its transfers, commands and faults.
-func runSummary(run *controlv1.RunState, l *leadership) *labv1.Run {
-	r := &labv1.Run{Id: run.GetId(), Name: run.GetName(), CreatedAt: timestamppb.New(unixTime(run.GetCreatedUnixNs())),
-		EndNs: run.GetEndNs(), Worker: strings.Join(run.GetWorkers(), ","), Progress: run.GetResult().GetProgress()}
-	switch {
-	case run.GetEndedUnixNs() == 0:
+func runSummary(ctx context.Context, run *controlv1.RunState, l *leadership) *labv1.Run {
+	r := staleRun(auth.CallerOf(ctx), run)
+	r.Progress, r.Transfers, r.Execs, r.Faults = run.GetResult().GetProgress(), nil, nil, nil
+	if run.GetEndedUnixNs() == 0 {
 		r.State = labv1.RunState_RUN_STATE_STARTING
 		if opened, _ := l.host(run.GetId(), run.GetEpoch()).opened(); opened {
 			r.State = labv1.RunState_RUN_STATE_RUNNING
 		}
-		return r
 	}
-	ended(r, run)
 	return r
 }
 

@@ -19,8 +19,8 @@ import (
 
 const (
 	// snapshotVersion is the format that this version writes and the newest that it reads. Since 2 a snapshot ends with a
-	// digest.
-	snapshotVersion = 2
+	// digest; since 3 things have owners.
+	snapshotVersion = 3
 	// maxSnapshotRecord bounds one record, so that a damaged length cannot ask for all memory. A run's lab with 10,000
 	// nodes is about 3 MB.
 	maxSnapshotRecord = 64 << 20
@@ -61,6 +61,9 @@ func writeSnapshot(w io.Writer, v view) error {
 	}
 	for _, o := range all[controlv1.FileState](v, tableFiles, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_File{File: o}})
+	}
+	for _, o := range all[controlv1.FileHolding](v, tableHoldings, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Holding{Holding: o}})
 	}
 	for _, o := range all[controlv1.RequestState](v, tableRequests, "raft_index") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Request{Request: o}})
@@ -174,6 +177,8 @@ func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord)
 		return txn.Insert(tableInputs, k.Input)
 	case *controlv1.SnapshotRecord_File:
 		return txn.Insert(tableFiles, k.File)
+	case *controlv1.SnapshotRecord_Holding:
+		return txn.Insert(tableHoldings, k.Holding)
 	case *controlv1.SnapshotRecord_Request:
 		return txn.Insert(tableRequests, k.Request)
 	case *controlv1.SnapshotRecord_Counter:

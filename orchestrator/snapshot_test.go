@@ -67,7 +67,8 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 		Manifest: []byte("manifest"), Journal: []*labv1.JournalEntry{{Index: 1, TNs: 2, Input: linkSet("a--b", 3)}}})
 	m.want("", &controlv1.FoundCluster{ClusterId: "c"})
 	m.want("", &controlv1.WorkerUp{Name: "w", WorkerId: "1", Instance: "i", Address: "a:1", MemoryBytes: 7, Cores: 2})
-	m.want("r4", &controlv1.AddFile{Sha256: "ab", SizeBytes: 3})
+	m.want("r4", &controlv1.AddFile{Sha256: "ab", SizeBytes: 3, Owner: "alice"})
+	m.want("r5", &controlv1.ShareLab{LabId: "x.1", Member: &labv1.LabMember{Person: "bob", Role: labv1.LabRole_LAB_ROLE_VIEWER, Nodes: []string{"a*"}}})
 	if lab := m.fsm.store.view().lab("x.1"); lab.GetChangedSpec() == nil || lab.GetReachedNs() != 99 {
 		t.Fatalf("the lab has not changed: %v", lab)
 	}
@@ -120,7 +121,7 @@ func TestDamagedSnapshot(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("error %v, want one with %q", err, c.want)
 			}
-			if m.fsm.store.view().labNamed("kept") == nil {
+			if m.fsm.store.view().labNamed("", "kept") == nil {
 				t.Fatal("the state was touched")
 			}
 		})

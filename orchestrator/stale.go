@@ -8,8 +8,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -42,34 +44,36 @@ func (c *Controller) StaleUnary(ctx context.Context, req any, info *grpc.UnarySe
 
 // answerStale answers from this server's own state.
 func (c *Controller) answerStale(ctx context.Context, method string, req any) (any, error) {
-	v := c.store.view()
+	v, caller, g := c.store.view(), auth.CallerOf(ctx), &grant{}
 	var resp any
-	var err error
+	if access := auth.AccessOf(method); names(access) {
+		m, ok := req.(proto.Message)
+		if !ok {
+			return nil, staleRefused(method)
+		}
+		ctx, err := c.grant(ctx, v, caller, access, m.ProtoReflect())
+		if err != nil {
+			return nil, err
+		}
+		if g, err = grantOf(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch r := req.(type) {
 	case *labv1.ListLabsRequest:
-		resp = staleLabs(v)
+		resp = staleLabs(v, caller)
 	case *labv1.GetLabRequest:
-		var lab *controlv1.LabState
-		if lab, err = findLab(v, r.GetLab()); err == nil {
-			resp = &labv1.GetLabResponse{Lab: staleLab(lab)}
-		}
+		resp = &labv1.GetLabResponse{Lab: staleLab(g)}
 	case *labv1.ListInputsRequest:
-		resp, err = listInputs(v, r)
+		resp = listInputs(v, g, r)
 	case *labv1.ListRunsRequest:
-		resp = staleRuns(v)
+		resp = staleRuns(v, caller)
 	case *labv1.GetRunRequest:
-		run := v.run(r.GetRun())
-		if run == nil {
-			return nil, noRun(r.GetRun())
-		}
-		resp = &labv1.GetRunResponse{Run: staleRun(run)}
+		resp = &labv1.GetRunResponse{Run: staleRun(caller, g.run)}
 	case *labv1.ListMembersRequest:
 		resp = &labv1.ListMembersResponse{ClusterId: c.ClusterID(), Members: c.look(ctx)}
 	default:
 		return nil, staleRefused(method)
-	}
-	if err != nil {
-		return nil, err
 	}
 	return resp, c.tellAge(ctx)
 }
@@ -87,31 +91,32 @@ func (c *Controller) tellAge(ctx context.Context) error {
 		appliedHeader, strconv.FormatUint(c.node.raft.AppliedIndex(), 10)))
 }
 
-func staleLabs(v view) *labv1.ListLabsResponse {
+func staleLabs(v view, caller auth.Caller) *labv1.ListLabsResponse {
 	resp := &labv1.ListLabsResponse{}
-	for _, lab := range v.labs() {
-		resp.Labs = append(resp.Labs, staleLab(lab))
+	for _, lab := range v.labsFor(caller) {
+		resp.Labs = append(resp.Labs, staleLab(&grant{caller: caller, lab: lab.LabState, place: lab.place}))
 	}
 	return resp
 }
 
 // staleLab is a lab without what only its worker knows.
-func staleLab(s *controlv1.LabState) *labv1.Lab {
-	return &labv1.Lab{Name: s.GetSpec().GetName(), Id: s.GetId(), Spec: presentSpec(s), Epoch: s.GetEpoch(), Worker: strings.Join(s.GetWorkers(), ","),
+func staleLab(g *grant) *labv1.Lab {
+	s := g.lab
+	return &labv1.Lab{Name: g.called(s), Owner: s.GetOwner(), Id: s.GetId(), Spec: g.spec(), Epoch: s.GetEpoch(), Worker: strings.Join(s.GetWorkers(), ","),
 		CreatedAt: timestamppb.New(unixTime(s.GetCreatedUnixNs()))}
 }
 
-func staleRuns(v view) *labv1.ListRunsResponse {
+func staleRuns(v view, caller auth.Caller) *labv1.ListRunsResponse {
 	resp := &labv1.ListRunsResponse{}
-	for _, run := range v.runs() {
-		resp.Runs = append(resp.Runs, staleRun(run))
+	for _, run := range v.runsFor(caller) {
+		resp.Runs = append(resp.Runs, staleRun(caller, run))
 	}
 	return resp
 }
 
 // staleRun is a run without what only its worker knows.
-func staleRun(s *controlv1.RunState) *labv1.Run {
-	run := &labv1.Run{Id: s.GetId(), Name: s.GetName(), CreatedAt: timestamppb.New(unixTime(s.GetCreatedUnixNs())),
+func staleRun(caller auth.Caller, s *controlv1.RunState) *labv1.Run {
+	run := &labv1.Run{Id: calledBy(caller, s.GetOwner(), runCall(s)), Owner: s.GetOwner(), Name: s.GetName(), CreatedAt: timestamppb.New(unixTime(s.GetCreatedUnixNs())),
 		EndNs: s.GetEndNs(), Worker: strings.Join(s.GetWorkers(), ",")}
 	if s.GetEndedUnixNs() != 0 {
 		ended(run, s)

@@ -14,10 +14,11 @@ import (
 // Tables of the store. Objects are the messages of proto/control/v1/state.proto and are never changed once inserted: a
 // change inserts a changed copy.
 const (
-	tableLabs     = "labs"     // *controlv1.LabState by id, and by name
-	tableRuns     = "runs"     // *controlv1.RunState by id, and by number
+	tableLabs     = "labs"     // *controlv1.LabState by id, by owner and name, and by member
+	tableRuns     = "runs"     // *controlv1.RunState by id, and by owner and number
 	tableInputs   = "inputs"   // *controlv1.InputState by lab id and index
 	tableFiles    = "files"    // *controlv1.FileState by SHA-256
+	tableHoldings = "holdings" // *controlv1.FileHolding by owner and SHA-256, and by SHA-256
 	tableRequests = "requests" // *controlv1.RequestState by request id, and by Raft index
 	tableCounters = "counters" // *controlv1.CounterState by name
 	tableWorkers  = "workers"  // *controlv1.WorkerState by name
@@ -28,9 +29,9 @@ const (
 const (
 	counterLabs       = "labs"        // kept
 	counterRuns       = "runs"        // kept
-	counterRunNumbers = "run_numbers" // ever made
-	counterFiles      = "files"       // kept
-	counterFileBytes  = "file_bytes"  // kept
+	counterRunNumbers = "run_numbers" // ever made, of each owner
+	counterFiles      = "files"       // kept, in all and of each owner
+	counterFileBytes  = "file_bytes"  // kept, in all and of each owner
 	counterWorkers    = "workers"     // known
 )
 
@@ -40,17 +41,22 @@ func schema() *memdb.DBSchema {
 	}
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
 		tableLabs: {Name: tableLabs, Indexes: map[string]*memdb.IndexSchema{
-			"id":   byKey(tableLabs, "id"),
-			"name": {Name: "name", Unique: true, Indexer: stringKey{table: tableLabs, field: "name"}},
+			"id":     byKey(tableLabs, "id"),
+			"name":   {Name: "name", Unique: true, Indexer: ownedKey{}},
+			"member": {Name: "member", AllowMissing: true, Indexer: memberKey{}},
 		}},
 		tableRuns: {Name: tableRuns, Indexes: map[string]*memdb.IndexSchema{
 			"id":     byKey(tableRuns, "id"),
-			"number": {Name: "number", Unique: true, Indexer: numberKey{}},
+			"number": {Name: "number", Unique: true, Indexer: ownedNumberKey{}},
 		}},
 		tableInputs: {Name: tableInputs, Indexes: map[string]*memdb.IndexSchema{
 			"id": {Name: "id", Unique: true, Indexer: inputKey{}},
 		}},
 		tableFiles: {Name: tableFiles, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableFiles, "sha256")}},
+		tableHoldings: {Name: tableHoldings, Indexes: map[string]*memdb.IndexSchema{
+			"id":     {Name: "id", Unique: true, Indexer: ownedKey{}},
+			"sha256": {Name: "sha256", Indexer: stringKey{table: tableHoldings, field: "sha256"}},
+		}},
 		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{
 			"id":         byKey(tableRequests, "request_id"),
 			"raft_index": {Name: "raft_index", Unique: true, Indexer: numberKey{}},
@@ -69,12 +75,11 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 	switch o := obj.(type) {
 	case *controlv1.LabState:
 		key = o.GetId()
-		if k.field == "name" {
-			key = o.GetSpec().GetName()
-		}
 	case *controlv1.RunState:
 		key = o.GetId()
 	case *controlv1.FileState:
+		key = o.GetSha256()
+	case *controlv1.FileHolding:
 		key = o.GetSha256()
 	case *controlv1.RequestState:
 		key = o.GetRequestId()
@@ -98,14 +103,11 @@ func (stringKey) FromArgs(args ...any) ([]byte, error) {
 	return terminated(key), nil
 }
 
-// numberKey indexes runs by their number and requests by their Raft index, so that they are listed in that order.
+// numberKey indexes requests by their Raft index, so that they are listed in that order.
 type numberKey struct{}
 
 func (numberKey) FromObject(obj any) (bool, []byte, error) {
-	switch o := obj.(type) {
-	case *controlv1.RunState:
-		return true, binary.BigEndian.AppendUint64(nil, o.GetNumber()), nil
-	case *controlv1.RequestState:
+	if o, ok := obj.(*controlv1.RequestState); ok {
 		return true, binary.BigEndian.AppendUint64(nil, o.GetRaftIndex()), nil
 	}
 	return false, nil, fmt.Errorf("object of type %T has no number", obj)
@@ -222,9 +224,11 @@ func (v view) list(table, index string) memdb.ResultIterator {
 // lowestKey is a key that precedes every other of an index.
 func lowestKey(table, index string) []any {
 	switch {
-	case table == tableInputs:
+	case table == tableInputs, table == tableRuns && index == "number":
 		return []any{"", uint64(0)}
-	case index == "number" || index == "raft_index":
+	case table == tableLabs && index == "name", table == tableHoldings && index == "id":
+		return []any{"", ""}
+	case index == "raft_index":
 		return []any{uint64(0)}
 	}
 	return []any{""}
@@ -234,16 +238,14 @@ func (v view) lab(id string) *controlv1.LabState {
 	return get[controlv1.LabState](v, tableLabs, "id", id)
 }
 
-func (v view) labNamed(name string) *controlv1.LabState {
-	return get[controlv1.LabState](v, tableLabs, "name", name)
-}
-
+// labs lists all labs, by owner and name.
 func (v view) labs() []*controlv1.LabState { return all[controlv1.LabState](v, tableLabs, "name") }
 
 func (v view) run(id string) *controlv1.RunState {
 	return get[controlv1.RunState](v, tableRuns, "id", id)
 }
 
+// runs lists all runs, those of each owner in the order they were made.
 func (v view) runs() []*controlv1.RunState { return all[controlv1.RunState](v, tableRuns, "number") }
 
 func (v view) file(sha256 string) *controlv1.FileState {
@@ -280,19 +282,39 @@ func (v view) input(lab string, index uint64) *labv1.JournalEntry {
 
 // inputs lists a lab's journal after an index, at most limit entries; 0: all.
 func (v view) inputs(lab string, after uint64, limit int) []*labv1.JournalEntry {
-	it, err := v.txn.LowerBound(tableInputs, "id", lab, after+1)
-	if err != nil {
-		panic(fmt.Sprintf("store: inputs of %s: %v", lab, err))
-	}
 	var list []*labv1.JournalEntry
-	for obj := it.Next(); obj != nil && (limit == 0 || len(list) < limit); obj = it.Next() {
-		in := obj.(*controlv1.InputState)
-		if in.GetLabId() != lab {
-			break
-		}
+	v.eachInput(lab, after, func(in *controlv1.InputState) bool {
 		list = append(list, in.GetEntry())
-	}
+		return limit == 0 || len(list) < limit
+	})
 	return list
+}
+
+// eachInput visits a lab's journal after an index, as long as visit says true.
+func (v view) eachInput(lab string, after uint64, visit func(*controlv1.InputState) bool) {
+	it := v.from(tableInputs, "id", lab, after+1)
+	for obj := it.Next(); obj != nil; obj = it.Next() {
+		if in := obj.(*controlv1.InputState); in.GetLabId() != lab || !visit(in) {
+			return
+		}
+	}
+}
+
+// faultsOf finds the faults of a lab's journal by their ids; the journal is read when the first is asked for.
+func (v view) faultsOf(lab string) func(id string) *labv1.Fault {
+	var faults map[string]*labv1.Fault
+	return func(id string) *labv1.Fault {
+		if faults == nil {
+			faults = make(map[string]*labv1.Fault)
+			v.eachInput(lab, 0, func(in *controlv1.InputState) bool {
+				if f := in.GetEntry().GetInput().GetFault(); f != nil {
+					faults[f.GetId()] = f
+				}
+				return true
+			})
+		}
+		return faults[id]
+	}
 }
 
 // watchRun gives a run and a channel that is closed when it may have changed.

@@ -31,26 +31,26 @@ func (s *transferService) CreateTransfer(ctx context.Context, req *labv1.CreateT
 	default:
 		return nil, invalid("kind", "say what to transfer: transfer, http_get or udp")
 	}
-	lab, outcome, err := s.c.labInput(ctx, req.GetRequestId(), req.GetLab(), in)
+	g, outcome, err := s.c.labInput(ctx, req.GetRequestId(), in)
 	if err != nil {
 		return nil, err
 	}
-	return &labv1.CreateTransferResponse{Lab: lab.GetSpec().GetName(), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
+	return &labv1.CreateTransferResponse{Lab: g.called(g.lab), Id: outcome.GetObjectId(), Stamp: outcome.GetStamp()}, nil
 }
 
 func (s *transferService) GetTransfer(ctx context.Context, req *labv1.GetTransferRequest) (*labv1.GetTransferResponse, error) {
-	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	g, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if t := findTransfer(st.GetTransfers(), req.GetTransfer()); t != nil {
 		return &labv1.GetTransferResponse{Transfer: t}, nil
 	}
-	return nil, noTransfer(lab.GetSpec().GetName(), req.GetTransfer())
+	return nil, noTransfer(g.lab.GetSpec().GetName(), req.GetTransfer())
 }
 
-func (s *transferService) ListTransfers(ctx context.Context, req *labv1.ListTransfersRequest) (*labv1.ListTransfersResponse, error) {
-	_, st, err := s.c.labStatus(ctx, req.GetLab())
+func (s *transferService) ListTransfers(ctx context.Context, _ *labv1.ListTransfersRequest) (*labv1.ListTransfersResponse, error) {
+	_, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,16 +59,16 @@ func (s *transferService) ListTransfers(ctx context.Context, req *labv1.ListTran
 
 func (s *transferService) WatchTransfer(req *labv1.WatchTransferRequest, out grpc.ServerStreamingServer[labv1.WatchTransferResponse]) error {
 	ctx := out.Context()
-	lab, _, err := s.c.labStatus(ctx, req.GetLab())
+	g, _, err := s.c.labStatus(ctx)
 	if err != nil {
 		return err
 	}
 	var last *labv1.TransferStatus
-	err = s.c.watchLab(ctx, lab.GetId(), req.GetIntervalMs(), func(m *workerv1.WatchLabResponse) (bool, error) {
-		t := findTransfer(m.GetTransfers(), req.GetTransfer())
+	err = s.c.watchLab(ctx, g.lab.GetId(), req.GetIntervalMs(), func(m *workerv1.WatchLabResponse) (bool, error) {
+		t := findTransfer(g.place.Transfers(m.GetTransfers()), req.GetTransfer())
 		switch {
 		case t == nil:
-			return false, noTransfer(lab.GetSpec().GetName(), req.GetTransfer())
+			return false, noTransfer(g.lab.GetSpec().GetName(), req.GetTransfer())
 		case proto.Equal(t, last):
 			return false, nil
 		}
@@ -124,18 +124,18 @@ func (c *Controller) watchLab(ctx context.Context, labID string, intervalMs int6
 
 func (s *transferService) ReadReceived(req *labv1.ReadReceivedRequest, out grpc.ServerStreamingServer[labv1.ReadReceivedResponse]) error {
 	ctx := out.Context()
-	lab, st, err := s.c.labStatus(ctx, req.GetLab())
+	g, st, err := s.c.labStatus(ctx)
 	if err != nil {
 		return err
 	}
-	if findTransfer(st.GetTransfers(), req.GetTransfer()) == nil {
-		return noTransfer(lab.GetSpec().GetName(), req.GetTransfer())
+	if t := findTransfer(st.GetTransfers(), req.GetTransfer()); t == nil || !g.seesReceiver(s.c.store.view(), t) {
+		return noTransfer(g.lab.GetSpec().GetName(), req.GetTransfer())
 	}
-	_, worker, err := s.c.labWorker(ctx, req.GetLab())
+	_, worker, err := s.c.labWorker(ctx)
 	if err != nil {
 		return err
 	}
-	stream, err := worker.ReadSaved(ctx, &workerv1.ReadSavedRequest{LabId: lab.GetId(), Transfer: req.GetTransfer()})
+	stream, err := worker.ReadSaved(ctx, &workerv1.ReadSavedRequest{LabId: g.lab.GetId(), Transfer: req.GetTransfer()})
 	if err != nil {
 		return err
 	}

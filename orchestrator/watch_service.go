@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -68,12 +67,12 @@ func (s *watchService) WatchLabs(req *labv1.WatchLabsRequest, out grpc.ServerStr
 
 func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.ServerStreamingServer[labv1.WatchStatusResponse]) error {
 	ctx := out.Context()
-	lab, _, err := s.c.runningLab(ctx, req.GetLab())
+	g, _, err := s.c.runningLab(ctx)
 	if err != nil {
 		return err
 	}
-	if req.GetNode() != "" && !hasNode(presentSpec(lab), req.GetNode()) {
-		return noNode(presentSpec(lab), req.GetNode())
+	if spec := g.spec(); req.GetNode() != "" && !hasNode(spec, req.GetNode()) {
+		return noNode(spec, req.GetNode())
 	}
 	if _, known := labv1.StatusKind_name[int32(req.GetKind())]; !known || req.GetKind() == labv1.StatusKind_STATUS_KIND_UNSPECIFIED {
 		return invalid("kind", "say what is to be watched")
@@ -83,27 +82,30 @@ func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.Serve
 		if ended {
 			return nil, io.EOF
 		}
-		m, over, err := s.status(ctx, lab, req)
+		m, over, err := s.status(ctx, g, req)
 		ended = over
-		err = s.c.movedMeanwhile(lab, err)
+		err = s.c.movedMeanwhile(g.lab, err)
 		if status.Code(err) == codes.NotFound {
-			return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
+			return nil, g.isGone()
 		}
 		return m, err
 	}, out.Send)
 }
 
 // status is how the things of a kind stand, and whether that is final.
-func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req *labv1.WatchStatusRequest) (*labv1.WatchStatusResponse, bool, error) {
+func (s *watchService) status(ctx context.Context, g *grant, req *labv1.WatchStatusRequest) (*labv1.WatchStatusResponse, bool, error) {
 	l, err := s.c.leader(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	worker, err := l.hosts(lab.GetId())
+	if g, err = g.again(s.c.store.view()); err != nil {
+		return nil, false, err
+	}
+	worker, err := l.hosts(g.lab.GetId())
 	if err != nil {
 		return nil, false, err
 	}
-	st, err := worker.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	st, err := s.c.statusOf(ctx, l, g)
 	if err != nil {
 		return nil, false, err
 	}
@@ -118,13 +120,13 @@ func (s *watchService) status(ctx context.Context, lab *controlv1.LabState, req 
 	case labv1.StatusKind_STATUS_KIND_FAULTS:
 		m.Faults = st.GetFaults()
 	case labv1.StatusKind_STATUS_KIND_CONNS:
-		conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
+		conns, err := worker.ListConns(ctx, &workerv1.ListConnsRequest{LabId: g.lab.GetId(), Node: req.GetNode(), Listening: req.GetListening()})
 		// The lab is there, as it has just told its status. The node may not be: an apply that adds it has been accepted and
 		// has yet to take effect, or one has removed it, and another may bring it back.
 		if err != nil && !(req.GetNode() != "" && status.Code(err) == codes.NotFound) {
 			return nil, false, err
 		}
-		m.Conns = conns.GetConns()
+		m.Conns = g.place.Conns(conns.GetConns())
 	}
 	return m, st.GetProgress().GetEnded(), nil
 }

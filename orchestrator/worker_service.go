@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
@@ -24,7 +25,12 @@ func (s *workerService) ListWorkers(ctx context.Context, _ *labv1.ListWorkersReq
 		return nil, err
 	}
 	l.askLocal(ctx)
-	return &labv1.ListWorkersResponse{Workers: l.fleet.describe(s.c.store.view())}, nil
+	v, caller := s.c.store.view(), auth.CallerOf(ctx)
+	workers := l.fleet.describe(v)
+	if caller.Role < auth.Instructor {
+		workers = v.hostsOf(caller, workers)
+	}
+	return &labv1.ListWorkersResponse{Workers: workers}, nil
 }
 
 func (s *workerService) WatchWorkers(req *labv1.WatchWorkersRequest, out grpc.ServerStreamingServer[labv1.WatchWorkersResponse]) error {
@@ -68,6 +74,31 @@ func (s *workerService) drain(ctx context.Context, requestID string, d *controlv
 		}
 	}
 	return nil, refuse(labv1.ErrorReason_ERROR_REASON_WORKER_NOT_FOUND, "there is no worker %q", d.GetName())
+}
+
+// hostsOf are the workers that have something of a caller's, as a student hears of them: that they are there, and how much of
+// the caller's they have.
+func (v view) hostsOf(caller auth.Caller, workers []*labv1.Worker) []*labv1.Worker {
+	labs := make(map[string]uint32)
+	for _, lab := range v.labsFor(caller) {
+		for _, name := range lab.GetWorkers() {
+			labs[name]++
+		}
+	}
+	for _, run := range v.runsFor(caller) {
+		for _, name := range run.GetWorkers() {
+			if live(run) {
+				labs[name]++
+			}
+		}
+	}
+	var list []*labv1.Worker
+	for _, w := range workers {
+		if labs[w.GetName()] > 0 {
+			list = append(list, &labv1.Worker{Name: w.GetName(), State: w.GetState(), Since: w.GetSince(), Labs: labs[w.GetName()]})
+		}
+	}
+	return list
 }
 
 // askLocal gets the report of the worker in this process, which sends none by itself.

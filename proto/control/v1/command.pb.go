@@ -52,6 +52,8 @@ type Command struct {
 	//	*Command_FoundCluster
 	//	*Command_DropFiles
 	//	*Command_ReleaseLab
+	//	*Command_ShareLab
+	//	*Command_UnshareLab
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -289,6 +291,24 @@ func (x *Command) GetReleaseLab() *ReleaseLab {
 	return nil
 }
 
+func (x *Command) GetShareLab() *ShareLab {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ShareLab); ok {
+			return x.ShareLab
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUnshareLab() *UnshareLab {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UnshareLab); ok {
+			return x.UnshareLab
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -361,6 +381,14 @@ type Command_ReleaseLab struct {
 	ReleaseLab *ReleaseLab `protobuf:"bytes,40,opt,name=release_lab,json=releaseLab,proto3,oneof"`
 }
 
+type Command_ShareLab struct {
+	ShareLab *ShareLab `protobuf:"bytes,50,opt,name=share_lab,json=shareLab,proto3,oneof"`
+}
+
+type Command_UnshareLab struct {
+	UnshareLab *UnshareLab `protobuf:"bytes,51,opt,name=unshare_lab,json=unshareLab,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -395,12 +423,17 @@ func (*Command_DropFiles) isCommand_Kind() {}
 
 func (*Command_ReleaseLab) isCommand_Kind() {}
 
+func (*Command_ShareLab) isCommand_Kind() {}
+
+func (*Command_UnshareLab) isCommand_Kind() {}
+
 // CreateLab adds a standing lab.
 type CreateLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // never used before
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	Workers       []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"` // that shall host it, by name; several: each a part of it
+	Owner         string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`     // person; empty: nobody's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +487,13 @@ func (x *CreateLab) GetWorkers() []string {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *CreateLab) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 // DeleteLab removes a standing lab and its journal.
@@ -741,7 +781,7 @@ func (x *LabMark) GetTNs() int64 {
 // CreateRun adds a run with all its inputs.
 type CreateRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // its id is this and the next number
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // it is called so, with its owner's next number
 	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	Journal       []*v1.JournalEntry     `protobuf:"bytes,3,rep,name=journal,proto3" json:"journal,omitempty"`                // by index, from 1
 	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`      // lab time; 0: when the workload has ended
@@ -749,6 +789,8 @@ type CreateRun struct {
 	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"` // as it was written
 	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`              // JSON object
 	Workers       []string               `protobuf:"bytes,8,rep,name=workers,proto3" json:"workers,omitempty"`                // that shall host it, by name; several: each a part of it
+	Owner         string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`                    // person; empty: nobody's
+	RunId         string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`      // never used before; empty: the id is what the run is called
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +879,20 @@ func (x *CreateRun) GetWorkers() []string {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *CreateRun) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *CreateRun) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
 }
 
 // EndRun records how a run ended.
@@ -1020,6 +1076,7 @@ type AddFile struct {
 	Sha256        string                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"` // hex
 	SizeBytes     uint64                 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	Servers       []string               `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"` // that hold it besides those already known, by id
+	Owner         string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`     // person who has brought it; empty: nobody has, or whoever calls a labd without identity
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,6 +1130,13 @@ func (x *AddFile) GetServers() []string {
 		return x.Servers
 	}
 	return nil
+}
+
+func (x *AddFile) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 // WorkerUp makes a worker known, or tells that it is there again.
@@ -1510,10 +1574,11 @@ func (x *FoundCluster) GetClusterId() string {
 	return ""
 }
 
-// DropFiles lets go of content. What a lab, a run or an input names stays.
+// DropFiles lets go of content. What a lab, a run or an input names stays, and what somebody has brought and still has.
 type DropFiles struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"` // hex
+	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"`     // hex
+	Holdings      []*FileHolding         `protobuf:"bytes,2,rep,name=holdings,proto3" json:"holdings,omitempty"` // that end first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,12 +1620,194 @@ func (x *DropFiles) GetSha256() []string {
 	return nil
 }
 
+func (x *DropFiles) GetHoldings() []*FileHolding {
+	if x != nil {
+		return x.Holdings
+	}
+	return nil
+}
+
+// FileHolding says that a person has brought content.
+type FileHolding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`   // person
+	Sha256        string                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"` // hex
+	SizeBytes     uint64                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileHolding) Reset() {
+	*x = FileHolding{}
+	mi := &file_control_v1_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileHolding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileHolding) ProtoMessage() {}
+
+func (x *FileHolding) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileHolding.ProtoReflect.Descriptor instead.
+func (*FileHolding) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *FileHolding) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *FileHolding) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *FileHolding) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// ShareLab lets a person into a lab, or changes what the person may do there in that role.
+type ShareLab struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
+	Member        *v1.LabMember          `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareLab) Reset() {
+	*x = ShareLab{}
+	mi := &file_control_v1_command_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareLab) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareLab) ProtoMessage() {}
+
+func (x *ShareLab) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareLab.ProtoReflect.Descriptor instead.
+func (*ShareLab) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ShareLab) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *ShareLab) GetMember() *v1.LabMember {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+// UnshareLab takes a person out of a lab.
+type UnshareLab struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	Role          v1.LabRole             `protobuf:"varint,3,opt,name=role,proto3,enum=lab.v1.LabRole" json:"role,omitempty"` // only what the person has in this role; unspecified: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnshareLab) Reset() {
+	*x = UnshareLab{}
+	mi := &file_control_v1_command_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnshareLab) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnshareLab) ProtoMessage() {}
+
+func (x *UnshareLab) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnshareLab.ProtoReflect.Descriptor instead.
+func (*UnshareLab) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UnshareLab) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *UnshareLab) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *UnshareLab) GetRole() v1.LabRole {
+	if x != nil {
+		return x.Role
+	}
+	return v1.LabRole(0)
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xee\b\n" +
+	"control.v1\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xde\t\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -1596,12 +1843,16 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"drop_files\x18\x1a \x01(\v2\x15.control.v1.DropFilesH\x00R\tdropFiles\x129\n" +
 	"\vrelease_lab\x18( \x01(\v2\x16.control.v1.ReleaseLabH\x00R\n" +
-	"releaseLabB\x06\n" +
-	"\x04kind\"a\n" +
+	"releaseLab\x123\n" +
+	"\tshare_lab\x182 \x01(\v2\x14.control.v1.ShareLabH\x00R\bshareLab\x129\n" +
+	"\vunshare_lab\x183 \x01(\v2\x16.control.v1.UnshareLabH\x00R\n" +
+	"unshareLabB\x06\n" +
+	"\x04kind\"w\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x18\n" +
-	"\aworkers\x18\x03 \x03(\tR\aworkers\"\"\n" +
+	"\aworkers\x18\x03 \x03(\tR\aworkers\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\"\"\n" +
 	"\tDeleteLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"q\n" +
 	"\tAssignLab\x12\x15\n" +
@@ -1619,7 +1870,7 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aLabMark\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x11\n" +
-	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xf6\x01\n" +
+	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xa3\x02\n" +
 	"\tCreateRun\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12.\n" +
@@ -1628,7 +1879,10 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\acapture\x18\x05 \x01(\bR\acapture\x12\x19\n" +
 	"\blab_yaml\x18\x06 \x01(\fR\alabYaml\x12\x1a\n" +
 	"\bmanifest\x18\a \x01(\fR\bmanifest\x12\x18\n" +
-	"\aworkers\x18\b \x03(\tR\aworkers\"d\n" +
+	"\aworkers\x18\b \x03(\tR\aworkers\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\x12\x15\n" +
+	"\x06run_id\x18\n" +
+	" \x01(\tR\x05runId\"d\n" +
 	"\x06EndRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12-\n" +
 	"\x06result\x18\x02 \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x14\n" +
@@ -1639,12 +1893,13 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05execs\x18\x03 \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12+\n" +
 	"\x06faults\x18\x04 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\"\"\n" +
 	"\tDeleteRun\x12\x15\n" +
-	"\x06run_id\x18\x01 \x01(\tR\x05runId\"Z\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\"p\n" +
 	"\aAddFile\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
-	"\aservers\x18\x03 \x03(\tR\aservers\"\xe0\x01\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\"\xe0\x01\n" +
 	"\bWorkerUp\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tworker_id\x18\x02 \x01(\tR\bworkerId\x12\x1a\n" +
@@ -1676,9 +1931,23 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
 	"\fFoundCluster\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterId\"#\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\"X\n" +
 	"\tDropFiles\x12\x16\n" +
-	"\x06sha256\x18\x01 \x03(\tR\x06sha256B%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\x06sha256\x18\x01 \x03(\tR\x06sha256\x123\n" +
+	"\bholdings\x18\x02 \x03(\v2\x17.control.v1.FileHoldingR\bholdings\"Z\n" +
+	"\vFileHolding\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\"L\n" +
+	"\bShareLab\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12)\n" +
+	"\x06member\x18\x02 \x01(\v2\x11.lab.v1.LabMemberR\x06member\"`\n" +
+	"\n" +
+	"UnshareLab\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\tR\x06person\x12#\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x0f.lab.v1.LabRoleR\x04roleB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -1692,7 +1961,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -1714,12 +1983,17 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*RunRemade)(nil),         // 17: control.v1.RunRemade
 	(*FoundCluster)(nil),      // 18: control.v1.FoundCluster
 	(*DropFiles)(nil),         // 19: control.v1.DropFiles
-	(*v1.LabSpec)(nil),        // 20: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 21: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 22: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 23: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 24: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 25: lab.v1.FaultStatus
+	(*FileHolding)(nil),       // 20: control.v1.FileHolding
+	(*ShareLab)(nil),          // 21: control.v1.ShareLab
+	(*UnshareLab)(nil),        // 22: control.v1.UnshareLab
+	(*v1.LabSpec)(nil),        // 23: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 24: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 25: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 26: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 27: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 28: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 29: lab.v1.LabMember
+	(v1.LabRole)(0),           // 30: lab.v1.LabRole
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -1739,21 +2013,26 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	18, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
 	19, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
 	16, // 16: control.v1.Command.release_lab:type_name -> control.v1.ReleaseLab
-	20, // 17: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	21, // 18: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 19: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	20, // 20: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	21, // 21: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 22: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	22, // 23: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	23, // 24: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	24, // 25: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	25, // 26: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	21, // 17: control.v1.Command.share_lab:type_name -> control.v1.ShareLab
+	22, // 18: control.v1.Command.unshare_lab:type_name -> control.v1.UnshareLab
+	23, // 19: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	24, // 20: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 21: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	23, // 22: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	24, // 23: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 24: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	25, // 25: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	26, // 26: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	27, // 27: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	28, // 28: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	20, // 29: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	29, // 30: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	30, // 31: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -1779,6 +2058,8 @@ func file_control_v1_command_proto_init() {
 		(*Command_FoundCluster)(nil),
 		(*Command_DropFiles)(nil),
 		(*Command_ReleaseLab)(nil),
+		(*Command_ShareLab)(nil),
+		(*Command_UnshareLab)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1786,7 +2067,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,6 +38,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_End
 	//	*SnapshotRecord_Worker
 	//	*SnapshotRecord_Cluster
+	//	*SnapshotRecord_Holding
 	Kind          isSnapshotRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -170,6 +171,15 @@ func (x *SnapshotRecord) GetCluster() *ClusterState {
 	return nil
 }
 
+func (x *SnapshotRecord) GetHolding() *FileHolding {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Holding); ok {
+			return x.Holding
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Kind interface {
 	isSnapshotRecord_Kind()
 }
@@ -214,6 +224,10 @@ type SnapshotRecord_Cluster struct {
 	Cluster *ClusterState `protobuf:"bytes,21,opt,name=cluster,proto3,oneof"`
 }
 
+type SnapshotRecord_Holding struct {
+	Holding *FileHolding `protobuf:"bytes,50,opt,name=holding,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Lab) isSnapshotRecord_Kind() {}
@@ -233,6 +247,8 @@ func (*SnapshotRecord_End) isSnapshotRecord_Kind() {}
 func (*SnapshotRecord_Worker) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Holding) isSnapshotRecord_Kind() {}
 
 // SnapshotHeader opens a snapshot.
 type SnapshotHeader struct {
@@ -336,7 +352,7 @@ func (x *SnapshotEnd) GetSha256() []byte {
 type LabState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // unique among all labs and runs
-	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // as it was created, which its journal begins from; its name is the lab's
+	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // as it was created, which its journal begins from; its name is the lab's, unique among its owner's
 	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
 	Workers       []string               `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`                                     // it is assigned to, by name; none: it waits for one
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // of the assignment, from 1
@@ -345,6 +361,8 @@ type LabState struct {
 	ChangedSpec   *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`          // as inputs have changed it; absent: they have not
 	Deaths        []*LabDeath            `protobuf:"bytes,9,rep,name=deaths,proto3" json:"deaths,omitempty"`                                       // of workers that hosted it, the latest
 	Quarantined   bool                   `protobuf:"varint,10,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: no worker is given it
+	Owner         string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                        // person; empty: nobody's, made without identity
+	Members       []*v1.LabMember        `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`                                    // besides the owner, by person and role
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -449,6 +467,20 @@ func (x *LabState) GetQuarantined() bool {
 	return false
 }
 
+func (x *LabState) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *LabState) GetMembers() []*v1.LabMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
 // LabDeath is the end of a worker's process that hosted a lab.
 type LabDeath struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -526,11 +558,12 @@ type RunState struct {
 	Epoch         uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                       // of the assignment, from 1
 	Inputs        uint64                 `protobuf:"varint,12,opt,name=inputs,proto3" json:"inputs,omitempty"`                                     // journaled so far
 	Result        *RunResult             `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`                                      // once ended
-	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs ever made, from 1
+	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs that its owner ever made, from 1; with its name what it is called
 	ReachedNs     int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`              // lab time known to have been reached
 	Remaking      bool                   `protobuf:"varint,16,opt,name=remaking,proto3" json:"remaking,omitempty"`                                 // it has ended, its files were lost, and it runs again to make them
 	Deaths        []*LabDeath            `protobuf:"bytes,17,rep,name=deaths,proto3" json:"deaths,omitempty"`                                      // of workers that hosted it, the latest
 	Quarantined   bool                   `protobuf:"varint,18,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: it has ended, and is not made again
+	Owner         string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                        // person; empty: nobody's, made without identity
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -691,11 +724,22 @@ func (x *RunState) GetQuarantined() bool {
 	return false
 }
 
+func (x *RunState) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
 // InputState is a journaled input of a lab or a run.
 type InputState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // or a run's id
-	Entry         *v1.JournalEntry       `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	LabId string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // or a run's id
+	Entry *v1.JournalEntry       `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Who gave it is no part of the lab, and not in its journal on a worker.
+	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`                                // person; empty: whoever calls a labd without identity
+	From          string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`                            // address that the person called from
+	AtUnixNs      int64  `protobuf:"varint,5,opt,name=at_unix_ns,json=atUnixNs,proto3" json:"at_unix_ns,omitempty"` // wall time; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -742,6 +786,27 @@ func (x *InputState) GetEntry() *v1.JournalEntry {
 		return x.Entry
 	}
 	return nil
+}
+
+func (x *InputState) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *InputState) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *InputState) GetAtUnixNs() int64 {
+	if x != nil {
+		return x.AtUnixNs
+	}
+	return 0
 }
 
 // FileState is uploaded content.
@@ -808,7 +873,7 @@ func (x *FileState) GetServers() []string {
 // RequestState is a caller's request that was carried out, so that its repetition is not.
 type RequestState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`  // as the caller chose it
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`  // as the caller chose it, after the person and a "/" where there is one
 	RaftIndex     uint64                 `protobuf:"varint,2,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"` // of its command
 	Outcome       *RequestOutcome        `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -938,7 +1003,7 @@ func (x *RequestOutcome) GetObjectId() string {
 // CounterState is a count that never goes back.
 type CounterState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // "runs"
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // "runs"; of one person's things "files/alice"
 	Value         uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"` // of the count
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1163,7 +1228,7 @@ var File_control_v1_state_proto protoreflect.FileDescriptor
 const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"\x16control/v1/state.proto\x12\n" +
-	"control.v1\x1a\x18control/v1/command.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\"\x81\x04\n" +
+	"control.v1\x1a\x18control/v1/command.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\"\xb6\x04\n" +
 	"\x0eSnapshotRecord\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.control.v1.SnapshotHeaderH\x00R\x06header\x12(\n" +
 	"\x03lab\x18\x02 \x01(\v2\x14.control.v1.LabStateH\x00R\x03lab\x12(\n" +
@@ -1174,13 +1239,14 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\acounter\x18\a \x01(\v2\x18.control.v1.CounterStateH\x00R\acounter\x12+\n" +
 	"\x03end\x18\b \x01(\v2\x17.control.v1.SnapshotEndH\x00R\x03end\x121\n" +
 	"\x06worker\x18\x14 \x01(\v2\x17.control.v1.WorkerStateH\x00R\x06worker\x124\n" +
-	"\acluster\x18\x15 \x01(\v2\x18.control.v1.ClusterStateH\x00R\aclusterB\x06\n" +
+	"\acluster\x18\x15 \x01(\v2\x18.control.v1.ClusterStateH\x00R\acluster\x123\n" +
+	"\aholding\x182 \x01(\v2\x17.control.v1.FileHoldingH\x00R\aholdingB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\xd2\x02\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x95\x03\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
@@ -1193,12 +1259,14 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\x12,\n" +
 	"\x06deaths\x18\t \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
 	"\vquarantined\x18\n" +
-	" \x01(\bR\vquarantined\"\\\n" +
+	" \x01(\bR\vquarantined\x12\x14\n" +
+	"\x05owner\x18\x14 \x01(\tR\x05owner\x12+\n" +
+	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembers\"\\\n" +
 	"\bLabDeath\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1c\n" +
 	"\n" +
-	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xa1\x04\n" +
+	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xb7\x04\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1219,11 +1287,16 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"reached_ns\x18\x0f \x01(\x03R\treachedNs\x12\x1a\n" +
 	"\bremaking\x18\x10 \x01(\bR\bremaking\x12,\n" +
 	"\x06deaths\x18\x11 \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
-	"\vquarantined\x18\x12 \x01(\bR\vquarantined\"O\n" +
+	"\vquarantined\x18\x12 \x01(\bR\vquarantined\x12\x14\n" +
+	"\x05owner\x18\x14 \x01(\tR\x05owner\"\x91\x01\n" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +
-	"\x05entry\x18\x02 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"\\\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x1c\n" +
+	"\n" +
+	"at_unix_ns\x18\x05 \x01(\x03R\batUnixNs\"\\\n" +
 	"\tFileState\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
@@ -1287,10 +1360,12 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*CounterState)(nil),    // 10: control.v1.CounterState
 	(*WorkerState)(nil),     // 11: control.v1.WorkerState
 	(*ClusterState)(nil),    // 12: control.v1.ClusterState
-	(*v1.LabSpec)(nil),      // 13: lab.v1.LabSpec
-	(*RunResult)(nil),       // 14: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 15: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 16: lab.v1.Stamp
+	(*FileHolding)(nil),     // 13: control.v1.FileHolding
+	(*v1.LabSpec)(nil),      // 14: lab.v1.LabSpec
+	(*v1.LabMember)(nil),    // 15: lab.v1.LabMember
+	(*RunResult)(nil),       // 16: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 17: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 18: lab.v1.Stamp
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -1303,20 +1378,22 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	2,  // 7: control.v1.SnapshotRecord.end:type_name -> control.v1.SnapshotEnd
 	11, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
 	12, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
-	13, // 10: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	13, // 11: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	4,  // 12: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
-	13, // 13: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	14, // 14: control.v1.RunState.result:type_name -> control.v1.RunResult
-	4,  // 15: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
-	15, // 16: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	9,  // 17: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	16, // 18: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	13, // 10: control.v1.SnapshotRecord.holding:type_name -> control.v1.FileHolding
+	14, // 11: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	14, // 12: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	4,  // 13: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
+	15, // 14: control.v1.LabState.members:type_name -> lab.v1.LabMember
+	14, // 15: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	16, // 16: control.v1.RunState.result:type_name -> control.v1.RunResult
+	4,  // 17: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
+	17, // 18: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	9,  // 19: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	18, // 20: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -1336,6 +1413,7 @@ func file_control_v1_state_proto_init() {
 		(*SnapshotRecord_End)(nil),
 		(*SnapshotRecord_Worker)(nil),
 		(*SnapshotRecord_Cluster)(nil),
+		(*SnapshotRecord_Holding)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

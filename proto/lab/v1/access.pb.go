@@ -161,6 +161,7 @@ type Access struct {
 	Nodes         []string               `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`     // paths of the fields that name nodes which the permission is asked for
 	Viewed        []string               `protobuf:"bytes,5,rep,name=viewed,proto3" json:"viewed,omitempty"`   // paths of the fields that name nodes which only VIEWER is asked for
 	Links         []string               `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`     // paths of the fields that name links or directions which the permission is asked for
+	Fault         string                 `protobuf:"bytes,8,opt,name=fault,proto3" json:"fault,omitempty"`     // path of the field that names a fault, on whose node or link the permission is asked for
 	Answers       *Answers               `protobuf:"bytes,7,opt,name=answers,proto3" json:"answers,omitempty"` // where they differ from the permission's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -236,6 +237,13 @@ func (x *Access) GetLinks() []string {
 		return x.Links
 	}
 	return nil
+}
+
+func (x *Access) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
 }
 
 func (x *Access) GetAnswers() *Answers {
@@ -374,7 +382,7 @@ var File_lab_v1_access_proto protoreflect.FileDescriptor
 
 const file_lab_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x13lab/v1/access.proto\x12\x06lab.v1\x1a google/protobuf/descriptor.proto\x1a\x12lab/v1/error.proto\"\xcf\x01\n" +
+	"\x13lab/v1/access.proto\x12\x06lab.v1\x1a google/protobuf/descriptor.proto\x1a\x12lab/v1/error.proto\"\xe5\x01\n" +
 	"\x06Access\x122\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\x0e2\x12.lab.v1.PermissionR\n" +
@@ -383,7 +391,8 @@ const file_lab_v1_access_proto_rawDesc = "" +
 	"\x03run\x18\x03 \x01(\tR\x03run\x12\x14\n" +
 	"\x05nodes\x18\x04 \x03(\tR\x05nodes\x12\x16\n" +
 	"\x06viewed\x18\x05 \x03(\tR\x06viewed\x12\x14\n" +
-	"\x05links\x18\x06 \x03(\tR\x05links\x12)\n" +
+	"\x05links\x18\x06 \x03(\tR\x05links\x12\x14\n" +
+	"\x05fault\x18\b \x01(\tR\x05fault\x12)\n" +
 	"\aanswers\x18\a \x01(\v2\x0f.lab.v1.AnswersR\aanswers\"\xcb\x03\n" +
 	"\aAnswers\x123\n" +
 	"\bno_token\x18\x01 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x00R\anoToken\x88\x01\x01\x126\n" +

@@ -88,6 +88,8 @@ const (
 	ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND     ErrorReason = 78
 	ErrorReason_ERROR_REASON_LAST_ADMIN          ErrorReason = 79 // nobody would be left who may do it again
 	ErrorReason_ERROR_REASON_LAB_QUARANTINED     ErrorReason = 90 // too many workers have died with the lab: none is given it until it is applied anew
+	ErrorReason_ERROR_REASON_NOT_SHARED          ErrorReason = 80 // the lab is not shared with that person
+	ErrorReason_ERROR_REASON_OWNS_LAB            ErrorReason = 81 // who owns a lab is in it, and cannot leave it
 )
 
 // Enum value maps for ErrorReason.
@@ -155,6 +157,8 @@ var (
 		78: "ERROR_REASON_TOKEN_NOT_FOUND",
 		79: "ERROR_REASON_LAST_ADMIN",
 		90: "ERROR_REASON_LAB_QUARANTINED",
+		80: "ERROR_REASON_NOT_SHARED",
+		81: "ERROR_REASON_OWNS_LAB",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -219,6 +223,8 @@ var (
 		"ERROR_REASON_TOKEN_NOT_FOUND":     78,
 		"ERROR_REASON_LAST_ADMIN":          79,
 		"ERROR_REASON_LAB_QUARANTINED":     90,
+		"ERROR_REASON_NOT_SHARED":          80,
+		"ERROR_REASON_OWNS_LAB":            81,
 	}
 )
 
@@ -253,7 +259,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\x9e\x0f\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xd6\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -317,7 +323,9 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10M\x12 \n" +
 	"\x1cERROR_REASON_TOKEN_NOT_FOUND\x10N\x12\x1b\n" +
 	"\x17ERROR_REASON_LAST_ADMIN\x10O\x12 \n" +
-	"\x1cERROR_REASON_LAB_QUARANTINED\x10ZB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x1cERROR_REASON_LAB_QUARANTINED\x10Z\x12\x1b\n" +
+	"\x17ERROR_REASON_NOT_SHARED\x10P\x12\x19\n" +
+	"\x15ERROR_REASON_OWNS_LAB\x10QB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

@@ -67,7 +67,7 @@ func (x *MissingFilesRequest) GetSha256() []string {
 
 type MissingFilesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"` // those that are not there, in the order asked
+	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"` // those that the caller has not uploaded, in the order asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

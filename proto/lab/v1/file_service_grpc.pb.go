@@ -29,7 +29,7 @@ const (
 //
 // FileService takes the files that labs serve and transfers send, by content. A lab never reads a path of the host.
 type FileServiceClient interface {
-	// MissingFiles tells which of the named contents must be uploaded.
+	// MissingFiles tells which of the named contents the caller must upload; what others have uploaded does not count.
 	MissingFiles(ctx context.Context, in *MissingFilesRequest, opts ...grpc.CallOption) (*MissingFilesResponse, error)
 	// UploadFile stores content under its SHA-256, which is verified.
 	UploadFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadFileRequest, UploadFileResponse], error)
@@ -72,7 +72,7 @@ type FileService_UploadFileClient = grpc.ClientStreamingClient[UploadFileRequest
 //
 // FileService takes the files that labs serve and transfers send, by content. A lab never reads a path of the host.
 type FileServiceServer interface {
-	// MissingFiles tells which of the named contents must be uploaded.
+	// MissingFiles tells which of the named contents the caller must upload; what others have uploaded does not count.
 	MissingFiles(context.Context, *MissingFilesRequest) (*MissingFilesResponse, error)
 	// UploadFile stores content under its SHA-256, which is verified.
 	UploadFile(grpc.ClientStreamingServer[UploadFileRequest, UploadFileResponse]) error

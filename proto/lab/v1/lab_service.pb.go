@@ -193,15 +193,16 @@ func (Difference_Change) EnumDescriptor() ([]byte, []int) {
 // Lab is a standing lab.
 type Lab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as the caller names it: NAME, or OWNER/NAME of somebody else's
 	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`     // of this lab among all that ever had the name
-	Spec          *LabSpec               `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"` // as it was applied, every endpoint's interface filled in
+	Spec          *LabSpec               `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"` // as it was applied, every endpoint's interface filled in; of a shared lab the part that the caller may view
 	State         LabState               `protobuf:"varint,4,opt,name=state,proto3,enum=lab.v1.LabState" json:"state,omitempty"`
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"` // wall time
 	Progress      *LabProgress           `protobuf:"bytes,6,opt,name=progress,proto3" json:"progress,omitempty"`                    // absent while it starts
 	Epoch         uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`                         // counts how often it was given to a worker
 	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                        // that hosts it; several, joined by commas
 	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                        // why it waits
+	Owner         string                 `protobuf:"bytes,10,opt,name=owner,proto3" json:"owner,omitempty"`                         // person; empty: nobody in particular
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,6 +296,13 @@ func (x *Lab) GetWorker() string {
 func (x *Lab) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Lab) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -400,6 +408,7 @@ type ApplyLabRequest struct {
 	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // chosen by the caller, 1 to 64 characters; not needed with dry_run
 	Spec          *LabSpec               `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
 	DryRun        bool                   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only tell the differences
+	Lab           string                 `protobuf:"bytes,4,opt,name=lab,proto3" json:"lab,omitempty"`                      // OWNER/NAME of a lab that the caller owns with somebody; empty: the caller's own of the name in spec
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +462,13 @@ func (x *ApplyLabRequest) GetDryRun() bool {
 		return x.DryRun
 	}
 	return false
+}
+
+func (x *ApplyLabRequest) GetLab() string {
+	if x != nil {
+		return x.Lab
+	}
+	return ""
 }
 
 type ApplyLabResponse struct {
@@ -908,17 +924,79 @@ func (x *ListInputsRequest) GetPageSize() uint32 {
 	return 0
 }
 
+// InputAuthor is who gave an input. It is no part of the lab, and not in its journal on a worker.
+type InputAuthor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the input
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`        // person; empty: nobody is asked who they are
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`        // wall time; absent: not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputAuthor) Reset() {
+	*x = InputAuthor{}
+	mi := &file_lab_v1_lab_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputAuthor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputAuthor) ProtoMessage() {}
+
+func (x *InputAuthor) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_lab_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputAuthor.ProtoReflect.Descriptor instead.
+func (*InputAuthor) Descriptor() ([]byte, []int) {
+	return file_lab_v1_lab_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *InputAuthor) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *InputAuthor) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *InputAuthor) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type ListInputsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Entries       []*JournalEntry        `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"` // by index
+	Entries       []*JournalEntry        `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"` // by index; of a shared lab those that concern what the caller may view
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`      // there are entries after the last one here
+	Authors       []*InputAuthor         `protobuf:"bytes,3,rep,name=authors,proto3" json:"authors,omitempty"` // of the entries, in their order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListInputsResponse) Reset() {
 	*x = ListInputsResponse{}
-	mi := &file_lab_v1_lab_service_proto_msgTypes[13]
+	mi := &file_lab_v1_lab_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1008,7 @@ func (x *ListInputsResponse) String() string {
 func (*ListInputsResponse) ProtoMessage() {}
 
 func (x *ListInputsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lab_v1_lab_service_proto_msgTypes[13]
+	mi := &file_lab_v1_lab_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1021,7 @@ func (x *ListInputsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInputsResponse.ProtoReflect.Descriptor instead.
 func (*ListInputsResponse) Descriptor() ([]byte, []int) {
-	return file_lab_v1_lab_service_proto_rawDescGZIP(), []int{13}
+	return file_lab_v1_lab_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListInputsResponse) GetEntries() []*JournalEntry {
@@ -960,11 +1038,18 @@ func (x *ListInputsResponse) GetMore() bool {
 	return false
 }
 
+func (x *ListInputsResponse) GetAuthors() []*InputAuthor {
+	if x != nil {
+		return x.Authors
+	}
+	return nil
+}
+
 var File_lab_v1_lab_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\n" +
-	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xa8\x02\n" +
+	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xbe\x02\n" +
 	"\x03Lab\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
@@ -975,18 +1060,21 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\bprogress\x18\x06 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x14\n" +
 	"\x05epoch\x18\a \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06worker\x18\b \x01(\tR\x06worker\x12\x16\n" +
-	"\x06reason\x18\t \x01(\tR\x06reason\"V\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
+	"\x05owner\x18\n" +
+	" \x01(\tR\x05owner\"V\n" +
 	"\x10CreateLabRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\"2\n" +
 	"\x11CreateLabResponse\x12\x1d\n" +
-	"\x03lab\x18\x01 \x01(\v2\v.lab.v1.LabR\x03lab\"n\n" +
+	"\x03lab\x18\x01 \x01(\v2\v.lab.v1.LabR\x03lab\"\x80\x01\n" +
 	"\x0fApplyLabRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\xad\x02\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x10\n" +
+	"\x03lab\x18\x04 \x01(\tR\x03lab\"\xad\x02\n" +
 	"\x10ApplyLabResponse\x12:\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2 .lab.v1.ApplyLabResponse.OutcomeR\aoutcome\x124\n" +
 	"\vdifferences\x18\x02 \x03(\v2\x12.lab.v1.DifferenceR\vdifferences\x12\x1d\n" +
@@ -1024,10 +1112,15 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1f\n" +
 	"\vafter_index\x18\x02 \x01(\x04R\n" +
 	"afterIndex\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"X\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\"_\n" +
+	"\vInputAuthor\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x87\x01\n" +
 	"\x12ListInputsResponse\x12.\n" +
 	"\aentries\x18\x01 \x03(\v2\x14.lab.v1.JournalEntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*\xb6\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12-\n" +
+	"\aauthors\x18\x03 \x03(\v2\x13.lab.v1.InputAuthorR\aauthors*\xb6\x01\n" +
 	"\bLabState\x12\x19\n" +
 	"\x15LAB_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LAB_STATE_STARTING\x10\x01\x12\x15\n" +
@@ -1059,7 +1152,7 @@ func file_lab_v1_lab_service_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_lab_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_lab_v1_lab_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_lab_v1_lab_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_lab_v1_lab_service_proto_goTypes = []any{
 	(LabState)(0),                 // 0: lab.v1.LabState
 	(ApplyLabResponse_Outcome)(0), // 1: lab.v1.ApplyLabResponse.Outcome
@@ -1077,46 +1170,49 @@ var file_lab_v1_lab_service_proto_goTypes = []any{
 	(*DeleteLabRequest)(nil),      // 13: lab.v1.DeleteLabRequest
 	(*DeleteLabResponse)(nil),     // 14: lab.v1.DeleteLabResponse
 	(*ListInputsRequest)(nil),     // 15: lab.v1.ListInputsRequest
-	(*ListInputsResponse)(nil),    // 16: lab.v1.ListInputsResponse
-	(*LabSpec)(nil),               // 17: lab.v1.LabSpec
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*LabProgress)(nil),           // 19: lab.v1.LabProgress
-	(*Stamp)(nil),                 // 20: lab.v1.Stamp
-	(*JournalEntry)(nil),          // 21: lab.v1.JournalEntry
+	(*InputAuthor)(nil),           // 16: lab.v1.InputAuthor
+	(*ListInputsResponse)(nil),    // 17: lab.v1.ListInputsResponse
+	(*LabSpec)(nil),               // 18: lab.v1.LabSpec
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*LabProgress)(nil),           // 20: lab.v1.LabProgress
+	(*Stamp)(nil),                 // 21: lab.v1.Stamp
+	(*JournalEntry)(nil),          // 22: lab.v1.JournalEntry
 }
 var file_lab_v1_lab_service_proto_depIdxs = []int32{
-	17, // 0: lab.v1.Lab.spec:type_name -> lab.v1.LabSpec
+	18, // 0: lab.v1.Lab.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: lab.v1.Lab.state:type_name -> lab.v1.LabState
-	18, // 2: lab.v1.Lab.created_at:type_name -> google.protobuf.Timestamp
-	19, // 3: lab.v1.Lab.progress:type_name -> lab.v1.LabProgress
-	17, // 4: lab.v1.CreateLabRequest.spec:type_name -> lab.v1.LabSpec
+	19, // 2: lab.v1.Lab.created_at:type_name -> google.protobuf.Timestamp
+	20, // 3: lab.v1.Lab.progress:type_name -> lab.v1.LabProgress
+	18, // 4: lab.v1.CreateLabRequest.spec:type_name -> lab.v1.LabSpec
 	3,  // 5: lab.v1.CreateLabResponse.lab:type_name -> lab.v1.Lab
-	17, // 6: lab.v1.ApplyLabRequest.spec:type_name -> lab.v1.LabSpec
+	18, // 6: lab.v1.ApplyLabRequest.spec:type_name -> lab.v1.LabSpec
 	1,  // 7: lab.v1.ApplyLabResponse.outcome:type_name -> lab.v1.ApplyLabResponse.Outcome
 	8,  // 8: lab.v1.ApplyLabResponse.differences:type_name -> lab.v1.Difference
 	3,  // 9: lab.v1.ApplyLabResponse.lab:type_name -> lab.v1.Lab
-	20, // 10: lab.v1.ApplyLabResponse.stamp:type_name -> lab.v1.Stamp
+	21, // 10: lab.v1.ApplyLabResponse.stamp:type_name -> lab.v1.Stamp
 	2,  // 11: lab.v1.Difference.change:type_name -> lab.v1.Difference.Change
 	3,  // 12: lab.v1.GetLabResponse.lab:type_name -> lab.v1.Lab
 	3,  // 13: lab.v1.ListLabsResponse.labs:type_name -> lab.v1.Lab
-	21, // 14: lab.v1.ListInputsResponse.entries:type_name -> lab.v1.JournalEntry
-	4,  // 15: lab.v1.LabService.CreateLab:input_type -> lab.v1.CreateLabRequest
-	6,  // 16: lab.v1.LabService.ApplyLab:input_type -> lab.v1.ApplyLabRequest
-	9,  // 17: lab.v1.LabService.GetLab:input_type -> lab.v1.GetLabRequest
-	11, // 18: lab.v1.LabService.ListLabs:input_type -> lab.v1.ListLabsRequest
-	13, // 19: lab.v1.LabService.DeleteLab:input_type -> lab.v1.DeleteLabRequest
-	15, // 20: lab.v1.LabService.ListInputs:input_type -> lab.v1.ListInputsRequest
-	5,  // 21: lab.v1.LabService.CreateLab:output_type -> lab.v1.CreateLabResponse
-	7,  // 22: lab.v1.LabService.ApplyLab:output_type -> lab.v1.ApplyLabResponse
-	10, // 23: lab.v1.LabService.GetLab:output_type -> lab.v1.GetLabResponse
-	12, // 24: lab.v1.LabService.ListLabs:output_type -> lab.v1.ListLabsResponse
-	14, // 25: lab.v1.LabService.DeleteLab:output_type -> lab.v1.DeleteLabResponse
-	16, // 26: lab.v1.LabService.ListInputs:output_type -> lab.v1.ListInputsResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	19, // 14: lab.v1.InputAuthor.at:type_name -> google.protobuf.Timestamp
+	22, // 15: lab.v1.ListInputsResponse.entries:type_name -> lab.v1.JournalEntry
+	16, // 16: lab.v1.ListInputsResponse.authors:type_name -> lab.v1.InputAuthor
+	4,  // 17: lab.v1.LabService.CreateLab:input_type -> lab.v1.CreateLabRequest
+	6,  // 18: lab.v1.LabService.ApplyLab:input_type -> lab.v1.ApplyLabRequest
+	9,  // 19: lab.v1.LabService.GetLab:input_type -> lab.v1.GetLabRequest
+	11, // 20: lab.v1.LabService.ListLabs:input_type -> lab.v1.ListLabsRequest
+	13, // 21: lab.v1.LabService.DeleteLab:input_type -> lab.v1.DeleteLabRequest
+	15, // 22: lab.v1.LabService.ListInputs:input_type -> lab.v1.ListInputsRequest
+	5,  // 23: lab.v1.LabService.CreateLab:output_type -> lab.v1.CreateLabResponse
+	7,  // 24: lab.v1.LabService.ApplyLab:output_type -> lab.v1.ApplyLabResponse
+	10, // 25: lab.v1.LabService.GetLab:output_type -> lab.v1.GetLabResponse
+	12, // 26: lab.v1.LabService.ListLabs:output_type -> lab.v1.ListLabsResponse
+	14, // 27: lab.v1.LabService.DeleteLab:output_type -> lab.v1.DeleteLabResponse
+	17, // 28: lab.v1.LabService.ListInputs:output_type -> lab.v1.ListInputsResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_lab_service_proto_init() }
@@ -1134,7 +1230,7 @@ func file_lab_v1_lab_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_lab_service_proto_rawDesc), len(file_lab_v1_lab_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -81,7 +81,7 @@ func (RunState) EnumDescriptor() ([]byte, []int) {
 // Run is one carrying out of an experiment.
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // "download-1"; unique
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // "download-1", or "alice/download-1" of somebody else's
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the experiment, or of its lab
 	State         RunState               `protobuf:"varint,3,opt,name=state,proto3,enum=lab.v1.RunState" json:"state,omitempty"`
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"` // wall time
@@ -92,6 +92,7 @@ type Run struct {
 	Execs         []*ExecStatus          `protobuf:"bytes,9,rep,name=execs,proto3" json:"execs,omitempty"`
 	Faults        []*FaultStatus         `protobuf:"bytes,10,rep,name=faults,proto3" json:"faults,omitempty"`
 	Worker        string                 `protobuf:"bytes,11,opt,name=worker,proto3" json:"worker,omitempty"` // that hosts it, or has its files; several, joined by commas
+	Owner         string                 `protobuf:"bytes,12,opt,name=owner,proto3" json:"owner,omitempty"`   // person; empty: nobody in particular
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +200,13 @@ func (x *Run) GetFaults() []*FaultStatus {
 func (x *Run) GetWorker() string {
 	if x != nil {
 		return x.Worker
+	}
+	return ""
+}
+
+func (x *Run) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -1089,7 +1097,7 @@ var File_lab_v1_run_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_run_service_proto_rawDesc = "" +
 	"\n" +
-	"\x18lab/v1/run_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xb0\x03\n" +
+	"\x18lab/v1/run_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xc6\x03\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12&\n" +
@@ -1103,7 +1111,8 @@ const file_lab_v1_run_service_proto_rawDesc = "" +
 	"\x05execs\x18\t \x03(\v2\x12.lab.v1.ExecStatusR\x05execs\x12+\n" +
 	"\x06faults\x18\n" +
 	" \x03(\v2\x13.lab.v1.FaultStatusR\x06faults\x12\x16\n" +
-	"\x06worker\x18\v \x01(\tR\x06worker\"F\n" +
+	"\x06worker\x18\v \x01(\tR\x06worker\x12\x14\n" +
+	"\x05owner\x18\f \x01(\tR\x05owner\"F\n" +
 	"\n" +
 	"TimedInput\x12\x13\n" +
 	"\x05at_ns\x18\x01 \x01(\x03R\x04atNs\x12#\n" +

@@ -112,10 +112,12 @@ func (*ReadRecordsRequest_Lab) isReadRecordsRequest_Source() {}
 func (*ReadRecordsRequest_Run) isReadRecordsRequest_Source() {}
 
 type ReadRecordsResponse struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Records        []byte                 `protobuf:"bytes,1,opt,name=records,proto3" json:"records,omitempty"`                                     // whole records
-	NodeNames      []string               `protobuf:"bytes,2,rep,name=node_names,json=nodeNames,proto3" json:"node_names,omitempty"`                // in the first message: node names by id (index 0 empty)
-	DirectionNames []string               `protobuf:"bytes,3,rep,name=direction_names,json=directionNames,proto3" json:"direction_names,omitempty"` // in the first message: link directions by id (index 0 empty)
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []byte                 `protobuf:"bytes,1,opt,name=records,proto3" json:"records,omitempty"` // whole records
+	// In the first message, and where they have changed: node names by id (index 0 empty). Of a shared lab they are those that
+	// the caller may view and that the records so far bear; the rest is empty.
+	NodeNames      []string `protobuf:"bytes,2,rep,name=node_names,json=nodeNames,proto3" json:"node_names,omitempty"`
+	DirectionNames []string `protobuf:"bytes,3,rep,name=direction_names,json=directionNames,proto3" json:"direction_names,omitempty"` // likewise: link directions by id (index 0 empty)
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }

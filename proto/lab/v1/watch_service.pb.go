@@ -9,6 +9,7 @@ package labv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -191,7 +192,7 @@ func (Change_Kind) EnumDescriptor() ([]byte, []int) {
 
 type WatchChangesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`                                  // id of a lab or a run; empty: all, and workers
+	Lab           string                 `protobuf:"bytes,1,opt,name=lab,proto3" json:"lab,omitempty"`                                  // id of a lab or a run; empty: all, and for administrators workers
 	AfterIndex    uint64                 `protobuf:"varint,2,opt,name=after_index,json=afterIndex,proto3" json:"after_index,omitempty"` // resume after it; 0: begin with what there is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -243,7 +244,7 @@ func (x *WatchChangesRequest) GetAfterIndex() uint64 {
 
 type WatchChangesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`       // all up to it has been told; to be resumed after
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`       // all up to it has been told; to be resumed after. A message may have no changes, only a later index
 	Snapshot      bool                   `protobuf:"varint,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // these are what there is, in the first message of a watch that is not resumed
 	Changes       []*Change              `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`    // in order
 	unknownFields protoimpl.UnknownFields
@@ -311,6 +312,9 @@ type Change struct {
 	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`    // of the lab, or the run's experiment
 	Epoch         uint64                 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the lab or the run
 	Entry         *JournalEntry          `protobuf:"bytes,7,opt,name=entry,proto3" json:"entry,omitempty"`  // that was journaled
+	By            string                 `protobuf:"bytes,8,opt,name=by,proto3" json:"by,omitempty"`        // person who gave the input; empty: nobody is asked who they are
+	At            *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=at,proto3" json:"at,omitempty"`        // wall time at which it was given
+	Owner         string                 `protobuf:"bytes,10,opt,name=owner,proto3" json:"owner,omitempty"` // of the lab or the run; empty: nobody in particular's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +396,27 @@ func (x *Change) GetEntry() *JournalEntry {
 		return x.Entry
 	}
 	return nil
+}
+
+func (x *Change) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Change) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Change) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 type WatchLabsRequest struct {
@@ -646,7 +671,7 @@ var File_lab_v1_watch_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
+	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
 	"\x13WatchChangesRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1f\n" +
 	"\vafter_index\x18\x02 \x01(\x04R\n" +
@@ -654,7 +679,7 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x14WatchChangesResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12(\n" +
-	"\achanges\x18\x03 \x03(\v2\x0e.lab.v1.ChangeR\achanges\"\xad\x02\n" +
+	"\achanges\x18\x03 \x03(\v2\x0e.lab.v1.ChangeR\achanges\"\xff\x02\n" +
 	"\x06Change\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.lab.v1.Change.KindR\x04kind\x12*\n" +
@@ -662,7 +687,11 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x04R\x05epoch\x12*\n" +
-	"\x05entry\x18\a \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\"R\n" +
+	"\x05entry\x18\a \x01(\v2\x14.lab.v1.JournalEntryR\x05entry\x12\x0e\n" +
+	"\x02by\x18\b \x01(\tR\x02by\x12*\n" +
+	"\x02at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05owner\x18\n" +
+	" \x01(\tR\x05owner\"R\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_CREATED\x10\x01\x12\x10\n" +
@@ -705,7 +734,7 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\fWatchService\x12J\n" +
 	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01\x12[\n" +
 	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node0\x01\x12S\n" +
-	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse\"\x06\xe2\xe0\x18\x02\b\a0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_watch_service_proto_rawDescOnce sync.Once
@@ -722,47 +751,49 @@ func file_lab_v1_watch_service_proto_rawDescGZIP() []byte {
 var file_lab_v1_watch_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_lab_v1_watch_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_lab_v1_watch_service_proto_goTypes = []any{
-	(ObjectKind)(0),              // 0: lab.v1.ObjectKind
-	(StatusKind)(0),              // 1: lab.v1.StatusKind
-	(Change_Kind)(0),             // 2: lab.v1.Change.Kind
-	(*WatchChangesRequest)(nil),  // 3: lab.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil), // 4: lab.v1.WatchChangesResponse
-	(*Change)(nil),               // 5: lab.v1.Change
-	(*WatchLabsRequest)(nil),     // 6: lab.v1.WatchLabsRequest
-	(*WatchLabsResponse)(nil),    // 7: lab.v1.WatchLabsResponse
-	(*WatchStatusRequest)(nil),   // 8: lab.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),  // 9: lab.v1.WatchStatusResponse
-	(*JournalEntry)(nil),         // 10: lab.v1.JournalEntry
-	(*Lab)(nil),                  // 11: lab.v1.Lab
-	(*NodeStatus)(nil),           // 12: lab.v1.NodeStatus
-	(*LinkStatus)(nil),           // 13: lab.v1.LinkStatus
-	(*ConnStatus)(nil),           // 14: lab.v1.ConnStatus
-	(*TransferStatus)(nil),       // 15: lab.v1.TransferStatus
-	(*FaultStatus)(nil),          // 16: lab.v1.FaultStatus
+	(ObjectKind)(0),               // 0: lab.v1.ObjectKind
+	(StatusKind)(0),               // 1: lab.v1.StatusKind
+	(Change_Kind)(0),              // 2: lab.v1.Change.Kind
+	(*WatchChangesRequest)(nil),   // 3: lab.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 4: lab.v1.WatchChangesResponse
+	(*Change)(nil),                // 5: lab.v1.Change
+	(*WatchLabsRequest)(nil),      // 6: lab.v1.WatchLabsRequest
+	(*WatchLabsResponse)(nil),     // 7: lab.v1.WatchLabsResponse
+	(*WatchStatusRequest)(nil),    // 8: lab.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),   // 9: lab.v1.WatchStatusResponse
+	(*JournalEntry)(nil),          // 10: lab.v1.JournalEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Lab)(nil),                   // 12: lab.v1.Lab
+	(*NodeStatus)(nil),            // 13: lab.v1.NodeStatus
+	(*LinkStatus)(nil),            // 14: lab.v1.LinkStatus
+	(*ConnStatus)(nil),            // 15: lab.v1.ConnStatus
+	(*TransferStatus)(nil),        // 16: lab.v1.TransferStatus
+	(*FaultStatus)(nil),           // 17: lab.v1.FaultStatus
 }
 var file_lab_v1_watch_service_proto_depIdxs = []int32{
 	5,  // 0: lab.v1.WatchChangesResponse.changes:type_name -> lab.v1.Change
 	2,  // 1: lab.v1.Change.kind:type_name -> lab.v1.Change.Kind
 	0,  // 2: lab.v1.Change.object:type_name -> lab.v1.ObjectKind
 	10, // 3: lab.v1.Change.entry:type_name -> lab.v1.JournalEntry
-	11, // 4: lab.v1.WatchLabsResponse.labs:type_name -> lab.v1.Lab
-	1,  // 5: lab.v1.WatchStatusRequest.kind:type_name -> lab.v1.StatusKind
-	12, // 6: lab.v1.WatchStatusResponse.nodes:type_name -> lab.v1.NodeStatus
-	13, // 7: lab.v1.WatchStatusResponse.links:type_name -> lab.v1.LinkStatus
-	14, // 8: lab.v1.WatchStatusResponse.conns:type_name -> lab.v1.ConnStatus
-	15, // 9: lab.v1.WatchStatusResponse.transfers:type_name -> lab.v1.TransferStatus
-	16, // 10: lab.v1.WatchStatusResponse.faults:type_name -> lab.v1.FaultStatus
-	6,  // 11: lab.v1.WatchService.WatchLabs:input_type -> lab.v1.WatchLabsRequest
-	8,  // 12: lab.v1.WatchService.WatchStatus:input_type -> lab.v1.WatchStatusRequest
-	3,  // 13: lab.v1.WatchService.WatchChanges:input_type -> lab.v1.WatchChangesRequest
-	7,  // 14: lab.v1.WatchService.WatchLabs:output_type -> lab.v1.WatchLabsResponse
-	9,  // 15: lab.v1.WatchService.WatchStatus:output_type -> lab.v1.WatchStatusResponse
-	4,  // 16: lab.v1.WatchService.WatchChanges:output_type -> lab.v1.WatchChangesResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 4: lab.v1.Change.at:type_name -> google.protobuf.Timestamp
+	12, // 5: lab.v1.WatchLabsResponse.labs:type_name -> lab.v1.Lab
+	1,  // 6: lab.v1.WatchStatusRequest.kind:type_name -> lab.v1.StatusKind
+	13, // 7: lab.v1.WatchStatusResponse.nodes:type_name -> lab.v1.NodeStatus
+	14, // 8: lab.v1.WatchStatusResponse.links:type_name -> lab.v1.LinkStatus
+	15, // 9: lab.v1.WatchStatusResponse.conns:type_name -> lab.v1.ConnStatus
+	16, // 10: lab.v1.WatchStatusResponse.transfers:type_name -> lab.v1.TransferStatus
+	17, // 11: lab.v1.WatchStatusResponse.faults:type_name -> lab.v1.FaultStatus
+	6,  // 12: lab.v1.WatchService.WatchLabs:input_type -> lab.v1.WatchLabsRequest
+	8,  // 13: lab.v1.WatchService.WatchStatus:input_type -> lab.v1.WatchStatusRequest
+	3,  // 14: lab.v1.WatchService.WatchChanges:input_type -> lab.v1.WatchChangesRequest
+	7,  // 15: lab.v1.WatchService.WatchLabs:output_type -> lab.v1.WatchLabsResponse
+	9,  // 16: lab.v1.WatchService.WatchStatus:output_type -> lab.v1.WatchStatusResponse
+	4,  // 17: lab.v1.WatchService.WatchChanges:output_type -> lab.v1.WatchChangesResponse
+	15, // [15:18] is the sub-list for method output_type
+	12, // [12:15] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_watch_service_proto_init() }

@@ -36,7 +36,8 @@ type WatchServiceClient interface {
 	WatchLabs(ctx context.Context, in *WatchLabsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLabsResponse], error)
 	// WatchStatus tells of the things of one kind in a lab, until the lab ends.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
-	// WatchChanges tells of what the servers keep: all that there is, then each change of it once, in order. It is resumed,
+	// WatchChanges tells of what the servers keep and the caller may see: all that there is, then each change of it once, in
+	// order; what is shared with the caller is created then, what is taken back is removed. It is resumed,
 	// at any server, after the index of the last message; where what follows is no longer all kept it ends with TOO_OLD.
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 }
@@ -118,7 +119,8 @@ type WatchServiceServer interface {
 	WatchLabs(*WatchLabsRequest, grpc.ServerStreamingServer[WatchLabsResponse]) error
 	// WatchStatus tells of the things of one kind in a lab, until the lab ends.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
-	// WatchChanges tells of what the servers keep: all that there is, then each change of it once, in order. It is resumed,
+	// WatchChanges tells of what the servers keep and the caller may see: all that there is, then each change of it once, in
+	// order; what is shared with the caller is created then, what is taken back is removed. It is resumed,
 	// at any server, after the index of the last message; where what follows is no longer all kept it ends with TOO_OLD.
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	mustEmbedUnimplementedWatchServiceServer()
