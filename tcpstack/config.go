@@ -34,6 +34,8 @@ type TCPConfig struct {
 	// Loss recovery.
 	DSACK           *bool     // Reports duplicates by SACK blocks (RFC 2883); absent: on (tcp_dsack)
 	RACK            *bool     // Detects loss by time (RFC 8985); off: by duplicate ACKs and SACKed bytes (RFC 6675); absent: on (tcp_recovery bit 0)
+	RACKDupThresh   *bool     // RACK waits for no reordering once DupThresh segments were SACKed and none has been seen (RFC 8985 6.2); absent: on (tcp_recovery bit 2 unset)
+	MinRTTWindow    *sim.Time // How long a least round-trip time counts; absent: 300s (tcp_min_rtt_wlen)
 	RACKAdapt       *bool     // RACK's reordering window grows when a DSACK shows that it was too small (RFC 8985 3.3.2); absent: on (tcp_recovery bit 1 unset)
 	TLP             *bool     // Tail loss probes (RFC 8985 7); absent: on (tcp_early_retrans)
 	PRR             *bool     // Proportional rate reduction (RFC 9937); off: the window drops to ssthresh at once; absent: on
@@ -108,6 +110,12 @@ type TCPConfig struct {
 	PingPong          *uint32   // Answers with data after which an exchange counts as interactive, and its ACKs wait; absent: 1 (tcp_pingpong_thresh)
 	MetricsSave       *bool     // What a connection has measured of its path is kept for those to come; absent: on (tcp_no_metrics_save 0)
 	SSThreshMetrics   *bool     // The end of slow start is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save 1)
+	SYNCount          *uint32   // Retransmissions of a SYN, and of a listener's SYN+ACKs, in place of SYNRetries and SYNACKRetries; absent: those (TCP_SYNCNT)
+	RecvLowat         *uint64   // Bytes that must have come before the application is told, and before it is left to it to acknowledge them; absent: 1 (SO_RCVLOWAT)
+	ShrinkWindow      *bool     // The window that is announced may shrink, to what memory is left; absent: off (tcp_shrink_window)
+	SignedWindows     *bool     // No window above 32767 is announced without a scale, for peers that take it for a signed number; absent: off (tcp_workaround_signed_windows)
+	ReflectTOS        *bool     // A listener answers, and its connections send, with the type of service that the SYN had; absent: off (tcp_reflect_tos)
+	SYNBacklog        *uint32   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 512 (tcp_max_syn_backlog)
 	ThinLinear        *bool     // Timeouts of a flow of less than four segments do not double, six times; absent: off (tcp_thin_linear_timeouts)
 
 	// Path MTU and personality.
@@ -252,6 +260,14 @@ type settings struct {
 	burstShare         uint8
 	pingPong           uint8
 	thinLinear         bool
+	synCount           bool // was given
+	recvLowat          uint32
+	shrinkWindow       bool
+	signedWindows      bool
+	reflectTOS         bool
+	synBacklog         uint32
+	rackDupThresh      bool
+	minRTTWindow       sim.Time
 	metricsSave        bool
 	ssthreshMetrics    bool
 	pmtuDiscovery      bool

@@ -75,7 +75,7 @@ type Conn struct {
 	sndSml              seqNum // after the last small segment sent (Minshall)
 	// Receive sequence variables.
 	irs, rcvNxt seqNum
-	rcvAdv      seqNum // right edge of the window announced; never moves left
+	rcvAdv      seqNum // right edge of the window announced; moves left only with shrinkWindow
 	rcvWup      seqNum // RCV.NXT in the last ACK sent
 	rttSeq      seqNum // RTTVAR may shrink once this is acknowledged
 	rcvMSS      uint16 // largest segment received: what "full-sized" means for delayed ACKs

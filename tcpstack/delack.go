@@ -105,8 +105,9 @@ func (c *Conn) flushACK() {
 func (c *Conn) checkACK() {
 	switch {
 	case c.ackNow, c.inQuickACK(), c.set.fixedDelAck && c.set.delAck == 0,
-		// More than one full segment, and the window moves on; else the ACK goes once the application has read.
-		uint32(c.rcvNxt-c.rcvWup) > uint32(c.rcvMSS) && (c.Buffered() == 0 || c.selectWindow() >= uint32(c.rcvAdv-c.rcvWup)):
+		// More than one full segment, and the window moves on, or the application waits for more; else the ACK goes once it
+		// has read.
+		uint32(c.rcvNxt-c.rcvWup) > uint32(c.rcvMSS) && (c.Buffered() < int(c.set.lowat()) || c.selectWindow() >= uint32(c.rcvAdv-c.rcvWup)):
 		c.sendACK(c.ackReason())
 	case c.rcv == nil || len(c.rcv.ooo) == 0:
 		c.delayACK()

@@ -149,3 +149,11 @@ func (c *Conn) withdrawCWR() { c.ecn &^= ecnQueueCWR }
 // tos is the type of service that the application asked for. RFC 3168 6: ECN's bits are the transport's own (Linux:
 // IP_TOS leaves them alone on a stream).
 func (c *Conn) tos() uint8 { return c.set.tos &^ uint8(CE) }
+
+// withTOS is settings with the type of service that a SYN came with (Linux: tcp_v4_syn_recv_sock with tcp_reflect_tos).
+func (s *settings) withTOS(tos uint8) *settings {
+	own := *s
+	own.tos = tos &^ uint8(CE)
+	own.from.TOS = new(uint32(own.tos))
+	return &own
+}

@@ -237,10 +237,15 @@ func (c *Conn) resendSYNACK() {
 	c.sendSYN(SendSYN)
 }
 
-// halfAcceptedTimeout repeats the SYN,ACK, once more often than for a connection that is not accepted yet; what else was
-// sent is not repeated before it is acknowledged. Linux: tcp_fastopen_synack_timer.
+// halfAcceptedTimeout repeats the SYN,ACK, once more often than for a connection that is not accepted yet, unless the
+// socket has a number of its own (TCP_SYNCNT); what else was sent is not repeated before it is acknowledged. Linux:
+// tcp_fastopen_synack_timer.
 func (c *Conn) halfAcceptedTimeout() {
-	if int(c.fo.timeouts) >= int(c.set.synAckRetries)+1 {
+	limit := int(c.set.synAckRetries)
+	if !c.set.synCount {
+		limit++
+	}
+	if int(c.fo.timeouts) >= limit {
 		c.stack.tcp.count.abortOnTimeout++
 		c.terminate(ErrTimeout, ClosedTimeout, TriggerTimer)
 		return

@@ -93,3 +93,32 @@ func TestMetricsBound(t *testing.T) {
 		}
 	}
 }
+
+// RFC 4987 3.1; tcp_conn_request: "Without syncookies last quarter of backlog is filled with destinations, proven to be
+// alive."
+func TestLastQuarterOfBacklog(t *testing.T) {
+	most := uint32(8)
+	x := newTCPTrace(t, TCPConfig{SYNCookies: "off", SYNBacklog: &most})
+	x.listenQueue(20, nil)
+	syn := func(port uint16) {
+		x.them = netipPort(x.them, port)
+		x.send("S seq=100 mss=1460")
+	}
+	for port := range uint16(7) { // 8-7 = 1 is less than a quarter
+		syn(5000 + port)
+		x.want("SA seq=1000 ack=101")
+	}
+	syn(6000)
+	x.wantIdle()
+	if n := x.s.tcp.count.listenDrops; n != 1 {
+		t.Errorf("%d SYNs are counted as dropped", n)
+	}
+	finished(x.s, 10*sim.Millisecond, congestion.Window{Cwnd: 10, SSThresh: ssthreshUnset}, caOpen, 3).saveMetrics()
+	syn(6001)
+	x.wantIdle() // what is known is known of a pair of addresses
+	c := finished(x.s, 10*sim.Millisecond, congestion.Window{Cwnd: 10, SSThresh: ssthreshUnset}, caOpen, 3)
+	c.local = ipAddrOf(x.us.Addr())
+	c.saveMetrics()
+	syn(6002)
+	x.want("SA seq=1000 ack=101")
+}

@@ -71,7 +71,7 @@ func (c *Conn) textInOrder(g *segment) bool {
 	b.push(c.stack.loop, g.f.Chunk(), g.f.Payload)
 	c.rcvNxt += seqNum(g.length)
 	c.bytesReceived += uint64(g.length)
-	c.events |= evReadable
+	c.dataReady()
 	c.dataReceived(g)
 	return true
 }

@@ -51,7 +51,7 @@ func (c *Conn) rackAdvance(x *txSeg) {
 // a recovery, or once DupThresh segments were SACKed; else "min(RACK.reo_wnd_mult * RACK.min_RTT / 4, SRTT)".
 func (c *Conn) reoWnd() int64 {
 	rec := c.rec
-	if rec.reordSeen == 0 && (c.caState >= caRecovery || uint32(c.rtx.sackedOut) >= rec.reordering) {
+	if rec.reordSeen == 0 && (c.caState >= caRecovery || c.set.rackDupThresh && uint32(c.rtx.sackedOut) >= rec.reordering) {
 		return 0
 	}
 	return min(int64(c.minRTTUs()>>2)*int64(rec.rack.reoSteps), int64(c.srtt8>>3))

@@ -2,6 +2,28 @@ package tcpstack
 
 import "labd.dev/sim"
 
+// dataReady: the application is told of data once there is as much as it has asked for, or as the window lets come (Linux:
+// tcp_data_ready, tcp_epollin_ready).
+func (c *Conn) dataReady() {
+	if n := c.Buffered(); n >= int(c.set.recvLowat) || n >= int(c.set.lowat()) || c.rcvWnd() <= uint32(c.rcvMSS) {
+		c.events |= evReadable
+	}
+}
+
+// growForLowat gives the receive buffer room for what must come before the application is told (Linux: tcp_set_rcvlowat).
+func (c *Conn) growForLowat() {
+	r, low := c.rcvf, c.set.lowat()
+	if r == nil || c.set.rcvBuf != 0 {
+		return
+	}
+	if space := uint32(spaceFromWin(uint64(low), r.ratio)); space > r.rcvBuf {
+		r.rcvBuf = space
+		if low > r.clamp {
+			c.setClamp(low)
+		}
+	}
+}
+
 // rcvSpace measures what the application reads in a round trip (Linux: tcp_sock.rcvq_space).
 type rcvSpace struct {
 	space    uint32 // bytes read in the last round trip

@@ -45,7 +45,20 @@ func (s *settings) recvSpace() (buf, ratio uint32) {
 	if s.rcvBuf != 0 {
 		return s.rcvBuf, 256
 	}
-	return min(s.startRecvBuffer, s.maxRecvBuffer), defaultScalingRatio
+	buf = min(s.startRecvBuffer, s.maxRecvBuffer)
+	if low := s.lowat(); low > 1 { // there is room for what must come (Linux: tcp_set_rcvlowat)
+		buf = max(buf, uint32(spaceFromWin(uint64(low), defaultScalingRatio)))
+	}
+	return buf, defaultScalingRatio
+}
+
+// lowat is recvLowat, as far as half of the largest buffer holds it (Linux: tcp_set_rcvlowat).
+func (s *settings) lowat() uint32 {
+	buf := s.rcvBuf
+	if buf == 0 {
+		buf = s.maxRecvBuffer
+	}
+	return max(min(s.recvLowat, buf/2), 1)
 }
 
 // initialClamp is window_clamp as the handshake begins: what is configured, and what a fixed buffer holds.
@@ -79,13 +92,20 @@ func (s *settings) synWindow(rt *route, ts bool) uint32 {
 		mss -= timestampsLen
 	}
 	switch {
-	case space >= 0xffff+mss: // the division would tell nothing
+	case space >= 0xffff+mss && !s.signedWindows: // the division would tell nothing
 		return 0xffff
 	case space > mss:
 		space -= space % mss
 	}
+	if s.signedWindows {
+		space = min(space, maxSignedWindow)
+	}
 	return min(space, 0xffff)
 }
+
+// maxSignedWindow is the largest window of a peer that takes it for a signed number of 16 bits (Linux: MAX_TCP_WINDOW).
+// RFC 9293 3.8.6 has windows be unsigned.
+const maxSignedWindow = 32767
 
 // flow is the receiver's state, made on first use (Linux: tcp_init_buffer_space).
 func (c *Conn) flow() *recvFlow {
@@ -144,6 +164,10 @@ func (c *Conn) selectWindow() uint32 {
 	}
 	free, allowed, mss := c.rcvFree(), winFromSpace(r.rcvBuf, r.ratio), uint32(c.rcvMSS)
 	full := min(r.clamp, allowed)
+	shrink := c.shrinksWindow()
+	if shrink {
+		free = free >> c.rcvWscale << c.rcvWscale
+	}
 	if mss > full {
 		if mss = full; mss == 0 {
 			return 0
@@ -156,7 +180,7 @@ func (c *Conn) selectWindow() uint32 {
 		}
 		free = free >> c.rcvWscale << c.rcvWscale
 		// Little is left: the window closes in time, before memory runs out.
-		if free < allowed>>4 || free < mss {
+		if free < allowed>>4 || free < mss || shrink && free == 0 {
 			return 0
 		}
 	}
@@ -175,6 +199,9 @@ func (c *Conn) selectWindow() uint32 {
 	return wnd
 }
 
+// shrinksWindow says whether the right edge of the window may move left: with a scale, and where that was asked for.
+func (c *Conn) shrinksWindow() bool { return c.set.shrinkWindow && c.rcvWscale > 0 }
+
 // advertise is the window field of the segment being sent; it moves RCV.ADV (Linux: tcp_select_window).
 //
 // RFC 9293 3.8.6 (SHLD-14): "A TCP receiver SHOULD NOT shrink the window, i.e., move the right window edge to the left".
@@ -184,12 +211,18 @@ func (c *Conn) advertise() uint16 {
 	if c.rcvf != nil {
 		wnd = c.selectWindow()
 	}
-	if wnd <= cur {
+	shrink := wnd < cur && c.shrinksWindow()
+	if wnd <= cur && !shrink {
 		unit := uint32(1) << shift
 		wnd = (cur + unit - 1) &^ (unit - 1)
 	}
+	if shift == 0 && c.set.signedWindows {
+		wnd = min(wnd, maxSignedWindow)
+	}
 	wnd = min(wnd, 0xffff<<shift)
-	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+seqNum(wnd))
+	if edge := c.rcvNxt + seqNum(wnd); shrink || c.rcvAdv.less(edge) {
+		c.rcvAdv = edge
+	}
 	return uint16(wnd >> shift)
 }
 

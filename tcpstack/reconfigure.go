@@ -124,6 +124,9 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 		c.changeAlgorithm()
 	}
 	c.repace()
+	if set.recvLowat != was.recvLowat {
+		c.growForLowat()
+	}
 	if was.keepAlive != set.keepAlive || was.keepAliveTime != set.keepAliveTime && set.keepAlive {
 		c.watchPeer()
 	}

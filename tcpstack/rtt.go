@@ -24,7 +24,7 @@ func (c *Conn) rttvar() sim.Time { return sim.Time(c.mdev4>>2) * sim.Microsecond
 // noMinRTT is what Linux's tcp_min_rtt is before the first sample.
 const noMinRTT = ^uint32(0)
 
-// minRTTUs is the least round-trip time of the last minRTTWindow.
+// minRTTUs is the least round-trip time of a window of time (tcp_min_rtt_wlen).
 func (c *Conn) minRTTUs() uint32 {
 	switch {
 	case c.rec != nil && c.rec.minRTT.at[0].set:
@@ -81,7 +81,7 @@ func (c *Conn) updateRTT(r *ackResult) bool {
 	if r.flags&ackMaybeDelayed == 0 || uint32(ca) <= c.minRTTUs() {
 		// RFC 8985 6.2 (1): "update the estimated minimum RTT in RACK.min_RTT": a sample that a lone delayed ACK may
 		// have stretched is not taken for it.
-		c.rec.minRTT.take(c.stack.loop.Now(), uint32(max(ca, 0)))
+		c.rec.minRTT.take(c.stack.loop.Now(), c.set.minRTTWindow, uint32(max(ca, 0)))
 	}
 	c.sampleRTT(seq)
 	return true
@@ -144,9 +144,6 @@ func (c *Conn) computeRTO() sim.Time {
 	return min(max(ceilMs(int64(c.srtt8>>3)+int64(c.rttvar4)), leastRTO), c.set.maxRTO)
 }
 
-// minRTTWindow is how long a least round-trip time counts (tcp_min_rtt_wlen).
-const minRTTWindow = 300 * sim.Second
-
 // minFilter keeps the least value of a sliding window of time, by the best, second best and third best of its thirds
 // (Kathleen Nichols' algorithm, Linux's lib/win_minmax.c).
 type minFilter struct{ at [3]minSample }
@@ -164,13 +161,14 @@ func (f *minFilter) reset(now sim.Time, v uint32) {
 	}
 }
 
-func (f *minFilter) take(now sim.Time, v uint32) {
+// take takes a sample into a window that is so wide.
+func (f *minFilter) take(now, window sim.Time, v uint32) {
 	if v == 0 {
 		v = 1000 // Linux counts a round trip that it cannot measure as a tick
 	}
 	s := minSample{now, v, true}
 	a := &f.at
-	if !a[0].set || v <= a[0].v || now-a[2].t > minRTTWindow {
+	if !a[0].set || v <= a[0].v || now-a[2].t > window {
 		f.reset(now, v)
 		return
 	}
@@ -180,15 +178,15 @@ func (f *minFilter) take(now sim.Time, v uint32) {
 		a[2] = s
 	}
 	switch age := now - a[0].t; {
-	case age > minRTTWindow:
+	case age > window:
 		// A whole window without a new least: the second best takes over, perhaps the third.
 		a[0], a[1], a[2] = a[1], a[2], s
-		if now-a[0].t > minRTTWindow {
+		if now-a[0].t > window {
 			a[0], a[1], a[2] = a[1], a[2], s
 		}
-	case a[1].t == a[0].t && age > minRTTWindow/4:
+	case a[1].t == a[0].t && age > window/4:
 		a[1], a[2] = s, s // a quarter without a second choice
-	case a[2].t == a[1].t && age > minRTTWindow/2:
+	case a[2].t == a[1].t && age > window/2:
 		a[2] = s
 	}
 }

@@ -433,7 +433,7 @@ func (c *Conn) arrivesText(g *segment) bool {
 	if gap || pruned {
 		c.recordReassembly()
 	}
-	c.events |= evReadable
+	c.dataReady()
 	c.dataReceived(g)
 	if b.hasFIN && b.finSeq == c.rcvNxt {
 		b.reached(c.rcvNxt)

@@ -34,7 +34,7 @@ type request struct {
 // requestSYN is what the peer's SYN said.
 type requestSYN struct {
 	flags               wire.TCPFlags
-	tos                 uint8 // of its IP header
+	tos                 uint8 // of its IP header: the ECN field
 	wnd, mss            uint16
 	uto                 uint16 // 0: not told
 	wscale              uint8
@@ -107,6 +107,11 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 		s.dropSegment(g, DropNoSocket)
 		return
 	}
+	if !cookie && w == nil && l.keepsLastQuarter(t) {
+		s.tcp.count.listenDrops++
+		s.dropSegment(g, DropBacklog)
+		return
+	}
 	r := l.newRequest(g, t, rt)
 	if cookie {
 		l.sendCookie(r, g)
@@ -130,6 +135,21 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
 
+// defaultSYNBacklog is Linux's with 65536 buckets for connections, as hosts of some GiB have (tcp_max_syn_backlog).
+const defaultSYNBacklog = 512
+
+// keepsLastQuarter says whether a SYN is dropped because only a quarter of the backlog is left, and SYN cookies are not at
+// hand: it is kept for peers whose round trip is known, so that a flood does not cut off who was there before it (Linux:
+// tcp_conn_request, tcp_peer_is_proven).
+func (l *Listener) keepsLastQuarter(t *tuple) bool {
+	most := int(l.set.synBacklog)
+	if l.set.synCookies != SYNCookiesOff || most-l.half >= most>>2 {
+		return false
+	}
+	m := l.stack.tcp.metrics.find(t.metricsPath(), l.stack.loop.Now())
+	return m == nil || m.srtt8 == 0
+}
+
 // newRequest makes a request of a SYN.
 func (l *Listener) newRequest(g *segment, t *tuple, rt *route) *request {
 	s := l.stack
@@ -146,6 +166,9 @@ func (l *Listener) newRequest(g *segment, t *tuple, rt *route) *request {
 		r.id = s.id.NextConn()
 	}
 	r.irs = g.seq
+	if l.set.reflectTOS {
+		r.set = r.set.withTOS(trafficClass(g.f.Header()))
+	}
 	y := &r.syn
 	y.flags, y.tos, y.wnd, y.mss, y.uto = g.flags, g.ecn(), g.wnd, g.opt.MSS, g.opt.UserTimeout
 	y.wscale, y.hasWscale, y.sack, y.ts = g.opt.WindowScale, g.opt.HasWindowScale, g.opt.SACKPermitted, g.opt.HasTimestamps

@@ -65,8 +65,14 @@ var solSocketOptions = []sockopt{
 			case v.n == 0:
 				s.opts.rcvlowat = 1
 			}
+			// tcp_set_rcvlowat: no more than half of what the buffer may grow to.
+			most := s.m.sysctls.vector("net.ipv4.tcp_rmem", 2)
+			if s.opts.rcvbuf != 0 {
+				most = s.opts.rcvbuf
+			}
+			s.opts.rcvlowat = max(min(s.opts.rcvlowat, most/2), 1)
 			s.change(readableBits)
-			return 0
+			return s.configure(tcpstack.TCPConfig{RecvLowat: new(uint64(s.opts.rcvlowat))})
 		},
 		get: func(s *socket) optval { return intval(max(1, s.opts.rcvlowat)) }},
 	{level: solSocket, symbol: "SO_SNDLOWAT", get: func(*socket) optval { return intval(1) }},

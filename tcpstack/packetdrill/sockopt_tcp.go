@@ -40,9 +40,14 @@ var solTCPOptions = []sockopt{
 		get: func(s *socket) optval { return count(s.config().KeepAliveProbes, 9) }},
 	{level: solTCP, symbol: "TCP_SYNCNT",
 		set: countOption(maxSYNCount, func(n *uint32) tcpstack.TCPConfig { // a listener's are its SYN,ACKs (reqsk_timer_handler)
-			return tcpstack.TCPConfig{SYNRetries: n, SYNACKRetries: n}
+			return tcpstack.TCPConfig{SYNCount: n}
 		}),
-		get: func(s *socket) optval { return count(s.config().SYNRetries, 6) }},
+		get: func(s *socket) optval {
+			if n := s.config().SYNCount; n != nil {
+				return count(n, 0)
+			}
+			return count(s.config().SYNRetries, 6)
+		}},
 	{level: solTCP, symbol: "TCP_LINGER2", set: (*socket).setLinger2, get: func(s *socket) optval {
 		if t := s.config().FINTimeout; t != nil && *t == 0 {
 			return intval(-1)

@@ -290,16 +290,13 @@ func applyFastOpen(c *tcpstack.Config, v string) error {
 	return nil
 }
 
-// applyRecovery: bit 0 RACK, bit 1 a reordering window that does not adapt, bit 2 none at all after three duplicates.
+// applyRecovery: bit 0 RACK, bit 1 a reordering window that does not adapt, bit 2 one that DupThresh duplicates do not end.
 func applyRecovery(c *tcpstack.Config, v string) error {
 	n, err := strconv.ParseInt(v, 0, 64)
-	switch {
-	case err != nil || n < 0:
+	if err != nil || n < 0 {
 		return fmt.Errorf("%q is no number", v)
-	case n&4 != 0:
-		return skipf("tcp_recovery=%s: RACK always counts duplicates too", v)
 	}
-	c.TCP.RACK, c.TCP.RACKAdapt = new(n&1 != 0), new(n&2 == 0)
+	c.TCP.RACK, c.TCP.RACKAdapt, c.TCP.RACKDupThresh = new(n&1 != 0), new(n&2 == 0), new(n&4 == 0)
 	return nil
 }
 

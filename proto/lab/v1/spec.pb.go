@@ -1155,6 +1155,14 @@ type TcpSettings struct {
 	ThinLinear            *bool                  `protobuf:"varint,94,opt,name=thin_linear,json=thinLinear,proto3,oneof" json:"thin_linear,omitempty"`                                    // The first six timeouts of a flow with less than four segments in flight do not double; absent: off (tcp_thin_linear_timeouts).
 	MetricsSave           *bool                  `protobuf:"varint,95,opt,name=metrics_save,json=metricsSave,proto3,oneof" json:"metrics_save,omitempty"`                                 // What a connection that ends has measured of its path is kept an hour, for the first timeout and the reordering of those to come; absent: on (tcp_no_metrics_save).
 	SsthreshMetrics       *bool                  `protobuf:"varint,96,opt,name=ssthresh_metrics,json=ssthreshMetrics,proto3,oneof" json:"ssthresh_metrics,omitempty"`                     // Where slow start has ended is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save).
+	RecvLowatBytes        *uint64                `protobuf:"varint,97,opt,name=recv_lowat_bytes,json=recvLowatBytes,proto3,oneof" json:"recv_lowat_bytes,omitempty"`                      // Bytes that must have come before the application is told, and until which their ACKs do not wait for it; absent: 1 (SO_RCVLOWAT).
+	ShrinkWindow          *bool                  `protobuf:"varint,98,opt,name=shrink_window,json=shrinkWindow,proto3,oneof" json:"shrink_window,omitempty"`                              // The window that is announced may shrink, to what memory is left; absent: off (tcp_shrink_window).
+	SignedWindows         *bool                  `protobuf:"varint,99,opt,name=signed_windows,json=signedWindows,proto3,oneof" json:"signed_windows,omitempty"`                           // No window above 32767 is announced without a scale, for peers that take it for a signed number; absent: off (tcp_workaround_signed_windows).
+	ReflectTos            *bool                  `protobuf:"varint,100,opt,name=reflect_tos,json=reflectTos,proto3,oneof" json:"reflect_tos,omitempty"`                                   // A listener answers, and its connections send, with the type of service that the SYN had; absent: off (tcp_reflect_tos).
+	SynBacklog            *uint32                `protobuf:"varint,101,opt,name=syn_backlog,json=synBacklog,proto3,oneof" json:"syn_backlog,omitempty"`                                   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 512 (tcp_max_syn_backlog).
+	RackDupThresh         *bool                  `protobuf:"varint,102,opt,name=rack_dup_thresh,json=rackDupThresh,proto3,oneof" json:"rack_dup_thresh,omitempty"`                        // RACK waits for no reordering once DupThresh segments were SACKed and none has been seen; absent: on (tcp_recovery bit 2 unset).
+	MinRttWindowNs        *int64                 `protobuf:"varint,103,opt,name=min_rtt_window_ns,json=minRttWindowNs,proto3,oneof" json:"min_rtt_window_ns,omitempty"`                   // How long a least round-trip time counts; absent: 300s (tcp_min_rtt_wlen).
+	SynCount              *uint32                `protobuf:"varint,104,opt,name=syn_count,json=synCount,proto3,oneof" json:"syn_count,omitempty"`                                         // Retransmissions of a SYN, and of a listener's SYN+ACKs, in place of synRetries and synAckRetries; absent: those (TCP_SYNCNT).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1859,6 +1867,62 @@ func (x *TcpSettings) GetSsthreshMetrics() bool {
 		return *x.SsthreshMetrics
 	}
 	return false
+}
+
+func (x *TcpSettings) GetRecvLowatBytes() uint64 {
+	if x != nil && x.RecvLowatBytes != nil {
+		return *x.RecvLowatBytes
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetShrinkWindow() bool {
+	if x != nil && x.ShrinkWindow != nil {
+		return *x.ShrinkWindow
+	}
+	return false
+}
+
+func (x *TcpSettings) GetSignedWindows() bool {
+	if x != nil && x.SignedWindows != nil {
+		return *x.SignedWindows
+	}
+	return false
+}
+
+func (x *TcpSettings) GetReflectTos() bool {
+	if x != nil && x.ReflectTos != nil {
+		return *x.ReflectTos
+	}
+	return false
+}
+
+func (x *TcpSettings) GetSynBacklog() uint32 {
+	if x != nil && x.SynBacklog != nil {
+		return *x.SynBacklog
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetRackDupThresh() bool {
+	if x != nil && x.RackDupThresh != nil {
+		return *x.RackDupThresh
+	}
+	return false
+}
+
+func (x *TcpSettings) GetMinRttWindowNs() int64 {
+	if x != nil && x.MinRttWindowNs != nil {
+		return *x.MinRttWindowNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetSynCount() uint32 {
+	if x != nil && x.SynCount != nil {
+		return *x.SynCount
+	}
+	return 0
 }
 
 // AppSpec is an application that runs on a node from its boot on.
@@ -3268,7 +3332,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xf5+\n" +
+	"\r_arp_retry_ns\"\xd7/\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3383,7 +3447,17 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\vthin_linear\x18^ \x01(\bH]R\n" +
 	"thinLinear\x88\x01\x01\x12&\n" +
 	"\fmetrics_save\x18_ \x01(\bH^R\vmetricsSave\x88\x01\x01\x12.\n" +
-	"\x10ssthresh_metrics\x18` \x01(\bH_R\x0fssthreshMetrics\x88\x01\x01B\r\n" +
+	"\x10ssthresh_metrics\x18` \x01(\bH_R\x0fssthreshMetrics\x88\x01\x01\x12-\n" +
+	"\x10recv_lowat_bytes\x18a \x01(\x04H`R\x0erecvLowatBytes\x88\x01\x01\x12(\n" +
+	"\rshrink_window\x18b \x01(\bHaR\fshrinkWindow\x88\x01\x01\x12*\n" +
+	"\x0esigned_windows\x18c \x01(\bHbR\rsignedWindows\x88\x01\x01\x12$\n" +
+	"\vreflect_tos\x18d \x01(\bHcR\n" +
+	"reflectTos\x88\x01\x01\x12$\n" +
+	"\vsyn_backlog\x18e \x01(\rHdR\n" +
+	"synBacklog\x88\x01\x01\x12+\n" +
+	"\x0frack_dup_thresh\x18f \x01(\bHeR\rrackDupThresh\x88\x01\x01\x12.\n" +
+	"\x11min_rtt_window_ns\x18g \x01(\x03HfR\x0eminRttWindowNs\x88\x01\x01\x12 \n" +
+	"\tsyn_count\x18h \x01(\rHgR\bsynCount\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3486,7 +3560,16 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"_ping_pongB\x0e\n" +
 	"\f_thin_linearB\x0f\n" +
 	"\r_metrics_saveB\x13\n" +
-	"\x11_ssthresh_metrics\"\xf5\x01\n" +
+	"\x11_ssthresh_metricsB\x13\n" +
+	"\x11_recv_lowat_bytesB\x10\n" +
+	"\x0e_shrink_windowB\x11\n" +
+	"\x0f_signed_windowsB\x0e\n" +
+	"\f_reflect_tosB\x0e\n" +
+	"\f_syn_backlogB\x12\n" +
+	"\x10_rack_dup_threshB\x14\n" +
+	"\x12_min_rtt_window_nsB\f\n" +
+	"\n" +
+	"_syn_count\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
