@@ -76,6 +76,7 @@ func (c *Conn) keepAliveTimeout() {
 	// "An implementation SHOULD send a keep-alive segment with no data (SHLD-12)"; its sequence number is old, so that the
 	// peer answers.
 	c.probesOut++
+	c.stack.tcp.count.keepAlives++
 	c.sendControl(wire.FlagACK, c.sndUna-1, SendKeepAlive)
 	c.setKeepAliveTimer(c.set.keepAliveInterval)
 }

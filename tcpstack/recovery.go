@@ -178,6 +178,11 @@ func (c *Conn) recoveryTrigger() RecoveryTrigger {
 // ssthresh = cwnd = (FlightSize / 2)", with the algorithm's own factor, and by RFC 9937's steps.
 func (c *Conn) enterRecovery(ece bool, why RecoveryTrigger) {
 	rec, before := c.rec, c.win.Cwnd
+	if c.sackOK {
+		c.stack.tcp.count.sackRecoveries++
+	} else {
+		c.stack.tcp.count.renoRecoveries++
+	}
 	c.cleanRetransStamp()
 	rec.prr.priorSSThresh = 0
 	rec.spurious = false

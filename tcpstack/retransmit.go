@@ -14,9 +14,9 @@ func (c *Conn) retransmitQueue() {
 	if q == nil || q.n == 0 {
 		return
 	}
-	why := SendFastRtx
+	why, counted := SendFastRtx, &c.stack.tcp.count.fastRetrans
 	if c.caState == caLoss {
-		why = SendRTORtx
+		why, counted = SendRTORtx, &c.stack.tcp.count.slowStartRetrans
 	}
 	first := false
 	for ; q.rtxHint < q.n && q.retransOut < q.lostOut && !c.pacedOut(); q.rtxHint++ {
@@ -30,6 +30,7 @@ func (c *Conn) retransmitQueue() {
 		if !c.resend(x, why) {
 			break
 		}
+		*counted++
 		c.countPRR(1)
 		first = first || q.rtxHint == 0 && (c.timerAt == sim.Never || c.pendingTimer != TimerReorder)
 	}

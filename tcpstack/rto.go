@@ -83,6 +83,7 @@ func (c *Conn) retransmissionTimeout() {
 		c.timedOut()
 		return
 	}
+	c.stack.tcp.count.timeouts++
 	if !syn {
 		c.suspectBlackHole()
 		c.enterLoss()

@@ -22,6 +22,12 @@ type tcpCounts struct {
 	abortOnMemory                                  uint64
 	malformedOptions, md5Unexpected, noACKBit      uint64
 
+	timeouts, lossProbes, lossProbeRecoveries      uint64
+	renoRecoveries, sackRecoveries                 uint64
+	fastRetrans, slowStartRetrans                  uint64
+	fullUndos, lossUndos, partialUndos, dsackUndos uint64
+	spuriousRTOs, keepAlives                       uint64
+
 	fastOpenActive, fastOpenActiveFail, fastOpenPassive          uint64
 	fastOpenPassiveFail, fastOpenListenOverflow                  uint64
 	fastOpenCookieReqd, fastOpenBlackhole, fastOpenPassiveAltKey uint64
@@ -47,6 +53,7 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.dsack_ignored", n.dsackIgnored},
 		Counter{"tcp.dsack_received", n.dsackReceived},
 		Counter{"tcp.dsack_sent", n.dsackSent},
+		Counter{"tcp.dsack_undos", n.dsackUndos},
 		Counter{"tcp.embryonic_rsts", n.embryonicRsts},
 		Counter{"tcp.fast_open_active", n.fastOpenActive},
 		Counter{"tcp.fast_open_active_fail", n.fastOpenActiveFail},
@@ -56,11 +63,17 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.fast_open_passive", n.fastOpenPassive},
 		Counter{"tcp.fast_open_passive_alt_key", n.fastOpenPassiveAltKey},
 		Counter{"tcp.fast_open_passive_fail", n.fastOpenPassiveFail},
+		Counter{"tcp.fast_retrans", n.fastRetrans},
+		Counter{"tcp.full_undos", n.fullUndos},
 		Counter{"tcp.in_csum_errors", n.inCsumErrors},
 		Counter{"tcp.in_errs", n.inErrs},
 		Counter{"tcp.in_segs", n.inSegs},
+		Counter{"tcp.keep_alives", n.keepAlives},
 		Counter{"tcp.listen_drops", n.listenDrops},
 		Counter{"tcp.listen_overflows", n.listenOverflows},
+		Counter{"tcp.loss_probe_recoveries", n.lossProbeRecoveries},
+		Counter{"tcp.loss_probes", n.lossProbes},
+		Counter{"tcp.loss_undos", n.lossUndos},
 		Counter{"tcp.malformed_options", n.malformedOptions},
 		Counter{"tcp.md5_unexpected", n.md5Unexpected},
 		Counter{"tcp.memory_drops", n.memoryDrops},
@@ -70,19 +83,25 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.out_of_window_icmps", n.outOfWindowICMPs},
 		Counter{"tcp.out_rsts", n.outRsts},
 		Counter{"tcp.out_segs", n.outSegs},
+		Counter{"tcp.partial_undos", n.partialUndos},
 		Counter{"tcp.passive_opens", n.passiveOpens},
 		Counter{"tcp.paws_active_rejected", n.pawsActiveRejected},
 		Counter{"tcp.paws_drops", n.pawsDrops},
+		Counter{"tcp.reno_recoveries", n.renoRecoveries},
 		Counter{"tcp.req_q_full_do_cookies", n.reqQFullDoCookies},
 		Counter{"tcp.req_q_full_drop", n.reqQFullDrop},
 		Counter{"tcp.retrans_segs", n.retransSegs},
 		Counter{"tcp.sack_invalid", n.sackInvalid},
+		Counter{"tcp.sack_recoveries", n.sackRecoveries},
 		Counter{"tcp.sack_reneging", n.sackReneging},
+		Counter{"tcp.slow_start_retrans", n.slowStartRetrans},
+		Counter{"tcp.spurious_rtos", n.spuriousRTOs},
 		Counter{"tcp.syn_challenges", n.synChallenges},
 		Counter{"tcp.syn_cookies_failed", n.synCookiesFailed},
 		Counter{"tcp.syn_cookies_recv", n.synCookiesRecv},
 		Counter{"tcp.syn_cookies_sent", n.synCookiesSent},
 		Counter{"tcp.syn_retrans", n.synRetrans},
+		Counter{"tcp.timeouts", n.timeouts},
 		Counter{"tcp.too_old_acks", n.tooOldAcks},
 		Counter{"tcp.win_probes", n.winProbes},
 		Counter{"tcp.window_shrunk", n.windowShrunk},

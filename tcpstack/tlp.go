@@ -76,6 +76,7 @@ func (c *Conn) probeTimeout() {
 		}
 		t.retrans = true
 	}
+	c.stack.tcp.count.lossProbes++
 	t.out, t.highSeq = true, c.sndNxt
 	c.rearmRTO()
 }
@@ -99,6 +100,7 @@ func (c *Conn) probeAcked(ack seqNum, r *ackResult) {
 	case !t.retrans, r.flags&ackDSACKTLP != 0:
 		t.out = false
 	case t.highSeq.less(ack):
+		c.stack.tcp.count.lossProbeRecoveries++
 		before := c.win.Cwnd
 		c.initReduction(false)
 		c.setCAState(caCWR)

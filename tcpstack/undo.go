@@ -89,6 +89,11 @@ func (c *Conn) undoReduction(unmark bool, why UndoReason) {
 func (c *Conn) tryUndoRecovery() bool {
 	rec := c.rec
 	if why, ok := c.mayUndo(); ok {
+		if c.caState == caLoss {
+			c.stack.tcp.count.lossUndos++
+		} else {
+			c.stack.tcp.count.fullUndos++
+		}
 		c.undoReduction(false, why)
 	} else if rec.rack.reoPersist > 0 {
 		rec.rack.reoPersist--
@@ -108,6 +113,7 @@ func (c *Conn) tryUndoDSACK() bool {
 		return false
 	}
 	rec.rack.reoPersist = min(rackRecoveries, rec.rack.reoPersist+1)
+	c.stack.tcp.count.dsackUndos++
 	c.undoReduction(false, UndoDSACK)
 	return true
 }
@@ -117,9 +123,11 @@ func (c *Conn) tryUndoLoss(frto bool) bool {
 	why, ok := c.mayUndo()
 	if frto {
 		why = UndoFRTO
+		c.stack.tcp.count.spuriousRTOs++
 	} else if !ok {
 		return false
 	}
+	c.stack.tcp.count.lossUndos++
 	c.undoReduction(true, why)
 	c.retransmits = 0
 	if c.preventsReopen() {
@@ -144,6 +152,7 @@ func (c *Conn) tryUndoPartial(r *ackResult) bool {
 		return true // the retransmissions that are out are waited for
 	}
 	c.cleanRetransStamp()
+	c.stack.tcp.count.partialUndos++
 	c.undoReduction(true, UndoEifel)
 	c.tryKeepOpen()
 	return false

@@ -16,6 +16,7 @@ const module = "labd.dev"
 var mayImport = map[string][]string{
 	"sim":                  {"sim"},
 	"sim/dmath":            {},
+	"tcpstack/snmp":        {},
 	"tcpstack/wire":        {},
 	"tcpstack/congestion":  {"sim"},
 	"tcpstack":             {"sim", "tcpstack"},
@@ -53,7 +54,7 @@ var mayImport = map[string][]string{
 	"internal/conformance": {},
 	"internal/laws":        {},
 	"cmd/labd":             {"internal", "orchestrator", "proto"},
-	"cmd/labctl":           {"client", "proto", "labfile", "experiment", "trace", "tcpstack/wire", "tcpstack/packetdrill", "internal", "cmd/labctl"},
+	"cmd/labctl":           {"client", "proto", "labfile", "experiment", "trace", "tcpstack/wire", "tcpstack/snmp", "tcpstack/packetdrill", "internal", "cmd/labctl"},
 	"examples":             {"client", "proto", "trace", "internal/output"},
 	"labtest":              {"client", "proto", "labfile", "experiment", "trace", "internal/daemon", "internal/validate"},
 }

@@ -25,8 +25,9 @@ type machine struct {
 	limit        deadline
 	sysctls      sysctlState
 	code         interpreter
-	unprivileged bool    // CAP_NET_ADMIN was given up
-	current      *socket // the socket that code looks at: the last one made by socket or accept
+	unprivileged bool              // CAP_NET_ADMIN was given up
+	counted      map[string]uint64 // the counters as nstat saw them last
+	current      *socket           // the socket that code looks at: the last one made by socket or accept
 }
 
 // openFile is a descriptor: its number is the script's.

@@ -13,7 +13,8 @@ import (
 type shellCommand struct {
 	words []string
 	into  string // "> file"; empty: not redirected
-	// after is how it depends on the one before it: ";" always, "&&" if that succeeded, "||" if it failed.
+	// after is how it depends on the one before it: ";" always, "&&" if that succeeded, "||" if it failed, "|" on what that
+	// prints.
 	after string
 	text  string
 }
@@ -26,11 +27,22 @@ func (m *machine) Command(c *Command) error {
 		return err
 	}
 	ok := true
-	for _, s := range list {
+	for len(list) > 0 {
+		s, n := list[0], 1
+		for n < len(list) && list[n].after == "|" {
+			n++
+		}
+		pipe := list[1:n]
+		list = list[n:]
 		if s.after == "&&" && !ok || s.after == "||" && ok {
 			continue
 		}
-		if ok, err = m.shellCommand(s); err != nil {
+		if len(pipe) == 0 {
+			ok, err = m.shellCommand(s)
+		} else {
+			ok, err = m.shellPipe(s, pipe)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -50,7 +62,7 @@ func init() {
 		"tc": (*machine).shellTC, "ip": (*machine).shellIP, "ifconfig": (*machine).shellIfconfig, "ethtool": (*machine).shellEthtool,
 		"true": shellNothing, ":": shellNothing, "sync": shellNothing, "modprobe": shellNothing, "ulimit": shellNothing,
 		"false": func(*machine, shellCommand) (bool, error) { return false, nil },
-		"sleep": (*machine).shellSleep,
+		"sleep": (*machine).shellSleep, "nstat": (*machine).shellNstat,
 	}
 }
 

@@ -97,7 +97,11 @@ func TestShellLinesThatDoNotPass(t *testing.T) {
 		skip      bool
 	}{
 		{"sysctl -q net.ipv4.tcp_of_tomorrow=1", "net.ipv4.tcp_of_tomorrow is not in the table", true},
-		{"nstat -n", "`nstat -n`", true},
+		{"nstat --json", "`nstat --json`", true},
+		{"nstat | grep TcpExtTCPHPHits", "`grep TcpExtTCPHPHits`", true},
+		{"nstat | awk 1", "`awk 1`", true},
+		{"ss -tin | grep cwnd", "`ss -tin`", true},
+		{"nstat -n | grep -q Tcp", "fails", false},
 		{"true; iptables -F; false", "`iptables -F`", true},
 		{"echo $HOME", "`echo $HOME`", true},
 		{"tc qdisc add dev tun0 root netem delay 10ms", "netem", true},

@@ -7,7 +7,7 @@ import (
 )
 
 // shellLexer cuts a shell line into simple commands: quotes, comments, continued lines, redirections, $((...)) and
-// $(sysctl -n ...) are understood; pipes, variables, loops and whatever else are a skip.
+// $(sysctl -n ...) and pipes are understood; variables, loops and whatever else are a skip.
 type shellLexer struct {
 	m       *machine
 	s       string
@@ -73,7 +73,10 @@ func (l *shellLexer) next() error {
 		l.at += 2
 	case c == '$':
 		return l.substitute()
-	case strings.IndexByte("|&<`*?(){}", c) >= 0:
+	case c == '|':
+		l.endCommand("|")
+		l.at++
+	case strings.IndexByte("&<`*?(){}", c) >= 0:
 		return l.refuse()
 	default:
 		l.add(rest[:1])
@@ -121,11 +124,11 @@ func (l *shellLexer) quoted() error {
 				return err
 			}
 		case '\\':
-			l.at++
-			if l.at < len(l.s) {
-				l.add(l.s[l.at : l.at+1])
-				l.at++
+			if l.at+1 < len(l.s) && strings.IndexByte("$`\"\\", l.s[l.at+1]) >= 0 {
+				l.at++ // before others it stays
 			}
+			l.add(l.s[l.at : l.at+1])
+			l.at++
 		case '`':
 			return l.refuse()
 		default:
