@@ -5,21 +5,30 @@ import (
 	"labd.dev/tcpstack/wire"
 )
 
-// throttled says whether an answer that no news calls for was sent too recently to send another; last is when (Linux:
-// __tcp_oow_rate_limited). Two ends that both answer would else never stop.
+// answered counts the answers that no news calls for: since when, and how many in that time.
+type answered struct {
+	since sim.Time // 0: never
+	n     uint8
+}
+
+// throttled says whether an answer that no news calls for would be one too many for the time (Linux: __tcp_oow_rate_limited;
+// FreeBSD lets more go: tcp_send_challenge_ack). Two ends that both answer would else never stop.
 //
 // RFC 5961 7: "An implementation SHOULD include an ACK throttling mechanism to be conservative."
-func (set *settings) throttled(now sim.Time, last *sim.Time) bool {
-	if *last != 0 && set.invalidRatelimit > 0 && now-*last < set.invalidRatelimit {
+func (set *settings) throttled(now sim.Time, last *answered) bool {
+	if last.since == 0 || set.invalidRatelimit == 0 || now-last.since >= set.invalidRatelimit {
+		*last = answered{since: max(now, 1)}
+	}
+	if last.n >= set.invalidBurst {
 		return true
 	}
-	*last = max(now, 1)
+	last.n++
 	return false
 }
 
 // mayAnswer says whether a segment that is not acceptable is to be acknowledged. As in Linux (tcp_oow_rate_limited) those
 // with data always are: no loop is made of them.
-func (set *settings) mayAnswer(g *segment, now sim.Time, last *sim.Time) bool {
+func (set *settings) mayAnswer(g *segment, now sim.Time, last *answered) bool {
 	if g.length > 0 && !g.has(wire.FlagSYN) || g.has(wire.FlagFIN) {
 		return true
 	}

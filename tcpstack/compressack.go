@@ -25,7 +25,7 @@ func (b *recvBuffer) farBlock(left, right seqNum) bool {
 }
 
 // compressACK holds back duplicate ACKs beyond the third: one ACK with SACK blocks tells of many segments. It waits a
-// twentieth of a round trip, at most compressDelay (Linux: __tcp_ack_snd_check). Without SACK each duplicate counts.
+// share of a round trip, at most compressDelay (Linux: __tcp_ack_snd_check). Without SACK each duplicate counts.
 //
 // RFC 2018 4: "If the data receiver generates SACK options under any circumstance, it SHOULD generate them under all
 // permitted circumstances", which an ACK that covers several segments' blocks does.
@@ -54,5 +54,5 @@ func (c *Conn) compressACK() {
 		rtt = c.srtt()
 	}
 	c.dupAckDue = false
-	c.setDelackTimer(min(c.set.compressedDelay, rtt/20))
+	c.setDelackTimer(min(c.set.compressedDelay, rtt*sim.Time(c.set.compressedShare)/100))
 }

@@ -110,12 +110,17 @@ type TCPConfig struct {
 	PingPong          *uint32   // Answers with data after which an exchange counts as interactive, and its ACKs wait; absent: 1 (tcp_pingpong_thresh)
 	MetricsSave       *bool     // What a connection has measured of its path is kept for those to come; absent: on (tcp_no_metrics_save 0)
 	SSThreshMetrics   *bool     // The end of slow start is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save 1)
+	OpenTimeout       *sim.Time // How long a connection may take to open at the end that opens it; absent: as its SYN's retransmissions take (FreeBSD: net.inet.tcp.keepinit)
+	PersistMin        *sim.Time // Least time between probes of a closed window; absent: none but the timeout's (FreeBSD: TCPTV_PERSMIN)
+	PersistMax        *sim.Time // Most time between them; absent: MaxRTO (FreeBSD: TCPTV_PERSMAX)
+	InvalidBurst      *uint32   // ACKs to invalid segments that may go in InvalidRatelimit; absent: 1 (FreeBSD: net.inet.tcp.ack_war_cnt)
+	CompressedShare   *uint32   // Percent of the round trip that duplicate ACKs wait at most for each other; absent: 5 (tcp_comp_sack_rtt_percent)
 	SYNCount          *uint32   // Retransmissions of a SYN, and of a listener's SYN+ACKs, in place of SYNRetries and SYNACKRetries; absent: those (TCP_SYNCNT)
 	RecvLowat         *uint64   // Bytes that must have come before the application is told, and before it is left to it to acknowledge them; absent: 1 (SO_RCVLOWAT)
 	ShrinkWindow      *bool     // The window that is announced may shrink, to what memory is left; absent: off (tcp_shrink_window)
 	SignedWindows     *bool     // No window above 32767 is announced without a scale, for peers that take it for a signed number; absent: off (tcp_workaround_signed_windows)
 	ReflectTOS        *bool     // A listener answers, and its connections send, with the type of service that the SYN had; absent: off (tcp_reflect_tos)
-	SYNBacklog        *uint32   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 512 (tcp_max_syn_backlog)
+	SYNBacklog        *uint32   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 4096 (tcp_max_syn_backlog)
 	ThinLinear        *bool     // Timeouts of a flow of less than four segments do not double, six times; absent: off (tcp_thin_linear_timeouts)
 
 	// Path MTU and personality.
@@ -260,7 +265,12 @@ type settings struct {
 	burstShare         uint8
 	pingPong           uint8
 	thinLinear         bool
-	synCount           bool // was given
+	synCount           bool     // was given
+	openTimeout        sim.Time // 0: none
+	persistMin         sim.Time
+	persistMax         sim.Time
+	invalidBurst       uint8
+	compressedShare    uint8
 	recvLowat          uint32
 	shrinkWindow       bool
 	signedWindows      bool

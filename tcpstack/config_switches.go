@@ -214,6 +214,13 @@ func (c TCPConfig) resolveSwitches(s *settings) error {
 	s.burstShare = r.byte("burstShare", c.BurstShare, 0)
 	s.pingPong = max(r.byte("pingPong", c.PingPong, pingPongFrom), 1)
 	s.thinLinear = or(c.ThinLinear, false)
+	s.openTimeout = r.timer("openTimeout", c.OpenTimeout, 0)
+	s.persistMin = r.timer("persistMin", c.PersistMin, 0)
+	if s.persistMax = min(r.timer("persistMax", c.PersistMax, s.maxRTO), s.maxRTO); s.persistMax < leastRTO {
+		r.fail("persistMax is %v, below %v", s.persistMax, leastRTO)
+	}
+	s.invalidBurst = max(r.byte("invalidBurst", c.InvalidBurst, 1), 1)
+	s.compressedShare = r.byte("compressedShare", c.CompressedShare, 5)
 	if s.synCount = c.SYNCount != nil; s.synCount {
 		s.synRetries = r.byte("synCount", c.SYNCount, 0)
 		s.synAckRetries = s.synRetries
@@ -308,6 +315,11 @@ func (c *TCPConfig) mergeSwitches(outer *TCPConfig) {
 	inherit(&c.BurstShare, outer.BurstShare)
 	inherit(&c.PingPong, outer.PingPong)
 	inherit(&c.ThinLinear, outer.ThinLinear)
+	inherit(&c.OpenTimeout, outer.OpenTimeout)
+	inherit(&c.PersistMin, outer.PersistMin)
+	inherit(&c.PersistMax, outer.PersistMax)
+	inherit(&c.InvalidBurst, outer.InvalidBurst)
+	inherit(&c.CompressedShare, outer.CompressedShare)
 	inherit(&c.SYNCount, outer.SYNCount)
 	inherit(&c.RecvLowat, outer.RecvLowat)
 	inherit(&c.ShrinkWindow, outer.ShrinkWindow)

@@ -27,7 +27,7 @@ type fastOpen struct {
 	lsn      *Listener // whose Fast Open queue it counts in until the handshake is complete; nil: it does not
 	timeouts uint8     // of the SYN,ACK
 	retrans  uint8     // of it
-	answered sim.Time  // when an invalid segment was last answered
+	answered answered  // of invalid segments
 
 	repeatedAt sim.Time // when its timer first sent it again
 	completing bool     // the ACK that completes the handshake is being worked on

@@ -10,7 +10,7 @@ type oddities struct {
 	closeErr   error      // what ended the connection out of order
 	lastICMP   *ICMPError // nil: none since the peer was last heard
 	probesAt   sim.Time   // when the window's probing began; 0: it is not probed
-	challenged sim.Time   // when an unacceptable segment without data was last answered
+	challenged answered   // of unacceptable segments without data
 	writeWaits bool       // a write waits for the handshake
 	synMTU     uint16     // of the path as it was known when our MSS was announced; 0: the link's
 }

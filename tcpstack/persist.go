@@ -81,7 +81,11 @@ func (c *Conn) armProbe() {
 
 // probeInterval backs off like the retransmission timer does (Linux: tcp_probe0_when).
 func (c *Conn) probeInterval() sim.Time {
-	return min(max(c.rto, c.set.minRTO)<<min(c.backoff, maxBackoff), c.set.maxRTO)
+	t := max(c.rto, c.set.minRTO) << min(c.backoff, maxBackoff)
+	if c.set.personality == PersonalityFreeBSD {
+		t = c.persistval()
+	}
+	return min(max(t, c.set.persistMin), c.set.persistMax)
 }
 
 // probeAnswered takes an ACK while nothing is in flight and the window is too small for what waits: if it has opened the

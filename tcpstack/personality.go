@@ -23,16 +23,22 @@ var freebsdDefaults = TCPConfig{
 	CwndValidation: new(false), // net.inet.tcp.newcwv
 	CompressedACKs: new(uint32(0)),
 
-	SYNACKRetries:   new(uint32(3)),        // net.inet.tcp.syncache.rexmtlimit
-	KeepAlive:       new(true),             // net.inet.tcp.always_keepalive
-	KeepAliveProbes: new(uint32(8)),        // net.inet.tcp.keepcnt
-	Minshall:        new(false),            // Nagle waits while anything is in flight
-	StartSendBuffer: new(uint64(32 << 10)), // net.inet.tcp.sendspace
-	MaxSendBuffer:   new(uint64(2 << 20)),  // net.inet.tcp.sendbuf_max
-	MaxRecvBuffer:   new(uint64(2 << 20)),  // net.inet.tcp.recvbuf_max
-	RFC1337:         new(true),             // a reset in TIME-WAIT is dropped
-	TimeWaitReuse:   "off",
-	MinPMTU:         new(uint32(256)), // net.inet.tcp.minmss and 40 bytes of headers
+	SYNRetries:       new(uint32(12)),       // TCP_MAXRXTSHIFT: the time to open ends it before
+	OpenTimeout:      new(75 * sim.Second),  // net.inet.tcp.keepinit
+	PersistMin:       new(5 * sim.Second),   // TCPTV_PERSMIN
+	PersistMax:       new(60 * sim.Second),  // TCPTV_PERSMAX
+	InvalidBurst:     new(uint32(5)),        // net.inet.tcp.ack_war_cnt
+	InvalidRatelimit: new(sim.Second),       // net.inet.tcp.ack_war_timewindow
+	SYNACKRetries:    new(uint32(3)),        // net.inet.tcp.syncache.rexmtlimit
+	KeepAlive:        new(true),             // net.inet.tcp.always_keepalive
+	KeepAliveProbes:  new(uint32(8)),        // net.inet.tcp.keepcnt
+	Minshall:         new(false),            // Nagle waits while anything is in flight
+	StartSendBuffer:  new(uint64(32 << 10)), // net.inet.tcp.sendspace
+	MaxSendBuffer:    new(uint64(2 << 20)),  // net.inet.tcp.sendbuf_max
+	MaxRecvBuffer:    new(uint64(2 << 20)),  // net.inet.tcp.recvbuf_max
+	RFC1337:          new(true),             // a reset in TIME-WAIT is dropped
+	TimeWaitReuse:    "off",
+	MinPMTU:          new(uint32(256)), // net.inet.tcp.minmss and 40 bytes of headers
 }
 
 // rexmitSlop is added to FreeBSD's timeout (net.inet.tcp.rexmit_slop): the most that a peer may delay its ACK.
@@ -41,6 +47,12 @@ const rexmitSlop = 200 * sim.Millisecond
 // rexmtval is FreeBSD's timeout: TCP_REXMTVAL, not below the least, and the slop upon it.
 func (c *Conn) rexmtval() sim.Time {
 	return min(max(ceilMs(int64(c.srtt8>>3)+int64(c.mdev4)), c.set.minRTO)+rexmitSlop, c.set.maxRTO)
+}
+
+// persistval is how long FreeBSD waits before it probes a closed window (tcp_setpersist), within the personality's bounds.
+func (c *Conn) persistval() sim.Time {
+	t := ceilMs(int64(c.srtt8>>1) + 2*int64(c.mdev4))
+	return t<<min(c.backoff, maxBackoff) + rexmitSlop
 }
 
 // sampleRFC6298 takes a round-trip time in as RFC 6298 has it, without what Linux adds to it.

@@ -27,7 +27,7 @@ type request struct {
 	timeouts    uint8    // of the SYN,ACK
 	retrans     uint8    // of it: also those that a repeated SYN asks for
 	firstSent   sim.Time // when the SYN,ACK was first sent
-	answered    sim.Time // when an invalid segment was last answered
+	answered    answered // of invalid segments
 	next, prev  *request // of the listener
 }
 
@@ -135,8 +135,8 @@ func (l *Listener) arrivesSYN(g *segment, t *tuple, w *timeWait) {
 	s.loop.Arm(&r.timer, &s.id.Src, s.loop.Now()+r.timeout())
 }
 
-// defaultSYNBacklog is Linux's with 65536 buckets for connections, as hosts of some GiB have (tcp_max_syn_backlog).
-const defaultSYNBacklog = 512
+// defaultSYNBacklog is Linux's with 524288 buckets for connections, as hosts of 16 GiB have (tcp_max_syn_backlog).
+const defaultSYNBacklog = 4096
 
 // keepsLastQuarter says whether a SYN is dropped because only a quarter of the backlog is left, and SYN cookies are not at
 // hand: it is kept for peers whose round trip is known, so that a flood does not cut off who was there before it (Linux:

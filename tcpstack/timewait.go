@@ -30,7 +30,7 @@ type timeWait struct {
 	tsOK           bool
 	rfc1337        bool
 	wait           sim.Time
-	challenged     sim.Time  // when a segment without data was last answered
+	challenged     answered  // of segments without data
 	next, prev     *timeWait // in order of entering
 }
 
@@ -95,7 +95,7 @@ func (w *timeWait) fill(c *Conn) {
 	w.passive, w.tsOK, w.rfc1337 = c.passive, c.tsOK, c.set.rfc1337
 	w.sndNxt, w.rcvNxt, w.rcvWnd, w.rcvWscale = c.sndNxt, c.rcvNxt, c.advertise(), c.rcvWscale
 	w.tsRecent, w.tsOffset, w.tsAt = c.tsRecent, c.tsOffset, s.loop.Now()
-	w.wait, w.challenged = c.set.timeWait, 0
+	w.wait, w.challenged = c.set.timeWait, answered{}
 	w.next, w.prev = nil, nil
 }
 

@@ -67,6 +67,8 @@ func (c *Conn) synUnansweredForGood() bool {
 		limit += int(c.set.synLinear)
 	}
 	switch {
+	case c.set.openTimeout != 0 && c.retransmitting() >= c.set.openTimeout:
+		return true
 	case int(c.retransmits) >= limit:
 		return true
 	case c.retransmits == 0:
@@ -83,6 +85,9 @@ func (c *Conn) orphaned() bool { return c.appClosed }
 // untilUserTimeout bounds a timer to what is left of the user timeout, counted from since (Linux:
 // tcp_clamp_rto_to_user_timeout, tcp_clamp_probe0_to_user_timeout).
 func (c *Conn) untilUserTimeout(in, since sim.Time) sim.Time {
+	if t := c.set.openTimeout; t != 0 && !c.state.synchronized() {
+		in = min(in, max(t-since, sim.Millisecond))
+	}
 	if c.set.userTimeout == 0 {
 		return in
 	}

@@ -266,6 +266,21 @@ func only(values ...string) func(*tcpstack.Config, string) error {
 	}
 }
 
+// maxScriptSockets is more than any script opens: a bound above it bounds nothing.
+const maxScriptSockets = 64
+
+// atLeast takes what bounds no script.
+func atLeast(least int64) func(*tcpstack.Config, string) error {
+	return func(_ *tcpstack.Config, v string) error {
+		if n, err := strconv.ParseInt(v, 0, 64); err != nil {
+			return fmt.Errorf("%q is no number", v)
+		} else if n < least {
+			return skipf("the stack has no mechanism for the value %s", v)
+		}
+		return nil
+	}
+}
+
 // applyKey hands the key of Fast Open cookies on.
 func applyKey(c *tcpstack.Config, v string) error {
 	b, err := fastOpenKeyBytes(v)

@@ -1159,10 +1159,15 @@ type TcpSettings struct {
 	ShrinkWindow          *bool                  `protobuf:"varint,98,opt,name=shrink_window,json=shrinkWindow,proto3,oneof" json:"shrink_window,omitempty"`                              // The window that is announced may shrink, to what memory is left; absent: off (tcp_shrink_window).
 	SignedWindows         *bool                  `protobuf:"varint,99,opt,name=signed_windows,json=signedWindows,proto3,oneof" json:"signed_windows,omitempty"`                           // No window above 32767 is announced without a scale, for peers that take it for a signed number; absent: off (tcp_workaround_signed_windows).
 	ReflectTos            *bool                  `protobuf:"varint,100,opt,name=reflect_tos,json=reflectTos,proto3,oneof" json:"reflect_tos,omitempty"`                                   // A listener answers, and its connections send, with the type of service that the SYN had; absent: off (tcp_reflect_tos).
-	SynBacklog            *uint32                `protobuf:"varint,101,opt,name=syn_backlog,json=synBacklog,proto3,oneof" json:"syn_backlog,omitempty"`                                   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 512 (tcp_max_syn_backlog).
+	SynBacklog            *uint32                `protobuf:"varint,101,opt,name=syn_backlog,json=synBacklog,proto3,oneof" json:"syn_backlog,omitempty"`                                   // Half-open connections of a listener, of whose last quarter only peers that are known get one without SYN cookies; absent: 4096 (tcp_max_syn_backlog).
 	RackDupThresh         *bool                  `protobuf:"varint,102,opt,name=rack_dup_thresh,json=rackDupThresh,proto3,oneof" json:"rack_dup_thresh,omitempty"`                        // RACK waits for no reordering once DupThresh segments were SACKed and none has been seen; absent: on (tcp_recovery bit 2 unset).
 	MinRttWindowNs        *int64                 `protobuf:"varint,103,opt,name=min_rtt_window_ns,json=minRttWindowNs,proto3,oneof" json:"min_rtt_window_ns,omitempty"`                   // How long a least round-trip time counts; absent: 300s (tcp_min_rtt_wlen).
 	SynCount              *uint32                `protobuf:"varint,104,opt,name=syn_count,json=synCount,proto3,oneof" json:"syn_count,omitempty"`                                         // Retransmissions of a SYN, and of a listener's SYN+ACKs, in place of synRetries and synAckRetries; absent: those (TCP_SYNCNT).
+	OpenTimeoutNs         *int64                 `protobuf:"varint,105,opt,name=open_timeout_ns,json=openTimeoutNs,proto3,oneof" json:"open_timeout_ns,omitempty"`                        // How long a connection may take to open at the end that opens it; absent: as its SYN's retransmissions take.
+	PersistMinNs          *int64                 `protobuf:"varint,106,opt,name=persist_min_ns,json=persistMinNs,proto3,oneof" json:"persist_min_ns,omitempty"`                           // Least time between probes of a closed window; absent: the retransmission timeout's.
+	PersistMaxNs          *int64                 `protobuf:"varint,107,opt,name=persist_max_ns,json=persistMaxNs,proto3,oneof" json:"persist_max_ns,omitempty"`                           // Most time between them; absent: that of maxRto.
+	InvalidBurst          *uint32                `protobuf:"varint,108,opt,name=invalid_burst,json=invalidBurst,proto3,oneof" json:"invalid_burst,omitempty"`                             // ACKs to invalid segments of a connection that may go in the time of invalidRatelimit; absent: 1.
+	CompressedShare       *uint32                `protobuf:"varint,109,opt,name=compressed_share,json=compressedShare,proto3,oneof" json:"compressed_share,omitempty"`                    // Percent of the round trip that duplicate ACKs wait at most for each other; absent: 5 (tcp_comp_sack_rtt_percent).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1921,6 +1926,41 @@ func (x *TcpSettings) GetMinRttWindowNs() int64 {
 func (x *TcpSettings) GetSynCount() uint32 {
 	if x != nil && x.SynCount != nil {
 		return *x.SynCount
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetOpenTimeoutNs() int64 {
+	if x != nil && x.OpenTimeoutNs != nil {
+		return *x.OpenTimeoutNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPersistMinNs() int64 {
+	if x != nil && x.PersistMinNs != nil {
+		return *x.PersistMinNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetPersistMaxNs() int64 {
+	if x != nil && x.PersistMaxNs != nil {
+		return *x.PersistMaxNs
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetInvalidBurst() uint32 {
+	if x != nil && x.InvalidBurst != nil {
+		return *x.InvalidBurst
+	}
+	return 0
+}
+
+func (x *TcpSettings) GetCompressedShare() uint32 {
+	if x != nil && x.CompressedShare != nil {
+		return *x.CompressedShare
 	}
 	return 0
 }
@@ -3332,7 +3372,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\xd7/\n" +
+	"\r_arp_retry_ns\"\x952\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3457,7 +3497,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"synBacklog\x88\x01\x01\x12+\n" +
 	"\x0frack_dup_thresh\x18f \x01(\bHeR\rrackDupThresh\x88\x01\x01\x12.\n" +
 	"\x11min_rtt_window_ns\x18g \x01(\x03HfR\x0eminRttWindowNs\x88\x01\x01\x12 \n" +
-	"\tsyn_count\x18h \x01(\rHgR\bsynCount\x88\x01\x01B\r\n" +
+	"\tsyn_count\x18h \x01(\rHgR\bsynCount\x88\x01\x01\x12+\n" +
+	"\x0fopen_timeout_ns\x18i \x01(\x03HhR\ropenTimeoutNs\x88\x01\x01\x12)\n" +
+	"\x0epersist_min_ns\x18j \x01(\x03HiR\fpersistMinNs\x88\x01\x01\x12)\n" +
+	"\x0epersist_max_ns\x18k \x01(\x03HjR\fpersistMaxNs\x88\x01\x01\x12(\n" +
+	"\rinvalid_burst\x18l \x01(\rHkR\finvalidBurst\x88\x01\x01\x12.\n" +
+	"\x10compressed_share\x18m \x01(\rHlR\x0fcompressedShare\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3569,7 +3614,12 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x10_rack_dup_threshB\x14\n" +
 	"\x12_min_rtt_window_nsB\f\n" +
 	"\n" +
-	"_syn_count\"\xf5\x01\n" +
+	"_syn_countB\x12\n" +
+	"\x10_open_timeout_nsB\x11\n" +
+	"\x0f_persist_min_nsB\x11\n" +
+	"\x0f_persist_max_nsB\x10\n" +
+	"\x0e_invalid_burstB\x13\n" +
+	"\x11_compressed_share\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
