@@ -36,6 +36,7 @@ var (
 	workerEvents = metric("labd_worker_events_per_second", "gauge", "Events that they have run of late, in all")
 	workerMemory = metric("labd_worker_memory_bytes", "gauge", "Memory that they take")
 	workerDisk   = metric("labd_worker_disk_free_bytes", "gauge", "Room for what they record")
+	workerStalls = metric("labd_worker_labs_stalled", "gauge", "Labs split over workers that have waited here for another worker for more than a second")
 )
 
 // Catalog lists all metrics.

@@ -86,4 +86,5 @@ func collectWorker(to chan<- prometheus.Metric, r *workerv1.WorkerReport) {
 	workerEvents.tell(to, r.GetEventsPerS())
 	workerMemory.tell(to, float64(r.GetMemoryBytes()))
 	workerDisk.tell(to, float64(r.GetDiskFreeBytes()))
+	workerStalls.tell(to, float64(r.GetStalled()))
 }

@@ -3,6 +3,7 @@ package shards
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func (c Client) GetLab(ctx context.Context, in *workerv1.GetLabRequest, opts ...
 	return out, nil
 }
 
-// ListConns lists the ends of connections in all shards, by the names of their nodes.
+// ListConns lists the ends of connections in all shards, in the order of their nodes.
 func (c Client) ListConns(ctx context.Context, in *workerv1.ListConnsRequest, opts ...grpc.CallOption) (*workerv1.ListConnsResponse, error) {
 	answers, err := all(c, func(_ int, w workerv1.WorkerServiceClient) (*workerv1.ListConnsResponse, error) {
 		return w.ListConns(ctx, in, opts...)
@@ -50,11 +51,24 @@ func (c Client) ListConns(ctx context.Context, in *workerv1.ListConnsRequest, op
 		return nil, err
 	}
 	out := &workerv1.ListConnsResponse{}
-	for _, a := range answers {
-		out.Conns = append(out.Conns, a.GetConns()...)
+	for {
+		// The shard whose next node comes first; a node is in one shard, and each shard's are in order.
+		first := slices.MinFunc(answers, func(a, b *workerv1.ListConnsResponse) int { return cmp.Compare(nextNode(a), nextNode(b)) })
+		if nextNode(first) == math.MaxUint64 {
+			break
+		}
+		out.Conns, out.Nodes = append(out.Conns, first.Conns[0]), append(out.Nodes, first.Nodes[0])
+		first.Conns, first.Nodes = first.Conns[1:], first.Nodes[1:]
 	}
-	slices.SortStableFunc(out.Conns, func(a, b *labv1.ConnStatus) int { return strings.Compare(a.GetNode(), b.GetNode()) })
 	return out, nil
+}
+
+// nextNode is the number of the node of the first connection of a list; beyond all of them after the last.
+func nextNode(r *workerv1.ListConnsResponse) uint64 {
+	if len(r.GetConns()) == 0 || len(r.GetNodes()) == 0 {
+		return math.MaxUint64
+	}
+	return uint64(r.GetNodes()[0])
 }
 
 // standing is what GetLab and WatchLab both tell.
@@ -136,7 +150,8 @@ func joined[A any, T proto.Message](answers []A, list func(A) []T, name func(T) 
 	return out
 }
 
-// unclaimed is what the initiator of a transfer takes for its end where the one that it was sent to is in another shard.
+// unclaimed is what the initiator of a transfer takes for its end where the one that it was sent to is in another shard:
+// app.Unclaimed, to which a test holds it.
 const unclaimed = "no transfer server has received it"
 
 // half is what one shard tells of a transfer, at a lab time.

@@ -266,13 +266,17 @@ func (a *transferSender) Closed(c *tcpstack.Conn, err error) {
 	a.Stop()
 }
 
+// Unclaimed is the error of a transfer whose bytes were taken by what is no receiver of transfers. Where the receiver is in
+// another shard of the lab than the sender, the sender's half says so of every transfer.
+const Unclaimed = "no transfer server has received it"
+
 // unclaimed ends a transfer whose other end has taken the bytes and closed without being a transfer's receiver: another
 // service, or, in a simultaneous open, another sender. A receiver has reported before it closed. (Who replies as it should
 // has received.)
 func (a *transferSender) unclaimed() {
 	a.env.Report.Transfer(a.spec.GetId(), func(s *labv1.TransferStatus) {
 		if s.State == labv1.TransferState_TRANSFER_STATE_RUNNING {
-			fail(s, "no transfer server has received it")
+			fail(s, Unclaimed)
 		}
 	})
 }

@@ -20,7 +20,7 @@ type Hello struct {
 }
 
 const (
-	protocolVersion = 1
+	protocolVersion = 2
 	helloFixed      = 1 + 8 + 3*4 + 32
 	maxHello        = helloFixed + 255 // a lab's id is at most 128 bytes
 	// greetTimeout is what a greeting may take: a peer that connects and says nothing holds a connection no longer.

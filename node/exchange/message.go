@@ -21,9 +21,9 @@ import (
 //	12 frames, 16 inputs: how many
 //	20 4 bytes of nothing
 //	24 round
-//	32 next, departure, arrival, ahead, 64 events, 72 limit: 8 bytes each
-//	80 the frames, then the inputs
-const fixed = 80
+//	32 next, departure, arrival, ahead, 64 events, 72 limit, 80 held: 8 bytes each
+//	88 the frames, then the inputs
+const fixed = 88
 
 const (
 	// MaxMessage bounds a message: what 100 Gbit/s bring in 40 ms of lab time. A window that carries more ends the lab.
@@ -59,6 +59,7 @@ type Report struct {
 	sim.Report
 	Ahead  sim.Time // the least time a frame takes from this shard to another; sim.Never where none can
 	Events uint64   // run so far
+	Held   uint64   // bytes that the shard takes
 	Flags  uint8
 	Limit  sim.Time // the head's: nothing at this time or later happens in this round
 }
@@ -108,7 +109,7 @@ func finish(b []byte, kind Kind, round uint64, r *Report, frames, inputs int) {
 	le.PutUint32(b[12:], uint32(frames))
 	le.PutUint32(b[16:], uint32(inputs))
 	le.PutUint64(b[24:], round)
-	for i, v := range [...]uint64{uint64(r.Next), uint64(r.Departure), uint64(r.Arrival), uint64(r.Ahead), r.Events, uint64(r.Limit)} {
+	for i, v := range [...]uint64{uint64(r.Next), uint64(r.Departure), uint64(r.Arrival), uint64(r.Ahead), r.Events, uint64(r.Limit), r.Held} {
 		le.PutUint64(b[32+8*i:], v)
 	}
 	le.PutUint32(b, uint32(len(b)-4))
@@ -142,7 +143,7 @@ func parse(buf []byte, from int) (*Message, error) {
 	word := func(i int) uint64 { return le.Uint64(h[24+8*i:]) }
 	m.Report = Report{
 		Report: sim.Report{Next: sim.Time(word(0)), Departure: sim.Time(word(1)), Arrival: sim.Time(word(2))},
-		Ahead:  sim.Time(word(3)), Events: word(4), Flags: h[1], Limit: sim.Time(word(5)),
+		Ahead:  sim.Time(word(3)), Events: word(4), Flags: h[1], Limit: sim.Time(word(5)), Held: word(6),
 	}
 	switch m.Kind {
 	case KindWindow:

@@ -44,6 +44,8 @@ type lab struct {
 	blobs     map[string][]byte // what inputs and services name
 	blobBytes int               // in blobs
 
+	sentBytes int // of them, what transfers send: all shards of a split lab have it
+
 	split      *split                 // nil: the whole lab is here
 	broken     atomic.Pointer[string] // why this shard cannot go on, though the lab is not at fault; read by any goroutine
 	reach      *reach
@@ -160,7 +162,7 @@ func (l *lab) makeLoops() []*sim.Loop {
 
 // loadServiceBlobs reads what the nodes' web servers serve.
 func (l *lab) loadServiceBlobs(w *Worker) error {
-	for _, f := range specFiles(l.req.GetSpec()) {
+	for _, f := range l.specFiles(l.req.GetSpec()) {
 		if err := l.load(w, f.GetSha256()); err != nil {
 			return err
 		}
@@ -321,6 +323,7 @@ func (l *lab) end(at sim.Time) {
 	close(l.overC)
 	if l.split != nil {
 		l.split.close()
+		l.vitals.waits.Store(0)
 	}
 	l.stamps.refuse(l.ending())
 	if err := l.files.finish(l); err != nil && l.err == nil {

@@ -45,18 +45,21 @@ func (l *lab) checkLinkSet(s *labv1.LinkSet) error {
 	return nil
 }
 
-// inputFiles is the content that an input names.
-func inputFiles(in *labv1.Input) []*labv1.FileRef {
+// inputFiles is the content that an input names, as far as it is of use here.
+func (l *lab) inputFiles(in *labv1.Input) []*labv1.FileRef {
 	if f := in.GetTransfer().GetFile(); f != nil {
 		return []*labv1.FileRef{f}
 	}
-	return specFiles(in.GetApply().GetSpec())
+	return l.specFiles(in.GetApply().GetSpec())
 }
 
-// specFiles is what the web servers of a lab's nodes serve.
-func specFiles(spec *labv1.LabSpec) []*labv1.FileRef {
+// specFiles is what the web servers of a lab's nodes serve; of a split lab, those of the nodes that are here, or may be.
+func (l *lab) specFiles(spec *labv1.LabSpec) []*labv1.FileRef {
 	var out []*labv1.FileRef
 	for _, n := range spec.GetNodes() {
+		if l.split != nil && !l.split.mayHave(n.GetName()) {
+			continue
+		}
 		for _, a := range n.GetApps() {
 			out = append(out, a.GetHttp().GetFiles()...)
 		}
@@ -66,10 +69,14 @@ func specFiles(spec *labv1.LabSpec) []*labv1.FileRef {
 
 // loadInput reads the content that an input names.
 func (l *lab) loadInput(w *Worker, in *labv1.Input) error {
-	for _, f := range inputFiles(in) {
+	before := l.blobBytes
+	for _, f := range l.inputFiles(in) {
 		if err := l.load(w, f.GetSha256()); err != nil {
 			return err
 		}
+	}
+	if in.GetTransfer() != nil {
+		l.sentBytes += l.blobBytes - before
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// revivable tells whether a lab that ends is rebuilt: the shards of a split lab would have to be, all of them.
+// revivable tells whether a lab that ends is rebuilt here. A split lab is by the controller, all its shards.
 func (l *lab) revivable() bool {
 	return l.worker != nil && l.standing() && l.split == nil && diskFull(l.err)
 }

@@ -3,12 +3,16 @@ package worker
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"labd.dev/node/exchange"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -72,4 +76,25 @@ func (b *bench) revived(old *lab) *lab {
 		}
 	}
 	return nil
+}
+
+// A split lab is rebuilt elsewhere for what is no fault of its own, a full disk among it; a run has ended by that.
+func TestShardsThatAreRebuiltElsewhere(t *testing.T) {
+	full := fmt.Errorf("events.bin: %w", syscall.ENOSPC)
+	for _, c := range []struct {
+		mode workerv1.Mode
+		err  error
+		want bool
+	}{
+		{workerv1.Mode_MODE_STANDING, full, true},
+		{workerv1.Mode_MODE_RUN, full, false},
+		{workerv1.Mode_MODE_RUN, fmt.Errorf("round 3: %w", &exchange.PeerError{Peer: "w2", Err: io.EOF}), true},
+		{workerv1.Mode_MODE_STANDING, &movedError{"a--b"}, true},
+		{workerv1.Mode_MODE_STANDING, errors.New("an event storm"), false},
+	} {
+		s := &split{l: &lab{req: &workerv1.StartLabRequest{Mode: c.mode}}}
+		if got := s.elsewhere(c.err); got != c.want {
+			t.Errorf("%v, %v: %v", c.mode, c.err, got)
+		}
+	}
 }

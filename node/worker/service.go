@@ -194,6 +194,9 @@ func (w *Worker) ListConns(ctx context.Context, req *workerv1.ListConnsRequest) 
 					resp.Conns = append(resp.Conns, n.Listeners()...)
 				}
 				resp.Conns = append(resp.Conns, n.Conns()...)
+				for len(resp.GetNodes()) < len(resp.GetConns()) {
+					resp.Nodes = append(resp.Nodes, uint32(n.ID()))
+				}
 			}
 		}
 		return nil

@@ -56,6 +56,7 @@ type split struct {
 	next      sim.Time // no event of the lab precedes it
 	ahead     sim.Time
 	events    uint64
+	held      uint64 // bytes, in all shards
 	busy      bool
 	connected bool
 	replaying bool
@@ -63,6 +64,7 @@ type split struct {
 	pausedAt sim.Time // the head: lab time had come here when it was paused
 	stopping bool     // the head: the lab is to end where it is
 	moved    error    // the cut must be made elsewhere
+	storm    storm
 }
 
 // movedError says that a link which is cut may have no delay any more.
@@ -139,6 +141,12 @@ func (s *split) tells(node string) bool {
 	return ok && of == s.self || !ok && s.head()
 }
 
+// mayHave reports whether a node is in this shard, or may be: where one comes that an input brings is found out later.
+func (s *split) mayHave(node string) bool {
+	of, ok := s.part.Of[node]
+	return !ok || of == s.self
+}
+
 // head reports whether the lab is paced and given its inputs here.
 func (s *split) head() bool { return s.self == 0 }
 
@@ -188,9 +196,10 @@ func (s *split) send(limit sim.Time, flags uint8) error {
 	arrival := l.net.Export(l.x.now())
 	s.mine = exchange.Report{
 		Report: sim.Report{Next: l.net.Next(), Departure: l.net.Departure(), Arrival: arrival},
-		Ahead:  l.net.Ahead(), Events: l.ran(), Flags: flags | s.activity(), Limit: limit,
+		Ahead:  l.net.Ahead(), Events: l.ran(), Held: s.heldHere(), Flags: flags | s.activity(), Limit: limit,
 	}
 	s.sent = true
+	l.vitals.waits.Store(ticks())
 	return s.peers.Send(s.round, &s.mine, inputs)
 }
 
@@ -313,6 +322,7 @@ func (s *split) act() error {
 		return err
 	}
 	s.round++
+	l.vitals.waits.Store(0)
 	s.sent, s.known, s.missing = false, true, len(s.shards)-1
 	s.came, s.early = s.early, s.came
 	for i, m := range s.came {
@@ -335,7 +345,7 @@ func (s *split) act() error {
 
 // gather takes in all that has come in a round.
 func (s *split) gather() (limit sim.Time, flags uint8, err error) {
-	s.next, s.ahead, s.events, s.busy, s.connected = sim.Never, sim.Never, 0, false, false
+	s.next, s.ahead, s.events, s.held, s.busy, s.connected = sim.Never, sim.Never, 0, 0, false, false
 	for i, m := range s.came {
 		r := &s.mine
 		if i != s.self {
@@ -346,6 +356,7 @@ func (s *split) gather() (limit sim.Time, flags uint8, err error) {
 		}
 		s.next, s.ahead = min(s.next, sim.Least(r.Report)), min(s.ahead, r.Ahead)
 		s.events += r.Events
+		s.held += r.Held
 		s.busy = s.busy || r.Flags&exchange.FlagBusy != 0
 		s.connected = s.connected || r.Flags&exchange.FlagConnected != 0
 		if i == 0 {
@@ -362,7 +373,7 @@ func (s *split) gather() (limit sim.Time, flags uint8, err error) {
 		s.l.schedule(e)
 	}
 	s.going = nil
-	return limit, flags, nil
+	return limit, flags, s.overBudget()
 }
 
 // arrive takes a frame in.
@@ -417,15 +428,22 @@ func (s *split) proceed(limit sim.Time) error {
 
 // leave tells the other shards that the lab has ended here by a fault of its own, or that it cannot go on here.
 func (s *split) leave(err error) {
-	_, peer := errors.AsType[*exchange.PeerError](err)
-	_, moved := errors.AsType[*movedError](err)
-	if !peer && !moved {
+	if !s.elsewhere(err) {
 		s.peers.Farewell(exchange.KindFailed, err.Error())
 		return
 	}
 	why := err.Error()
 	s.l.broken.Store(&why)
 	s.peers.Farewell(exchange.KindBroken, why)
+}
+
+// elsewhere tells of an error that it is not the lab's, which is to be rebuilt.
+func (s *split) elsewhere(err error) bool {
+	_, peer := errors.AsType[*exchange.PeerError](err)
+	_, moved := errors.AsType[*movedError](err)
+	// A whole lab whose disk was full is rebuilt once there is room (revive.go). One shard cannot be by itself: the
+	// controller rebuilds all, where there is room, and waits for some where there is none.
+	return peer || moved || s.l.standing() && diskFull(err)
 }
 
 // brokenBy is why the lab is to be rebuilt; empty: it is not.

@@ -14,7 +14,17 @@ type vitals struct {
 	pending   atomic.Uint64 // index of the stamped input; 0: none
 	events    atomic.Uint64 // run
 	memory    atomic.Uint64 // bytes held
+	waits     atomic.Int64  // ticks, since when a split lab waits for other shards; 0: it does not
 }
+
+// stallAfter is how long a split lab waits for another worker before it is told of: far longer than a window takes, and
+// shorter than the lease of a worker that was stopped.
+const stallAfter = time.Second
+
+var began = time.Now()
+
+// ticks is the process's monotonic clock, ns.
+func ticks() int64 { return int64(time.Since(began)) + 1 }
 
 // note brings the lab's vitals up to date.
 func (l *lab) note() {
@@ -43,6 +53,9 @@ func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
 	for id, l := range w.labs {
 		lab := &workerv1.LabReport{LabId: id, Epoch: l.epoch, ReachedNs: int64(l.reach.passed()), MemoryBytes: l.vitals.memory.Load(),
 			Broken: l.brokenBy() != ""}
+		if since := l.vitals.waits.Load(); since != 0 && ticks()-since > int64(stallAfter) {
+			out.Stalled++
+		}
 		seen[id] = l.vitals.events.Load()
 		if was, known := r.events[id]; known && wall > 0 && seen[id] >= was {
 			lab.EventsPerS = float64(seen[id]-was) / wall

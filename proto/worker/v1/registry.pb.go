@@ -357,6 +357,7 @@ type WorkerReport struct {
 	DiskFreeBytes uint64                 `protobuf:"varint,4,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"` // where it keeps run directories; 0: not known
 	Labs          []*LabReport           `protobuf:"bytes,5,rep,name=labs,proto3" json:"labs,omitempty"`                                           // that it runs
 	Leaving       bool                   `protobuf:"varint,6,opt,name=leaving,proto3" json:"leaving,omitempty"`                                    // it has stopped its labs and goes: they may be given away at once
+	Stalled       uint32                 `protobuf:"varint,7,opt,name=stalled,proto3" json:"stalled,omitempty"`                                    // labs that are split and have waited for another worker for more than a second
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -431,6 +432,13 @@ func (x *WorkerReport) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *WorkerReport) GetStalled() uint32 {
+	if x != nil {
+		return x.Stalled
+	}
+	return 0
 }
 
 // LabReport is how a lab on a worker stands.
@@ -598,7 +606,7 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\rWorkerWelcome\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
-	"\x0freport_every_ns\x18\x02 \x01(\x03R\rreportEveryNs\"\xdb\x01\n" +
+	"\x0freport_every_ns\x18\x02 \x01(\x03R\rreportEveryNs\"\xf5\x01\n" +
 	"\fWorkerReport\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12 \n" +
 	"\fevents_per_s\x18\x02 \x01(\x01R\n" +
@@ -606,7 +614,8 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x04 \x01(\x04R\rdiskFreeBytes\x12(\n" +
 	"\x04labs\x18\x05 \x03(\v2\x14.worker.v1.LabReportR\x04labs\x12\x18\n" +
-	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xb4\x01\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\x12\x18\n" +
+	"\astalled\x18\a \x01(\rR\astalled\"\xb4\x01\n" +
 	"\tLabReport\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1d\n" +

@@ -1479,6 +1479,7 @@ func (x *ListConnsRequest) GetListening() bool {
 type ListConnsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Conns         []*v1.ConnStatus       `protobuf:"bytes,1,rep,name=conns,proto3" json:"conns,omitempty"`
+	Nodes         []uint32               `protobuf:"varint,2,rep,packed,name=nodes,proto3" json:"nodes,omitempty"` // of each of them, the number of its node, by which they are ordered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1516,6 +1517,13 @@ func (*ListConnsResponse) Descriptor() ([]byte, []int) {
 func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
 	if x != nil {
 		return x.Conns
+	}
+	return nil
+}
+
+func (x *ListConnsResponse) GetNodes() []uint32 {
+	if x != nil {
+		return x.Nodes
 	}
 	return nil
 }
@@ -2966,9 +2974,10 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x10ListConnsRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +
-	"\tlistening\x18\x03 \x01(\bR\tlistening\"=\n" +
+	"\tlistening\x18\x03 \x01(\bR\tlistening\"S\n" +
 	"\x11ListConnsResponse\x12(\n" +
-	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns\"=\n" +
+	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns\x12\x14\n" +
+	"\x05nodes\x18\x02 \x03(\rR\x05nodes\"=\n" +
 	"\x10ReadTraceRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x12\n" +
 	"\x04conn\x18\x02 \x01(\tR\x04conn\"u\n" +
