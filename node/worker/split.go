@@ -200,7 +200,25 @@ func (s *split) send(limit sim.Time, flags uint8) error {
 	}
 	s.sent = true
 	l.vitals.waits.Store(ticks())
-	return s.peers.Send(s.round, &s.mine, inputs)
+	if err := s.peers.Send(s.round, &s.mine, inputs); err != nil {
+		return s.reason(err)
+	}
+	return nil
+}
+
+// reason is why a message could not be sent: what a peer has said of the lab's end, if it has, goes before its having closed
+// the connection then.
+func (s *split) reason(err error) error {
+	for {
+		select {
+		case c := <-s.peers.Came:
+			if c.Err == nil && c.Message.Kind == exchange.KindFailed {
+				return s.take(c)
+			}
+		default:
+			return err
+		}
+	}
 }
 
 // activity is what decides whether there is something to pass time for, where that is asked.
