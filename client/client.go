@@ -50,6 +50,7 @@ type Client struct {
 	Captures  labv1.CaptureServiceClient
 	Workers   labv1.WorkerServiceClient
 	Cluster   labv1.ClusterServiceClient
+	Sharing   labv1.SharingServiceClient
 
 	owned   bool
 	link    *link
@@ -130,6 +131,7 @@ func newClient(l *link, owned bool) *Client {
 		Captures:  labv1.NewCaptureServiceClient(l),
 		Workers:   labv1.NewWorkerServiceClient(l),
 		Cluster:   labv1.NewClusterServiceClient(l),
+		Sharing:   labv1.NewSharingServiceClient(l),
 		owned:     owned,
 		link:      l,
 	}

@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"labd.dev/internal/validate"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -18,6 +19,11 @@ func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.S
 	g, worker, err := s.c.labWorker(out.Context())
 	if err != nil {
 		return err
+	}
+	if !g.place.SeesAll() { // the worker knows all nodes by name
+		if err := validate.Filter(g.spec(), req.GetFilter()); err != nil {
+			return refuse(labv1.ErrorReason_ERROR_REASON_INVALID, "%s", err)
+		}
 	}
 	stream, err := worker.Capture(out.Context(), &workerv1.CaptureRequest{
 		LabId: g.lab.GetId(), Node: req.GetNode(), Interface: req.GetInterface(), Filter: req.GetFilter(),

@@ -268,3 +268,25 @@ func bytesHold(m proto.Message, text string) bool {
 	b, err := proto.Marshal(m)
 	return err != nil || replaced(string(b), text) != string(b)
 }
+
+// What a server answers from its own state, without the leader, is for the same people.
+func TestStaleAnswersAreForOwners(t *testing.T) {
+	s := startServer(t, newFakeWorker(), "")
+	s.createAs(student(t, "alice"), "r", "x")
+	ask := func(person string, req proto.Message, method string) (any, error) {
+		return s.control.stale(auth.WithCaller(t.Context(), auth.Caller{Person: person, Role: auth.Student}), method, req)
+	}
+	get, list := labv1.LabService_GetLab_FullMethodName, labv1.LabService_ListLabs_FullMethodName
+	if r, err := ask("alice", &labv1.GetLabRequest{Lab: "x"}, get); err != nil || r.(*labv1.GetLabResponse).GetLab().GetName() != "x" {
+		t.Errorf("alice: %v, %v", r, err)
+	}
+	if _, err := ask("bob", &labv1.GetLabRequest{Lab: "alice/x"}, get); err == nil || err.Error() != noLab("alice/x").Error() {
+		t.Errorf("bob: %v", err)
+	}
+	if _, err := ask("bob", &labv1.ListInputsRequest{Lab: "alice/x"}, labv1.LabService_ListInputs_FullMethodName); err == nil {
+		t.Error("bob reads the journal")
+	}
+	if r, err := ask("bob", &labv1.ListLabsRequest{}, list); err != nil || len(r.(*labv1.ListLabsResponse).GetLabs()) != 0 {
+		t.Errorf("bob lists %v, %v", r, err)
+	}
+}

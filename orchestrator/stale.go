@@ -44,38 +44,49 @@ func (c *Controller) StaleUnary(ctx context.Context, req any, info *grpc.UnarySe
 
 // answerStale answers from this server's own state.
 func (c *Controller) answerStale(ctx context.Context, method string, req any) (any, error) {
-	v, caller, g := c.store.view(), auth.CallerOf(ctx), &grant{}
-	var resp any
-	if access := auth.AccessOf(method); names(access) {
-		m, ok := req.(proto.Message)
-		if !ok {
-			return nil, staleRefused(method)
-		}
-		ctx, err := c.grant(ctx, v, caller, access, m.ProtoReflect())
+	resp, err := c.stale(ctx, method, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp, c.tellAge(ctx)
+}
+
+func (c *Controller) stale(ctx context.Context, method string, req any) (any, error) {
+	v, caller := c.store.view(), auth.CallerOf(ctx)
+	granted := func(m proto.Message) (*grant, error) {
+		ctx, err := c.grant(ctx, v, caller, auth.AccessOf(method), m.ProtoReflect())
 		if err != nil {
 			return nil, err
 		}
-		if g, err = grantOf(ctx); err != nil {
-			return nil, err
-		}
+		return grantOf(ctx)
 	}
 	switch r := req.(type) {
 	case *labv1.ListLabsRequest:
-		resp = staleLabs(v, caller)
+		return staleLabs(v, caller), nil
 	case *labv1.GetLabRequest:
-		resp = &labv1.GetLabResponse{Lab: staleLab(g)}
+		g, err := granted(r)
+		if err != nil {
+			return nil, err
+		}
+		return &labv1.GetLabResponse{Lab: staleLab(g)}, nil
 	case *labv1.ListInputsRequest:
-		resp = listInputs(v, g, r)
+		g, err := granted(r)
+		if err != nil {
+			return nil, err
+		}
+		return listInputs(v, g, r), nil
 	case *labv1.ListRunsRequest:
-		resp = staleRuns(v, caller)
+		return staleRuns(v, caller), nil
 	case *labv1.GetRunRequest:
-		resp = &labv1.GetRunResponse{Run: staleRun(caller, g.run)}
+		g, err := granted(r)
+		if err != nil {
+			return nil, err
+		}
+		return &labv1.GetRunResponse{Run: staleRun(caller, g.run)}, nil
 	case *labv1.ListMembersRequest:
-		resp = &labv1.ListMembersResponse{ClusterId: c.ClusterID(), Members: c.look(ctx)}
-	default:
-		return nil, staleRefused(method)
+		return &labv1.ListMembersResponse{ClusterId: c.ClusterID(), Members: c.look(ctx)}, nil
 	}
-	return resp, c.tellAge(ctx)
+	return nil, staleRefused(method)
 }
 
 // tellAge says with an answer how old it may be.

@@ -20,11 +20,7 @@ func (x *expander) labEvent(r *sim.Record, e *Event) {
 	in := x.names.Inputs[l.Index]
 	switch r.Kind {
 	case node.KindInput:
-		e.Data = []Field{{"index", num(l.Index)}}
-		if kind := kindOf(in); kind != "" {
-			e.Data = append(e.Data, Field{"kind", kind})
-		}
-		e.Data = append(e.Data, spec(in)...)
+		e.Data = InputData(num(l.Index), in)
 	case node.KindFaultStarted:
 		e.Data = append(x.changed(&l), spec(in)...)
 	case node.KindFaultEnded:
@@ -36,6 +32,17 @@ func (x *expander) labEvent(r *sim.Record, e *Event) {
 	default:
 		e.Data = []Field{{"boots", num(l.Boots)}}
 	}
+}
+
+// InputData is what an event of an input tells: its place in the journal, what it was where the journal is at hand, who gave it
+// where that is known, and all of it.
+func InputData(index uint64, in *labv1.Input, who ...Field) []Field {
+	data := []Field{{"index", index}}
+	if kind := kindOf(in); kind != "" {
+		data = append(data, Field{"kind", kind})
+	}
+	data = append(data, who...)
+	return append(data, spec(in)...)
 }
 
 // changed names the input that changed something and what it changed; a node's fault is of the event's node.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +30,8 @@ func newApplyCommand(a *app) *cobra.Command {
 		Use:   "apply -f FILE",
 		Short: "Make a lab be as its file says, also while it runs",
 		Example: `  labctl apply -f examples/download/lab.yaml
-  labctl apply -f examples/download/lab.yaml --dry-run`,
+  labctl apply -f examples/download/lab.yaml --dry-run
+  labctl apply -f arena.yaml --lab alice/arena          # a lab that alice owns with you`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
@@ -62,11 +65,20 @@ func (o *applyOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	r, err := c.Labs.ApplyLab(ctx, &labv1.ApplyLabRequest{RequestId: client.RequestID(), Spec: f.Spec, DryRun: o.dryRun})
+	req := &labv1.ApplyLabRequest{RequestId: client.RequestID(), Spec: f.Spec, DryRun: o.dryRun, Lab: o.somebodys(f.Spec.Name)}
+	r, err := c.Labs.ApplyLab(ctx, req)
 	if err != nil {
 		return err
 	}
-	return o.print(f.Spec.Name, r)
+	return o.print(cmp.Or(req.Lab, f.Spec.Name), r)
+}
+
+// somebodys is the lab of that name which --lab says to be somebody else's; empty: the caller's own is meant.
+func (o *applyOptions) somebodys(name string) string {
+	if owner, own, ok := strings.Cut(o.labName(), "/"); ok && own == name && owner != "" {
+		return o.labName()
+	}
+	return ""
 }
 
 func (o *applyOptions) print(name string, r *labv1.ApplyLabResponse) error {

@@ -29,9 +29,11 @@ func newEventsCommand(a *app) *cobra.Command {
 		Short: "Print what happened in a lab, event by event, and with --follow what happens",
 		Long: `Print a lab's events in the order of lab time: those that it still keeps, and with --follow those to come, until the
 lab ends or Ctrl-C. A connection to labd that breaks is taken up again where it broke. Who reads so slowly that the lab
-no longer keeps what follows is told so; the lab never waits.`,
+no longer keeps what follows is told so; the lab never waits. Of inputs it is told what they were, when they were given
+and, where labd asks people who they are, by whom: labctl events LAB --name lab:input.`,
 		Example: `  labctl events --follow --conn client/1 --name 'tcp:*'
   labctl events demo --name 'link:dropped' --name 'lab:*' -o jsonl
+  labctl events alice/arena --name lab:input --follow     # who does what, as they do it
   labctl events --run labd-runs/download-1 --name tcp:recovery_entered`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), strings.Join(args, "")) },

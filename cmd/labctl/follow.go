@@ -19,8 +19,14 @@ func (a *app) followEvents(ctx context.Context, lab, conn string, each func(even
 		return err
 	}
 	defer c.Close()
-	s := trace.NewStream()
+	s, who := trace.NewStream(), newAuthors(c, lab)
 	now := int64(0)
+	tell := func(events []trace.Event) error {
+		if err := who.tell(ctx, events); err != nil {
+			return err
+		}
+		return each(events, now)
+	}
 	err = c.FollowRecords(ctx, lab, conn, a.missed, func(m *labv1.WatchRecordsResponse) error {
 		if m.NodeNames != nil {
 			s.SetNames(trace.Names{Nodes: m.NodeNames, Directions: m.DirectionNames})
@@ -29,10 +35,10 @@ func (a *app) followEvents(ctx context.Context, lab, conn string, each func(even
 			return err
 		}
 		now = max(now, m.NowNs)
-		return each(s.Before(now), now)
+		return tell(s.Before(now))
 	})
 	if err != nil {
 		return err
 	}
-	return each(s.Rest(), now)
+	return tell(s.Rest())
 }

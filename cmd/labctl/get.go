@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -299,21 +300,35 @@ func effectText(f *labv1.Fault) string {
 
 func (o *getOptions) inputs(ctx context.Context, c *client.Client) (*output.List, error) {
 	l := &output.List{Columns: []string{"INPUT", "TIME", "KIND", "WHAT"}}
-	after := uint64(0)
+	after, authors := uint64(0), []string(nil)
 	for {
 		r, err := c.Labs.ListInputs(ctx, &labv1.ListInputsRequest{Lab: o.labName(), AfterIndex: after})
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range r.Entries {
+		for i, e := range r.Entries {
 			kind, what := inputText(e.Input)
+			authors = append(authors, r.Authors[i].GetBy())
 			l.Add(e, fmt.Sprint(e.Index), output.Seconds(e.TNs), kind, what)
 			after = e.Index
 		}
 		if !r.More || len(r.Entries) == 0 {
-			return l, nil
+			return withAuthors(l, authors), nil
 		}
 	}
+}
+
+// withAuthors puts before the last column of a list of inputs who gave them, where labd asks people who they are.
+func withAuthors(l *output.List, authors []string) *output.List {
+	if strings.Join(authors, "") == "" {
+		return l
+	}
+	last := len(l.Columns) - 1
+	l.Columns = slices.Insert(l.Columns, last, "BY")
+	for i := range l.Rows {
+		l.Rows[i] = slices.Insert(l.Rows[i], last, authors[i])
+	}
+	return l
 }
 
 func inputText(in *labv1.Input) (kind, what string) {

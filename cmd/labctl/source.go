@@ -35,7 +35,8 @@ func (a *app) events(ctx context.Context, dir, conn string) ([]trace.Event, erro
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return t.Events(), nil
+			events := t.Events()
+			return events, newAuthors(c, a.labName()).tell(ctx, events)
 		}
 		if err != nil {
 			return nil, err

@@ -23,14 +23,19 @@ type scene struct {
 	links []string // "r1--r2"
 }
 
-// Input checks an input against the lab that it is for.
-func Input(spec *labv1.LabSpec, in *labv1.Input) []Violation {
+func newScene(spec *labv1.LabSpec) *scene {
 	s := &scene{found: &found{}, kinds: map[string]labv1.NodeKind{}}
 	for _, n := range spec.GetNodes() {
 		s.kinds[n.GetName()] = n.GetKind()
 		s.names = append(s.names, n.GetName())
 	}
 	s.links = LinkNames(spec)
+	return s
+}
+
+// Input checks an input against the lab that it is for.
+func Input(spec *labv1.LabSpec, in *labv1.Input) []Violation {
+	s := newScene(spec)
 	switch k := in.GetKind().(type) {
 	case *labv1.Input_Transfer:
 		s.transfer("transfer", k.Transfer)

@@ -45,6 +45,13 @@ func (s *scene) send(path string, r *labv1.RawSend) {
 	}
 }
 
+// Filter tells what is wrong with a capture filter for a lab; nil: nothing is.
+func Filter(spec *labv1.LabSpec, text string) error {
+	s := newScene(spec)
+	_, err := capfilter.Compile(text, s.nodeKnown)
+	return err
+}
+
 func (s *scene) nodeKnown(name string) ([]netip.Addr, bool) {
 	_, ok := s.kinds[name]
 	return nil, ok
