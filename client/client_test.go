@@ -16,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -32,9 +33,15 @@ type fakeServer struct {
 	answer  func(call int) error
 	held    map[string][]byte // content by SHA-256
 	runFile string            // the one file of every run
+	leader  string            // to whom it says to have handed a call on; empty: nobody
 }
 
-func (s *fakeServer) GetLab(context.Context, *labv1.GetLabRequest) (*labv1.GetLabResponse, error) {
+func (s *fakeServer) GetLab(ctx context.Context, _ *labv1.GetLabRequest) (*labv1.GetLabResponse, error) {
+	if s.leader != "" {
+		if err := grpc.SetHeader(ctx, metadata.Pairs(leaderHeader, s.leader)); err != nil {
+			return nil, err
+		}
+	}
 	return &labv1.GetLabResponse{}, s.answer(int(s.calls.Add(1)))
 }
 

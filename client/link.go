@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,23 @@ func (l *link) leave(s *server) {
 	}
 }
 
+// follow has the server asked from now on that leads, if it is one that the client knows: others hand each call on to it.
+func (l *link) follow(s *server, md metadata.MD) {
+	leader := md.Get(leaderHeader)
+	if len(leader) == 0 {
+		return
+	}
+	i := slices.IndexFunc(l.servers, func(s *server) bool { return s.address == leader[0] })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i >= 0 && l.servers[l.now] == s {
+		l.now = i
+	}
+}
+
+// leaderHeader names, with an answer to a call that was handed on, the server that has answered.
+const leaderHeader = "labd-leader"
+
 // address names what the client speaks to: the server that is asked, or, of several that do not answer, all.
 func (l *link) address() string {
 	addresses := make([]string, len(l.servers))
@@ -79,7 +97,13 @@ func (l *link) Invoke(ctx context.Context, method string, req, reply any, opts .
 	ctx = l.mark(ctx)
 	err := l.repeat(ctx, method, req, func() error {
 		s := l.current()
-		return l.heard(s, s.conn.Invoke(ctx, method, req, reply, opts...))
+		if len(l.servers) == 1 {
+			return l.heard(s, s.conn.Invoke(ctx, method, req, reply, opts...))
+		}
+		var md metadata.MD
+		err := s.conn.Invoke(ctx, method, req, reply, append(slices.Clip(opts), grpc.Header(&md))...)
+		l.follow(s, md)
+		return l.heard(s, err)
 	})
 	return typed(l.address(), err)
 }

@@ -80,6 +80,29 @@ func TestNextServer(t *testing.T) {
 	}
 }
 
+// The server that leads is asked next, once another has said that it handed a call on to it; a server that the client was not
+// told of is not.
+func TestLeaderIsFollowed(t *testing.T) {
+	fine := func(int) error { return nil }
+	leads, follows := &fakeServer{answer: fine}, &fakeServer{answer: fine, leader: "192.0.2.1:7070"}
+	b, a := serveAt(t, leads, nil), serveAt(t, follows, nil)
+	c := dialAll(t, a, nobody(t), b)
+	for range 2 {
+		if err := get(c); err != nil || c.link.current().address != a {
+			t.Fatalf("%v; %s is asked next", err, c.link.current().address)
+		}
+	}
+	follows.leader = b
+	for range 3 {
+		if err := get(c); err != nil || c.link.current().address != b {
+			t.Fatalf("%v; %s is asked next", err, c.link.current().address)
+		}
+	}
+	if follows.calls.Load() != 3 || leads.calls.Load() != 2 {
+		t.Errorf("%d calls of the one that follows, %d of the leader", follows.calls.Load(), leads.calls.Load())
+	}
+}
+
 func TestNobodyOfSeveralListens(t *testing.T) {
 	a, b := nobody(t), nobody(t)
 	err := get(dialAll(t, a, b))

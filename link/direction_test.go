@@ -108,10 +108,7 @@ func (w *wire) hops() []Hop {
 	w.loop.Rec.Flush()
 	var hops []Hop
 	for i := range w.records {
-		h, ok := Decode(&w.records[i], w.records[i+1:])
-		if w.records[i].Kind == sim.KindMore {
-			continue
-		}
+		h, ok := Decode(&w.records[i])
 		if !ok {
 			w.t.Fatalf("record %d is no hop", i)
 		}

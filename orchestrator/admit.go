@@ -162,7 +162,7 @@ func (c *Controller) grant(ctx context.Context, v view, caller auth.Caller, acce
 		g.lab, g.place, g.gone = v.labFor(caller, g.name)
 	}
 	switch {
-	case g.gone != nil && v.request(requestKey(ctx, fieldText(req, "request_id"))) != nil:
+	case g.gone != nil && v.request(requestKey(ctx, fieldText(req, "request_id")), 0) != nil:
 		// It was there when the request was carried out, whose outcome the caller may hear again.
 	case g.gone != nil:
 		return nil, g.gone

@@ -40,6 +40,8 @@ type applier struct {
 	now   int64  // the proposer's wall clock, ns since 1970
 	by    string // person who asked for it; empty: nobody in particular
 	from  string // where the person called from
+	wrote bool
+	made  memdb.Changes // of what is watched
 }
 
 // result is what applying a command came to: an outcome, or why nothing was changed.
@@ -58,26 +60,49 @@ var errUnknownCommand = errors.New("the log holds a command that this version do
 func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error) {
 	txn := db.Txn(true)
 	defer txn.Abort()
-	txn.TrackChanges()
+	res, _, err := applyWithin(txn, index, cmd)
+	if err == nil && res.refused == nil && !res.repeated {
+		txn.Commit()
+	}
+	return res, err
+}
+
+// applyAll carries commands out in one transaction, which costs less than one for each. It is not done, and nothing is changed,
+// where one of them can only be undone with the others: then each is to be applied by itself.
+func applyAll(db *memdb.MemDB, indexes []uint64, cmds []*controlv1.Command) (all []result, done bool) {
+	txn := db.Txn(true)
+	defer txn.Abort()
+	for i, cmd := range cmds {
+		res, wrote, err := applyWithin(txn, indexes[i], cmd)
+		if err != nil || res.refused != nil && wrote {
+			return nil, false
+		}
+		all = append(all, res)
+	}
+	txn.Commit()
+	return all, true
+}
+
+// applyWithin carries a command out in a transaction, and tells whether it has written anything: a command that is refused
+// may have.
+func applyWithin(txn *memdb.Txn, index uint64, cmd *controlv1.Command) (res result, wrote bool, err error) {
 	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs(), by: cmd.GetBy(), from: cmd.GetFrom()}
 	kind := kindOf(cmd)
 	if kind == "" {
-		return result{}, errUnknownCommand
+		return result{}, false, errUnknownCommand
 	}
-	if past := a.view.request(cmd.GetRequestId()); past != nil {
-		return repeated(past, kind), nil
+	if past := a.view.request(cmd.GetRequestId(), index); past != nil {
+		return repeated(past, kind), false, nil
 	}
 	outcome, refused := a.dispatch(cmd)
 	if refused != nil {
-		return result{refused: refused}, nil
+		return result{refused: refused}, a.wrote, nil
 	}
 	outcome.Kind = kind
 	if cmd.GetRequestId() != "" {
 		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome})
 	}
-	changes := changesOf(kind, index, txn.Changes())
-	txn.Commit()
-	return result{outcome: outcome, changes: changes}, nil
+	return result{outcome: outcome, changes: changesOf(a.view, kind, index, a.made)}, a.wrote, nil
 }
 
 // kindOf names a command's kind as its field is named; empty if this version does not know it.
@@ -192,16 +217,11 @@ func live(run *controlv1.RunState) bool { return run.GetEndedUnixNs() == 0 || ru
 
 func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutcome, *Refusal) {
 	lab, run := a.view.lab(c.GetLabId()), a.view.run(c.GetLabId())
-	var journaled uint64
-	switch {
-	case lab != nil && lab.GetEpoch() == c.GetEpoch():
-		journaled = lab.GetInputs()
-	case run != nil && run.GetEpoch() == c.GetEpoch() && run.GetEndedUnixNs() == 0:
-		journaled = run.GetInputs()
-	default:
+	there := lab != nil && lab.GetEpoch() == c.GetEpoch() || run != nil && run.GetEpoch() == c.GetEpoch() && run.GetEndedUnixNs() == 0
+	if !there {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone, or was rebuilt meanwhile")
 	}
-	index := c.GetEntry().GetIndex()
+	index, journaled := c.GetEntry().GetIndex(), a.view.journaled(c.GetLabId())
 	if journaled >= maxInputs {
 		return nil, overQuota("inputs of a lab", maxInputs)
 	}
@@ -214,14 +234,9 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 	}
 	a.journal(c.GetLabId(), c.GetEntry())
 	if lab != nil {
-		a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
-			l.Inputs = index
-			if spec, changes := specAfter(lab, c.GetEntry().GetInput()); changes {
-				l.ChangedSpec = spec
-			}
-		}))
-	} else {
-		a.insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Inputs = index }))
+		if spec, changes := specAfter(lab, c.GetEntry().GetInput()); changes {
+			a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.ChangedSpec = spec }))
+		}
 	}
 	return &controlv1.RequestOutcome{
 		LabId:    c.GetLabId(),
@@ -230,9 +245,18 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 	}, nil
 }
 
-// journal keeps an input, and who has given it.
-func (a *applier) journal(labID string, e *labv1.JournalEntry) {
-	a.insert(tableInputs, &controlv1.InputState{LabId: labID, Entry: e, By: a.by, From: a.from, AtUnixNs: a.now})
+// journal adds inputs to a journal, with who has given them.
+func (a *applier) journal(labID string, more ...*labv1.JournalEntry) {
+	if len(more) == 0 {
+		return
+	}
+	inputs := a.view.journal(labID)
+	for _, e := range more {
+		in := &controlv1.InputState{LabId: labID, Entry: e, By: a.by, From: a.from, AtUnixNs: a.now}
+		inputs = append(inputs, in)
+		a.made = append(a.made, memdb.Change{Table: tableJournals, After: in})
+	}
+	a.insert(tableJournals, &journalRow{labID: labID, inputs: inputs})
 }
 
 func (a *applier) markReached(c *controlv1.MarkReached) (*controlv1.RequestOutcome, *Refusal) {
@@ -264,14 +288,12 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	a.count(ofOwner(counterRunNumbers, c.GetOwner()), +1, math.MaxUint64)
 	number := a.view.counter(ofOwner(counterRunNumbers, c.GetOwner()))
 	id := cmp.Or(c.GetRunId(), fmt.Sprintf("%s-%d", c.GetName(), number))
-	for _, e := range c.GetJournal() {
-		a.journal(id, e)
-	}
+	a.journal(id, c.GetJournal()...)
 	a.insert(tableRuns, &controlv1.RunState{
 		Owner: c.GetOwner(),
 		Id:    id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
 		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
-		Inputs: uint64(len(c.GetJournal())), Number: number,
+		Number: number,
 	})
 	return &controlv1.RequestOutcome{LabId: id}, nil
 }
@@ -329,26 +351,10 @@ func (a *applier) deleteRun(c *controlv1.DeleteRun) (*controlv1.RequestOutcome, 
 	return &controlv1.RequestOutcome{LabId: run.GetId()}, nil
 }
 
-// remember keeps a request's outcome and forgets those that are too old.
+// remember keeps a request's outcome, for as long as it may be repeated.
 func (a *applier) remember(r *controlv1.RequestState) {
-	a.insert(tableRequests, r)
-	for _, past := range oldestRequests(a.view, a.index) {
-		a.remove(tableRequests, past)
-	}
-}
-
-// oldestRequests lists the requests that are no longer kept when the log is at index.
-func oldestRequests(v view, index uint64) []*controlv1.RequestState {
-	it := v.list(tableRequests, "raft_index")
-	var old []*controlv1.RequestState
-	for obj := it.Next(); obj != nil; obj = it.Next() {
-		r := obj.(*controlv1.RequestState)
-		if r.GetRaftIndex()+keptRequests > index {
-			break
-		}
-		old = append(old, r)
-	}
-	return old
+	row := get[requestRow](a.view, tableRequests, "id", requestRowKey(r.GetRequestId()))
+	a.insert(tableRequests, row.with(r))
 }
 
 // count changes a counter unless that would take it above a limit.
@@ -376,19 +382,35 @@ func with[M proto.Message](object M, change func(M)) M {
 }
 
 func (a *applier) deleteInputs(lab string) {
-	for _, e := range a.view.inputs(lab, 0, 0) {
-		a.remove(tableInputs, &controlv1.InputState{LabId: lab, Entry: e})
+	if row := get[journalRow](a.view, tableJournals, "id", lab); row != nil {
+		a.remove(tableJournals, row)
 	}
 }
 
 func (a *applier) insert(table string, obj any) {
+	a.note(table, obj, obj)
 	if err := a.txn.Insert(table, obj); err != nil {
 		panic(fmt.Sprintf("store: insert into %s: %v", table, err)) // an object without its key
 	}
 }
 
 func (a *applier) remove(table string, obj any) {
+	a.note(table, obj, nil)
 	if err := a.txn.Delete(table, obj); err != nil {
 		panic(fmt.Sprintf("store: delete from %s: %v", table, err))
 	}
+}
+
+// note keeps a change of what is watched. The database could tell of all changes, but only of a whole transaction's.
+func (a *applier) note(table string, obj, after any) {
+	a.wrote = true
+	key := watchedKey(obj)
+	if key == nil {
+		return
+	}
+	before, err := a.txn.First(table, "id", key...)
+	if err != nil {
+		panic(fmt.Sprintf("store: %s: %v", table, err)) // the schema and its use disagree
+	}
+	a.made = append(a.made, memdb.Change{Table: table, Before: before, After: after})
 }

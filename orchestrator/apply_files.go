@@ -124,8 +124,10 @@ func (v view) namedFiles() namings {
 	for _, run := range v.runs() {
 		note(run.GetOwner(), specFiles(run.GetSpec()))
 	}
-	for _, in := range all[controlv1.InputState](v, tableInputs, "id") {
-		note(in.GetBy(), inputFiles(in.GetEntry().GetInput()))
+	for _, row := range v.journals() {
+		for _, in := range row.inputs {
+			note(in.GetBy(), inputFiles(in.GetEntry().GetInput()))
+		}
 	}
 	return named
 }

@@ -175,13 +175,13 @@ func TestApplyLab(t *testing.T) {
 	m.want("", mark("x.1", 2, 500))
 	m.want("", mark("x.1", 1, 900)) // under an old epoch
 	m.want("", mark("x.1", 2, 400)) // lab time does not go back
-	if got := m.fsm.store.view().lab("x.1"); got.GetReachedNs() != 500 || got.GetInputs() != 2 || got.GetEpoch() != 2 {
+	if got := m.fsm.store.view().lab("x.1"); got.GetReachedNs() != 500 || m.fsm.store.view().journaled("x.1") != 2 || got.GetEpoch() != 2 {
 		t.Fatalf("lab %v", got)
 	}
 
 	m.want("r8", &controlv1.DeleteLab{LabId: "x.1"})
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r9", &controlv1.DeleteLab{LabId: "x.1"})
-	if left := all[controlv1.InputState](m.fsm.store.view(), tableInputs, "id"); len(left) != 0 {
+	if left := m.fsm.store.view().journals(); len(left) != 0 {
 		t.Fatalf("inputs left of a deleted lab: %v", left)
 	}
 	m.want("r10", second)
@@ -202,7 +202,7 @@ func TestApplyRun(t *testing.T) {
 	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "r4", appendInput("d-1", 1, 4))
 	m.want("", &controlv1.EndRun{RunId: "d-1", Result: &controlv1.RunResult{Progress: &labv1.LabProgress{NowNs: 8}}})
 	got := m.fsm.store.view().run("d-1")
-	if got.GetResult().GetProgress().GetNowNs() != 7 || got.GetEndedUnixNs() != 1_000 || got.GetInputs() != 3 || got.GetLabYaml() == nil {
+	if got.GetResult().GetProgress().GetNowNs() != 7 || got.GetEndedUnixNs() != 1_000 || m.fsm.store.view().journaled("d-1") != 3 || got.GetLabYaml() == nil {
 		t.Fatalf("ended run %v", got)
 	}
 	m.want("r5", &controlv1.DeleteRun{RunId: "d-2"})
@@ -244,8 +244,9 @@ func TestRequestIsCarriedOutOnce(t *testing.T) {
 
 	m.index += keptRequests
 	m.want("r3", createLab("y")) // the log has gone on: r1 and r2 are forgotten
-	if past := all[controlv1.RequestState](m.fsm.store.view(), tableRequests, "raft_index"); len(past) != 1 || past[0].GetRequestId() != "r3" {
-		t.Fatalf("requests kept: %v", past)
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "r1", createLab("x"))
+	if past := m.fsm.store.view().request("r3", m.index); past == nil {
+		t.Fatal("r3 is forgotten")
 	}
 }
 

@@ -119,7 +119,10 @@ func (c *Controller) restore(ctx context.Context, from io.Reader) (*labv1.Restor
 	}
 	v := view{txn: saved.Txn(false)}
 	resp := &labv1.RestoreSnapshotResponse{Labs: uint64(len(v.labs())), Runs: uint64(len(v.runs())),
-		Inputs: uint64(len(all[controlv1.InputState](v, tableInputs, "id"))), Files: uint64(len(all[controlv1.FileState](v, tableFiles, "id")))}
+		Files: uint64(len(all[controlv1.FileState](v, tableFiles, "id")))}
+	for _, row := range v.journals() {
+		resp.Inputs += uint64(len(row.inputs))
+	}
 	if err := raiseEpochs(saved, highestEpoch(c.store.view())); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,6 +361,14 @@ func TestFollowersForward(t *testing.T) {
 		}
 	}
 	follower := others(all, leader)[0]
+	// Whoever was handed on is told who leads; whoever asks there is not.
+	for m, want := range map[*member][]string{follower: {leader.address}, leader: nil} {
+		var md metadata.MD
+		_, err := m.labs().GetLab(t.Context(), &labv1.GetLabRequest{Lab: "lab0"}, grpc.Header(&md))
+		if got := md.Get(leaderHeader); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s names %v as the leader, want %v (%v)", m.address, got, want, err)
+		}
+	}
 	stream, err := follower.watches().WatchLabs(t.Context(), &labv1.WatchLabsRequest{})
 	if err != nil {
 		t.Fatal(err)

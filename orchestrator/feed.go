@@ -36,13 +36,13 @@ type feed struct {
 	floor   uint64        // what was changed after this index is kept
 	index   uint64        // of the last log entry that was applied
 	fresh   bool          // the state was replaced, and of which entry it is is not known yet
-	next    chan struct{} // closed at the next entry
+	next    chan struct{} // closed at the next entries
 }
 
 func newFeed() *feed { return &feed{next: make(chan struct{})} }
 
-// advance applies an entry, and keeps what it changed.
-func (f *feed) advance(index uint64, apply func() ([]keptChange, error)) error {
+// advance applies the entries from one index to another, and keeps what they changed.
+func (f *feed) advance(first, last uint64, apply func() ([]keptChange, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	changes, err := apply()
@@ -50,9 +50,9 @@ func (f *feed) advance(index uint64, apply func() ([]keptChange, error)) error {
 		return err
 	}
 	if f.fresh {
-		f.floor, f.fresh = index-1, false
+		f.floor, f.fresh = first-1, false
 	}
-	f.index = index
+	f.index = last
 	f.changes = append(f.changes, changes...)
 	if len(f.changes) > 2*keptChanges {
 		f.cut(len(f.changes) - keptChanges)
@@ -130,12 +130,11 @@ func (f *feed) after(index uint64) (changes []keptChange, upTo uint64, kept bool
 }
 
 // changesOf tells what a command changed, for those who watch. How far labs have come is not among it.
-func changesOf(kind string, index uint64, made memdb.Changes) []keptChange {
+func changesOf(v view, kind string, index uint64, made memdb.Changes) []keptChange {
 	if kind == "mark_reached" {
 		return nil
 	}
 	var list []keptChange
-	whole := make(map[string]any) // labs and runs that have changed, by id
 	for _, m := range made {
 		change := keptChange{Change: &labv1.Change{Index: index, Kind: labv1.Change_KIND_CHANGED}, before: m.Before, after: m.After}
 		object := m.After
@@ -148,21 +147,40 @@ func changesOf(kind string, index uint64, made memdb.Changes) []keptChange {
 		if !describeChange(change.Change, object) {
 			continue
 		}
-		if o := change.GetObject(); o == labv1.ObjectKind_OBJECT_KIND_LAB || o == labv1.ObjectKind_OBJECT_KIND_RUN {
-			whole[change.GetId()] = object
-		}
-		if kind == "append_input" && change.GetObject() != labv1.ObjectKind_OBJECT_KIND_INPUT ||
-			change.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT && change.GetKind() == labv1.Change_KIND_REMOVED {
+		if kind == "append_input" && change.GetObject() != labv1.ObjectKind_OBJECT_KIND_INPUT {
 			continue
+		}
+		if change.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT {
+			whole := v.whole(change.GetId())
+			change.before, change.after = whole, whole
 		}
 		list = append(list, change)
 	}
-	for i := range list {
-		if c := &list[i]; c.GetObject() == labv1.ObjectKind_OBJECT_KIND_INPUT {
-			c.before, c.after = whole[c.GetId()], whole[c.GetId()] // an input comes with a change of what it is of
-		}
-	}
 	return list
+}
+
+// whole is the lab or the run of an id.
+func (v view) whole(id string) any {
+	if lab := v.lab(id); lab != nil {
+		return lab
+	}
+	if run := v.run(id); run != nil {
+		return run
+	}
+	return nil
+}
+
+// watchedKey is the key of an object of which those who watch are told; nil: they are not. Of inputs they are as well.
+func watchedKey(object any) []any {
+	switch o := object.(type) {
+	case *controlv1.LabState:
+		return []any{o.GetId()}
+	case *controlv1.RunState:
+		return []any{o.GetId()}
+	case *controlv1.WorkerState:
+		return []any{o.GetName()}
+	}
+	return nil
 }
 
 // describeChange fills in what an object is; false: it is nothing that is watched.

@@ -97,7 +97,7 @@ func TestChangesOverAFailover(t *testing.T) {
 func TestChangesTooOld(t *testing.T) {
 	f := newFeed()
 	for i := uint64(1); i <= 3*keptChanges; i++ {
-		err := f.advance(i, func() ([]keptChange, error) {
+		err := f.advance(i, i, func() ([]keptChange, error) {
 			c := keptChange{Change: &labv1.Change{Index: i}}
 			return []keptChange{c, c}, nil
 		})

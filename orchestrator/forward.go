@@ -28,6 +28,8 @@ const (
 	forwardedHeader = "labd-forwarded-by"
 	// callerHeader says from which address a call has come that is handed on.
 	callerHeader = "labd-caller-address"
+	// leaderHeader tells the caller of a call that was handed on who leads, so that it asks there next.
+	leaderHeader = "labd-leader"
 	// publicPackage is of the services whose calls are handed on.
 	publicPackage = "/lab.v1."
 )
@@ -155,6 +157,10 @@ func (c *Controller) atLeader(ctx context.Context, again bool, call func(grpc.Cl
 				return false, err
 			}
 			if err = lostLeader(address, call(conn)); !turnedAway(err) && !(again && isRefusal(err)) {
+				if forwardedBy(ctx) == "" && !isRefusal(err) {
+					// It can only fail where the answer has begun, which is when the caller knows already.
+					_ = grpc.SetHeader(ctx, metadata.Pairs(leaderHeader, address))
+				}
 				return false, err
 			}
 			pause(wait, turnedAwayPause)

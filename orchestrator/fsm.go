@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -25,27 +26,83 @@ func newFSM(store *Store) *fsm {
 	return &fsm{store: store, feed: newFeed(), halted: make(chan struct{})}
 }
 
-// Apply carries a committed command out. What cannot be carried out for the state's sake is answered with a refusal; a
-// command that cannot be understood halts the machine: it applies nothing any more, and its server stops.
-func (f *fsm) Apply(entry *raft.Log) any {
-	if f.hasHalted() {
-		return f.cause
+// Apply carries a committed command out.
+func (f *fsm) Apply(entry *raft.Log) any { return f.ApplyBatch([]*raft.Log{entry})[0] }
+
+// ApplyBatch carries out what was committed together. What cannot be carried out for the state's sake is answered with a
+// refusal; a command that cannot be understood halts the machine: it applies nothing any more, and its server stops.
+func (f *fsm) ApplyBatch(entries []*raft.Log) []any {
+	answers := make([]any, len(entries))
+	var at []int // of the commands among the entries: servers that come and go are none
+	var indexes []uint64
+	var cmds []*controlv1.Command
+	var malformed error
+	for i, entry := range entries {
+		if entry.Type != raft.LogCommand || malformed != nil {
+			continue
+		}
+		cmd := &controlv1.Command{}
+		if err := proto.Unmarshal(entry.Data, cmd); err != nil {
+			malformed = fmt.Errorf("log entry %d: %w", entry.Index, err)
+			continue
+		}
+		at, indexes, cmds = append(at, i), append(indexes, entry.Index), append(cmds, cmd)
 	}
-	var cmd controlv1.Command
-	if err := proto.Unmarshal(entry.Data, &cmd); err != nil {
-		return f.halt(fmt.Errorf("log entry %d: %w", entry.Index, err))
+	results := f.carryOut(indexes, cmds)
+	for n, res := range results {
+		answers[at[n]] = res
+	}
+	if malformed != nil && len(results) == len(cmds) {
+		f.halt(malformed)
+	}
+	for i, entry := range entries {
+		if answers[i] == nil && entry.Type == raft.LogCommand {
+			answers[i] = f.cause // it has halted
+		}
+	}
+	return answers
+}
+
+// carryOut applies commands, up to the one that halts the machine.
+func (f *fsm) carryOut(indexes []uint64, cmds []*controlv1.Command) (results []result) {
+	if len(cmds) == 0 || f.hasHalted() {
+		return nil
 	}
 	db, _ := f.store.current()
-	var res result
-	err := f.feed.advance(entry.Index, func() (changes []keptChange, err error) {
-		res, err = apply(db, entry.Index, &cmd)
-		changes, res.changes = res.changes, nil
-		return changes, err
+	_ = f.feed.advance(indexes[0], indexes[len(indexes)-1], func() (changes []keptChange, err error) {
+		all, done := applyAll(db, indexes, cmds)
+		if !done {
+			return nil, errApplyEach
+		}
+		results, changes = all, changesIn(all)
+		return changes, nil
 	})
-	if err != nil {
-		return f.halt(fmt.Errorf("log entry %d: %w", entry.Index, err))
+	for i := len(results); i < len(cmds) && !f.hasHalted(); i++ {
+		err := f.feed.advance(indexes[i], indexes[i], func() (changes []keptChange, err error) {
+			res, err := apply(db, indexes[i], cmds[i])
+			if err == nil {
+				all := []result{res}
+				changes = changesIn(all)
+				results = append(results, all...)
+			}
+			return changes, err
+		})
+		if err != nil {
+			f.halt(fmt.Errorf("log entry %d: %w", indexes[i], err))
+		}
 	}
-	return res
+	return results
+}
+
+// errApplyEach says that commands were not applied together.
+var errApplyEach = errors.New("each is applied by itself")
+
+// changesIn takes the changes out of results, which need not keep them.
+func changesIn(results []result) (changes []keptChange) {
+	for i := range results {
+		changes, results[i].changes = append(changes, results[i].changes...), nil
+	}
+	return changes
 }
 
 func (f *fsm) hasHalted() bool {

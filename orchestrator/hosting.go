@@ -179,14 +179,6 @@ func (v view) epochOf(labID string) (uint64, bool) {
 	return 0, false
 }
 
-// journaled is how many inputs a lab or a run has had.
-func (v view) journaled(labID string) uint64 {
-	if lab := v.lab(labID); lab != nil {
-		return lab.GetInputs()
-	}
-	return v.run(labID).GetInputs()
-}
-
 // workersOf names the workers that a lab or a run is assigned to, the head first.
 func (v view) workersOf(labID string) []string {
 	if lab := v.lab(labID); lab != nil {

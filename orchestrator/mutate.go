@@ -128,7 +128,7 @@ func requestKey(ctx context.Context, requestID string) string {
 
 // pastRequest finds what a request came to when it was carried out before; nil if it was not.
 func (c *Controller) pastRequest(ctx context.Context, requestID, kind string) (*controlv1.RequestOutcome, error) {
-	past := c.store.view().request(requestKey(ctx, requestID))
+	past := c.store.view().request(requestKey(ctx, requestID), 0)
 	if past == nil {
 		return nil, nil
 	}

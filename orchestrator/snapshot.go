@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
@@ -56,8 +58,10 @@ func writeSnapshot(w io.Writer, v view) error {
 	for _, o := range v.runs() {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Run{Run: o}})
 	}
-	for _, o := range all[controlv1.InputState](v, tableInputs, "id") {
-		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Input{Input: o}})
+	for _, row := range v.journals() {
+		for _, in := range row.inputs {
+			out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Input{Input: in}})
+		}
 	}
 	for _, o := range all[controlv1.FileState](v, tableFiles, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_File{File: o}})
@@ -65,7 +69,7 @@ func writeSnapshot(w io.Writer, v view) error {
 	for _, o := range all[controlv1.FileHolding](v, tableHoldings, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Holding{Holding: o}})
 	}
-	for _, o := range all[controlv1.RequestState](v, tableRequests, "raft_index") {
+	for _, o := range v.requests() {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Request{Request: o}})
 	}
 	for _, o := range all[controlv1.CounterState](v, tableCounters, "id") {
@@ -109,6 +113,7 @@ func readSnapshot(r io.Reader) (*memdb.MemDB, error) {
 	}
 	txn := db.Txn(true)
 	defer txn.Abort()
+	rows := &rowsRead{journals: map[string]*journalRow{}, requests: map[string]*requestRow{}}
 	in := &recordReader{r: bufio.NewReader(r)}
 	sum, version := sha256.New(), uint32(0)
 	opts := protodelim.UnmarshalOptions{MaxSize: maxSnapshotRecord}
@@ -128,10 +133,13 @@ func readSnapshot(r io.Reader) (*memdb.MemDB, error) {
 			if _, err := in.ReadByte(); err != io.EOF {
 				return nil, fmt.Errorf("it goes on behind its end: %w", errSnapshotCut)
 			}
+			if err := rows.insert(txn); err != nil {
+				return nil, err
+			}
 			txn.Commit()
 			return db, nil
 		}
-		if err := restoreRecord(txn, records, &rec); err != nil {
+		if err := restoreRecord(txn, rows, records, &rec); err != nil {
 			return nil, fmt.Errorf("record %d: %w", records, err)
 		}
 		version = max(version, rec.GetHeader().GetVersion())
@@ -159,7 +167,7 @@ func (r *recordReader) ReadByte() (byte, error) {
 	return b, err
 }
 
-func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord) error {
+func restoreRecord(txn *memdb.Txn, rows *rowsRead, number uint64, rec *controlv1.SnapshotRecord) error {
 	if (number == 0) != (rec.GetHeader() != nil) {
 		return errSnapshotCut
 	}
@@ -174,13 +182,14 @@ func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord)
 	case *controlv1.SnapshotRecord_Run:
 		return txn.Insert(tableRuns, k.Run)
 	case *controlv1.SnapshotRecord_Input:
-		return txn.Insert(tableInputs, k.Input)
+		return rows.addInput(k.Input)
 	case *controlv1.SnapshotRecord_File:
 		return txn.Insert(tableFiles, k.File)
 	case *controlv1.SnapshotRecord_Holding:
 		return txn.Insert(tableHoldings, k.Holding)
 	case *controlv1.SnapshotRecord_Request:
-		return txn.Insert(tableRequests, k.Request)
+		rows.addRequest(k.Request)
+		return nil
 	case *controlv1.SnapshotRecord_Counter:
 		return txn.Insert(tableCounters, k.Counter)
 	case *controlv1.SnapshotRecord_Cluster:
@@ -189,4 +198,42 @@ func restoreRecord(txn *memdb.Txn, number uint64, rec *controlv1.SnapshotRecord)
 		return txn.Insert(tableWorkers, k.Worker)
 	}
 	return errors.New("a kind that this labd does not know")
+}
+
+// rowsRead are the rows of which a snapshot has a record for each element.
+type rowsRead struct {
+	journals map[string]*journalRow
+	requests map[string]*requestRow
+}
+
+func (r *rowsRead) addInput(in *controlv1.InputState) error {
+	row := r.journals[in.GetLabId()]
+	if row == nil {
+		row = &journalRow{labID: in.GetLabId()}
+		r.journals[row.labID] = row
+	}
+	row.inputs = append(row.inputs, in)
+	if in.GetEntry().GetIndex() != uint64(len(row.inputs)) {
+		return fmt.Errorf("input %d of %s follows input %d", in.GetEntry().GetIndex(), row.labID, len(row.inputs)-1)
+	}
+	return nil
+}
+
+func (r *rowsRead) addRequest(past *controlv1.RequestState) {
+	key := requestRowKey(past.GetRequestId())
+	r.requests[key] = r.requests[key].with(past)
+}
+
+func (r *rowsRead) insert(txn *memdb.Txn) error {
+	for _, id := range slices.Sorted(maps.Keys(r.journals)) {
+		if err := txn.Insert(tableJournals, r.journals[id]); err != nil {
+			return err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.requests)) {
+		if err := txn.Insert(tableRequests, r.requests[key]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

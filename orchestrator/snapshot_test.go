@@ -94,7 +94,18 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 func objects(m *machine, table string) (list []proto.Message) {
 	it := m.fsm.store.view().list(table, "id")
 	for obj := it.Next(); obj != nil; obj = it.Next() {
-		list = append(list, obj.(proto.Message))
+		switch o := obj.(type) {
+		case *journalRow:
+			for _, in := range o.inputs {
+				list = append(list, in)
+			}
+		case *requestRow:
+			for _, r := range o.list {
+				list = append(list, r)
+			}
+		default:
+			list = append(list, obj.(proto.Message))
+		}
 	}
 	return list
 }

@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -16,10 +15,10 @@ import (
 const (
 	tableLabs     = "labs"     // *controlv1.LabState by id, by owner and name, and by member
 	tableRuns     = "runs"     // *controlv1.RunState by id, and by owner and number
-	tableInputs   = "inputs"   // *controlv1.InputState by lab id and index
+	tableJournals = "journals" // *journalRow by lab id
 	tableFiles    = "files"    // *controlv1.FileState by SHA-256
 	tableHoldings = "holdings" // *controlv1.FileHolding by owner and SHA-256, and by SHA-256
-	tableRequests = "requests" // *controlv1.RequestState by request id, and by Raft index
+	tableRequests = "requests" // *requestRow by what the requests' ids fall to
 	tableCounters = "counters" // *controlv1.CounterState by name
 	tableWorkers  = "workers"  // *controlv1.WorkerState by name
 	tableCluster  = "cluster"  // *controlv1.ClusterState, the one there is
@@ -49,18 +48,13 @@ func schema() *memdb.DBSchema {
 			"id":     byKey(tableRuns, "id"),
 			"number": {Name: "number", Unique: true, Indexer: ownedNumberKey{}},
 		}},
-		tableInputs: {Name: tableInputs, Indexes: map[string]*memdb.IndexSchema{
-			"id": {Name: "id", Unique: true, Indexer: inputKey{}},
-		}},
-		tableFiles: {Name: tableFiles, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableFiles, "sha256")}},
+		tableJournals: {Name: tableJournals, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableJournals, "lab_id")}},
+		tableFiles:    {Name: tableFiles, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableFiles, "sha256")}},
 		tableHoldings: {Name: tableHoldings, Indexes: map[string]*memdb.IndexSchema{
 			"id":     {Name: "id", Unique: true, Indexer: ownedKey{}},
 			"sha256": {Name: "sha256", Indexer: stringKey{table: tableHoldings, field: "sha256"}},
 		}},
-		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{
-			"id":         byKey(tableRequests, "request_id"),
-			"raft_index": {Name: "raft_index", Unique: true, Indexer: numberKey{}},
-		}},
+		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableRequests, "key")}},
 		tableCounters: {Name: tableCounters, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCounters, "name")}},
 		tableCluster:  {Name: tableCluster, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCluster, "cluster_id")}},
 		tableWorkers:  {Name: tableWorkers, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableWorkers, "name")}},
@@ -81,8 +75,10 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 		key = o.GetSha256()
 	case *controlv1.FileHolding:
 		key = o.GetSha256()
-	case *controlv1.RequestState:
-		key = o.GetRequestId()
+	case *journalRow:
+		key = o.labID
+	case *requestRow:
+		key = o.key
 	case *controlv1.CounterState:
 		key = o.GetName()
 	case *controlv1.WorkerState:
@@ -101,46 +97,6 @@ func (stringKey) FromArgs(args ...any) ([]byte, error) {
 		return nil, fmt.Errorf("want one string, have %v", args)
 	}
 	return terminated(key), nil
-}
-
-// numberKey indexes requests by their Raft index, so that they are listed in that order.
-type numberKey struct{}
-
-func (numberKey) FromObject(obj any) (bool, []byte, error) {
-	if o, ok := obj.(*controlv1.RequestState); ok {
-		return true, binary.BigEndian.AppendUint64(nil, o.GetRaftIndex()), nil
-	}
-	return false, nil, fmt.Errorf("object of type %T has no number", obj)
-}
-
-func (numberKey) FromArgs(args ...any) ([]byte, error) {
-	n, ok := oneArg[uint64](args)
-	if !ok {
-		return nil, fmt.Errorf("want one uint64, have %v", args)
-	}
-	return binary.BigEndian.AppendUint64(nil, n), nil
-}
-
-// inputKey indexes inputs by their lab and their index in its journal.
-type inputKey struct{}
-
-func (inputKey) FromObject(obj any) (bool, []byte, error) {
-	in, ok := obj.(*controlv1.InputState)
-	if !ok {
-		return false, nil, fmt.Errorf("object of type %T is no input", obj)
-	}
-	return true, binary.BigEndian.AppendUint64(terminated(in.GetLabId()), in.GetEntry().GetIndex()), nil
-}
-
-func (inputKey) FromArgs(args ...any) ([]byte, error) {
-	if len(args) == 2 {
-		lab, ok1 := args[0].(string)
-		index, ok2 := args[1].(uint64)
-		if ok1 && ok2 {
-			return binary.BigEndian.AppendUint64(terminated(lab), index), nil
-		}
-	}
-	return nil, fmt.Errorf("want a lab id and an index, have %v", args)
 }
 
 // terminated ends a key with a zero byte, so that no key is another's prefix.
@@ -224,12 +180,10 @@ func (v view) list(table, index string) memdb.ResultIterator {
 // lowestKey is a key that precedes every other of an index.
 func lowestKey(table, index string) []any {
 	switch {
-	case table == tableInputs, table == tableRuns && index == "number":
+	case table == tableRuns && index == "number":
 		return []any{"", uint64(0)}
 	case table == tableLabs && index == "name", table == tableHoldings && index == "id":
 		return []any{"", ""}
-	case index == "raft_index":
-		return []any{uint64(0)}
 	}
 	return []any{""}
 }
@@ -252,10 +206,6 @@ func (v view) file(sha256 string) *controlv1.FileState {
 	return get[controlv1.FileState](v, tableFiles, "id", sha256)
 }
 
-func (v view) request(id string) *controlv1.RequestState {
-	return get[controlv1.RequestState](v, tableRequests, "id", id)
-}
-
 func (v view) worker(name string) *controlv1.WorkerState {
 	return get[controlv1.WorkerState](v, tableWorkers, "id", name)
 }
@@ -274,30 +224,6 @@ func (v view) clusterID() string {
 
 func (v view) counter(name string) uint64 {
 	return get[controlv1.CounterState](v, tableCounters, "id", name).GetValue()
-}
-
-func (v view) input(lab string, index uint64) *labv1.JournalEntry {
-	return get[controlv1.InputState](v, tableInputs, "id", lab, index).GetEntry()
-}
-
-// inputs lists a lab's journal after an index, at most limit entries; 0: all.
-func (v view) inputs(lab string, after uint64, limit int) []*labv1.JournalEntry {
-	var list []*labv1.JournalEntry
-	v.eachInput(lab, after, func(in *controlv1.InputState) bool {
-		list = append(list, in.GetEntry())
-		return limit == 0 || len(list) < limit
-	})
-	return list
-}
-
-// eachInput visits a lab's journal after an index, as long as visit says true.
-func (v view) eachInput(lab string, after uint64, visit func(*controlv1.InputState) bool) {
-	it := v.from(tableInputs, "id", lab, after+1)
-	for obj := it.Next(); obj != nil; obj = it.Next() {
-		if in := obj.(*controlv1.InputState); in.GetLabId() != lab || !visit(in) {
-			return
-		}
-	}
 }
 
 // faultsOf finds the faults of a lab's journal by their ids; the journal is read when the first is asked for.

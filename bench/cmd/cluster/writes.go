@@ -4,8 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +103,7 @@ func writes(args []string) error {
 		ctx, cancel := context.WithTimeout(context.Background(), *dur)
 		defer cancel()
 		var l latencies
-		began := time.Now()
+		began, spent := time.Now(), d.spent()
 		err := d.eachLab(*clients, func(c *client.Client, i int) {
 			for n := 0; ctx.Err() == nil; n++ {
 				asked := time.Now()
@@ -121,7 +119,7 @@ func writes(args []string) error {
 		}
 		fmt.Printf("writes: %d clients, %.0f acknowledged writes/s; p50 %v, p99 %v\n", *clients,
 			float64(len(l.all))/time.Since(began).Seconds(), l.quantile(0.5), l.quantile(0.99))
-		return nil
+		return d.tellSpent(spent, len(l.all))
 	})
 }
 
@@ -186,19 +184,4 @@ func (d *daemons) eachLab(n int, do func(*client.Client, int)) error {
 		})
 	}
 	return nil
-}
-
-// residentBytes is a process's VmRSS.
-func residentBytes(pid int) (uint64, error) {
-	b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "status"))
-	if err != nil {
-		return 0, err
-	}
-	var kib uint64
-	for line := range strings.Lines(string(b)) {
-		if rest, is := strings.CutPrefix(line, "VmRSS:"); is {
-			_, err = fmt.Sscan(rest, &kib)
-		}
-	}
-	return kib << 10, err
 }

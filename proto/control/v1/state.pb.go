@@ -356,7 +356,6 @@ type LabState struct {
 	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
 	Workers       []string               `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`                                     // it is assigned to, by name; none: it waits for one
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // of the assignment, from 1
-	Inputs        uint64                 `protobuf:"varint,6,opt,name=inputs,proto3" json:"inputs,omitempty"`                                      // journaled so far
 	ReachedNs     int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`               // lab time known to have been reached
 	ChangedSpec   *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`          // as inputs have changed it; absent: they have not
 	Deaths        []*LabDeath            `protobuf:"bytes,9,rep,name=deaths,proto3" json:"deaths,omitempty"`                                       // of workers that hosted it, the latest
@@ -428,13 +427,6 @@ func (x *LabState) GetWorkers() []string {
 func (x *LabState) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
-	}
-	return 0
-}
-
-func (x *LabState) GetInputs() uint64 {
-	if x != nil {
-		return x.Inputs
 	}
 	return 0
 }
@@ -556,7 +548,6 @@ type RunState struct {
 	EndedUnixNs   int64                  `protobuf:"varint,9,opt,name=ended_unix_ns,json=endedUnixNs,proto3" json:"ended_unix_ns,omitempty"`       // wall time; 0: it lives
 	Workers       []string               `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`                                    // it is assigned to, by name, or that hold its files; none: it waits for one
 	Epoch         uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                       // of the assignment, from 1
-	Inputs        uint64                 `protobuf:"varint,12,opt,name=inputs,proto3" json:"inputs,omitempty"`                                     // journaled so far
 	Result        *RunResult             `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`                                      // once ended
 	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs that its owner ever made, from 1; with its name what it is called
 	ReachedNs     int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`              // lab time known to have been reached
@@ -671,13 +662,6 @@ func (x *RunState) GetWorkers() []string {
 func (x *RunState) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
-	}
-	return 0
-}
-
-func (x *RunState) GetInputs() uint64 {
-	if x != nil {
-		return x.Inputs
 	}
 	return 0
 }
@@ -1246,14 +1230,13 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x95\x03\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x83\x03\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
 	"\x0fcreated_unix_ns\x18\x03 \x01(\x03R\rcreatedUnixNs\x12\x18\n" +
 	"\aworkers\x18\x04 \x03(\tR\aworkers\x12\x14\n" +
-	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x16\n" +
-	"\x06inputs\x18\x06 \x01(\x04R\x06inputs\x12\x1d\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x1d\n" +
 	"\n" +
 	"reached_ns\x18\a \x01(\x03R\treachedNs\x122\n" +
 	"\fchanged_spec\x18\b \x01(\v2\x0f.lab.v1.LabSpecR\vchangedSpec\x12,\n" +
@@ -1261,12 +1244,12 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\vquarantined\x18\n" +
 	" \x01(\bR\vquarantined\x12\x14\n" +
 	"\x05owner\x18\x14 \x01(\tR\x05owner\x12+\n" +
-	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembers\"\\\n" +
+	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembersJ\x04\b\x06\x10\a\"\\\n" +
 	"\bLabDeath\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1c\n" +
 	"\n" +
-	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xb7\x04\n" +
+	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xa5\x04\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1279,8 +1262,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\rended_unix_ns\x18\t \x01(\x03R\vendedUnixNs\x12\x18\n" +
 	"\aworkers\x18\n" +
 	" \x03(\tR\aworkers\x12\x14\n" +
-	"\x05epoch\x18\v \x01(\x04R\x05epoch\x12\x16\n" +
-	"\x06inputs\x18\f \x01(\x04R\x06inputs\x12-\n" +
+	"\x05epoch\x18\v \x01(\x04R\x05epoch\x12-\n" +
 	"\x06result\x18\r \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x16\n" +
 	"\x06number\x18\x0e \x01(\x04R\x06number\x12\x1d\n" +
 	"\n" +
@@ -1288,7 +1270,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\bremaking\x18\x10 \x01(\bR\bremaking\x12,\n" +
 	"\x06deaths\x18\x11 \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
 	"\vquarantined\x18\x12 \x01(\bR\vquarantined\x12\x14\n" +
-	"\x05owner\x18\x14 \x01(\tR\x05owner\"\x91\x01\n" +
+	"\x05owner\x18\x14 \x01(\tR\x05ownerJ\x04\b\f\x10\r\"\x91\x01\n" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +
