@@ -70,8 +70,8 @@ func (f *formation) unseen() string {
 
 // notSeen says that a server cannot know whether there is a cluster.
 func notSeen(address string, silent []string) string {
-	return fmt.Sprintf("--join of the server at %s names %s, which does not answer and may be of a cluster; "+
-		"if it is gone for good, take it out of --join", address, strings.Join(silent, ", "))
+	return fmt.Sprintf("the server at %s waits for %s, which its --join names: all of those must answer, as each may be of a cluster "+
+		"already; take out of --join what is gone for good", address, strings.Join(silent, " and "))
 }
 
 // object is why this server does not say yes to a founder.

@@ -45,9 +45,9 @@ func TestNoSecondCluster(t *testing.T) {
 		m.start()
 	}
 	for _, m := range fresh[:2] {
-		waitsFor(t, m, "names a:7070, which does not answer")
+		waitsFor(t, m, "waits for a:7070, which its --join names")
 	}
-	waitsFor(t, fresh[2], "names a:7070, which does not answer") // of another server's --join
+	waitsFor(t, fresh[2], "waits for a:7070, which its --join names") // of another server's --join
 	peers := serverv1.NewPeerServiceClient(fresh[0].outside)
 	_, err := peers.Adopt(t.Context(), &serverv1.AdoptRequest{Founder: &serverv1.Peer{ServerId: "id-0"}, ClusterId: "id-0",
 		Servers: []*serverv1.Peer{{ServerId: "id-1"}}})

@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"google.golang.org/grpc"
@@ -117,14 +116,14 @@ func (s *peerService) handOn(ctx context.Context, req *serverv1.JoinRequest) (*s
 	}
 	resp, err := p.Join(s.c.markForwarded(ctx), req)
 	if status.Code(err) == codes.Unavailable && reasonIn(err) == "" {
-		return nil, unreachable(address, errors.New(messageOf(err)))
+		return nil, unreachable(address, err)
 	}
 	return resp, err
 }
 
 // unreachable says that a server does not answer.
 func unreachable(address string, err error) *Refusal {
-	return refuse(labv1.ErrorReason_ERROR_REASON_MEMBER_UNREACHABLE, "the server at %s does not answer: %v", address, err)
+	return refuse(labv1.ErrorReason_ERROR_REASON_MEMBER_UNREACHABLE, "the server at %s does not answer: %s", address, messageOf(err))
 }
 
 // number is a count in words of a message.

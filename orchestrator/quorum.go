@@ -64,5 +64,11 @@ func reasonIn(err error) string {
 	return ""
 }
 
-// messageOf is an error in words, without its gRPC code.
-func messageOf(err error) string { return status.Convert(err).Message() }
+// messageOf is an error in words, without its gRPC code, nor what gRPC says around a connection that could not be made.
+func messageOf(err error) string {
+	text := status.Convert(err).Message()
+	if _, why, found := strings.Cut(text, "Error while dialing: "); found {
+		return strings.TrimSuffix(why, `"`)
+	}
+	return text
+}

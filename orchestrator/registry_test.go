@@ -217,3 +217,17 @@ func TestReachedIsCommitted(t *testing.T) {
 		t.Fatalf("reached %d", got)
 	}
 }
+
+// A lab that shall be split and cannot be is refused with the links that hold it together.
+func TestSplitThatNoCutAllows(t *testing.T) {
+	f := startFleetServer(t)
+	f.join("a", newFakeWorker())
+	f.join("b", newFakeWorker())
+	spec := testSpec("x")
+	spec.Links[0].Forward = nil // no delay
+	spec.Placement = &labv1.Placement{Workers: 2}
+	_, err := f.labs.CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "r", Spec: spec})
+	wantReason(t, err, codes.InvalidArgument, "INVALID")
+	wantText(t, err, "cannot be split over 2 workers")
+	wantText(t, err, "a--b (no delay)")
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -239,6 +240,47 @@ func TestTornLog(t *testing.T) {
 		if err := st.closer.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A snapshot on disk that has changed is not taken for the state: the one before it is, and the log from there on. Where none
+// holds, the server does not start.
+func TestDamagedSnapshotOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, newFakeWorker(), dir)
+	for _, name := range []string{"one", "two"} {
+		s.create(name)
+		if err := s.control.node.raft.Snapshot().Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.create("three")
+	s.stop()
+	states, err := filepath.Glob(filepath.Join(dir, "raft", "snapshots", "*", "state.bin"))
+	if err != nil || len(states) != snapshotsKept {
+		t.Fatalf("snapshots %v %v", states, err)
+	}
+	slices.Sort(states) // their names begin with term and index
+	damage := func(name string) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage(states[1])
+	s = startServer(t, newFakeWorker(), dir)
+	for _, name := range []string{"one", "two", "three"} {
+		s.untilRunning(name)
+	}
+	s.stop()
+	damage(states[0])
+	conf := Config{RaftDir: filepath.Join(dir, "raft"), FilesDir: filepath.Join(dir, "files"), ServerID: "s1", Worker: newFakeWorker().connect(t), WorkerName: "w"}
+	if c, err := Open(conf); err == nil || !strings.Contains(err.Error(), "failed to load any existing snapshots") {
+		t.Fatalf("it starts: %v %v", c, err)
 	}
 }
 

@@ -447,6 +447,12 @@ func TestRunsOutliveTheirWorkers(t *testing.T) {
 	}
 	sameRun(t, f.c, id, want)
 
+	// A worker that is drained keeps what ended runs have recorded there, for as long as it is up.
+	_, err = f.c.Workers.DrainWorker(t.Context(), &labv1.DrainWorkerRequest{RequestId: client.RequestID(), Worker: run.GetWorker(), Force: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, f.c, id, want)
 	f.kill(run.GetWorker())
 	eventually(t, "its files are lost", func() bool { return f.state(run.GetWorker()) == labv1.WorkerState_WORKER_STATE_DOWN })
 	sameRun(t, f.c, id, want)
