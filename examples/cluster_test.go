@@ -22,9 +22,9 @@ type showing struct {
 	tmp    string // where it makes its directory
 }
 
-func startShowing(t *testing.T, program string) *showing {
+func startShowing(t *testing.T, programs string) *showing {
 	t.Helper()
-	s := &showing{cmd: exec.Command(program), tmp: t.TempDir()}
+	s := &showing{cmd: exec.Command(filepath.Join(programs, "cluster"), "-programs", programs), tmp: t.TempDir()}
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.tmp)
 	s.cmd.Stderr = &s.errOut
 	out, err := s.cmd.StdoutPipe()
@@ -70,17 +70,18 @@ func (s *showing) end(t *testing.T, code int) string {
 // The cluster of examples/cluster loses its leader and a worker, its run's bytes are those of one process, and nothing of it
 // is left, also when it is interrupted on the way.
 func TestCluster(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "cluster")
-	if out, err := exec.Command("go", "build", "-o", program, "./cluster").CombinedOutput(); err != nil {
+	programs := t.TempDir()
+	build := exec.Command("go", "build", "-ldflags=-w", "-o", programs+string(filepath.Separator), "./cluster", "../cmd/labd", "../cmd/labctl")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	text := startShowing(t, program).end(t, 0)
+	text := startShowing(t, programs).end(t, 0)
 	for _, want := range []string{"3 servers: ", "3 workers: ", "kill -9 ", " leads, ", "goes on, ", "identical, byte for byte: "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	s := startShowing(t, program)
+	s := startShowing(t, programs)
 	for line := ""; !strings.Contains(line, "is split over"); {
 		var err error
 		if line, err = s.out.ReadString('\n'); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/metadb"
 	"google.golang.org/grpc/codes"
 
 	controlv1 "labd.dev/proto/control/v1"
@@ -197,17 +198,23 @@ func TestDamagedFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var meta metadb.BoltMetaDB
+	state, err := meta.Load(filepath.Join(dir, "wal"))
+	if err := errors.Join(err, meta.Close()); err != nil || len(state.Segments) != 1 {
+		t.Fatal(state, err)
+	}
 	end := len(strings.TrimRight(string(whole), "\x00"))
 	batch := (end - walFileHeader) / 10
+	used := whole[:min(len(whole), end+4096)] // what follows is as empty
 	for at := range end - batch - walFrame {
-		damaged := append([]byte(nil), whole...)
-		damaged[at] ^= 0x02
-		if err := os.WriteFile(name, damaged, 0o600); err != nil {
-			t.Fatal(err)
+		used[at] ^= 0x02
+		if _, damaged := walSegment(used).damage(state.Segments[0]); !damaged {
+			t.Errorf("byte %d of %d is not missed", at, end)
 		}
-		if err := checkLog(filepath.Join(dir, "wal")); !errors.Is(err, errLogDamaged) {
-			t.Errorf("byte %d of %d: %v", at, end, err)
-		}
+		used[at] ^= 0x02
+	}
+	if at, damaged := walSegment(used).damage(state.Segments[0]); damaged {
+		t.Errorf("whole, and damaged at byte %d", at)
 	}
 }
 

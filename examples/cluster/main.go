@@ -4,12 +4,13 @@
 //
 //	go run ./examples/cluster
 //
-// It leaves nothing behind, however it ends. The exit code is 1 when something differs or fails, 130 after Ctrl-C.
+// With -programs DIR the labd and labctl there are taken; else they are built. It leaves nothing behind, however it ends. The exit code is 1 when something differs or fails, 130 after Ctrl-C.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -28,16 +29,18 @@ const (
 func main() {
 	// What is started dies with the thread that started it (PR_SET_PDEATHSIG): that is to be the process's first.
 	runtime.LockOSThread()
-	os.Exit(run())
+	programs := flag.String("programs", "", "directory with labd and labctl; without it they are built from the sources")
+	flag.Parse()
+	os.Exit(run(*programs))
 }
 
 // run shows everything and cleans up after it.
-func run() (code int) {
+func run(programs string) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it takes more than %v", limit))
 	defer cancel()
-	s, err := newShow(timed)
+	s, err := newShow(timed, programs)
 	if err == nil {
 		defer func() {
 			if err := s.close(); err != nil {

@@ -33,7 +33,7 @@ func (s *show) spawn(p *process, out, errOut io.Writer, args ...string) error {
 	if p.address == "" {
 		program = "labctl"
 	}
-	p.cmd, p.ended = exec.Command(filepath.Join(s.programs(), program), args...), make(chan struct{})
+	p.cmd, p.ended = exec.Command(filepath.Join(s.programs, program), args...), make(chan struct{})
 	p.cmd.Stdout, p.cmd.Stderr = out, errOut
 	p.cmd.Env = s.environment()
 	p.cmd.SysProcAttr = ownGroup()

@@ -31,12 +31,15 @@ type show struct {
 	began     time.Time
 	root      string // of the module
 	dir       string // everything that is made
+	programs  string // labd and labctl
+	built     bool   // they are
 	processes []*process
 	servers   []string
 	c         *client.Client
 }
 
-func newShow(ctx context.Context) (*show, error) {
+// newShow prepares a showing of the labd and labctl in a directory; empty: of those of the sources.
+func newShow(ctx context.Context, programs string) (*show, error) {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env GOMOD: %w", err)
@@ -49,11 +52,27 @@ func newShow(ctx context.Context) (*show, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &show{ctx: ctx, began: time.Now(), root: root, dir: dir}, nil
+	s := &show{ctx: ctx, began: time.Now(), root: root, dir: dir, programs: programs, built: programs != ""}
+	if !s.built {
+		s.programs = filepath.Join(dir, "bin")
+	}
+	return s, nil
 }
 
-// programs is where labd and labctl are built.
-func (s *show) programs() string { return filepath.Join(s.dir, "bin") }
+// build builds labd and labctl, if they are not there.
+func (s *show) build() error {
+	if s.built {
+		return nil
+	}
+	s.tell("building labd and labctl")
+	build := exec.CommandContext(s.ctx, "go", "build", "-o", s.programs+string(filepath.Separator), "./cmd/labd", "./cmd/labctl")
+	build.Dir, build.Stderr = s.root, os.Stderr
+	build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // killed, it would leave its own directory
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("go build: %w", err)
+	}
+	return nil
+}
 
 // close ends every process and removes everything.
 func (s *show) close() error {
@@ -71,12 +90,8 @@ func (s *show) tell(format string, args ...any) {
 }
 
 func (s *show) play() error {
-	s.tell("building labd and labctl")
-	build := exec.CommandContext(s.ctx, "go", "build", "-o", s.programs()+string(filepath.Separator), "./cmd/labd", "./cmd/labctl")
-	build.Dir, build.Stderr = s.root, os.Stderr
-	build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // killed, it would leave its own directory
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("go build: %w", err)
+	if err := s.build(); err != nil {
+		return err
 	}
 	if err := s.bringUp(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,7 +25,13 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Tests with workers wait for leases to run out far more than they compute: all go at once, however few the cores are.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start brings up a labd that ends with the test.
 func start(t *testing.T, conf Config) *Daemon {
