@@ -137,6 +137,8 @@ var ip = &schema.Object[labv1.IpSettings]{
 		schema.Duration("raInterval", "ra_interval_ns", "The longest time between two advertisements, at least `4s`; absent: `600s`.", func(s *labv1.IpSettings, ns int64) { s.RaIntervalNs = ns }),
 		schema.Whole("dadTransmits", "dad_transmits", "Probes before SLAAC uses an address; absent: 1 (`dad_transmits`).", 8, func(s *labv1.IpSettings, n uint64) { s.DadTransmits = uint32(n) }),
 		schema.Switch("acceptSourceRoute", "accept_source_route", "IPv4 packets with source routes are taken, and by routers sent on; off: dropped; absent: off (`accept_source_route`).", func(s *labv1.IpSettings, on bool) { s.AcceptSourceRoute = on }),
+		schema.Switch("acceptRedirects", "accept_redirects", "A host takes routers' word of a better first hop on its link (RFC 1122 3.2.2.2, RFC 4861 8); absent: on (`accept_redirects`).", func(s *labv1.IpSettings, on bool) { s.AcceptRedirects = &on }),
+		schema.Switch("sendRedirects", "send_redirects", "A router tells hosts of a better first hop on their link (RFC 1812 5.2.7.2, RFC 4861 8); absent: on (`send_redirects`).", func(s *labv1.IpSettings, on bool) { s.SendRedirects = &on }),
 	},
 }
 

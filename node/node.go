@@ -112,6 +112,8 @@ func (n *Node) stackConfig() tcpstack.Config {
 		DisableIPv6: !n.plan.speaks(labv1.Family_FAMILY_IPV6), SLAAC: n.plan.slaac(),
 		RouterAdvertisements: n.forwards() && ip.GetRouterAdvertisements(), RAInterval: sim.Time(ip.GetRaIntervalNs()),
 		DADTransmits: uint8(ip.GetDadTransmits()), AcceptSourceRoute: ip.GetAcceptSourceRoute(),
+		IgnoreRedirects: ip != nil && ip.AcceptRedirects != nil && !ip.GetAcceptRedirects(),
+		NoRedirects:     ip != nil && ip.SendRedirects != nil && !ip.GetSendRedirects(),
 	}
 	if n.net.cfg.Spec.GetChecksums() == labv1.Checksums_CHECKSUMS_ALWAYS {
 		c.Checksums = tcpstack.ChecksumsAlways

@@ -20,6 +20,9 @@ const (
 	cICMPEchoRepliesSent
 	cICMPEchoRequestsReceived
 	cICMPEchoRequestsSent
+	cICMPRedirectsIgnored
+	cICMPRedirectsSent
+	cICMPRedirectsTaken
 	cIPDelivered
 	cIPForwarded
 	cIPFragmentsCreated
@@ -46,7 +49,9 @@ const (
 	cNDPRouterAdvertsSent
 	cNDPRouterSolicitsReceived
 	cNDPRouterSolicitsSent
-	cNDPRedirectsReceived
+	cNDPRedirectsIgnored
+	cNDPRedirectsSent
+	cNDPRedirectsTaken
 	cNDPDuplicates
 	cNDPFailed
 	numCounters
@@ -67,6 +72,9 @@ var counterNames = [numCounters]string{
 	cICMPEchoRepliesSent:      "icmp.echo_replies_sent",
 	cICMPEchoRequestsReceived: "icmp.echo_requests_received",
 	cICMPEchoRequestsSent:     "icmp.echo_requests_sent",
+	cICMPRedirectsIgnored:     "icmp.redirects_ignored",
+	cICMPRedirectsSent:        "icmp.redirects_sent",
+	cICMPRedirectsTaken:       "icmp.redirects_taken",
 	cIPDelivered:              "ip.delivered",
 	cIPForwarded:              "ip.forwarded",
 	cIPFragmentsCreated:       "ip.fragments_created",
@@ -94,7 +102,9 @@ var counterNames = [numCounters]string{
 	cNDPRouterAdvertsSent:      "ndp.router_adverts_sent",
 	cNDPRouterSolicitsReceived: "ndp.router_solicits_received",
 	cNDPRouterSolicitsSent:     "ndp.router_solicits_sent",
-	cNDPRedirectsReceived:      "ndp.redirects_ignored",
+	cNDPRedirectsIgnored:       "ndp.redirects_ignored",
+	cNDPRedirectsSent:          "ndp.redirects_sent",
+	cNDPRedirectsTaken:         "ndp.redirects_taken",
 	cNDPDuplicates:             "ndp.duplicates",
 	cNDPFailed:                 "ndp.failed",
 }

@@ -85,7 +85,7 @@ func (s *Stack) flowOfDatagram(h []byte, ihl int) uint32 {
 }
 
 // forwardSlow finds the next hop of a datagram whose flow is not in the cache.
-func (s *Stack) forwardSlow(f *sim.Frame, h []byte, ihl int, dst uint32) {
+func (s *Stack) forwardSlow(in *Interface, f *sim.Frame, h []byte, ihl int, dst uint32) {
 	flow := s.flowOfDatagram(h, ihl)
 	via, ifc, ok := s.lookup(dst, flow)
 	if !ok {
@@ -102,6 +102,10 @@ func (s *Stack) forwardSlow(f *sim.Frame, h []byte, ihl int, dst uint32) {
 		return
 	}
 	s.forwards.put(forwardEntry[uint32]{dst: dst, flow: flow, gen: s.gen, nb: nb})
+	if ifc == in {
+		s.redirect(in, f, h, nb)
+		h = f.Header()
+	}
 	s.forward(f, h, nb)
 }
 

@@ -35,7 +35,7 @@ func (l *errorLimit) allow(now sim.Time) bool {
 }
 
 // icmpInput takes an ICMP message for this stack and owns f.
-func (s *Stack) icmpInput(f *sim.Frame, ihl int, bcast bool) {
+func (s *Stack) icmpInput(ifc *Interface, f *sim.Frame, ihl int, bcast bool) {
 	if !split(s.loop, f, ihl+wire.ICMPLen) {
 		s.drop(f, dropTransportHeader)
 		return
@@ -58,9 +58,11 @@ func (s *Stack) icmpInput(f *sim.Frame, ihl int, bcast bool) {
 	case typ == wire.ICMPEchoReply:
 		s.count[cICMPEchoRepliesReceived]++
 		s.echoReceived(f, h, m)
-	case typ == wire.ICMPRedirect || typ == wire.ICMPSourceQuench:
-		// A lab's routes are its file's; RFC 6633: source quench is ignored.
+	case typ == wire.ICMPRedirect:
 		s.count[cICMPErrorsReceived]++
+		s.redirectReceived(ifc, h, m, f.Payload)
+	case typ == wire.ICMPSourceQuench:
+		s.count[cICMPErrorsReceived]++ // RFC 6633: ignored
 	case wire.ICMPIsError(typ):
 		s.count[cICMPErrorsReceived]++
 		e := ICMPError{Type: typ, Code: m[1], From: addr4(be32(h[wire.IPv4OffSrc:]))}
@@ -122,6 +124,11 @@ func (s *Stack) sendICMPError(f *sim.Frame, typ, code uint8, mtu uint16, bcast b
 		s.count[cICMPErrorsLimited]++
 		return
 	}
+	s.sendICMPQuoting(f, wire.ICMP{Type: typ, Code: code, Seq: mtu})
+}
+
+// sendICMPQuoting sends a message to the sender of f, with as much of f as an error quotes.
+func (s *Stack) sendICMPQuoting(f *sim.Frame, m wire.ICMP) {
 	h := f.Header()
 	src, dst := be32(h[wire.IPv4OffSrc:]), be32(h[wire.IPv4OffDst:])
 	var from uint32 // RFC 1812 4.3.2.4: an address of the interface over which the message goes
@@ -138,7 +145,7 @@ func (s *Stack) sendICMPError(f *sim.Frame, typ, code uint8, mtu uint16, bcast b
 	r := g.Append(wire.IPv4MinLen + wire.ICMPLen)
 	s.putIPv4(r, rt, wire.ProtoICMP)
 	r[1] = icmpErrorTOS
-	wire.ICMP{Type: typ, Code: code, Seq: mtu}.Put(r[wire.IPv4MinLen:])
+	m.Put(r[wire.IPv4MinLen:])
 	c := s.loop.NewChunk(min(f.Len(), icmpErrorMax-len(r)))
 	copy(c.Data[copy(c.Data, h):], f.Payload)
 	g.SetPayload(c, 0, len(c.Data))

@@ -139,6 +139,12 @@ func summariseICMPv6(b []byte) string {
 			}
 		}
 		return fmt.Sprintf("na %v is-at %v %s", n.Target, n.Options.TargetMAC, flags)
+	case wire.ICMPv6Redirect:
+		r, err := wire.ParseRedirect(b)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("redirect %v to %v is-at %v with %d", r.Destination, r.Target, r.Options.TargetMAC, len(b)-wire.RedirectLen-r.Options.Len()-8)
 	case wire.ICMPv6RouterSolicit:
 		return "rs"
 	case wire.ICMPv6RouterAdvert:

@@ -133,7 +133,7 @@ func TestErrorRateLimit(t *testing.T) {
 
 // RFC 1812 5.2.4.3: the longest match wins; the Router is asked last and by flow.
 func TestRouteLookup(t *testing.T) {
-	x := newIPBench(t, Config{Forwarding: true}, 0, "10.0.0.1/24", "10.0.1.1/24", "10.0.2.1/24")
+	x := newIPBench(t, Config{Forwarding: true, NoRedirects: true}, 0, "10.0.0.1/24", "10.0.1.1/24", "10.0.2.1/24")
 	for i, ip := range []string{"10.0.0.2", "10.0.1.2", "10.0.2.2"} {
 		x.know(i, ip)
 	}

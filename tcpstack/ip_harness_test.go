@@ -264,7 +264,11 @@ func summariseIP(b []byte) string {
 		}
 		if wire.ICMPIsError(m.Type) {
 			if m.Seq != 0 {
-				fmt.Fprintf(&s, " mtu %d", m.Seq)
+				if m.Type == wire.ICMPRedirect {
+					fmt.Fprintf(&s, " gateway %v", addr4(uint32(m.ID)<<16|uint32(m.Seq)))
+				} else {
+					fmt.Fprintf(&s, " mtu %d", m.Seq)
+				}
 			}
 			fmt.Fprintf(&s, " quoting %d", len(body)-wire.ICMPLen)
 		} else {

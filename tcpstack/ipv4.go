@@ -44,6 +44,10 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 		}
 		if s.cfg.Forwarding && !group {
 			if e := s.forwards.find(dst, s.flowOfDatagram(h, ihl)); e != nil && e.gen == s.gen {
+				if e.nb.ifc == ifc {
+					s.redirect(ifc, f, h, e.nb)
+					h = f.Header()
+				}
 				s.forward(f, h, e.nb)
 				return
 			}
@@ -71,7 +75,7 @@ func (s *Stack) ipv4Input(ifc *Interface, f *sim.Frame, group bool) {
 	case !s.cfg.Forwarding:
 		s.drop(f, dropNotForwarding)
 	default:
-		s.forwardSlow(f, h, ihl, dst)
+		s.forwardSlow(ifc, f, h, ihl, dst)
 	}
 }
 
@@ -113,7 +117,7 @@ func (s *Stack) deliver(ifc *Interface, f *sim.Frame, bcast bool) {
 	case wire.ProtoUDP:
 		s.udpInput(f, ihl, bcast)
 	case wire.ProtoICMP:
-		s.icmpInput(f, ihl, bcast)
+		s.icmpInput(ifc, f, ihl, bcast)
 	default:
 		// RFC 1122 3.2.2.1: "2 (Protocol Unreachable), when the designated transport protocol is not supported".
 		s.sendICMPError(f, wire.ICMPUnreachable, wire.ICMPProtoUnreachable, 0, bcast)

@@ -52,6 +52,9 @@ func (s *Stack) ipv6Input(ifc *Interface, f *sim.Frame, group bool) {
 		}
 		if s.cfg.Forwarding && !group && h[wire.IPv6OffNextHeader] != uint8(wire.ProtoHopByHop) {
 			if e := s.six.forwards.find(dst, s.flowOfPacket6(h)); e != nil && e.gen == s.gen {
+				if e.nb.ifc == ifc {
+					s.redirect6(ifc, f, h, e.nb)
+				}
 				s.forward6(f, h, e.nb)
 				return
 			}

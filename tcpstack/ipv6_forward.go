@@ -36,6 +36,9 @@ func (s *Stack) forwardSlow6(ifc *Interface, f *sim.Frame, h []byte, src, dst ip
 		return
 	}
 	s.six.forwards.put(forwardEntry[ipAddr]{dst: dst, flow: flow, gen: s.gen, nb: nb})
+	if out == ifc {
+		s.redirect6(ifc, f, h, nb)
+	}
 	s.forward6(f, h, nb)
 }
 

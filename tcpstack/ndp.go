@@ -14,6 +14,13 @@ const ndpHopLimit = 255
 
 // sendND sends a message of neighbour discovery; put writes n bytes of it, its checksum zero.
 func (i *Interface) sendND(src, dst ipAddr, mac wire.MAC, n int, put func([]byte)) {
+	f := i.frameND(src, dst, n, put)
+	wire.Ethernet{Dst: mac, Src: i.cfg.MAC, Type: wire.EtherTypeIPv6}.Put(f.Prepend(wire.EthernetLen))
+	i.tx.Transmit(f)
+}
+
+// frameND is such a message, from the IP header on, counted and recorded as sent.
+func (i *Interface) frameND(src, dst ipAddr, n int, put func([]byte)) *sim.Frame {
 	s := i.stack
 	f := s.loop.NewFrame()
 	f.Pkt, f.Verified = s.id.NextPacket(), true
@@ -38,8 +45,7 @@ func (i *Interface) sendND(src, dst ipAddr, mac wire.MAC, n int, put func([]byte
 	if s.loop.Rec != nil {
 		s.recordICMP(KindICMPSent, f, h, h[wire.IPv6Len:])
 	}
-	wire.Ethernet{Dst: mac, Src: i.cfg.MAC, Type: wire.EtherTypeIPv6}.Put(f.Prepend(wire.EthernetLen))
-	i.tx.Transmit(f)
+	return f
 }
 
 // groupMAC is the Ethernet address of a group (RFC 2464 7).
@@ -87,7 +93,7 @@ func (s *Stack) ndpInput(ifc *Interface, f *sim.Frame, h []byte, group bool) {
 		case wire.ICMPv6RouterAdvert:
 			ok = x.routerAdvertisement()
 		case wire.ICMPv6Redirect:
-			s.count[cNDPRedirectsReceived]++ // a lab's routes are its file's, as with ICMPv4's
+			ok = x.redirect()
 		}
 	}
 	if !ok {

@@ -52,7 +52,10 @@ type neighbour struct {
 	pending []*sim.Frame
 	timer   sim.Timer
 
-	_ [32]byte // to whole cache lines: the first holds what each packet needs
+	redirectAt sim.Time // when it was last told of a better first hop, or would have been
+	redirects  uint8    // how often since it was silent
+
+	_ [16]byte // to whole cache lines: the first holds what each packet needs
 }
 
 // neighbour finds the table's entry for an IPv4 address, or makes it.
@@ -184,6 +187,7 @@ func (n *neighbour) Fire(sim.Time) {
 		s.count[cARPFailed]++
 	}
 	n.setState(NeighbourFailed)
+	s.redirects.gone(n)
 	s.gen++ // so that a router asks its table again before it comes back here
 	// RFC 1122 2.3.2.2 leaves what then becomes of the packets open; Linux reports each as host unreachable.
 	pending := n.pending

@@ -23,7 +23,10 @@ func (s *Stack) Reconfigure(cfg Config) error {
 	c.DisableIPv6, c.SLAAC, c.RouterAdvertisements = cfg.DisableIPv6, cfg.SLAAC, cfg.RouterAdvertisements
 	c.RAInterval, c.DADTransmits = cfg.RAInterval, cfg.DADTransmits
 	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
-	c.AcceptSourceRoute = cfg.AcceptSourceRoute
+	c.AcceptSourceRoute, c.IgnoreRedirects, c.NoRedirects = cfg.AcceptSourceRoute, cfg.IgnoreRedirects, cfg.NoRedirects
+	if c.IgnoreRedirects {
+		s.redirects.forgetAll()
+	}
 	s.tcp.defaults = set
 	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.changes++
@@ -50,6 +53,7 @@ func (s *Stack) restartIPv6() {
 func (s *Stack) RemoveInterface(i *Interface) {
 	i.forget()
 	i.stopIPv6()
+	s.redirects.forgetAll()
 	s.ifcs = slices.DeleteFunc(s.ifcs, func(o *Interface) bool { return o == i })
 	s.listAddrs()
 }

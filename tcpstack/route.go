@@ -35,6 +35,7 @@ type Router interface {
 // SetRouter installs r, and also tells the stack that what r answers has changed: cached routes are looked up anew.
 func (s *Stack) SetRouter(r Router) {
 	s.router = r
+	s.redirects.forgetAll()
 	s.gen++
 }
 
@@ -48,6 +49,7 @@ type tableEntry struct {
 // has no interface of this stack is ignored: the lab's validation has refused it.
 func (s *Stack) SetRoutes(routes []Route) {
 	s.routes = s.routes[:0]
+	s.redirects.forgetAll()
 	s.setRoutes6(routes)
 	for _, r := range routes {
 		if r.Ifc == nil || r.Ifc.stack != s || !r.Dst.IsValid() || !r.Dst.Addr().Is4() {
@@ -196,7 +198,7 @@ func (s *Stack) resolve(r *route) error {
 		}
 		return nil
 	}
-	via, ifc, ok := s.lookup(r.dst, r.flow)
+	via, ifc, ok := s.firstHop(r.dst, r.flow)
 	if !ok || r.src>>24 == 127 {
 		return ErrNoRoute
 	}

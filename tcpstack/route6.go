@@ -161,7 +161,7 @@ func (s *Stack) resolve6(r *route) error {
 	}
 	via, ifc, ok := p.dst, s.linkOf(p), true
 	if !p.dst.isLinkLocal() {
-		via, ifc, ok = s.lookup6(p.dst, r.flow)
+		via, ifc, ok = s.firstHop6(p.dst, r.flow)
 	}
 	if !ok || ifc == nil || ifc.six == nil || p.src == loopback6 {
 		return ErrNoRoute

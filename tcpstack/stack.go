@@ -31,6 +31,8 @@ type Config struct {
 
 	ARPTimeout        sim.Time // how long a neighbour is believed without a new answer; 0: 30 s (Linux: base_reachable_time_ms)
 	ARPRetry          sim.Time // between two requests; 0: 1 s (net.ipv4.neigh.default.retrans_time_ms)
+	IgnoreRedirects   bool     // routers' word of a better first hop is not taken (net.ipv4.conf.all.accept_redirects=0)
+	NoRedirects       bool     // a router says no such word (net.ipv4.conf.all.send_redirects=0)
 	AcceptSourceRoute bool     // IPv4 datagrams with source routes are taken, and by routers sent on; else dropped (net.ipv4.conf.all.accept_source_route)
 	ReassemblyTimeout sim.Time // for the fragments of a datagram; 0: 30 s (net.ipv4.ipfrag_time)
 
@@ -120,6 +122,7 @@ type Stack struct {
 	frags      reassembly
 	icmpLimit  errorLimit
 	six        state6
+	redirects  redirects
 	udp        map[uint16]*UDPSocket  // by local port, chained
 	echo       map[uint16]*EchoSocket // by identifier
 	ports      ephemeralPorts
@@ -139,6 +142,7 @@ func New(loop *sim.Loop, id *sim.Identity, cfg Config) (*Stack, error) {
 	s.frags.init(s)
 	s.flowKey = s.stream("flow").Uint64(0)
 	s.six.init(s)
+	s.redirects.init(s)
 	s.ipID = uint16(s.stream("ip id").Uint64(0))
 	s.ports.init(s.stream("ports"))
 	if err := s.tcpInit(); err != nil {
@@ -168,6 +172,7 @@ func (s *Stack) Shutdown() {
 	for _, n := range s.neighbours {
 		n.release()
 	}
+	s.redirects.forgetAll()
 	for _, i := range s.ifcs {
 		i.stopIPv6()
 	}

@@ -18,6 +18,7 @@ var Names = []Name{
 	{"Ip", "InAddrErrors", "ip.dropped.destination"},
 	{"Ip", "InUnknownProtos", "ip.dropped.protocol"},
 	{"Ip", "OutNoRoutes", "ip.dropped.no_route"},
+	{"Icmp", "OutRedirects", "icmp.redirects_sent"},
 	{"Icmp", "InEchos", "icmp.echo_requests_received"},
 	{"Icmp", "InEchoReps", "icmp.echo_replies_received"},
 	{"Icmp", "OutEchos", "icmp.echo_requests_sent"},

@@ -951,6 +951,8 @@ type IpSettings struct {
 	RaIntervalNs         int64                  `protobuf:"varint,8,opt,name=ra_interval_ns,json=raIntervalNs,proto3" json:"ra_interval_ns,omitempty"`                       // the longest time between two advertisements; 0: 600 s
 	DadTransmits         uint32                 `protobuf:"varint,9,opt,name=dad_transmits,json=dadTransmits,proto3" json:"dad_transmits,omitempty"`                         // probes before SLAAC uses an address; 0: 1 (Linux dad_transmits)
 	AcceptSourceRoute    bool                   `protobuf:"varint,10,opt,name=accept_source_route,json=acceptSourceRoute,proto3" json:"accept_source_route,omitempty"`       // IPv4 packets with source routes are taken, and by routers sent on; else dropped (Linux accept_source_route)
+	AcceptRedirects      *bool                  `protobuf:"varint,11,opt,name=accept_redirects,json=acceptRedirects,proto3,oneof" json:"accept_redirects,omitempty"`         // a host takes routers' word of a better first hop on its link; absent: on (Linux accept_redirects)
+	SendRedirects        *bool                  `protobuf:"varint,12,opt,name=send_redirects,json=sendRedirects,proto3,oneof" json:"send_redirects,omitempty"`               // a router says such a word; absent: on (Linux send_redirects)
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -1051,6 +1053,20 @@ func (x *IpSettings) GetDadTransmits() uint32 {
 func (x *IpSettings) GetAcceptSourceRoute() bool {
 	if x != nil {
 		return x.AcceptSourceRoute
+	}
+	return false
+}
+
+func (x *IpSettings) GetAcceptRedirects() bool {
+	if x != nil && x.AcceptRedirects != nil {
+		return *x.AcceptRedirects
+	}
+	return false
+}
+
+func (x *IpSettings) GetSendRedirects() bool {
+	if x != nil && x.SendRedirects != nil {
+		return *x.SendRedirects
 	}
 	return false
 }
@@ -3233,7 +3249,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\baddress6\x18\x04 \x01(\tR\baddress6\"?\n" +
 	"\tRouteSpec\x12 \n" +
 	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xda\x03\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xde\x04\n" +
 	"\n" +
 	"IpSettings\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\x127\n" +
@@ -3247,10 +3263,14 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x0era_interval_ns\x18\b \x01(\x03R\fraIntervalNs\x12#\n" +
 	"\rdad_transmits\x18\t \x01(\rR\fdadTransmits\x12.\n" +
 	"\x13accept_source_route\x18\n" +
-	" \x01(\bR\x11acceptSourceRouteB\x18\n" +
+	" \x01(\bR\x11acceptSourceRoute\x12.\n" +
+	"\x10accept_redirects\x18\v \x01(\bH\x03R\x0facceptRedirects\x88\x01\x01\x12*\n" +
+	"\x0esend_redirects\x18\f \x01(\bH\x04R\rsendRedirects\x88\x01\x01B\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
-	"\r_arp_retry_ns\"\x952\n" +
+	"\r_arp_retry_nsB\x13\n" +
+	"\x11_accept_redirectsB\x11\n" +
+	"\x0f_send_redirects\"\x952\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
