@@ -125,8 +125,8 @@ func (c *Conn) caUndoCwnd() uint32 {
 
 // congAvoid lets the algorithm enlarge the window for segments delivered (tcp_cong_avoid).
 //
-// RFC 3465 2.1: "cwnd is increased by the number of previously unacknowledged bytes ACKed"; without it by one segment for
-// each ACK, RFC 5681 3.1's least.
+// RFC 3465 2.2: by "the number of previously unacknowledged bytes ACKed by each incoming acknowledgment"; without it by one
+// segment for each ACK, RFC 5681 3.1's least.
 func (c *Conn) congAvoid(cc *control, delivered uint32) {
 	if !c.set.abc {
 		delivered = min(delivered, 1)

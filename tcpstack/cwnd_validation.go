@@ -7,8 +7,8 @@ import (
 
 // cwndUse is how much of the congestion window is used.
 //
-// RFC 7661 1: "a sender that is not using its cwnd ... the cwnd is not validated": a window that is not what holds the
-// sender back says nothing about the path, and does not grow. Linux's tcp_cwnd_validate, with its names.
+// RFC 7661 4: a window that is not what holds the sender back says nothing about the path: it is not validated, and does
+// not grow. Linux's tcp_cwnd_validate, with its names.
 type cwndUse struct {
 	limited bool     // the window was full in the current window of data
 	maxOut  uint32   // else: most segments that were in flight in it (max_packets_out)
@@ -49,7 +49,7 @@ func (c *Conn) validateCwnd(limited bool) {
 
 // shrinkUnused lets a window that the application has not used for a timeout go half the way to what it has used.
 //
-// RFC 2861 3.2: "... ssthresh = max(ssthresh, 3*cwnd/4) ... cwnd = (win + W_used) / 2" for each RTO not fully used (Linux:
+// RFC 2861 3.2: ssthresh keeps 3/4 of the window in memory, which becomes (win + W_used) / 2 for each RTO not fully used (Linux:
 // tcp_cwnd_application_limited).
 func (c *Conn) shrinkUnused(cc *control) {
 	u := &cc.use
@@ -63,8 +63,8 @@ func (c *Conn) shrinkUnused(cc *control) {
 	u.stamp = c.stack.loop.Now()
 }
 
-// currentSsthresh keeps what the window has reached in memory: RFC 2861 3.2: "ssthresh is set to the maximum of its current
-// value and 3/4 of cwnd" (Linux: tcp_current_ssthresh).
+// currentSsthresh keeps what the window has reached in memory: RFC 2861 3.1: ssthresh is at least 3/4 of
+// cwnd from then on (Linux: tcp_current_ssthresh).
 func (c *Conn) currentSsthresh() uint32 {
 	if c.inCwndReduction() {
 		return c.win.SSThresh

@@ -12,8 +12,8 @@ type dsackReport struct {
 
 // reportDup has the next ACK report a range that came twice.
 //
-// RFC 2883 4: "the first block of the SACK option" of the ACK for a duplicate segment "specifies the sequence numbers of
-// the duplicate data"; "(2) Each duplicate contiguous sequence of data received is reported in at most one D-SACK block."
+// RFC 2883 4: "the first block of the SACK option should be a D-SACK block specifying the sequence numbers for the
+// duplicate segment that triggers the acknowledgement."; "(2) Each duplicate contiguous sequence of data received is reported in at most one D-SACK block."
 func (c *Conn) reportDup(left, right seqNum) {
 	if !c.sackOK || !c.set.dsack || !left.less(right) {
 		return
@@ -40,8 +40,8 @@ func (c *Conn) takeDSACK() wire.SACKBlock {
 
 // checkDSACK says whether the first block reports a duplicate, and accounts for it (Linux: tcp_check_dsack).
 //
-// RFC 2883 5: "the sender ... compares the sequence space in the first SACK block to the cumulative ACK which is carried
-// IN THE SAME PACKET. If the SACK sequence space is less than this cumulative ACK, it is an indication that the segment
+// RFC 2883 5: "the sender should compare the sequence space in the first SACK block to the cumulative ACK which is
+// carried IN THE SAME PACKET. If the SACK sequence space is less than this cumulative ACK, it is an indication that the segment
 // identified by the SACK block has been received more than once"; "If the sequence space in the first SACK block is
 // greater than the cumulative ACK, then the sender next compares the sequence space in the first SACK block with the
 // sequence space in the second SACK block, if there is one."

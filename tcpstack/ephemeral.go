@@ -16,7 +16,7 @@ type portOffsets struct {
 	next  uint32   // with portRandomization off
 }
 
-// portTable is the table's length. RFC 6056 3.3.4: "TABLE_LENGTH ... a power of two"; Linux's 65536 entries would outweigh
+// portTable is the table's length. RFC 6056 3.3.4 leaves its size open; Linux's 65536 entries would outweigh
 // the rest of a node.
 const portTable = 256
 

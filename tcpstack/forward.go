@@ -139,8 +139,7 @@ func (s *Stack) decrementTTL(f *sim.Frame, h []byte) {
 	if s.trusted(f) {
 		return
 	}
-	// RFC 1812 4.2.2.5: "a router MAY use incremental IP header checksum updating when the only change to the IP header
-	// is the time to live."
+	// RFC 1812 4.2.2.5 lets a router update the checksum where nothing but the time to live has changed.
 	sum := wire.UpdateChecksum(be16(h[wire.IPv4OffChecksum:]), old, old-1<<8)
 	binary.BigEndian.PutUint16(h[wire.IPv4OffChecksum:], sum)
 }

@@ -124,7 +124,7 @@ func (i *Interface) stopIPv6() {
 }
 
 // interfaceID is the identifier made of a hardware address. RFC 4291 appendix A: "insert two octets, with hexadecimal
-// values of 0xFF and 0xFE, in the middle of the 48-bit MAC ... then ... invert the universal/local bit".
+// values of 0xFF and 0xFE ..., in the middle of the 48-bit MAC", and the universal/local bit is inverted.
 func interfaceID(m wire.MAC) uint64 {
 	return uint64(m[0]^2)<<56 | uint64(m[1])<<48 | uint64(m[2])<<40 | 0xfffe<<24 |
 		uint64(m[3])<<16 | uint64(m[4])<<8 | uint64(m[5])

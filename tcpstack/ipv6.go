@@ -35,8 +35,8 @@ func (s *Stack) ipv6Input(ifc *Interface, f *sim.Frame, group bool) {
 	}
 	src, dst := ipAddr6(h[wire.IPv6OffSrc:]), ipAddr6(h[wire.IPv6OffDst:])
 	if ifc != s.lo.ifc {
-		// RFC 4291 2.5.3: "A packet received on an interface with a destination address of loopback MUST be dropped"; 2.7:
-		// "Multicast addresses MUST NOT be used as source addresses"; a mapped IPv4 address is none of the wire's (RFC 4942
+		// RFC 4291 2.5.3: "A packet received on an interface with a destination address of loopback must be dropped"; 2.7:
+		// "Multicast addresses must not be used as source addresses"; a mapped IPv4 address is none of the wire's (RFC 4942
 		// 2.2).
 		if src.isMulticast() || src == loopback6 || src.is4() {
 			s.drop(f, dropSource)

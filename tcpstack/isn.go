@@ -23,7 +23,7 @@ func (s *Stack) chooseISN(t *tuple, set *settings) seqNum {
 // tupleHash is a keyed pseudorandom function of tuples: SipHash-2-4. It keeps what the addresses hashed last have led to:
 // connections of one pair of hosts differ in their ports only, which come at the end.
 //
-// RFC 6528 3: "It is vital that F not be computable from the outside".
+// RFC 9293 3.4.1 (MUST-9): "F() MUST NOT be computable from the outside".
 type tupleHash struct {
 	key           [2]uint64
 	local, remote ipAddr

@@ -20,7 +20,8 @@ func setDF(h []byte) { h[wire.IPv4OffFrag] |= wire.IPv4DF >> 8 }
 
 // learnedPMTU is what another connection has learned of the path lately.
 //
-// RFC 1191 6.3: an estimate is forgotten after a time; "10 minutes is a reasonable value" (net.ipv4.route.mtu_expires).
+// RFC 1191 3: a larger one is tried again after a time: "We recommend setting these timers at twice their minimum values (10
+// minutes and 2 minutes, respectively)." (net.ipv4.route.mtu_expires).
 func (c *Conn) learnedPMTU() {
 	if mtu := c.stack.knownMTU(c.set, c.rt, c.remote); mtu < c.rt.mtu() {
 		c.pmtu = uint16(mtu)
@@ -47,7 +48,7 @@ func (c *Conn) announceMTU() {
 // tcp_v6_mtu_reduced).
 //
 // RFC 1191 3: "A host MUST never reduce its estimate of the Path MTU below 68 octets." Linux's bound is min_pmtu: where a
-// path takes less, its routers may cut the packets. "A host must not increase its estimate of the Path MTU in response to
+// path takes less, its routers may cut the packets. "A host MUST not increase its estimate of the Path MTU in response to
 // the contents of a Datagram Too Big message".
 func (c *Conn) mtuReduced(mtu int) {
 	if !c.set.pmtuDiscovery {
@@ -77,8 +78,7 @@ func (c *Conn) mtuReduced(mtu int) {
 // resendTooLarge sends what no longer fits at once and in smaller segments: it is lost, and not to congestion, so that
 // the window stays (Linux: tcp_simple_retransmit).
 //
-// RFC 1191 6.2: the packetization layer is "notified if the PMTU decreases"; RFC 8201 5.4: "a TCP implementation ... should
-// retransmit ... without waiting for the retransmission timeout".
+// RFC 1191 6.4 and RFC 8201 5.4: the packetization layer hears of it, and need not wait for the retransmission timeout.
 func (c *Conn) resendTooLarge() {
 	q, mss := c.rtx, uint16(c.segmentRoom())
 	if q == nil || !c.state.transmits() || !q.cut(mss) {

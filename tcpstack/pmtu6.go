@@ -6,7 +6,7 @@ const (
 	// maxPathMTUs bounds the destinations whose path is known to take less than the first link: whoever forges errors fills
 	// no memory. The one that was learned first makes room.
 	maxPathMTUs = 256
-	// pathMTULife is how long a smaller MTU is believed. RFC 8201 4: "an attempt to detect an increase ... MUST NOT be done
+	// pathMTULife is how long a smaller MTU is believed. RFC 8201 4: "An attempt to detect an increase ... must not be done
 	// less than 5 minutes after a Packet Too Big message has been received"; 10 minutes are its recommendation and Linux's
 	// (net.ipv6.route.mtu_expires).
 	pathMTULife = 600 * sim.Second
@@ -56,7 +56,7 @@ func (s *Stack) FlushPathMTUs() {
 // path's MTU has become less.
 //
 // RFC 8201 4: "If a node receives a Packet Too Big message reporting a next-hop MTU that is less than the IPv6 minimum link
-// MTU, it must discard it." "A node MUST NOT increase its estimate of the Path MTU in response to the contents of a Packet
+// MTU, it must discard it." "A node must not increase its estimate of the Path MTU in response to the contents of a Packet
 // Too Big message."
 func (s *Stack) pathTooNarrow(dst ipAddr, mtu int) bool {
 	rt, err := s.route6(ipAddr{}, dst, nil, 0)

@@ -137,8 +137,8 @@ func (m *ndpMessage) routerAdvertisement() bool {
 		x.retry = sim.Time(ra.Retry)
 	}
 	// RFC 4861 6.3.4: "If the MTU option is present, hosts SHOULD copy the option's value into LinkMTU so long as the value
-	// is greater than or equal to the minimum link MTU and does not exceed the maximum LinkMTU value specified in the
-	// link-type-specific document".
+	// is greater than or equal to the minimum link MTU [IPv6] and does not exceed the maximum LinkMTU value specified in
+	// the link-type-specific document".
 	if mtu := int(ra.Options.MTU); mtu >= wire.IPv6MinMTU && mtu <= i.mtu {
 		x.mtu = mtu
 	}
@@ -166,8 +166,8 @@ func (h *slaac) router(addr ipAddr, now sim.Time, life time.Duration) {
 	}
 }
 
-// routerGone: RFC 4861 7.2.5: "if the IsRouter flag changes from TRUE to FALSE ... the node MUST remove that router from the
-// Default Router List".
+// routerGone: RFC 4861 7.2.5: where "the IsRouter flag changes from TRUE to FALSE ..., the node MUST remove that router from
+// the Default Router List".
 func (h *slaac) routerGone(addr ipAddr) {
 	now := h.x.ifc.stack.loop.Now()
 	h.router(addr, now, 0)

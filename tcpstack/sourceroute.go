@@ -188,7 +188,7 @@ func (s *Stack) advanceRoute(f *sim.Frame, h []byte, ihl int, o []byte, next uin
 
 // sendOnVia sends a datagram to the next address of its source route.
 //
-// RFC 791 3.1: "the router replaces the source route with the recorded route": the address over which it leaves.
+// RFC 791 3.1: what it replaces in the route is recorded: the address over which it leaves.
 func (s *Stack) sendOnVia(f *sim.Frame, h []byte, ihl int, o []byte, next uint32) bool {
 	if !s.cfg.Forwarding {
 		s.drop(f, dropNotForwarding)

@@ -65,7 +65,8 @@ func TestSlowStartDoubles(t *testing.T) {
 	x.wantCwnd(40)
 }
 
-// RFC 3465 2.1: "cwnd is increased by the number of previously unacknowledged bytes ACKed"; without it by a segment an ACK.
+// RFC 3465 2.2: the window grows by "the number of previously unacknowledged bytes ACKed by each incoming acknowledgment";
+// without it by a segment an ACK.
 func TestByteCounting(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		x := newTCPTrace(t, TCPConfig{ABC: &on})

@@ -237,7 +237,8 @@ func TestNewReno(t *testing.T) {
 	for i := range uint32(10) {
 		x.want("A ack=101 len=1000 seq=" + itoa(1001+1000*i))
 	}
-	// RFC 3042 2, limited transmit: "sends a new segment in response to the first two duplicate ACKs".
+	// RFC 3042, limited transmit: "sending a new data segment in response to each of the first two duplicate
+	// acknowledgments that arrive at the sender".
 	x.send("A seq=101 ack=1001")
 	x.want("A seq=11001 ack=101 len=1000")
 	x.send("A seq=101 ack=1001")

@@ -25,8 +25,8 @@ func (s *Stack) tcpControl(e ICMPError, src, dst netip.AddrPort, seq uint32) {
 	if c == nil || c.gone() {
 		return
 	}
-	// RFC 5927 4.1: "TCP SHOULD check that the TCP sequence number contained in the payload of the ICMP error message is
-	// within the range SND.UNA =< SEG.SEQ < SND.NXT." Linux takes SND.NXT as well.
+	// RFC 5927 4.1: "check that the TCP sequence number contained in the payload of the ICMP error message is within the
+	// range SND.UNA =< SEG.SEQ < SND.NXT." Linux takes SND.NXT as well.
 	una := c.sndUna
 	if c.halfAccepted() {
 		una = c.iss // its SYN,ACK is not yet acknowledged

@@ -190,9 +190,8 @@ const pawsMSL = 60 * sim.Second
 
 // reusable says whether a new connection to the same peer may take the place of this one.
 //
-// RFC 6191 2: "If ... TCP Timestamps were enabled for the previous incarnation ... then ... if the timestamp ... is greater
-// than the last timestamp seen on the previous incarnation of the connection ... honor the connection request". Its mirror
-// image at the end that opens is tcp_tw_reuse: a second later its own timestamps are greater (Linux: tcp_twsk_unique).
+// RFC 6191 2: where both incarnations have timestamps, a SYN whose timestamp is "greater than the last timestamp seen on the
+// previous incarnation of the connection (for that direction of the data transfer)" is taken. Its mirror image at the end that opens is tcp_tw_reuse: a second later its own timestamps are greater (Linux: tcp_twsk_unique).
 func (w *timeWait) reusable(set *settings) bool {
 	switch set.timeWaitReuse {
 	case TimeWaitReuseOff:

@@ -29,8 +29,8 @@ func (c *Conn) initUndo() {
 
 // echoesBefore says whether the ACK being worked on was made by what was sent before t.
 //
-// RFC 3522 3.2 (5): "If the value of the Timestamp Echo Reply field of the acceptable ACK's Timestamps option is smaller
-// than the value of RetransmitTS, then proceed to step (6)": the timeout or retransmit was spurious.
+// RFC 3522 3.2 (4): "If the value of the Timestamp Echo Reply field of the acceptable ACK's Timestamps option is smaller
+// than the value of RetransmitTS": the timeout or retransmit was spurious.
 func (c *Conn) echoesBefore(t sim.Time) bool {
 	return c.set.eifel && c.rec.sawTS && int32(c.rec.tsEcr-timestampAt(t, c.tsOffset)) < 0
 }

@@ -30,8 +30,7 @@ func (s *settings) putUserTimeout(opt *wire.TCPOptions) {
 
 // tellUserTimeout adds the option to a segment under way that carries n bytes, if there is room.
 //
-// RFC 5482 3.1: "a connection that has enabled UTO options SHOULD include a UTO option in the first packet that does not have
-// the SYN flag set", as SYN cookies forget what the SYN said.
+// RFC 5482 3 has the option in the first packet that is no SYN as well, as SYN cookies forget what the SYN said.
 func (c *Conn) tellUserTimeout(f *sim.Frame, n int, opt *wire.TCPOptions) {
 	var own wire.TCPOptions
 	if c.set.putUserTimeout(&own); opt.NSACK > 0 || n+own.Len() > int(c.sndMSS) {

@@ -3,7 +3,7 @@ package congestion
 import "labd.dev/sim"
 
 // CUBIC (RFC 9438) in the integers of Linux's tcp_cubic.c, so that windows are the same to the segment: time in 1/1024 s,
-// beta in 1/1024. Linux's cube root is a table and one step of Newton's, within 0.2%; ours is exact.
+// beta in 1/1024. In quotations the RFC's Greek letters are written out. Linux's cube root is a table and one step of Newton's, within 0.2%; ours is exact.
 const (
 	cubicBeta = 717 // /1024. RFC 9438 4.6: "beta_cubic SHOULD be set to 0.7"
 	// cubicC is C = 0.4 as 410/1024. RFC 9438 5: "C SHOULD be set to 0.4".
@@ -16,7 +16,7 @@ const (
 	renoScale = 8 * (1024 + cubicBeta) / 3 / (1024 - cubicBeta)
 	// maxCubeOffset bounds |t-K| so that C times its cube fits 63 bits: four minutes, whose cube is beyond any window.
 	maxCubeOffset = 1 << 18
-	// cubicABE: RFC 8511 3: "... for CUBIC ... 0.85".
+	// cubicABE: RFC 8511 3 has 0.85 for CUBIC.
 	cubicABE = 870 // /1024
 )
 

@@ -12,7 +12,7 @@ func (Reno) CongAvoid(s *Sender, acked uint32) { renoCongAvoid(s, acked) }
 // SSThresh halves. RFC 5681 3.1 (4): "ssthresh = max (FlightSize / 2, 2*SMSS)". Like Linux (tcp_reno_ssthresh) it takes
 // cwnd for FlightSize: the window does not grow while the application leaves it unused.
 //
-// RFC 8511 3: "beta_{ecn} ... it is RECOMMENDED that implementations use ... 0.8" for TCP that halves on loss.
+// RFC 8511 3: on a mark 0.8 of the window is left to a TCP that halves it on loss.
 func (Reno) SSThresh(s *Sender) uint32 {
 	if s.ECN && s.ABE {
 		return max(uint32(uint64(s.Cwnd)*4/5), MinSSThresh)

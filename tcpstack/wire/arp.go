@@ -33,7 +33,7 @@ func ParseARP(b []byte) (ARP, error) {
 	if len(b) < ARPLen {
 		return a, ErrTruncated
 	}
-	// RFC 826 "Packet Reception": "?Do I have the hardware type in ar$hrd? ... [optionally check the hardware length]"
+	// RFC 826 "Packet Reception": "?Do I have the hardware type in ar$hrd? ... [optionally check the hardware length ar$hln]"
 	if binary.BigEndian.Uint16(b) != 1 || EtherType(binary.BigEndian.Uint16(b[2:])) != EtherTypeIPv4 || b[4] != 6 || b[5] != 4 {
 		return a, ErrARPFormat
 	}

@@ -142,8 +142,8 @@ func FuzzSumLong(f *testing.F) {
 	})
 }
 
-// A header's sum does not depend on how it is made: RFC 1071 section 2, "the sum of 16-bit integers can be computed in
-// either byte order" and "may be computed in any order".
+// A header's sum does not depend on how it is made: RFC 1071 1: "As long as the even/odd assignment of bytes is respected,
+// the sum can be done in any order", and "The sum of 16-bit integers can be computed in either byte order."
 func TestHeaderSumIsSum(t *testing.T) {
 	const seed = 3
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -51,7 +51,7 @@ type NDPOptions struct {
 // Parse reads the options in b.
 //
 // RFC 4861 4.6: "The value 0 is invalid. Nodes MUST silently discard an ND packet that contains an option with length
-// zero." 4.6: "receivers MUST silently ignore any options they do not recognize and continue processing the message."
+// zero." 9: "Receivers MUST silently ignore any options they do not recognize and continue processing the message."
 func (o *NDPOptions) Parse(b []byte) error {
 	*o = NDPOptions{}
 	for len(b) > 0 {
