@@ -139,6 +139,7 @@ var ip = &schema.Object[labv1.IpSettings]{
 		schema.Switch("acceptSourceRoute", "accept_source_route", "IPv4 packets with source routes are taken, and by routers sent on; off: dropped; absent: off (`accept_source_route`).", func(s *labv1.IpSettings, on bool) { s.AcceptSourceRoute = on }),
 		schema.Switch("acceptRedirects", "accept_redirects", "A host takes routers' word of a better first hop on its link (RFC 1122 3.2.2.2, RFC 4861 8); absent: on (`accept_redirects`).", func(s *labv1.IpSettings, on bool) { s.AcceptRedirects = &on }),
 		schema.Switch("sendRedirects", "send_redirects", "A router tells hosts of a better first hop on their link (RFC 1812 5.2.7.2, RFC 4861 8); absent: on (`send_redirects`).", func(s *labv1.IpSettings, on bool) { s.SendRedirects = &on }),
+		schema.Switch("mld", "mld", "With `slaac` or `routerAdvertisements`: IPv6 groups are joined by multicast listener discovery (RFC 3810); absent: on.", func(s *labv1.IpSettings, on bool) { s.Mld = &on }),
 	},
 }
 

@@ -113,6 +113,7 @@ func (n *Node) stackConfig() tcpstack.Config {
 		RouterAdvertisements: n.forwards() && ip.GetRouterAdvertisements(), RAInterval: sim.Time(ip.GetRaIntervalNs()),
 		DADTransmits: uint8(ip.GetDadTransmits()), AcceptSourceRoute: ip.GetAcceptSourceRoute(),
 		IgnoreRedirects: ip != nil && ip.AcceptRedirects != nil && !ip.GetAcceptRedirects(),
+		MLD:             ip == nil || ip.Mld == nil || ip.GetMld(),
 		NoRedirects:     ip != nil && ip.SendRedirects != nil && !ip.GetSendRedirects(),
 	}
 	if n.net.cfg.Spec.GetChecksums() == labv1.Checksums_CHECKSUMS_ALWAYS {

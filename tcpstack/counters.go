@@ -41,6 +41,9 @@ const (
 	cIP6Reassembled
 	cIP6Received
 	cIP6Sent
+	cMLDQueriesReceived
+	cMLDReportsReceived
+	cMLDReportsSent
 	cNDPAdvertsReceived
 	cNDPAdvertsSent
 	cNDPSolicitsReceived
@@ -94,6 +97,9 @@ var counterNames = [numCounters]string{
 	cIP6Reassembled:            "ip6.reassembled",
 	cIP6Received:               "ip6.received",
 	cIP6Sent:                   "ip6.sent",
+	cMLDQueriesReceived:        "mld.queries_received",
+	cMLDReportsReceived:        "mld.reports_received",
+	cMLDReportsSent:            "mld.reports_sent",
 	cNDPAdvertsReceived:        "ndp.adverts_received",
 	cNDPAdvertsSent:            "ndp.adverts_sent",
 	cNDPSolicitsReceived:       "ndp.solicits_received",
@@ -194,7 +200,7 @@ type Counter struct {
 	Value uint64
 }
 
-// Counters lists the counters, sorted by name: arp.*, icmp.*, ip.*, ip6.*, ndp.*, tcp.*, udp.*.
+// Counters lists the counters, sorted by name: arp.*, icmp.*, ip.*, ip6.*, mld.*, ndp.*, tcp.*, udp.*.
 func (s *Stack) Counters() []Counter {
 	out := make([]Counter, 0, int(numCounters)+int(numDropReasons)+32)
 	for i, n := range counterNames {

@@ -44,6 +44,9 @@ func (s *Stack) icmpv6Input(ifc *Interface, f *sim.Frame, group bool) {
 	case typ >= wire.ICMPv6RouterSolicit && typ <= wire.ICMPv6Redirect:
 		s.ndpInput(ifc, f, h, group)
 		return
+	case typ == wire.ICMPv6MLDQuery, typ == wire.ICMPv6MLDv2Report:
+		s.mldInput(ifc, f, h)
+		return
 	default:
 		// RFC 4443 2.4 (b): "If an ICMPv6 informational message of unknown type is received, it MUST be silently
 		// discarded."

@@ -19,11 +19,13 @@ type state6 struct {
 	in       *Interface // that the packet being worked on came in at
 	delays   sim.Stream
 	delayed  uint64 // draws of delays
+	mld      sim.Stream
+	mldDrawn uint64
 }
 
 func (x *state6) init(s *Stack) {
 	x.fragID = uint32(s.stream("ip6 id").Uint64(0))
-	x.delays = s.stream("ndp delay")
+	x.delays, x.mld = s.stream("ndp delay"), s.stream("mld delay")
 }
 
 // delay is a random time below d. RFC 4861 10 has hosts and routers wait so before they speak unasked, so that not all
@@ -31,6 +33,12 @@ func (x *state6) init(s *Stack) {
 func (x *state6) delay(d sim.Time) sim.Time {
 	x.delayed++
 	return sim.Time(x.delays.Below(x.delayed, uint64(d)))
+}
+
+// mldDelay is a random time below d until a report.
+func (x *state6) mldDelay(d sim.Time) sim.Time {
+	x.mldDrawn++
+	return sim.Time(x.mld.Below(x.mldDrawn, uint64(d)))
 }
 
 // AddressState is how far an IPv6 address of an interface may be used (RFC 4862 2).
@@ -77,8 +85,9 @@ type interface6 struct {
 	reachable sim.Time    // how long a neighbour is believed
 	retry     sim.Time    // between solicitations
 
-	host   *slaac      // what a host has learned of routers; nil without SLAAC
-	router *advertiser // nil: does not advertise
+	host   *slaac       // what a host has learned of routers; nil without SLAAC
+	router *advertiser  // nil: does not advertise
+	mld    *mldListener // nil: reports no groups
 }
 
 // linkLocalBits is the length of the link-local prefix that addresses are made under (RFC 4291 2.5.6).
@@ -102,6 +111,10 @@ func (i *Interface) startIPv6() {
 	if s.cfg.RouterAdvertisements {
 		x.router = newAdvertiser(x)
 	}
+	if s.cfg.MLD && (s.cfg.SLAAC || s.cfg.RouterAdvertisements) {
+		x.mld = newMLDListener(x)
+		x.mld.refresh()
+	}
 }
 
 // stopIPv6 ends timers and forgets all.
@@ -118,6 +131,9 @@ func (i *Interface) stopIPv6() {
 	}
 	if x.router != nil {
 		i.stack.loop.Stop(&x.router.timer)
+	}
+	if x.mld != nil {
+		x.mld.stop()
 	}
 	i.forgetThose(func(n *neighbour) bool { return n.six }) // their timers count on i.six
 	i.six = nil
@@ -166,6 +182,12 @@ func (a *address6) setState(to AddressState) {
 	a.ifc.stack.recordAddress(a)
 	a.ifc.stack.listAddrs6()
 	a.ifc.stack.gen++
+	if x := a.ifc.six; x != nil && x.mld != nil {
+		x.mld.refresh()
+		if a == x.addrs[0] && to == AddressPreferred {
+			x.mld.again()
+		}
+	}
 }
 
 // find is the interface's address, in whatever state; nil if it has none such.
@@ -202,8 +224,7 @@ func (s *Stack) listAddrs6() {
 // isLocal6 reports whether a is an address of this stack.
 func (s *Stack) isLocal6(a ipAddr) bool { return slices.Contains(s.six.addrs, a) || a == loopback6 }
 
-// joined reports whether the interface listens to an Ethernet group. There is no multicast listener discovery: a lab's
-// switches flood groups, and nobody would hear the reports.
+// joined reports whether the interface listens to an Ethernet group. A lab's switches flood groups.
 func (i *Interface) joined(mac wire.MAC) bool {
 	if i.six == nil || mac[0] != 0x33 || mac[1] != 0x33 {
 		return false
@@ -211,6 +232,9 @@ func (i *Interface) joined(mac wire.MAC) bool {
 	low := be32(mac[2:])
 	if low == 1 || low == 2 && i.stack.cfg.Forwarding { // all nodes, all routers (RFC 4291 2.7.1)
 		return true
+	}
+	if low == uint32(allMLDRouters.lo) {
+		return i.stack.cfg.Forwarding && i.six.mld != nil
 	}
 	for _, a := range i.six.addrs {
 		if low == 0xff<<24|uint32(a.addr.lo)&0xffffff && a.state != AddressDuplicate {
@@ -227,6 +251,8 @@ func (i *Interface) member(group ipAddr) bool {
 		return true
 	case allRouters, ipAddr{0xff01 << 48, 2}, ipAddr{0xff05 << 48, 2}:
 		return i.stack.cfg.Forwarding
+	case allMLDRouters:
+		return i.stack.cfg.Forwarding && i.six.mld != nil
 	}
 	for _, a := range i.six.addrs {
 		if group == solicitedNode(a.addr) && a.state != AddressDuplicate {

@@ -98,6 +98,10 @@ func summariseIPv6(b []byte) string {
 		}
 		return s.String()
 	}
+	if n := wire.RouterAlertLen; h.NextHeader == wire.ProtoHopByHop && len(body) > n && [wire.RouterAlertLen]byte(body) == wire.RouterAlert {
+		s.WriteString(" router-alert")
+		h.NextHeader, body = wire.ProtoICMPv6, body[n:]
+	}
 	if wire.AddSums(wire.PseudoSum6(h.Src.As16(), h.Dst.As16(), h.NextHeader, len(body)), wire.Sum(body)) != 0xffff {
 		s.WriteString(" BAD CHECKSUM")
 	}
@@ -145,6 +149,13 @@ func summariseICMPv6(b []byte) string {
 			return err.Error()
 		}
 		return fmt.Sprintf("redirect %v to %v is-at %v with %d", r.Destination, r.Target, r.Options.TargetMAC, len(b)-wire.RedirectLen-r.Options.Len()-8)
+	case wire.ICMPv6MLDv2Report:
+		text := "mld"
+		for i := range binary.BigEndian.Uint16(b[6:]) {
+			r := b[wire.MLDReportLen+wire.MLDRecordLen*int(i):]
+			text += fmt.Sprintf(" %s %v", [...]string{2: "is", 3: "left", 4: "joined"}[r[0]], netip.AddrFrom16([16]byte(r[4:])))
+		}
+		return text
 	case wire.ICMPv6RouterSolicit:
 		return "rs"
 	case wire.ICMPv6RouterAdvert:

@@ -250,6 +250,10 @@ func (a *address6) Fire(now sim.Time) {
 	switch {
 	case a.state == AddressTentative && a.probes > 0:
 		a.probes--
+		if mld := a.ifc.six.mld; mld != nil {
+			mld.refresh()
+			mld.flush() // RFC 4862 5.4.2: the group is joined before the first probe
+		}
 		m := wire.Neighbor{Type: wire.ICMPv6NeighSolicit, Target: a.addr.netip()}
 		group := solicitedNode(a.addr)
 		s.count[cNDPSolicitsSent]++

@@ -21,7 +21,7 @@ func (s *Stack) Reconfigure(cfg Config) error {
 	c := &s.cfg
 	was := *c
 	c.DisableIPv6, c.SLAAC, c.RouterAdvertisements = cfg.DisableIPv6, cfg.SLAAC, cfg.RouterAdvertisements
-	c.RAInterval, c.DADTransmits = cfg.RAInterval, cfg.DADTransmits
+	c.RAInterval, c.DADTransmits, c.MLD = cfg.RAInterval, cfg.DADTransmits, cfg.MLD
 	c.TTL, c.ARPTimeout, c.ARPRetry, c.ReassemblyTimeout, c.TCP = cfg.TTL, cfg.ARPTimeout, cfg.ARPRetry, cfg.ReassemblyTimeout, cfg.TCP
 	c.AcceptSourceRoute, c.IgnoreRedirects, c.NoRedirects = cfg.AcceptSourceRoute, cfg.IgnoreRedirects, cfg.NoRedirects
 	if c.IgnoreRedirects {
@@ -31,7 +31,7 @@ func (s *Stack) Reconfigure(cfg Config) error {
 	s.tcp.mem.limit = uint64(set.memoryLimit)
 	s.tcp.changes++
 	s.gen++
-	if c.DisableIPv6 != was.DisableIPv6 || c.SLAAC != was.SLAAC || c.RouterAdvertisements != was.RouterAdvertisements {
+	if c.DisableIPv6 != was.DisableIPv6 || c.SLAAC != was.SLAAC || c.RouterAdvertisements != was.RouterAdvertisements || c.MLD != was.MLD {
 		s.restartIPv6()
 	}
 	return nil

@@ -42,6 +42,7 @@ type Config struct {
 	SLAAC                bool     // a host: address and router come from advertisements, after duplicate address detection (RFC 4862)
 	RouterAdvertisements bool     // a router: advertises itself and its networks (RFC 4861 6.2)
 	RAInterval           sim.Time // between advertisements at most; 0: 600 s (RFC 4861 6.2.1, MaxRtrAdvInterval)
+	MLD                  bool     // with either of these two: groups are joined by multicast listener discovery (RFC 3810), as by Linux
 	DADTransmits         uint8    // probes before SLAAC uses an address; 0: 1 (net.ipv6.conf.default.dad_transmits)
 
 	Seed uint64    // the lab's; streams are named after Name and the boot count

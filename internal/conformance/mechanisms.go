@@ -62,6 +62,7 @@ var Mechanisms = []Mechanism{
 	{"IPv6", []string{"8200"}, nil, ""},
 	{"Neighbour discovery", []string{"4861"}, nil, ""},
 	{"Address autoconfiguration", []string{"4862"}, nil, ""},
+	{"Multicast listener discovery", []string{"3810"}, nil, "ip: mld"},
 	{"Redirects", nil, []string{"Redirect message", "redirect message"}, "ip: acceptRedirects, sendRedirects"},
 	{"ICMPv6", []string{"4443"}, nil, ""},
 }

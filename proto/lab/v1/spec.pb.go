@@ -953,6 +953,7 @@ type IpSettings struct {
 	AcceptSourceRoute    bool                   `protobuf:"varint,10,opt,name=accept_source_route,json=acceptSourceRoute,proto3" json:"accept_source_route,omitempty"`       // IPv4 packets with source routes are taken, and by routers sent on; else dropped (Linux accept_source_route)
 	AcceptRedirects      *bool                  `protobuf:"varint,11,opt,name=accept_redirects,json=acceptRedirects,proto3,oneof" json:"accept_redirects,omitempty"`         // a host takes routers' word of a better first hop on its link; absent: on (Linux accept_redirects)
 	SendRedirects        *bool                  `protobuf:"varint,12,opt,name=send_redirects,json=sendRedirects,proto3,oneof" json:"send_redirects,omitempty"`               // a router says such a word; absent: on (Linux send_redirects)
+	Mld                  *bool                  `protobuf:"varint,13,opt,name=mld,proto3,oneof" json:"mld,omitempty"`                                                        // with slaac or router_advertisements: groups are joined by multicast listener discovery (RFC 3810); absent: on
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -1067,6 +1068,13 @@ func (x *IpSettings) GetAcceptRedirects() bool {
 func (x *IpSettings) GetSendRedirects() bool {
 	if x != nil && x.SendRedirects != nil {
 		return *x.SendRedirects
+	}
+	return false
+}
+
+func (x *IpSettings) GetMld() bool {
+	if x != nil && x.Mld != nil {
+		return *x.Mld
 	}
 	return false
 }
@@ -3249,7 +3257,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\baddress6\x18\x04 \x01(\tR\baddress6\"?\n" +
 	"\tRouteSpec\x12 \n" +
 	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x10\n" +
-	"\x03via\x18\x02 \x01(\tR\x03via\"\xde\x04\n" +
+	"\x03via\x18\x02 \x01(\tR\x03via\"\xfd\x04\n" +
 	"\n" +
 	"IpSettings\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\x127\n" +
@@ -3265,12 +3273,14 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x13accept_source_route\x18\n" +
 	" \x01(\bR\x11acceptSourceRoute\x12.\n" +
 	"\x10accept_redirects\x18\v \x01(\bH\x03R\x0facceptRedirects\x88\x01\x01\x12*\n" +
-	"\x0esend_redirects\x18\f \x01(\bH\x04R\rsendRedirects\x88\x01\x01B\x18\n" +
+	"\x0esend_redirects\x18\f \x01(\bH\x04R\rsendRedirects\x88\x01\x01\x12\x15\n" +
+	"\x03mld\x18\r \x01(\bH\x05R\x03mld\x88\x01\x01B\x18\n" +
 	"\x16_reassembly_timeout_nsB\x11\n" +
 	"\x0f_arp_timeout_nsB\x0f\n" +
 	"\r_arp_retry_nsB\x13\n" +
 	"\x11_accept_redirectsB\x11\n" +
-	"\x0f_send_redirects\"\x952\n" +
+	"\x0f_send_redirectsB\x06\n" +
+	"\x04_mld\"\x952\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
