@@ -77,7 +77,7 @@ func (a *applier) othersTakeLabs(name string) bool {
 // foundCluster gives the cluster its id. A leader that did not know that it has one changes nothing.
 func (a *applier) foundCluster(c *controlv1.FoundCluster) (*controlv1.RequestOutcome, *Refusal) {
 	if a.view.clusterID() == "" {
-		a.insert(tableCluster, &controlv1.ClusterState{ClusterId: c.GetClusterId()})
+		a.insert(tableCluster, &controlv1.ClusterState{ClusterId: c.GetClusterId(), LeaseNs: c.GetLeaseNs()})
 	}
 	return &controlv1.RequestOutcome{}, nil
 }

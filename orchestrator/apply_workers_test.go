@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"testing"
+	"time"
 
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
@@ -40,8 +41,11 @@ func TestApplyWorkers(t *testing.T) {
 
 func TestApplyFoundCluster(t *testing.T) {
 	m := newMachine(t)
-	m.want("", &controlv1.FoundCluster{ClusterId: "first"})
-	m.want("", &controlv1.FoundCluster{ClusterId: "second"})
+	m.want("", &controlv1.FoundCluster{ClusterId: "first", LeaseNs: int64(7 * time.Second)})
+	m.want("", &controlv1.FoundCluster{ClusterId: "second", LeaseNs: 1})
+	if lease := m.fsm.store.view().lease(); lease != 7*time.Second {
+		t.Fatalf("workers are granted %v", lease)
+	}
 	if id := m.fsm.store.view().clusterID(); id != "first" {
 		t.Fatalf("the cluster is %q", id)
 	}

@@ -1,7 +1,6 @@
 package orchestrator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -126,20 +125,38 @@ func (c *Controller) restore(ctx context.Context, from io.Reader) (*labv1.Restor
 	if err := raiseEpochs(saved, highestEpoch(c.store.view())); err != nil {
 		return nil, err
 	}
-	var state bytes.Buffer
-	if err := writeSnapshot(&state, view{txn: saved.Txn(false)}); err != nil {
+	if err := keepLease(saved, c.store.view().lease()); err != nil {
 		return nil, err
 	}
+	state, size, err := c.rewritten(view{txn: saved.Txn(false)})
+	if err != nil {
+		return nil, err
+	}
+	defer state.Close()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: int64(state.Len())}
-	if err := c.node.raft.Restore(meta, &state, restoreTimeout); err != nil {
+	if err := c.node.raft.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, state, restoreTimeout); err != nil {
 		return nil, proposalError(err)
 	}
 	c.log.Warn("the state was replaced by a snapshot", "labs", resp.GetLabs(), "runs", resp.GetRuns())
 	c.leadAnew()
 	return resp, nil
+}
+
+// rewritten is a state as a snapshot on disk, without a name there: Raft wants to know its size before it reads it.
+func (c *Controller) rewritten(v view) (*os.File, int64, error) {
+	f, err := os.CreateTemp(c.conf.FilesDir, incomingPattern)
+	if err != nil {
+		return nil, 0, storageError(err)
+	}
+	err = writeSnapshot(f, v)
+	size, seekErr := f.Seek(0, io.SeekCurrent)
+	_, rewindErr := f.Seek(0, io.SeekStart)
+	if err := errors.Join(err, seekErr, rewindErr, os.Remove(f.Name())); err != nil {
+		return nil, 0, storageError(errors.Join(err, f.Close()))
+	}
+	return f, size, nil
 }
 
 // badSnapshot says what is wrong with a snapshot that was given back.
@@ -173,6 +190,19 @@ func raiseEpochs(db *memdb.MemDB, by uint64) error {
 	}
 	for _, run := range v.runs() {
 		if err := txn.Insert(tableRuns, with(run, func(r *controlv1.RunState) { r.Epoch += by })); err != nil {
+			return err
+		}
+	}
+	txn.Commit()
+	return nil
+}
+
+// keepLease gives a state the lease that workers hold now, whatever it says.
+func keepLease(db *memdb.MemDB, lease time.Duration) error {
+	txn := db.Txn(true)
+	defer txn.Abort()
+	for _, cluster := range all[controlv1.ClusterState](view{txn: txn}, tableCluster, "id") {
+		if err := txn.Insert(tableCluster, with(cluster, func(c *controlv1.ClusterState) { c.LeaseNs = int64(lease) })); err != nil {
 			return err
 		}
 	}

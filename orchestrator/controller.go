@@ -31,7 +31,8 @@ type Config struct {
 	WorkerName string
 	// DialWorker makes the way to a worker that has registered, at the address that it gave.
 	DialWorker func(address string) (workerv1.WorkerServiceClient, io.Closer, error)
-	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader; 0: 10 s.
+	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader, in a cluster that this server
+	// founds; 0: 10 s.
 	Lease time.Duration
 	// Cluster says how this server is one of several; nil: it is a server of its own.
 	Cluster *Cluster

@@ -19,7 +19,9 @@ import (
 // report that the lease answers; its leader counts from when it received that report, which is later, and waits a margin
 // longer. So a worker has stopped its labs before anybody else is given them, whatever is lost or late in between.
 const (
-	// defaultLease is the lease that a worker is granted: ten reports may be lost or late on a busy machine.
+	// defaultLease is the lease that workers are granted. A worker whose machine gives it no core, or whose disk holds it up, for
+	// so long loses its labs, and each is rebuilt from its beginning: on busy machines that takes seconds, and a lab that moves
+	// for nothing costs more than one that waits ten seconds for a worker that is dead.
 	defaultLease = 10 * time.Second
 	// reportsPerLease is how many reports a worker sends in the time of a lease.
 	reportsPerLease = 10
@@ -57,7 +59,7 @@ type site struct {
 }
 
 func newFleet(lease time.Duration, dial func(string) (workerv1.WorkerServiceClient, io.Closer, error)) *fleet {
-	return &fleet{lease: cmp.Or(lease, defaultLease), dial: dial, sites: make(map[string]*site)}
+	return &fleet{lease: lease, dial: dial, sites: make(map[string]*site)}
 }
 
 // expect begins the grace of the workers that were up under a leader before: their leases may still run.
@@ -99,6 +101,18 @@ func (s *site) givenUp() error {
 		return refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "worker %q is just being recorded as down; try again", s.name)
 	}
 	return nil
+}
+
+// lease is the one that this server would found a cluster with.
+func (c *Controller) lease() time.Duration { return cmp.Or(c.conf.Lease, defaultLease) }
+
+// lease is the one that the cluster's workers are granted, whoever leads: a leader that waited for less than the one before
+// has granted would give labs away that still run.
+func (v view) lease() time.Duration {
+	for _, c := range all[controlv1.ClusterState](v, tableCluster, "id") {
+		return cmp.Or(time.Duration(c.GetLeaseNs()), defaultLease)
+	}
+	return defaultLease
 }
 
 func (f *fleet) margin() time.Duration { return f.lease / leaseMargin }

@@ -42,7 +42,7 @@ type leadership struct {
 }
 
 func newLeadership(c *Controller, term uint64) *leadership {
-	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.conf.Lease, c.conf.DialWorker),
+	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.lease(), c.conf.DialWorker),
 		inherited: make(map[string]uint64), hosted: make(map[string]*hosting)}
 	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	return l
@@ -58,10 +58,15 @@ func (l *leadership) takeOver() error {
 			id = rand.Text()
 		}
 		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_FoundCluster{
-			FoundCluster: &controlv1.FoundCluster{ClusterId: id}}})
+			FoundCluster: &controlv1.FoundCluster{ClusterId: id, LeaseNs: int64(l.c.lease())}}})
 		if err != nil {
 			return fmt.Errorf("found the cluster: %w", err)
 		}
+		v = l.c.store.view()
+	}
+	l.fleet.lease = v.lease()
+	if l.c.conf.Worker == nil && l.c.lease() != l.fleet.lease {
+		l.c.log.Warn("workers are granted the lease with which the cluster was founded, not this server's", "lease", l.fleet.lease, "own", l.c.lease())
 	}
 	for _, lab := range v.labs() {
 		l.inherited[lab.GetId()] = lab.GetEpoch()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/codes"
@@ -260,6 +261,15 @@ func TestSaveAndRestore(t *testing.T) {
 	})
 	if _, err := follower.create("r3", "z"); err != nil {
 		t.Errorf("after the restore: %v", err)
+	}
+	for _, m := range all {
+		if lease := m.control.store.view().lease(); lease != 400*time.Millisecond {
+			t.Errorf("%s grants leases of %v", m.address, lease)
+		}
+		left, err := filepath.Glob(filepath.Join(m.filesDir, incomingPattern))
+		if err != nil || len(left) > 0 {
+			t.Errorf("%s has left %v (%v)", m.address, left, err)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func start(conf config.Daemon, security port.Security, log *slog.Logger) (runnin
 	}
 	d := daemon.Config{DataDir: conf.DataDir, Listen: conf.Listen, Security: security, Logger: log}
 	if conf.Role == config.Server {
-		d.NoWorker = true
+		d.NoWorker, d.Lease = true, conf.WorkerLease
 		d.Cluster = &daemon.ClusterConfig{Expect: conf.BootstrapExpect, Join: conf.Join, Advertise: conf.Advertise}
 	}
 	return daemon.Start(d)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -15,6 +16,15 @@ import (
 
 // DefaultListen is where labd listens unless it is told otherwise.
 const DefaultListen = "127.0.0.1:7070"
+
+// A worker's lease. Ten reports are sent in its time, each of which is answered after a word of a majority: with less than 200 ms
+// between them the workers of a cluster that elects a new leader would often be too late. With more than a minute a lab whose
+// worker has died waits for longer than anybody does.
+const (
+	DefaultLease = 10 * time.Second
+	LeastLease   = 2 * time.Second
+	MostLease    = time.Minute
+)
 
 // Role is what a labd is.
 type Role int
@@ -35,11 +45,12 @@ type Daemon struct {
 	TLS       TLS    `mapstructure:"tls"`
 	Log       Log    `mapstructure:"log"`
 
-	BootstrapExpect int      `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
-	Join            []string `mapstructure:"join"`             // of a server: where others may be
-	Server          []string `mapstructure:"server"`           // of a worker: where the servers are
-	Name            string   `mapstructure:"name"`             // of a worker; empty: made from the host's
-	MemoryMiB       uint64   `mapstructure:"memory-mib"`       // of a worker: what its labs may take in all; 0: three quarters of the machine's
+	BootstrapExpect int           `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
+	Join            []string      `mapstructure:"join"`             // of a server: where others may be
+	WorkerLease     time.Duration `mapstructure:"worker-lease"`     // of a server that founds a cluster; 0: not given
+	Server          []string      `mapstructure:"server"`           // of a worker: where the servers are
+	Name            string        `mapstructure:"name"`             // of a worker; empty: made from the host's
+	MemoryMiB       uint64        `mapstructure:"memory-mib"`       // of a worker: what its labs may take in all; 0: three quarters of the machine's
 }
 
 // TLS names a labd's certificates; all empty: it has none.
@@ -71,6 +82,7 @@ func Flags(role Role) *pflag.FlagSet {
 	case Server:
 		f.Int("bootstrap-expect", 0, "how many servers found the cluster; 0: this one only joins (LABD_BOOTSTRAP_EXPECT)")
 		f.StringSlice("join", nil, "where servers may be, HOST:PORT,... (LABD_JOIN)")
+		f.Duration("worker-lease", DefaultLease, fmt.Sprintf("how long workers run labs without hearing from a leader, %v to %v; the cluster keeps the one it was founded with (LABD_WORKER_LEASE)", LeastLease, MostLease))
 	case Worker:
 		f.StringSlice("server", []string{DefaultListen}, "where the servers are, HOST:PORT,... (LABD_SERVER)")
 		f.String("name", "", "what the worker is called, unique in the cluster; default: the host's name, on loopback with part of its id (LABD_NAME)")
@@ -126,6 +138,9 @@ func (d *Daemon) complete() error {
 	}
 	if given := d.TLS; given != (TLS{}) && (given.CA == "" || given.Cert == "" || given.Key == "") {
 		return errors.New("tls: tls.ca, tls.cert and tls.key go together; labctl tls init makes them")
+	}
+	if l := d.WorkerLease; d.Role == Server && (l < LeastLease || l > MostLease) {
+		return fmt.Errorf("worker-lease: %v is not within %v and %v", l, LeastLease, MostLease)
 	}
 	if d.Log.Format != "text" && d.Log.Format != "json" {
 		return fmt.Errorf("log.format: %q is neither text nor json", d.Log.Format)

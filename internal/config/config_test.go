@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func load(t *testing.T, file string, args ...string) (Daemon, error) {
@@ -64,5 +65,29 @@ func TestPrecedence(t *testing.T) {
 func TestUnknownKeyIsRefused(t *testing.T) {
 	if _, err := load(t, "lisen: 127.0.0.1:1\n"); err == nil || !strings.Contains(err.Error(), "lisen") {
 		t.Fatalf("error %v", err)
+	}
+}
+
+// A worker's lease is bounded, and only a server has it.
+func TestWorkerLease(t *testing.T) {
+	load := func(lease string) (Daemon, error) {
+		flags := Flags(Server)
+		if err := flags.Parse([]string{"--data-dir", "/x", "--worker-lease", lease}); err != nil {
+			t.Fatal(err)
+		}
+		return Load(flags, Server, "")
+	}
+	for _, lease := range []time.Duration{LeastLease, DefaultLease, MostLease} {
+		if d, err := load(lease.String()); err != nil || d.WorkerLease != lease {
+			t.Errorf("%v: %v %v", lease, d.WorkerLease, err)
+		}
+	}
+	for _, lease := range []string{"0s", "1999ms", "61s", "-5s"} {
+		if _, err := load(lease); err == nil || !strings.Contains(err.Error(), "worker-lease") {
+			t.Errorf("%s: %v", lease, err)
+		}
+	}
+	if Flags(Worker).Lookup("worker-lease") != nil || Flags(AllInOne).Lookup("worker-lease") != nil {
+		t.Error("not only servers have it")
 	}
 }

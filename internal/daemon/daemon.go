@@ -70,7 +70,8 @@ type Config struct {
 	NoWorker bool
 	// Cluster says how this server is one of several, which takes a Listen address; nil: it is a server of its own.
 	Cluster *ClusterConfig
-	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader; 0: 10 s.
+	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader, where this server founds the
+	// cluster; 0: 10 s.
 	Lease time.Duration
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger

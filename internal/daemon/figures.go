@@ -30,11 +30,11 @@ func (d *Daemon) Health() metrics.Health {
 // Figures is where this worker's metrics come from.
 func (w *Worker) Figures() metrics.Sources {
 	s := figures(w.port, w.conf.Security)
-	s.Worker = reportOf(w.worker)
+	s.Worker, s.Lease = reportOf(w.worker), w.worker.LeaseLeft
 	return s
 }
 
-// Health is whether servers take this worker.
+// Health is whether servers take this worker, and whether it may run labs now: it is registered and holds a lease.
 func (w *Worker) Health() metrics.Health {
 	alive := func() error {
 		select {
@@ -44,7 +44,16 @@ func (w *Worker) Health() metrics.Health {
 			return nil
 		}
 	}
-	return metrics.Health{Alive: alive, Ready: alive}
+	ready := func() error {
+		if err := alive(); err != nil {
+			return err
+		}
+		if w.worker.LeaseLeft() <= 0 {
+			return errors.New("this worker holds no lease: no leader has answered its reports")
+		}
+		return nil
+	}
+	return metrics.Health{Alive: alive, Ready: ready}
 }
 
 // figures are those of any labd.

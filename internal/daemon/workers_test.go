@@ -630,3 +630,17 @@ func TestSplitLabOutlivesAWorker(t *testing.T) {
 		t.Fatalf("three nodes on four workers: %v", err)
 	}
 }
+
+// A worker says that it is ready while it holds a lease, and not when no leader has answered it for so long.
+func TestWorkerIsReadyWithALease(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	w := f.start(WorkerConfig{Name: "w1"})
+	eventually(t, "the worker is ready", func() bool { return w.Health().Ready() == nil })
+	f.wires["w1"].freeze()
+	defer f.wires["w1"].thaw()
+	eventually(t, "the worker is not ready", func() bool { return w.Health().Ready() != nil })
+	if err := w.Health().Alive(); err != nil {
+		t.Errorf("it is taken for dead: %v", err)
+	}
+}

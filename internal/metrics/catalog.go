@@ -35,6 +35,7 @@ var (
 	workerLabs   = metric("labd_worker_labs", "gauge", "Labs and runs that run in this process")
 	workerEvents = metric("labd_worker_events_per_second", "gauge", "Events that they have run of late, in all")
 	workerMemory = metric("labd_worker_memory_bytes", "gauge", "Memory that they take")
+	workerLease  = metric("labd_worker_lease_seconds", "gauge", "For how long a cluster's worker may still run labs without hearing from a leader; 0: it holds no lease")
 	workerDisk   = metric("labd_worker_disk_free_bytes", "gauge", "Room for what they record")
 	workerStalls = metric("labd_worker_labs_stalled", "gauge", "Labs split over workers that have waited here for another worker for more than a second")
 )

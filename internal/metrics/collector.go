@@ -18,6 +18,8 @@ type Sources struct {
 	Server func() orchestrator.Vitals
 	// Worker is how the worker in this process is; nil: it cannot say.
 	Worker func() *workerv1.WorkerReport
+	// Lease is how long that worker's lease still lasts.
+	Lease func() time.Duration
 	// CertificateUntil is when the own certificate expires.
 	CertificateUntil func() time.Time
 	// Calls are those of the gRPC server.
@@ -51,6 +53,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	if c.from.Worker != nil {
 		collectWorker(to, c.from.Worker())
+	}
+	if c.from.Lease != nil {
+		workerLease.tell(to, max(0, c.from.Lease().Seconds()))
 	}
 }
 

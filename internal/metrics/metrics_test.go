@@ -39,7 +39,8 @@ func everything() Sources {
 		},
 		Worker: func() *workerv1.WorkerReport {
 			return &workerv1.WorkerReport{EventsPerS: 5, Labs: []*workerv1.LabReport{{}}}
-		}}
+		},
+		Lease: func() time.Duration { return 9 * time.Second }}
 }
 
 func fetch(t *testing.T, s *Server, path string) (int, string) {

@@ -41,6 +41,9 @@ func (t *tenure) left() time.Duration {
 	return time.Duration(t.until.Load()) - time.Since(t.begin)
 }
 
+// LeaseLeft is how long this worker may still run labs without hearing from a leader: not above 0 without a lease.
+func (w *Worker) LeaseLeft() time.Duration { return w.tenure.left() }
+
 func (t *tenure) holds() bool { return t == nil || t.left() > 0 }
 
 // checkTenure refuses what only a worker may do that holds a lease.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
 
@@ -141,6 +142,34 @@ func TestLeaseCountsFromTheReport(t *testing.T) {
 			t.Fatalf("it has joined %q", l.cluster)
 		}
 	})
+}
+
+// A worker that wakes so late that the grant of an old report comes before anybody has seen that the lease ran out stops its
+// labs first: they may have been given away meanwhile.
+func TestLateGrantFencesFirst(t *testing.T) {
+	w, err := New(Config{Root: t.TempDir(), Leased: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	hosts := func() bool {
+		_, err := w.lab("l")
+		return err == nil
+	}
+	w.tenure.extend(time.Now().Add(time.Hour))
+	if _, err := w.StartLab(t.Context(), standing("l", labv1.Clock_CLOCK_VIRTUAL)); err != nil {
+		t.Fatal(err)
+	}
+	s := &membership{w: w, sent: map[uint64]time.Time{1: time.Now(), 2: time.Now()}}
+	s.granted(&workerv1.LeaseGrant{Sequence: 1, LeaseNs: int64(2 * time.Hour)})
+	if !hosts() || !w.tenure.holds() {
+		t.Fatal("a grant in time has stopped the lab")
+	}
+	w.tenure.until.Store(int64(time.Since(w.tenure.begin))) // it runs out, and nobody watches it
+	s.granted(&workerv1.LeaseGrant{Sequence: 2, LeaseNs: int64(time.Hour)})
+	if hosts() || !w.tenure.holds() {
+		t.Fatalf("after a late grant: hosts the lab: %v, holds a lease: %v", hosts(), w.tenure.holds())
+	}
 }
 
 // When its lease runs out a worker drops its labs, though nobody tells it to, and takes none.

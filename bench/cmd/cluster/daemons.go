@@ -72,7 +72,7 @@ func (d *daemons) start(name string, args ...string) error {
 	dir := filepath.Join(d.dir, strings.ReplaceAll(name, ":", "-"))
 	cmd := exec.Command(*labd, append(args, "--data-dir", dir, "--log.level", "error")...)
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return err
 	}
 	d.running[name] = cmd

@@ -34,7 +34,12 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Args()[1:]); err != nil {
+	leave, err := place()
+	if err == nil {
+		err = run(flag.Args()[1:])
+		leave()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}

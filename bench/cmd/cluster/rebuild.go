@@ -153,7 +153,7 @@ func enlarge(from, to string, labs, inputs int) error {
 			continue
 		}
 		for i := range labs {
-			lab := &controlv1.LabState{Id: client.RequestID(), Spec: pair(labName(i)), Epoch: 1, Inputs: uint64(inputs)}
+			lab := &controlv1.LabState{Id: client.RequestID(), Spec: pair(labName(i)), Epoch: 1}
 			if err := put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Lab{Lab: lab}}); err != nil {
 				return err
 			}

@@ -1533,6 +1533,7 @@ func (x *RunRemade) GetEpoch() uint64 {
 type FoundCluster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // random; void if the cluster has one
+	LeaseNs       int64                  `protobuf:"varint,2,opt,name=lease_ns,json=leaseNs,proto3" json:"lease_ns,omitempty"`      // that its workers are granted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1572,6 +1573,13 @@ func (x *FoundCluster) GetClusterId() string {
 		return x.ClusterId
 	}
 	return ""
+}
+
+func (x *FoundCluster) GetLeaseNs() int64 {
+	if x != nil {
+		return x.LeaseNs
+	}
+	return 0
 }
 
 // DropFiles lets go of content. What a lab, a run or an input names stays, and what somebody has brought and still has.
@@ -1928,10 +1936,11 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"8\n" +
 	"\tRunRemade\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"H\n" +
 	"\fFoundCluster\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterId\"X\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x19\n" +
+	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs\"X\n" +
 	"\tDropFiles\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\x123\n" +
 	"\bholdings\x18\x02 \x03(\v2\x17.control.v1.FileHoldingR\bholdings\"Z\n" +

@@ -1166,6 +1166,7 @@ func (x *WorkerState) GetReason() string {
 type ClusterState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // random; servers and workers that belong to another one are refused
+	LeaseNs       int64                  `protobuf:"varint,2,opt,name=lease_ns,json=leaseNs,proto3" json:"lease_ns,omitempty"`      // that workers are granted, whoever leads: a new leader waits as long as the one before has granted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1205,6 +1206,13 @@ func (x *ClusterState) GetClusterId() string {
 		return x.ClusterId
 	}
 	return ""
+}
+
+func (x *ClusterState) GetLeaseNs() int64 {
+	if x != nil {
+		return x.LeaseNs
+	}
+	return 0
 }
 
 var File_control_v1_state_proto protoreflect.FileDescriptor
@@ -1310,10 +1318,11 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\bdraining\x18\t \x01(\bR\bdraining\x12&\n" +
 	"\x0fchanged_unix_ns\x18\n" +
 	" \x01(\x03R\rchangedUnixNs\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\"-\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"H\n" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterIdB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x19\n" +
+	"\blease_ns\x18\x02 \x01(\x03R\aleaseNsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_state_proto_rawDescOnce sync.Once
