@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"labd.dev/labfile"
+	labv1 "labd.dev/proto/lab/v1"
 )
 
 // wantErrors parses a file and compares all its errors, a line each.
@@ -56,6 +59,10 @@ topology:
 		{"two documents", "name: x\ntopology: {nodes: {a: {}}}\n---\nname: y\n", []string{"lab.yaml:3:1: a second document begins here; a file holds one"}},
 		{"self-joined", "name: x\ntopology:\n  nodes: {a: {}}\n  links: [{endpoints: [a, a]}]\n", []string{`lab.yaml:4:27: endpoints: a link joins two different nodes, not "a" with itself`}},
 		{"nothing required is there", "seed: 1\n", []string{`lab.yaml:1:1: lab: "name" is missing`, `lab.yaml:1:1: lab: "topology" is missing`}},
+		{"no ring", twoHosts + "queue: {device: 0p}}\n", []string{`lab.yaml:5:43: device: must be from 1 to 65536p, got 0`}},
+		{"a ring in bytes", twoHosts + "queue: {device: {ring: 64KiB}}}\n", []string{`lab.yaml:5:50: ring: number of packets "64KiB" has an unknown unit "KiB"; write it like 100p (units: p)`}},
+		{"bounds of bql", twoHosts + "queue: {device: {ring: 9p, bql: {limitMin: 2KiB, limitMax: 1KiB, holdTime: -1s}}}}\n",
+			[]string{`lab.yaml:5:70: limitMin: must be at most the largest limit, 1024 B`, `lab.yaml:5:102: holdTime: must not be negative`}},
 		{"exclusive keys", twoHosts + "loss: {every: 3, random: 1%}}\n", []string{`lab.yaml:5:34: loss: "random" and "every" exclude each other`}},
 		{"wrong default, told once", "name: x\ntopology:\n  defaults: {link: {loss: 200%}}\n  nodes: {a: {}, b: {}, c: {}}\n  links: [{endpoints: [a, b]}, {endpoints: [b, c]}]\n",
 			[]string{`lab.yaml:3:27: loss: must not be above 100%, got 200%`}},
@@ -170,6 +177,23 @@ topology:
 	}
 	if p := f.Position("links[1].forward.rate_bps").String(); p != "lab.yaml:12:18" {
 		t.Errorf("position of a default %s", p)
+	}
+}
+
+func TestQueueDevice(t *testing.T) {
+	for text, want := range map[string]*labv1.QueueDevice{
+		"256p":                {RingPackets: 256},
+		"{ring: 3p, bql: {}}": {RingPackets: 3, Bql: &labv1.ByteQueueLimits{}},
+		"{ring: 3p, bql: {holdTime: 1ms, limitMin: 2KiB, limitMax: 1MB}}": {RingPackets: 3,
+			Bql: &labv1.ByteQueueLimits{HoldTimeNs: 1e6, LimitMinBytes: 2048, LimitMaxBytes: 1_000_000}},
+	} {
+		f, err := labfile.Parse("lab.yaml", []byte(twoHosts+"queue: {limit: 50p, device: "+text+"}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Spec.Links[0].Forward.Queue; !proto.Equal(got.Device, want) || got.LimitPackets != 50 {
+			t.Errorf("%s: %v", text, got)
+		}
 	}
 }
 

@@ -84,6 +84,37 @@ var Mark = &schema.Object[labv1.QueueMark]{
 	},
 }
 
+// BQL is the table of byte queue limits.
+var BQL = &schema.Object[labv1.ByteQueueLimits]{
+	Name: "bql",
+	Doc: "Byte queue limits: the ring takes what keeps the wire busy, and leaves the rest in the queue. The names are those of Linux's " +
+		"`/sys/class/net/*/queues/tx-*/byte_queue_limits`; `bql: {}` has all its defaults.",
+	Keys: []schema.Key[labv1.ByteQueueLimits]{
+		schema.Size("limitMin", "limit_min_bytes", "The limit never falls below; absent: none.", func(b *labv1.ByteQueueLimits, n uint64) { b.LimitMinBytes = n }),
+		schema.Size("limitMax", "limit_max_bytes", "The limit never rises above; absent: Linux's `1879048192B`.", func(b *labv1.ByteQueueLimits, n uint64) { b.LimitMaxBytes = n }),
+		schema.Duration("holdTime", "hold_time_ns", "How long a part of the limit must have been of no use before it is taken off; absent: `1s`.", func(b *labv1.ByteQueueLimits, ns int64) { b.HoldTimeNs = ns }),
+	},
+}
+
+var deviceRing = schema.Packets("ring", "ring_packets", "Frames that the ring holds, the one on the wire not counted.", func(v *labv1.QueueDevice, n uint64) {
+	v.RingPackets = uint32(min(n, 1<<32-1))
+})
+
+// Device is the table of the device behind a queue.
+var Device = &schema.Object[labv1.QueueDevice]{
+	Name: "device",
+	Doc: "The network device between the queue and the wire, as `ethtool -g` shows its transmit ring. Frames in the ring have left the queue: " +
+		"they do not count against its `limit`, and `mark` does not count their wait there. `device: 256p` is short for `device: {ring: 256p}`.",
+	Keys: []schema.Key[labv1.QueueDevice]{
+		deviceRing.Must(),
+		schema.Nested("bql", "bql", "Byte queue limits; absent: the ring takes what it has room for.", BQL, func(v *labv1.QueueDevice) *labv1.ByteQueueLimits {
+			v.Bql = &labv1.ByteQueueLimits{}
+			return v.Bql
+		}),
+	},
+	Short: &deviceRing,
+}
+
 // Queue is the table of a queue.
 var Queue = &schema.Object[labv1.Queue]{
 	Name: "queue",
@@ -93,6 +124,10 @@ var Queue = &schema.Object[labv1.Queue]{
 			func(q *labv1.Queue, k labv1.QueueKind) { q.Kind = k }),
 		queueLimit,
 		schema.Nested("mark", "mark", "Marks packets that wait too long; absent: none.", Mark, func(q *labv1.Queue) *labv1.QueueMark { q.Mark = &labv1.QueueMark{}; return q.Mark }),
+		schema.Nested("device", "device", "The device behind the queue; absent: the queue ends at the wire.", Device, func(q *labv1.Queue) *labv1.QueueDevice {
+			q.Device = &labv1.QueueDevice{}
+			return q.Device
+		}),
 	},
 	Short: &queueLimit,
 }

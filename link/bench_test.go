@@ -20,6 +20,7 @@ func BenchmarkHop(b *testing.B) {
 		{"64-frames-loss-jitter", 64, false, Config{Rate: 1_000_000_000, Delay: sim.Millisecond,
 			Loss: Loss{Model: RandomLoss, P: 1e-9}, Jitter: Jitter{Amount: 10 * us, Dist: Normal}}},
 		{"64-frames-queued", 64, false, Config{Rate: 1_000_000_000}},
+		{"64-frames-device", 64, false, Config{Rate: 1_000_000_000, Queue: Queue{Device: Device{RingPackets: 8, BQL: ByteQueueLimits{On: true}}}}},
 		{"1000-frames-unlimited", 1000, false, Config{Delay: sim.Millisecond}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -8,13 +8,16 @@ import (
 )
 
 // Set changes the configuration now. What has gone on the wire before arrives as it would have. Frames still in the
-// queue get new times, and what becomes of them is decided anew, by the same draws against the new settings; a smaller
+// queue, or in the ring of the device behind it, get new times, and what becomes of them is decided anew, by the same draws
+// against the new settings, but for when a frame in the ring has left the queue, and whether with a mark; a smaller
 // queue limit bites on newcomers only. Going down purges the queue, as Linux does with a device's.
 func (d *Direction) Set(cfg Config) {
 	now := d.loop.Now()
 	q := &d.queue
-	q.depart(now)
+	d.depart(now)
+	before := d.cfg.Queue.Device
 	d.setConfig(cfg)
+	d.changeDevice(before, now)
 	if q.packets() == 0 {
 		return
 	}
@@ -23,16 +26,20 @@ func (d *Direction) Set(cfg Config) {
 	d.free, d.freePs, d.bad, d.lastArrival = first.start, first.startPs, first.bad, first.arrivalBefore
 	for i := q.head; i != q.tail; i++ {
 		w := q.at(i)
-		d.stats.undo(w.outcome)
+		d.stats.undo(w, now)
 		if d.cfg.Down {
 			d.stats.Fault++
 			d.purge(w, DropFault, d.cfg.DownBy)
 			continue
 		}
+		if v := d.device; v != nil && i >= v.ahead.next {
+			w.left = v.take(q, w.size, now)
+		}
 		d.transmit(w, now)
 	}
 	if d.cfg.Down {
 		q.head, q.bytes = q.tail, 0
+		d.resetDevice(now)
 	}
 }
 
@@ -47,7 +54,7 @@ func (d *Direction) purge(w *frame, cause DropCause, fault uint32) {
 // which it left, then what waits. Where the direction is cut both loops must be at rest. Nothing is sent on it any more.
 func (d *Direction) Remove() {
 	q := &d.queue
-	q.depart(d.loop.Now())
+	d.depart(d.loop.Now())
 	if q.packets() > 0 {
 		d.flight.takeBack(q.at(q.head).seq)
 	}
@@ -55,7 +62,7 @@ func (d *Direction) Remove() {
 		d.recordRemoved(&c)
 	}
 	for i := q.head; i != q.tail; i++ {
-		d.stats.undo(q.at(i).outcome)
+		d.stats.undo(q.at(i), d.loop.Now())
 		d.purge(q.at(i), DropRemoved, 0)
 	}
 	q.head, q.bytes = q.tail, 0
@@ -80,8 +87,12 @@ func (d *Direction) flying() []carried {
 	return list
 }
 
-// undo takes a frame's outcome back.
-func (s *Stats) undo(outcome uint8) {
+// undo takes a waiting frame's outcome back, but for the mark of one that has left the queue.
+func (s *Stats) undo(w *frame, now sim.Time) {
+	outcome := w.outcome
+	if w.left < now {
+		outcome &^= outcomeMarked
+	}
 	for _, c := range []struct {
 		bit uint8
 		n   *uint64
@@ -127,7 +138,7 @@ func (d *Direction) Lookahead() sim.Time { return d.cfg.Lookahead() }
 // receiver's loop, or hands them to the carrier, and tells the earliest arrival among them; Never if there is none. Both
 // loops must be at rest.
 func (d *Direction) Ship(before sim.Time) (earliest sim.Time) {
-	d.queue.depart(before)
+	d.depart(before)
 	limit := ^uint64(0)
 	if d.queue.packets() > 0 {
 		limit = d.queue.at(d.queue.head).seq

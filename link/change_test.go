@@ -233,7 +233,7 @@ func TestPack(t *testing.T) {
 }
 
 func TestDecodeOtherKinds(t *testing.T) {
-	if _, ok := Decode(&sim.Record{Kind: sim.KindTCP}); ok {
+	if _, ok := Decode(&sim.Record{Kind: sim.KindTCP}, nil); ok {
 		t.Error("a TCP record is taken for a hop")
 	}
 	if s := DropCause(99).String(); s != "" {

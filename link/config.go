@@ -59,6 +59,22 @@ type Queue struct {
 	LimitPackets int // 0 together with LimitBytes 0: DefaultQueuePackets; 0 with LimitBytes: unlimited
 	LimitBytes   int // 0: unlimited
 	Mark         Mark
+	Device       Device
+}
+
+// Device is the network device between the queue and the wire. Frames in its ring have left the queue: they count no more
+// against its limit, and their wait is over as far as marks go. The zero value is none: the queue ends at the wire.
+type Device struct {
+	RingPackets int // frames in the transmit ring (ethtool -g); the one on the wire does not count. 0: no device
+	BQL         ByteQueueLimits
+}
+
+// ByteQueueLimits are a device's (Linux's BQL, with the names of sysfs's byte_queue_limits): its ring takes what keeps the wire
+// busy, and leaves the rest in the queue.
+type ByteQueueLimits struct {
+	On                 bool
+	LimitMin, LimitMax int      // bytes; LimitMax 0: MaxBQLLimit
+	HoldTime           sim.Time // how long a part of the limit must be of no use before it is taken off; 0: DefaultBQLHoldTime
 }
 
 // Mark is active queue management by ECN (RFC 3168 5): a frame that has waited longer than Sojourn leaves the queue with
@@ -105,6 +121,9 @@ const (
 	MaxRate             = 8_000_000_000_000 // 1 ps a byte, the unit of serialisation
 	MaxDelay            = 3600 * sim.Second // past any link, and sums of it stay far from sim.Never
 	MaxOverhead         = 1024              // an order above any encapsulation's
+	MaxRingPackets      = 1 << 16           // no device has more descriptors
+	MaxBQLLimit         = 1879048192        // Linux's DQL_MAX_LIMIT: UINT_MAX/2 - UINT_MAX/16
+	DefaultBQLHoldTime  = sim.Second        // Linux's: dql_init(&queue->dql, HZ)
 	EthernetHeader      = 14                // what a frame has before its IP packet
 	psPerByteAtOneBit   = 8_000_000_000_000 // serialisation of a byte at 1 bit/s, in ps
 	maxFrame            = MaxMTU + MaxOverhead + EthernetHeader
@@ -142,6 +161,10 @@ func (c Config) Validate() error {
 		{"mtu", int64(c.mtu()), MinMTU, MaxMTU},
 		{"queue.limit_packets", int64(c.Queue.LimitPackets), 0, MaxQueuePackets},
 		{"queue.limit_bytes", int64(c.Queue.LimitBytes), 0, MaxQueueBytes},
+		{"queue.device.ring", int64(c.Queue.Device.RingPackets), 0, MaxRingPackets},
+		{"queue.device.bql.limit_min", int64(c.Queue.Device.BQL.LimitMin), 0, MaxBQLLimit},
+		{"queue.device.bql.limit_max", int64(c.Queue.Device.BQL.LimitMax), 0, MaxBQLLimit},
+		{"queue.device.bql.hold_time", int64(c.Queue.Device.BQL.HoldTime), 0, int64(MaxDelay)},
 		{"overhead", int64(c.Overhead), 0, MaxOverhead},
 	} {
 		if f.v < f.lo || f.v > f.hi {
@@ -170,6 +193,7 @@ func (c Config) Effective() Config {
 	c.Overhead = min(max(c.Overhead, 0), MaxOverhead)
 	q := &c.Queue
 	q.Mark.Sojourn = min(max(q.Mark.Sojourn, 0), MaxDelay)
+	q.Device = q.Device.effective()
 	if q.LimitPackets <= 0 && q.LimitBytes <= 0 {
 		q.LimitPackets = DefaultQueuePackets
 	}
@@ -180,6 +204,24 @@ func (c Config) Effective() Config {
 		q.LimitBytes = MaxQueueBytes
 	}
 	return c
+}
+
+func (v Device) effective() Device {
+	v.RingPackets = min(max(v.RingPackets, 0), MaxRingPackets)
+	b := &v.BQL
+	if v.RingPackets == 0 || !b.On {
+		*b = ByteQueueLimits{}
+		return v
+	}
+	if b.LimitMax <= 0 || b.LimitMax > MaxBQLLimit {
+		b.LimitMax = MaxBQLLimit
+	}
+	b.LimitMin = min(max(b.LimitMin, 0), b.LimitMax)
+	if b.HoldTime <= 0 {
+		b.HoldTime = DefaultBQLHoldTime
+	}
+	b.HoldTime = min(b.HoldTime, MaxDelay)
+	return v
 }
 
 func (c Config) mtu() int {

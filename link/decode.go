@@ -13,7 +13,8 @@ type Hop struct {
 	Bytes   int      // the frame's length
 	Offered sim.Time // when the node sent it
 	Decided sim.Time // when the record was made: Offered, or the live change that decided anew
-	Start   sim.Time // when it left the queue for the wire; valid unless dropped before
+	Left    sim.Time // when it left the queue; before Start if it then waited in the device's ring
+	Start   sim.Time // when it went on the wire; both valid unless dropped before
 	Arrival sim.Time // when it arrives; valid unless dropped
 
 	QueuePackets, QueueBytes int // waiting, as the frame found it
@@ -29,8 +30,8 @@ type Hop struct {
 	Supersedes                       uint32 // ESeq of the record that a live change made void; 0: none
 }
 
-// Decode reads a record of kind KindHop; ok tells whether it is one.
-func Decode(r *sim.Record) (h Hop, ok bool) {
+// Decode reads a record of kind KindHop and those behind it, of which the first may continue it; ok tells whether it is one.
+func Decode(r *sim.Record, behind []sim.Record) (h Hop, ok bool) {
 	if r.Kind != KindHop {
 		return Hop{}, false
 	}
@@ -43,7 +44,10 @@ func Decode(r *sim.Record) (h Hop, ok bool) {
 	}
 	wait, packets := unpack(r.W[1], r.W[4])
 	flight, size := unpack(r.W[2], r.W[5])
-	h.QueuePackets, h.Bytes, h.Start = packets, size, r.T+wait
+	h.QueuePackets, h.Bytes, h.Left, h.Start = packets, size, r.T+wait, r.T+wait
+	if len(behind) > 0 && behind[0].Kind == sim.KindMore {
+		h.Left = r.T + sim.Time(uint64(behind[0].W[1])<<32|uint64(behind[0].W[0]))
+	}
 	switch {
 	case has(hopDropped):
 		h.Drop, h.OnWire, h.FaultID = DropCause(r.Reason), has(hopWire), r.W[2]
@@ -67,8 +71,12 @@ func (h *Hop) CutShort() bool { return h.Drop == DropRemoved && h.OnWire }
 // queue that it found, and what had come about already.
 func (h *Hop) Succeed(old *Hop) {
 	h.First, h.Offered, h.QueuePackets, h.QueueBytes = old.First, old.Offered, old.QueuePackets, old.QueueBytes
+	if old.Left < h.Decided { // it was in the device's ring
+		h.Left, h.Marked = old.Left, old.Marked
+	}
 	if h.CutShort() {
-		h.Start, h.Corrupted, h.Duplicated, h.CopyOf = old.Start, old.Corrupted, old.Duplicated, old.CopyOf
+		h.Left, h.Start = old.Left, old.Start
+		h.Corrupted, h.Duplicated, h.CopyOf = old.Corrupted, old.Duplicated, old.CopyOf
 		h.Marked = old.Marked
 	}
 }
@@ -131,13 +139,15 @@ const (
 	Reordered  EventName = "link:reordered"
 	Corrupted  EventName = "link:corrupted"
 	Marked     EventName = "link:marked"
+	// Transmitted is when a frame that waited in the device's ring goes on the wire. Of others Dequeued tells it.
+	Transmitted EventName = "link:transmitted"
 )
 
 // Event is one event of a hop: Hop says the rest (its queue, its packet, its cause of drop).
 type Event struct {
 	Name    EventName
 	T       sim.Time
-	Sojourn sim.Time // Dequeued: the time in the queue
+	Sojourn sim.Time // Dequeued: the time in the queue; Transmitted: in the device's ring
 }
 
 // Events is the hop's events in order of time, appended to events. What the wire does to a frame has the time that the
@@ -155,18 +165,21 @@ func (h *Hop) Events(events []Event) []Event {
 	if h.Drop != 0 && !h.OnWire {
 		if h.Supersedes != 0 { // it had been in the queue
 			add(Enqueued, h.Offered)
+			if h.Left < h.Decided {
+				events = h.leaves(events)
+			}
 		}
 		add(Dropped, h.Decided)
 		return events
 	}
 	add(Enqueued, h.Offered)
-	events = append(events, Event{Name: Dequeued, T: h.Start, Sojourn: h.Start - h.Offered})
+	events = h.leaves(events)
+	if h.Left < h.Start {
+		events = append(events, Event{Name: Transmitted, T: h.Start, Sojourn: h.Start - h.Left})
+	}
 	if h.Drop != 0 && !h.CutShort() {
 		add(Dropped, h.Start)
 		return events
-	}
-	if h.Marked {
-		add(Marked, h.Start)
 	}
 	if h.Corrupted {
 		add(Corrupted, h.Start)
@@ -182,5 +195,14 @@ func (h *Hop) Events(events []Event) []Event {
 		add(Reordered, h.Arrival)
 	}
 	add(Delivered, h.Arrival)
+	return events
+}
+
+// leaves appends what happens as the frame leaves the queue.
+func (h *Hop) leaves(events []Event) []Event {
+	events = append(events, Event{Name: Dequeued, T: h.Left, Sojourn: h.Left - h.Offered})
+	if h.Marked {
+		events = append(events, Event{Name: Marked, T: h.Left})
+	}
 	return events
 }

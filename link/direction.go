@@ -24,7 +24,9 @@ type Direction struct {
 	bad         bool     // state of the Gilbert-Elliott chain
 	lastArrival sim.Time // of all frames so far
 	queue       waiting
-	passing     frame // the last that did not have to wait
+	device      *device // behind the queue; nil: none
+	ringEnd     int     // without a device: what waits before this index was in the ring of one
+	passing     frame   // the last that did not have to wait
 	flight      flight
 	stats       Stats
 
@@ -46,6 +48,7 @@ type Stats struct {
 	Marked                    uint64 // left the queue with the CE codepoint
 	Reordered                 uint64 // arrived before a frame that was sent earlier
 	QueuePackets, QueueBytes  int    // waiting now
+	Device                    DeviceStats
 }
 
 // Dropped counts the frames that were dropped for any cause.
@@ -58,6 +61,7 @@ func NewDirection(loop *sim.Loop, from *sim.Identity, src sim.Source, name strin
 	d.flight = flight{loop: loop, origin: src.ID, dice: &d.dice}
 	d.flight.timer.H = &d.flight
 	d.setConfig(cfg)
+	d.resetDevice(loop.Now())
 	return d
 }
 
@@ -108,7 +112,7 @@ func (d *Direction) Send(f *sim.Frame) {
 	d.stats.Sent++
 	d.stats.SentBytes += uint64(n)
 	if d.queue.head != d.queue.tail {
-		d.queue.depart(now + 1)
+		d.depart(now + 1)
 	}
 	switch {
 	case d.cfg.Down:
@@ -135,6 +139,7 @@ func (d *Direction) sendLossFirst(f *sim.Frame, i uint64, now sim.Time) {
 	}
 	d.enqueue(f, f.Len(), i<<1, true, now)
 	if g != nil {
+		d.depart(now + 1) // the frame may have gone into the device's ring
 		d.enqueue(g, g.Len(), i<<1|1, true, now)
 	}
 }
@@ -145,7 +150,7 @@ func (d *Direction) enqueue(f *sim.Frame, size int, seq uint64, decided bool, no
 	q := &d.queue
 	w, waits := &d.passing, d.free > now
 	if waits {
-		if q.packets() >= d.cfg.Queue.LimitPackets || q.bytes+size > d.cfg.Queue.LimitBytes {
+		if packets, bytes := d.backlog(); packets >= d.cfg.Queue.LimitPackets || bytes+size > d.cfg.Queue.LimitBytes {
 			d.drop(f, &d.stats.QueueFull, DropQueueFull, 0)
 			return
 		}
@@ -154,6 +159,10 @@ func (d *Direction) enqueue(f *sim.Frame, size int, seq uint64, decided bool, no
 		d.free, d.freePs = now, 0
 	}
 	w.f, w.seq, w.size, w.decided, w.eseq, w.offered = f, seq, size, decided, 0, now
+	w.left = now
+	if d.device != nil {
+		w.left = d.device.offer(q, size, waits, now)
+	}
 	lost := d.transmit(w, now)
 	if waits {
 		q.add()
@@ -166,19 +175,27 @@ func (d *Direction) enqueue(f *sim.Frame, size int, seq uint64, decided bool, no
 // reports whether the frame is lost: then nothing but w refers to it.
 func (d *Direction) transmit(w *frame, now sim.Time) (lost bool) {
 	w.start, w.startPs, w.bad, w.arrivalBefore = d.free, d.freePs, d.bad, d.lastArrival
+	inRing := w.left < now // a live change met it there: it has left the queue, marked or not
+	if d.device == nil && !inRing {
+		w.left = w.start
+	}
 	if d.psPerByte > 0 {
 		ps := (int64(w.size)+d.overhead)*d.psPerByte + d.freePs
 		d.free += sim.Time(ps / 1000)
 		d.freePs = ps % 1000
 	}
+	a := arrival{at: d.free + d.delay, seq: w.seq, frame: w.f, mark: inRing && w.outcome&outcomeMarked != 0}
 	w.outcome = 0
-	a := arrival{at: d.free + d.delay, seq: w.seq, frame: w.f}
 	if d.impaired && d.impair(w, &a) {
 		d.recordLost(w, now)
 		return true
 	}
-	if d.cfg.Queue.Mark.Sojourn > 0 && d.marks(w) {
+	if d.cfg.Queue.Mark.Sojourn > 0 && !inRing && d.marks(w) {
 		a.mark = true
+		d.stats.Marked++
+	}
+	if a.mark {
+		w.outcome |= outcomeMarked
 	}
 	if a.at >= d.lastArrival {
 		d.lastArrival = a.at
@@ -236,9 +253,12 @@ func (d *Direction) drop(f *sim.Frame, counter *uint64, cause DropCause, fault u
 func (d *Direction) Stats() Stats {
 	// Not those that depart at this very instant: an input of this time may still change what becomes of them, whether
 	// or not somebody looked.
-	d.queue.depart(d.loop.Now())
+	d.depart(d.loop.Now())
 	s := d.stats
-	s.QueuePackets, s.QueueBytes = d.queue.packets(), d.queue.bytes
+	s.QueuePackets, s.QueueBytes = d.backlog()
+	if d.device != nil {
+		s.Device = d.device.stats()
+	}
 	fl := &d.flight
 	if d.receiver != nil {
 		fl = &d.receiver.flight
@@ -249,7 +269,7 @@ func (d *Direction) Stats() Stats {
 
 // Close releases every frame in the queue and on its way, for the end of a lab.
 func (d *Direction) Close() {
-	d.queue.depart(sim.Never)
+	d.depart(sim.Never)
 	d.flight.close()
 	if d.receiver != nil {
 		d.receiver.flight.close()

@@ -13,18 +13,13 @@ const (
 	ecnCE   = 3
 )
 
-// marks decides, as the frame's time on the wire is known, whether it leaves the queue with a mark.
+// marks decides, as the time when the frame leaves the queue is known, whether it leaves the queue with a mark.
 func (d *Direction) marks(w *frame) bool {
-	if w.start-w.offered <= d.cfg.Queue.Mark.Sojourn {
+	if w.left-w.offered <= d.cfg.Queue.Mark.Sojourn {
 		return false
 	}
 	tc, ok := trafficClass(w.f)
-	if !ok || tc&ecnMask == 0 || tc&ecnMask == ecnCE {
-		return false
-	}
-	w.outcome |= outcomeMarked
-	d.stats.Marked++
-	return true
+	return ok && tc&ecnMask != 0 && tc&ecnMask != ecnCE
 }
 
 // trafficClass is the octet with the ECN field of the packet in an Ethernet frame; false: there is none.

@@ -16,7 +16,8 @@ type frame struct {
 	f             *sim.Frame
 	seq           uint64 // see arrival.seq
 	offered       sim.Time
-	start         sim.Time // when its first bit goes on the wire, and it leaves the queue
+	left          sim.Time // when it leaves the queue: start, unless there is a device behind it
+	start         sim.Time // when its first bit goes on the wire
 	startPs       int64    // picoseconds after start
 	arrivalBefore sim.Time // the latest arrival of the frames before it
 	size          int
@@ -33,8 +34,8 @@ func (w *frame) draw() uint64 {
 	return w.seq >> 1
 }
 
-// waiting is the frames that have not yet gone on the wire, a ring in order. They leave it without an event: whoever looks
-// at the queue first lets go what has departed.
+// waiting is the frames that have not yet gone on the wire, a ring in order: those in the device's ring, if there is one, and
+// behind them the queue. They leave it without an event: whoever looks at the queue first lets go what has departed.
 type waiting struct {
 	ring       []frame // a power of two long
 	head, tail int

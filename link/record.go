@@ -21,6 +21,10 @@ import (
 //	W[4]       low 20 bits: packets waiting; high 12: wait's high bits
 //	W[5]       low 20 bits: the frame's length; high 12: flight's high bits
 //
+// A frame that waited in the ring of the device behind the queue has a sim.KindMore record after this one, whose W[0] and W[1] are
+// the wait in the queue alone, from T until it left it, ns, low and high 32 bits. That does not follow one that drops a frame
+// before it is on the wire.
+//
 // A record that drops, because its direction was removed, what had gone on the wire says only that: when it did so, and
 // what befell it there, stands in the record that it replaces.
 const KindHop = sim.KindLink
@@ -87,8 +91,9 @@ func (d *Direction) hopOf(pkt sim.PacketID, conn sim.ConnID, size int) *sim.Reco
 	}
 	r.Conn, r.Pkt = conn, pkt
 	r.W[0] = uint32(d.src.ID)
-	r.W[3] = uint32(min(d.queue.bytes, math.MaxUint32))
-	r.W[4] = uint32(min(d.queue.packets(), smallMax))
+	packets, bytes := d.backlog()
+	r.W[3] = uint32(min(bytes, math.MaxUint32))
+	r.W[4] = uint32(min(packets, smallMax))
 	r.W[5] = uint32(min(size, smallMax))
 	return r
 }
@@ -126,6 +131,19 @@ func (d *Direction) record(w *frame, now, at sim.Time) {
 	}
 	w.supersede(r)
 	w.spans(r, now, at)
+	d.recordRing(r, w, now)
+}
+
+// recordRing continues a record where the frame left the queue before it went on the wire.
+func (d *Direction) recordRing(r *sim.Record, w *frame, now sim.Time) {
+	if w.left == w.start {
+		return
+	}
+	node, eseq := r.Node, r.ESeq // before Next, as the slot may be gone with it
+	more := d.loop.Rec.Next()
+	more.T, more.Node, more.ESeq, more.Kind = now, node, eseq, sim.KindMore
+	wait := uint64(max(w.left-now, 0))
+	more.W[0], more.W[1] = uint32(wait), uint32(wait>>32)
 }
 
 func (w *frame) spans(r *sim.Record, now, at sim.Time) {
@@ -158,6 +176,7 @@ func (d *Direction) recordLost(w *frame, now sim.Time) {
 	w.supersede(r)
 	r.W[1], r.W[4] = pack(w.start-now, int(r.W[4]))
 	r.W[2] = d.cfg.LossBy
+	d.recordRing(r, w, now)
 }
 
 // recordPurge tells of a queued frame that ends with the queue.

@@ -218,7 +218,7 @@ func TestRemovedLinkDropsWhatIsUnderWay(t *testing.T) {
 	s.loop.Rec.Flush()
 	var hops []link.Hop
 	for i := range s.recs {
-		if h, ok := link.Decode(&s.recs[i]); ok && !stays[sim.Origin(s.recs[i].W[0])] {
+		if h, ok := link.Decode(&s.recs[i], s.recs[i+1:]); ok && !stays[sim.Origin(s.recs[i].W[0])] {
 			hops = append(hops, h)
 		}
 	}

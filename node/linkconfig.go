@@ -55,7 +55,14 @@ func linkDuplicate(d *labv1.Duplicate) link.Duplicate {
 
 func linkQueue(q *labv1.Queue) link.Queue {
 	return link.Queue{LimitPackets: int(q.GetLimitPackets()), LimitBytes: int(min(q.GetLimitBytes(), link.MaxQueueBytes)),
-		Mark: link.Mark{Sojourn: sim.Time(q.GetMark().GetSojournNs())}}
+		Mark: link.Mark{Sojourn: sim.Time(q.GetMark().GetSojournNs())}, Device: linkDevice(q.GetDevice())}
+}
+
+func linkDevice(v *labv1.QueueDevice) link.Device {
+	b := v.GetBql()
+	return link.Device{RingPackets: int(min(v.GetRingPackets(), link.MaxRingPackets)), BQL: link.ByteQueueLimits{On: b != nil,
+		LimitMin: int(min(b.GetLimitMinBytes(), link.MaxBQLLimit)), LimitMax: int(min(b.GetLimitMaxBytes(), link.MaxBQLLimit)),
+		HoldTime: sim.Time(b.GetHoldTimeNs())}}
 }
 
 func linkLossAt(l labv1.LossAt) link.LossAt {
@@ -106,6 +113,7 @@ func directionSpec(c link.Config) *labv1.DirectionSpec {
 	if m := c.Queue.Mark; m.Sojourn > 0 {
 		s.Queue.Mark = &labv1.QueueMark{SojournNs: int64(m.Sojourn)}
 	}
+	s.Queue.Device = deviceSpec(c.Queue.Device)
 	if c.LossAt == link.AtEnqueue {
 		s.LossAt = labv1.LossAt_LOSS_AT_ENQUEUE
 	}
@@ -121,6 +129,17 @@ func directionSpec(c link.Config) *labv1.DirectionSpec {
 		s.Duplicate = &labv1.Duplicate{Chance: c.Duplicate.Chance, DelayNs: int64(c.Duplicate.Delay)}
 	}
 	s.Loss = lossSpec(c.Loss)
+	return s
+}
+
+func deviceSpec(v link.Device) *labv1.QueueDevice {
+	if v.RingPackets == 0 {
+		return nil
+	}
+	s := &labv1.QueueDevice{RingPackets: uint32(v.RingPackets)}
+	if b := v.BQL; b.On {
+		s.Bql = &labv1.ByteQueueLimits{LimitMinBytes: uint64(b.LimitMin), LimitMaxBytes: uint64(b.LimitMax), HoldTimeNs: int64(b.HoldTime)}
+	}
 	return s
 }
 

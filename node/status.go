@@ -186,7 +186,8 @@ func (d *direction) status() *labv1.DirectionStatus {
 	return &labv1.DirectionStatus{
 		Name: d.plan.Name, Spec: directionSpec(d.link.Config()), QueuePackets: uint32(s.QueuePackets), QueueBytes: uint64(s.QueueBytes),
 		SentPackets: s.Sent, DeliveredPackets: s.Delivered, DeliveredBytes: s.DeliveredBytes, DroppedPackets: s.Dropped(),
-		CorruptedPackets: s.Corrupted, DuplicatedPackets: s.Duplicated,
+		CorruptedPackets: s.Corrupted, DuplicatedPackets: s.Duplicated, MarkedPackets: s.Marked,
+		RingPackets: uint32(s.Device.RingPackets), RingBytes: uint64(s.Device.RingBytes), BqlLimitBytes: uint64(s.Device.BQLLimit),
 	}
 }
 

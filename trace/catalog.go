@@ -74,8 +74,10 @@ var appFields = []FieldKind{
 
 var linkKinds = []EventKind{
 	{string(link.Enqueued), "A frame entered a direction's queue.", append(hopFields[:4:4], queueFields...)},
-	{string(link.Dequeued), "Its first bit went on the wire.", append(hopFields[:4:4],
+	{string(link.Dequeued), "It left the queue: its first bit went on the wire, or it went into the ring of the device behind the queue.", append(hopFields[:4:4],
 		FieldKind{"sojourn_us", "number", "us", "how long it had waited in the queue", "", nil})},
+	{string(link.Transmitted), "Its first bit went on the wire, after it had waited in the device's ring (`queue: {device: ...}`).", append(hopFields[:4:4],
+		FieldKind{"ring_us", "number", "us", "how long it had waited in the ring", "", nil})},
 	{string(link.Delivered), "Its last bit arrived at the other end.", append(hopFields[:4:4], copyField)},
 	{string(link.Dropped), "It was thrown away.", append(append(hopFields[:4:4], queueFields...),
 		FieldKind{"cause", "string", "", "why", "", []ValueKind{

@@ -105,7 +105,7 @@ type hopKey struct{ node, eseq uint32 }
 func (x *expander) settle(recs []sim.Record) {
 	var hops []link.Hop
 	for i := range recs {
-		h, ok := link.Decode(&recs[i])
+		h, ok := link.Decode(&recs[i], recs[i+1:])
 		if ok && h.Supersedes != 0 {
 			x.live = true
 			break
@@ -115,7 +115,7 @@ func (x *expander) settle(recs []sim.Record) {
 		return
 	}
 	for i := range recs {
-		if h, ok := link.Decode(&recs[i]); ok {
+		if h, ok := link.Decode(&recs[i], recs[i+1:]); ok {
 			hops = append(hops, h)
 		}
 	}
@@ -135,7 +135,7 @@ func (x *expander) record(r *sim.Record, more []sim.Record) {
 	}
 	switch {
 	case r.Kind == link.KindHop:
-		x.hop(r, e)
+		x.hop(r, more, e)
 		return
 	case r.Kind >= sim.KindTCP && r.Kind < tcpstack.KindIP:
 		e.Cause = x.cause(r, e.ESeq)
@@ -193,13 +193,15 @@ func wordList(r *sim.Record) []string {
 }
 
 // hop expands a link's record.
-func (x *expander) hop(r *sim.Record, base Event) {
-	h, _ := link.Decode(r)
+func (x *expander) hop(r *sim.Record, more []sim.Record, base Event) {
+	var h link.Hop
 	if x.live {
 		var kept bool
 		if h, kept = x.hops[hopKey{r.Node, r.ESeq}]; !kept {
 			return
 		}
+	} else {
+		h, _ = link.Decode(r, more)
 	}
 	if h.Copy {
 		base.Cause = earlier(h.CopyOf, base.ESeq)
@@ -218,6 +220,8 @@ func (x *expander) hop(r *sim.Record, base Event) {
 			e.Data = append(e.Data, Field{"qpkts", uint64(h.QueuePackets)}, Field{"qbytes", uint64(h.QueueBytes)})
 		case link.Dequeued:
 			e.Data = append(e.Data, Field{"sojourn_us", micros(le.Sojourn)})
+		case link.Transmitted:
+			e.Data = append(e.Data, Field{"ring_us", micros(le.Sojourn)})
 		}
 		if le.Name == link.Dropped {
 			e.Data = append(e.Data, Field{"cause", h.Drop.String()})

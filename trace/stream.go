@@ -51,7 +51,7 @@ func (s *Stream) Add(encoded []byte) error {
 }
 
 func (s *Stream) add(r *sim.Record, more []sim.Record) {
-	if h, ok := link.Decode(r); ok {
+	if h, ok := link.Decode(r, more); ok {
 		s.hop(r, h)
 		return
 	}

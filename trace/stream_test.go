@@ -69,7 +69,7 @@ func TestStreamIsTheExpansion(t *testing.T) {
 			t.Fatal("events are not in order")
 		}
 		for i := range recs {
-			if h, _ := link.Decode(&recs[i]); h.CutShort() {
+			if h, _ := link.Decode(&recs[i], recs[i+1:]); h.CutShort() {
 				cut++
 			} else if h.Supersedes != 0 {
 				changed++

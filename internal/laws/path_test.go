@@ -13,44 +13,60 @@ import (
 
 const ms = sim.Millisecond
 
-// path is a sender and a receiver with a link between them.
+// path is a sender and a receiver with a link between them, or several in a row.
 type path struct {
 	t     testing.TB
 	loop  *sim.Loop
 	stack [2]*tcpstack.Stack
 	addr  [2]netip.Addr
-	dir   [2]*link.Direction // dir[0] carries data, dir[1] what answers it
+	dir   [2]*link.Direction   // dir[0] carries data, dir[1] what answers it: of several links the sender's and the receiver's own
+	hops  [2][]*link.Direction // all of them, in the order in which they are passed
 }
 
 // newPath joins two stacks by a link whose directions do what is given.
 func newPath(t testing.TB, data, answers link.Config, seed uint64) *path {
 	t.Helper()
+	return newChain(t, []link.Config{data}, []link.Config{answers}, seed)
+}
+
+// newChain joins two stacks by links in a row, with a switch that takes no time between one and the next.
+func newChain(t testing.TB, data, answers []link.Config, seed uint64) *path {
+	t.Helper()
 	p := &path{t: t, loop: sim.NewLoop(sim.LoopConfig{Name: "laws"})}
 	p.addr = [2]netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}
 	name := [2]string{"sender", "receiver"}
 	var ifc [2]*tcpstack.Interface
-	for i, cfg := range []link.Config{data, answers} {
-		if err := cfg.Validate(); err != nil {
-			t.Fatal(err)
-		}
+	for i, cfgs := range [2][]link.Config{data, answers} {
 		id := &sim.Identity{Name: name[i], Src: sim.Source{ID: sim.Origin(i + 1)}, Boots: 1}
 		s, err := tcpstack.New(p.loop, id, tcpstack.Config{Name: name[i], Seed: seed, ARPTimeout: 1 << 60})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.stack[i] = s
-		p.dir[i] = link.NewDirection(p.loop, id, sim.Source{ID: sim.Origin(i + 3)}, name[i]+"->"+name[1-i], seed, cfg)
-		p.dir[i].Mute()
+		for n, cfg := range cfgs {
+			if err := cfg.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			d := link.NewDirection(p.loop, id, sim.Source{ID: sim.Origin(2*n + i + 3)}, name[i]+"->"+name[1-i], seed, cfg)
+			d.Mute()
+			p.hops[i] = append(p.hops[i], d)
+			if n > 0 {
+				p.hops[i][n-1].Connect(link.SinkFunc(d.Send))
+			}
+		}
+		p.dir[i] = p.hops[i][0]
 		ifc[i] = s.AddInterface(tcpstack.InterfaceConfig{Name: "eth0", MAC: wire.MAC{2, 0, 0, 0, 0, byte(i + 1)},
 			Prefix: netip.PrefixFrom(p.addr[i], 24)}, p.dir[i].Send)
 	}
 	for i := range 2 {
-		p.dir[i].Connect(ifc[1-i])
+		p.hops[i][len(p.hops[i])-1].Connect(ifc[1-i])
 	}
 	t.Cleanup(func() {
 		for i := range 2 {
 			p.stack[i].Shutdown()
-			p.dir[i].Close()
+			for _, d := range p.hops[i] {
+				d.Close()
+			}
 		}
 	})
 	return p

@@ -33,6 +33,7 @@ func (g *generator) mechanisms() {
 		}
 		proto.Merge(given[name], t)
 	}
+	device := drawDevice(m)
 	for _, s := range g.lab.specs() {
 		for _, n := range s.Nodes {
 			if t := given[n.Name]; t != nil && n.Tcp != nil {
@@ -42,8 +43,8 @@ func (g *generator) mechanisms() {
 		}
 		for _, l := range s.Links {
 			if ecn {
-				marking(l.Forward)
-				marking(l.Reverse)
+				marking(l.Forward, device)
+				marking(l.Reverse, device)
 			}
 		}
 	}
@@ -61,12 +62,24 @@ func (l *Lab) uses(node, name string) bool {
 
 func (l *Lab) usesBBR(node string) bool { return l.uses(node, "bbr") || l.uses(node, "bbr3") }
 
+// drawDevice draws what is behind a queue; nil: nothing.
+func drawDevice(m *generator) *labv1.QueueDevice {
+	if !m.chance(0.5) {
+		return nil
+	}
+	v := &labv1.QueueDevice{RingPackets: uint32(m.between(1, 10))}
+	if m.chance(0.7) {
+		v.Bql = &labv1.ByteQueueLimits{HoldTimeNs: pick(m, int64(ms), 100*ms)}
+	}
+	return v
+}
+
 // marking makes a direction's queue mark what waits long, so that ECN has something to tell.
-func marking(d *labv1.DirectionSpec) {
+func marking(d *labv1.DirectionSpec, device *labv1.QueueDevice) {
 	if d.Queue == nil {
 		d.Queue = &labv1.Queue{Kind: labv1.QueueKind_QUEUE_KIND_DROPTAIL, LimitPackets: 1000}
 	}
-	d.Queue.Mark = &labv1.QueueMark{SojournNs: 5 * ms}
+	d.Queue.Mark, d.Queue.Device = &labv1.QueueMark{SojournNs: 5 * ms}, device
 }
 
 func (g *generator) mechanismsOf(ecn bool) *labv1.TcpSettings {

@@ -43,6 +43,7 @@ type direction struct {
 	spec   *labv1.DirectionSpec
 	turns  []int64 // when settings changed
 	queue  []*hop  // waiting, first in front
+	ring   []*hop  // in the ring of the device behind the queue, likewise; in flying as well
 	flying map[uint64]*hop
 	last   *hop  // the last that went on the wire
 	latest int64 // of the arrivals so far
@@ -121,6 +122,8 @@ func (r *links) event(c *Checker, e *trace.Event, _ *end) {
 		d.enqueued(c, e)
 	case "link:dequeued":
 		r.doubt(d, e, d.dequeued(c, e))
+	case "link:transmitted":
+		d.transmitted(c, e)
 	case "link:delivered":
 		d.delivered(c, e)
 	case "link:dropped":
@@ -181,13 +184,40 @@ func (d *direction) dequeued(c *Checker, e *trace.Event) (doubt string) {
 	}
 	h := d.queue[0]
 	d.queue = d.queue[1:]
-	h.start, h.spec = e.TNs, d.spec
 	if d.spec.Down {
 		doubt = "it is down"
 	}
-	if h.limit > 0 && h.start > h.offered && int64(h.before) >= h.limit {
+	if h.limit > 0 && e.TNs > h.offered && int64(h.before) >= h.limit {
 		c.problem(e, "%s: waited behind %d frames, the queue takes %d", text(e, "dir"), h.before, h.limit)
 	}
+	ring := d.spec.GetQueue().GetDevice().GetRingPackets()
+	if ring == 0 || d.last == nil || d.last.free <= e.TNs {
+		d.starts(c, e, h)
+		return doubt
+	}
+	if len(d.ring) >= int(ring) && !d.turned(d.ring[0].offered, e.TNs) {
+		c.problem(e, "%s: the device's ring takes %d frames", text(e, "dir"), ring)
+	}
+	d.ring = append(d.ring, h)
+	h.start, h.spec, h.free = e.TNs, d.spec, e.TNs
+	d.flying[h.eseq] = h
+	return doubt
+}
+
+func (d *direction) transmitted(c *Checker, e *trace.Event) {
+	h := d.flying[e.ESeq]
+	if first := len(d.ring) > 0 && d.ring[0] == h; first {
+		d.ring = d.ring[1:]
+	} else if h == nil || e.TNs-h.start > rounding && !d.turned(h.offered, e.TNs) {
+		c.problem(e, "%s: this frame is not the first of the %d in the device's ring", text(e, "dir"), len(d.ring))
+		return
+	}
+	d.starts(c, e, h)
+}
+
+// starts: a frame goes on the wire.
+func (d *direction) starts(c *Checker, e *trace.Event, h *hop) {
+	h.start, h.spec = e.TNs, d.spec
 	free := h.offered
 	if l := d.last; l != nil {
 		free = max(free, l.free)
@@ -207,7 +237,6 @@ func (d *direction) dequeued(c *Checker, e *trace.Event) (doubt string) {
 	}
 	d.last = h
 	d.flying[h.eseq] = h
-	return doubt
 }
 
 func (d *direction) delivered(c *Checker, e *trace.Event) {
@@ -230,6 +259,10 @@ func (d *direction) delivered(c *Checker, e *trace.Event) {
 	}
 	h.arrived = true
 	d.land(h)
+	if slices.Contains(d.ring, h) && !d.turned(h.offered, e.TNs) {
+		c.problem(e, "%s: a frame that has not left the device's ring", text(e, "dir"))
+	}
+	d.ring = slices.DeleteFunc(d.ring, func(o *hop) bool { return o == h })
 	if d.turned(h.start, h.start) {
 		d.latest = max(d.latest, e.TNs)
 		return
@@ -245,7 +278,7 @@ func (d *direction) delivered(c *Checker, e *trace.Event) {
 	d.latest = max(d.latest, e.TNs)
 	if !h.spec.GetJitter().GetReorder() {
 		for _, o := range d.flying {
-			if o.start < h.start && !o.arrived && !o.spec.GetJitter().GetReorder() {
+			if o.start < h.start && !o.arrived && !o.spec.GetJitter().GetReorder() && !slices.Contains(d.ring, o) {
 				c.problem(e, "%s: overtakes a frame that went on the wire at %d ns", text(e, "dir"), o.start)
 			}
 		}
@@ -298,6 +331,7 @@ func (d *direction) dropped(c *Checker, e *trace.Event) (doubt string) {
 func (d *direction) take(eseq uint64) *hop {
 	if h := d.flying[eseq]; h != nil {
 		delete(d.flying, eseq)
+		d.ring = slices.DeleteFunc(d.ring, func(o *hop) bool { return o == h })
 		return h
 	}
 	if i := slices.IndexFunc(d.queue, func(h *hop) bool { return h.eseq == eseq }); i >= 0 {

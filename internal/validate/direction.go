@@ -1,6 +1,10 @@
 package validate
 
-import labv1 "labd.dev/proto/lab/v1"
+import (
+	"cmp"
+
+	labv1 "labd.dev/proto/lab/v1"
+)
 
 func (f *found) direction(path string, d *labv1.DirectionSpec) {
 	if d == nil {
@@ -67,6 +71,25 @@ func (f *found) queue(path string, q *labv1.Queue) {
 			f.add(path+".mark.sojourn_ns", "must be above 0")
 		}
 	}
+	f.device(path+".device", q.Device)
+}
+
+func (f *found) device(path string, v *labv1.QueueDevice) {
+	if v == nil {
+		return
+	}
+	f.within(path+".ring_packets", uint64(v.RingPackets), 1, maxRingPkts, "p")
+	b := v.Bql
+	if b == nil {
+		return
+	}
+	if b.LimitMaxBytes > maxBQLLimit {
+		f.add(path+".bql.limit_max_bytes", "must be at most %d B", uint64(maxBQLLimit))
+	}
+	if largest := cmp.Or(b.LimitMaxBytes, maxBQLLimit); b.LimitMinBytes > largest {
+		f.add(path+".bql.limit_min_bytes", "must be at most the largest limit, %d B", largest)
+	}
+	f.span(path+".bql.hold_time_ns", b.HoldTimeNs, maxDelayNs)
 }
 
 func (f *found) loss(path string, l *labv1.Loss) {

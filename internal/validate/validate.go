@@ -55,6 +55,8 @@ const (
 	maxMTU        = 65_535
 	maxOverhead   = 1024
 	maxQueuePkts  = 1<<20 - 1
+	maxRingPkts   = 1 << 16
+	maxBQLLimit   = 1879048192
 	maxQueueBytes = 1 << 31
 	maxContent    = 1 << 40 // bytes of one transfer
 	minDatagram   = 16      // its sequence number and length

@@ -51,6 +51,7 @@ var (
 	rateForm     = quantity("rate: `10mbit`", rateUnits)
 	sizeForm     = quantity("size: `64KiB`", sizeUnits)
 	limitForm    = quantity("packets or size: `100p`, `64KiB`", append(packetUnits[:1:1], sizeUnits...))
+	packetsForm  = quantity("packets: `100p`", packetUnits)
 	chanceForm   = scalar{text: "chance: `1%`", kinds: []string{"string"}, pattern: number + "%$"}
 	switchForm   = scalar{text: "`on` or `off`", values: []string{"on", "off"}}
 	wholeForm    = scalar{text: "whole number", kinds: []string{"integer"}}
@@ -98,6 +99,11 @@ func Rate[T any](name, field, doc string, set func(*T, uint64)) Key[T] {
 // Size is a key whose value is a number of bytes.
 func Size[T any](name, field, doc string, set func(*T, uint64)) Key[T] {
 	return parsed(name, field, doc, sizeForm, ParseSize, set)
+}
+
+// Packets is a key whose value is a number of packets.
+func Packets[T any](name, field, doc string, set func(*T, uint64)) Key[T] {
+	return parsed(name, field, doc, packetsForm, ParsePackets, set)
 }
 
 // Chance is a key whose value is a chance, as a fraction of 1.

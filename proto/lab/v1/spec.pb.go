@@ -3106,7 +3106,8 @@ type Queue struct {
 	Kind          QueueKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=lab.v1.QueueKind" json:"kind,omitempty"`
 	LimitPackets  uint32                 `protobuf:"varint,2,opt,name=limit_packets,json=limitPackets,proto3" json:"limit_packets,omitempty"` // 0 together with limit_bytes 0 means 1000 packets (netem's and txqueuelen's default)
 	LimitBytes    uint64                 `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
-	Mark          *QueueMark             `protobuf:"bytes,4,opt,name=mark,proto3" json:"mark,omitempty"` // absent: nothing is marked
+	Mark          *QueueMark             `protobuf:"bytes,4,opt,name=mark,proto3" json:"mark,omitempty"`     // absent: nothing is marked
+	Device        *QueueDevice           `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"` // absent: the queue ends at the wire
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3169,6 +3170,13 @@ func (x *Queue) GetMark() *QueueMark {
 	return nil
 }
 
+func (x *Queue) GetDevice() *QueueDevice {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
 // QueueMark marks packets by ECN (RFC 3168) instead of dropping them.
 type QueueMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3210,6 +3218,120 @@ func (*QueueMark) Descriptor() ([]byte, []int) {
 func (x *QueueMark) GetSojournNs() int64 {
 	if x != nil {
 		return x.SojournNs
+	}
+	return 0
+}
+
+// QueueDevice is the network device between the queue and the wire. Frames in its ring have left the queue.
+type QueueDevice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RingPackets   uint32                 `protobuf:"varint,1,opt,name=ring_packets,json=ringPackets,proto3" json:"ring_packets,omitempty"` // frames in the transmit ring, the one on the wire not counted
+	Bql           *ByteQueueLimits       `protobuf:"bytes,2,opt,name=bql,proto3" json:"bql,omitempty"`                                     // absent: the ring takes what it has room for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueDevice) Reset() {
+	*x = QueueDevice{}
+	mi := &file_lab_v1_spec_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueDevice) ProtoMessage() {}
+
+func (x *QueueDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_spec_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueDevice.ProtoReflect.Descriptor instead.
+func (*QueueDevice) Descriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *QueueDevice) GetRingPackets() uint32 {
+	if x != nil {
+		return x.RingPackets
+	}
+	return 0
+}
+
+func (x *QueueDevice) GetBql() *ByteQueueLimits {
+	if x != nil {
+		return x.Bql
+	}
+	return nil
+}
+
+// ByteQueueLimits bound what a device's ring takes to what keeps the wire busy (Linux's BQL).
+type ByteQueueLimits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LimitMinBytes uint64                 `protobuf:"varint,1,opt,name=limit_min_bytes,json=limitMinBytes,proto3" json:"limit_min_bytes,omitempty"`
+	LimitMaxBytes uint64                 `protobuf:"varint,2,opt,name=limit_max_bytes,json=limitMaxBytes,proto3" json:"limit_max_bytes,omitempty"` // 0: 1879048192 (Linux's DQL_MAX_LIMIT)
+	HoldTimeNs    int64                  `protobuf:"varint,3,opt,name=hold_time_ns,json=holdTimeNs,proto3" json:"hold_time_ns,omitempty"`          // how long a part of the limit must be of no use before it is taken off; 0: 1 s
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ByteQueueLimits) Reset() {
+	*x = ByteQueueLimits{}
+	mi := &file_lab_v1_spec_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ByteQueueLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ByteQueueLimits) ProtoMessage() {}
+
+func (x *ByteQueueLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_lab_v1_spec_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ByteQueueLimits.ProtoReflect.Descriptor instead.
+func (*ByteQueueLimits) Descriptor() ([]byte, []int) {
+	return file_lab_v1_spec_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ByteQueueLimits) GetLimitMinBytes() uint64 {
+	if x != nil {
+		return x.LimitMinBytes
+	}
+	return 0
+}
+
+func (x *ByteQueueLimits) GetLimitMaxBytes() uint64 {
+	if x != nil {
+		return x.LimitMaxBytes
+	}
+	return 0
+}
+
+func (x *ByteQueueLimits) GetHoldTimeNs() int64 {
+	if x != nil {
+		return x.HoldTimeNs
 	}
 	return 0
 }
@@ -3600,16 +3722,25 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\tgood_loss\x18\x04 \x01(\x01R\bgoodLoss\">\n" +
 	"\tDuplicate\x12\x16\n" +
 	"\x06chance\x18\x01 \x01(\x01R\x06chance\x12\x19\n" +
-	"\bdelay_ns\x18\x02 \x01(\x03R\adelayNs\"\x9b\x01\n" +
+	"\bdelay_ns\x18\x02 \x01(\x03R\adelayNs\"\xc8\x01\n" +
 	"\x05Queue\x12%\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x11.lab.v1.QueueKindR\x04kind\x12#\n" +
 	"\rlimit_packets\x18\x02 \x01(\rR\flimitPackets\x12\x1f\n" +
 	"\vlimit_bytes\x18\x03 \x01(\x04R\n" +
 	"limitBytes\x12%\n" +
-	"\x04mark\x18\x04 \x01(\v2\x11.lab.v1.QueueMarkR\x04mark\"*\n" +
+	"\x04mark\x18\x04 \x01(\v2\x11.lab.v1.QueueMarkR\x04mark\x12+\n" +
+	"\x06device\x18\x05 \x01(\v2\x13.lab.v1.QueueDeviceR\x06device\"*\n" +
 	"\tQueueMark\x12\x1d\n" +
 	"\n" +
-	"sojourn_ns\x18\x01 \x01(\x03R\tsojournNs*A\n" +
+	"sojourn_ns\x18\x01 \x01(\x03R\tsojournNs\"[\n" +
+	"\vQueueDevice\x12!\n" +
+	"\fring_packets\x18\x01 \x01(\rR\vringPackets\x12)\n" +
+	"\x03bql\x18\x02 \x01(\v2\x17.lab.v1.ByteQueueLimitsR\x03bql\"\x83\x01\n" +
+	"\x0fByteQueueLimits\x12&\n" +
+	"\x0flimit_min_bytes\x18\x01 \x01(\x04R\rlimitMinBytes\x12&\n" +
+	"\x0flimit_max_bytes\x18\x02 \x01(\x04R\rlimitMaxBytes\x12 \n" +
+	"\fhold_time_ns\x18\x03 \x01(\x03R\n" +
+	"holdTimeNs*A\n" +
 	"\x05Clock\x12\x15\n" +
 	"\x11CLOCK_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3665,7 +3796,7 @@ func file_lab_v1_spec_proto_rawDescGZIP() []byte {
 }
 
 var file_lab_v1_spec_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_lab_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_lab_v1_spec_proto_goTypes = []any{
 	(Clock)(0),                // 0: lab.v1.Clock
 	(Checksums)(0),            // 1: lab.v1.Checksums
@@ -3702,6 +3833,8 @@ var file_lab_v1_spec_proto_goTypes = []any{
 	(*Duplicate)(nil),         // 32: lab.v1.Duplicate
 	(*Queue)(nil),             // 33: lab.v1.Queue
 	(*QueueMark)(nil),         // 34: lab.v1.QueueMark
+	(*QueueDevice)(nil),       // 35: lab.v1.QueueDevice
+	(*ByteQueueLimits)(nil),   // 36: lab.v1.ByteQueueLimits
 }
 var file_lab_v1_spec_proto_depIdxs = []int32{
 	0,  // 0: lab.v1.LabSpec.clock:type_name -> lab.v1.Clock
@@ -3740,11 +3873,13 @@ var file_lab_v1_spec_proto_depIdxs = []int32{
 	30, // 33: lab.v1.Loss.frames:type_name -> lab.v1.FrameList
 	7,  // 34: lab.v1.Queue.kind:type_name -> lab.v1.QueueKind
 	34, // 35: lab.v1.Queue.mark:type_name -> lab.v1.QueueMark
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	35, // 36: lab.v1.Queue.device:type_name -> lab.v1.QueueDevice
+	36, // 37: lab.v1.QueueDevice.bql:type_name -> lab.v1.ByteQueueLimits
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_spec_proto_init() }
@@ -3773,7 +3908,7 @@ func file_lab_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lab_v1_spec_proto_rawDesc), len(file_lab_v1_spec_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -892,6 +892,10 @@ type DirectionStatus struct {
 	DroppedPackets    uint64                 `protobuf:"varint,8,opt,name=dropped_packets,json=droppedPackets,proto3" json:"dropped_packets,omitempty"`
 	CorruptedPackets  uint64                 `protobuf:"varint,9,opt,name=corrupted_packets,json=corruptedPackets,proto3" json:"corrupted_packets,omitempty"`
 	DuplicatedPackets uint64                 `protobuf:"varint,10,opt,name=duplicated_packets,json=duplicatedPackets,proto3" json:"duplicated_packets,omitempty"`
+	MarkedPackets     uint64                 `protobuf:"varint,11,opt,name=marked_packets,json=markedPackets,proto3" json:"marked_packets,omitempty"` // left the queue with the CE codepoint (ECN)
+	RingPackets       uint32                 `protobuf:"varint,12,opt,name=ring_packets,json=ringPackets,proto3" json:"ring_packets,omitempty"`       // in the ring of the device behind the queue
+	RingBytes         uint64                 `protobuf:"varint,13,opt,name=ring_bytes,json=ringBytes,proto3" json:"ring_bytes,omitempty"`
+	BqlLimitBytes     uint64                 `protobuf:"varint,14,opt,name=bql_limit_bytes,json=bqlLimitBytes,proto3" json:"bql_limit_bytes,omitempty"` // what byte queue limits let the ring hold now
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -992,6 +996,34 @@ func (x *DirectionStatus) GetCorruptedPackets() uint64 {
 func (x *DirectionStatus) GetDuplicatedPackets() uint64 {
 	if x != nil {
 		return x.DuplicatedPackets
+	}
+	return 0
+}
+
+func (x *DirectionStatus) GetMarkedPackets() uint64 {
+	if x != nil {
+		return x.MarkedPackets
+	}
+	return 0
+}
+
+func (x *DirectionStatus) GetRingPackets() uint32 {
+	if x != nil {
+		return x.RingPackets
+	}
+	return 0
+}
+
+func (x *DirectionStatus) GetRingBytes() uint64 {
+	if x != nil {
+		return x.RingBytes
+	}
+	return 0
+}
+
+func (x *DirectionStatus) GetBqlLimitBytes() uint64 {
+	if x != nil {
+		return x.BqlLimitBytes
 	}
 	return 0
 }
@@ -2097,7 +2129,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x06origin\x18\x04 \x01(\tR\x06origin\"3\n" +
 	"\aCounter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value\"\x94\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value\"\xa5\x04\n" +
 	"\x0fDirectionStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x04spec\x18\x02 \x01(\v2\x15.lab.v1.DirectionSpecR\x04spec\x12#\n" +
@@ -2110,7 +2142,12 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\x0fdropped_packets\x18\b \x01(\x04R\x0edroppedPackets\x12+\n" +
 	"\x11corrupted_packets\x18\t \x01(\x04R\x10corruptedPackets\x12-\n" +
 	"\x12duplicated_packets\x18\n" +
-	" \x01(\x04R\x11duplicatedPackets\"\x86\x01\n" +
+	" \x01(\x04R\x11duplicatedPackets\x12%\n" +
+	"\x0emarked_packets\x18\v \x01(\x04R\rmarkedPackets\x12!\n" +
+	"\fring_packets\x18\f \x01(\rR\vringPackets\x12\x1d\n" +
+	"\n" +
+	"ring_bytes\x18\r \x01(\x04R\tringBytes\x12&\n" +
+	"\x0fbql_limit_bytes\x18\x0e \x01(\x04R\rbqlLimitBytes\"\x86\x01\n" +
 	"\n" +
 	"LinkStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
