@@ -174,6 +174,23 @@ func TestAutotuning(t *testing.T) {
 	}
 }
 
+// Linux (tcp_init_buffer_space, tcp_sndbuf_expand): once established the send buffer has room for two initial windows, 87040
+// bytes with their segments' overhead, and for three with BBR (bbr_sndbuf_expand).
+func TestSendBufferWindows(t *testing.T) {
+	for cc, want := range map[string]int{"cubic": 87040, "reno": 87040, "dctcp": 87040, "bbr": 130560, "bbr3": 130560} {
+		p := newTCPPair(t, [2]Config{{Name: "a"}, {Name: "b"}}, 50*sim.Millisecond)
+		a, b := &peer{t: t}, &peer{t: t}
+		p.connect(TCPConfig{Congestion: cc}, a, b)
+		p.run(300 * sim.Millisecond)
+		if got := a.c.SendBuffer(); got != want {
+			t.Errorf("%s: %d bytes, want %d", cc, got, want)
+		}
+		a.c.Abort()
+		p.run(sim.Second)
+		p.teardown()
+	}
+}
+
 // Linux (tcp_mem, tcp_prune_ofo_queue): beyond the stack's limit what lies beyond a gap makes room for what is in order;
 // with nothing to throw away the segment itself is.
 func TestMemoryLimit(t *testing.T) {

@@ -8,7 +8,7 @@ const (
 )
 
 // expandSendBuffer makes room for two windows of data, with what Linux counts for each segment's buffer: one in flight,
-// one to follow while the first is repaired (Linux: tcp_sndbuf_expand).
+// one to follow while the first is repaired; with BBR for three (Linux: tcp_sndbuf_expand).
 func (c *Conn) expandSendBuffer() {
 	if c.set.sndBuf != 0 || !c.set.sendAutotuning {
 		return
@@ -20,7 +20,8 @@ func (c *Conn) expandSendBuffer() {
 	perMSS += skbHeader + 320
 	perMSS = 1<<bits.Len64(perMSS-1) + 256
 	segs := max(uint64(c.win.Cwnd), 10, uint64(c.set.reordering)+1)
-	c.sndBuf = max(c.sndBuf, uint32(min(2*segs*perMSS, uint64(c.set.maxSendBuffer))))
+	windows := uint64(c.set.cc.SendBufferWindows())
+	c.sndBuf = max(c.sndBuf, uint32(min(windows*segs*perMSS, uint64(c.set.maxSendBuffer))))
 }
 
 // spaceFreed lets a send buffer grow that the application has filled, and the congestion window has not (Linux:

@@ -8,24 +8,42 @@ import (
 	"labd.dev/sim"
 )
 
-// BBR keeps the rate under random loss: its goodput stays within 5% of rate * (1-p). (Version 1 at 5% and with more than a few
-// hundred segments in flight does not: what it measures is what the path delivers, (1-p) of the rate and no more by
-// chance, and it sends 99% of that; Linux's is the same.)
+// BBR keeps the rate under random loss: its goodput stays within 5% of rate * (1-p), where frames are lost before the
+// bottleneck's queue, as netem loses them and as BBR's own figures were measured (Cardwell et al., "BBR: Congestion-Based Congestion
+// Control", 2016, 100 Mbit/s and 100 ms), on every path.
+//
+// Where they are lost behind the bottleneck (a wire's loss) version 1 at 5% does not, with more than a few hundred segments in
+// flight: what it measures is what is delivered, (1-p) of the rate. In six of its eight phases it sends 99% of that, of
+// which (1-p) arrives: 94% of rate * (1-p). In the two of 5/4 and 3/4 the link is full: 95.5% in all, and PROBE_RTT takes 2%
+// of the time. With few segments in flight chance makes the largest of ten rounds' samples a few percent more.
 func TestBBRUnderRandomLoss(t *testing.T) {
 	for _, v := range []struct {
-		cc   string
-		p    float64
-		rate uint64
-		rtt  sim.Time
+		cc    string
+		at    link.LossAt
+		p     float64
+		rate  uint64
+		rtt   sim.Time
+		least float64 // of rate * (1-p)
 	}{
-		{"bbr", 0.01, 5e6, 100 * ms}, {"bbr", 0.01, 20e6, 40 * ms}, {"bbr", 0.01, 100e6, 40 * ms},
-		{"bbr", 0.05, 5e6, 10 * ms}, {"bbr", 0.05, 20e6, 40 * ms}, {"bbr", 0.05, 100e6, 10 * ms},
-		{"bbr3", 0.01, 5e6, 20 * ms}, {"bbr3", 0.01, 5e6, 100 * ms}, {"bbr3", 0.01, 20e6, 10 * ms}, {"bbr3", 0.01, 20e6, 40 * ms},
-		{"bbr3", 0.01, 20e6, 100 * ms}, {"bbr3", 0.01, 100e6, 40 * ms},
+		{"bbr", link.AtEnqueue, 0.01, 5e6, 100 * ms, 0.95}, {"bbr", link.AtEnqueue, 0.01, 20e6, 40 * ms, 0.95},
+		{"bbr", link.AtEnqueue, 0.01, 100e6, 100 * ms, 0.95}, {"bbr", link.AtEnqueue, 0.05, 5e6, 100 * ms, 0.95},
+		{"bbr", link.AtEnqueue, 0.05, 20e6, 10 * ms, 0.95}, {"bbr", link.AtEnqueue, 0.05, 20e6, 100 * ms, 0.95},
+		{"bbr", link.AtEnqueue, 0.05, 100e6, 40 * ms, 0.95}, {"bbr", link.AtEnqueue, 0.05, 100e6, 100 * ms, 0.95},
+		{"bbr3", link.AtEnqueue, 0.01, 5e6, 100 * ms, 0.95}, {"bbr3", link.AtEnqueue, 0.01, 20e6, 40 * ms, 0.95},
+		{"bbr3", link.AtEnqueue, 0.01, 100e6, 100 * ms, 0.95},
+
+		{"bbr", link.AtWire, 0.01, 5e6, 100 * ms, 0.95}, {"bbr", link.AtWire, 0.01, 20e6, 40 * ms, 0.95},
+		{"bbr", link.AtWire, 0.01, 100e6, 40 * ms, 0.95}, {"bbr", link.AtWire, 0.05, 5e6, 10 * ms, 0.95},
+		{"bbr", link.AtWire, 0.05, 20e6, 40 * ms, 0.95}, {"bbr", link.AtWire, 0.05, 100e6, 10 * ms, 0.95},
+		{"bbr", link.AtWire, 0.05, 100e6, 100 * ms, 0.92},
+		{"bbr3", link.AtWire, 0.01, 5e6, 20 * ms, 0.95}, {"bbr3", link.AtWire, 0.01, 5e6, 100 * ms, 0.95},
+		{"bbr3", link.AtWire, 0.01, 20e6, 10 * ms, 0.95}, {"bbr3", link.AtWire, 0.01, 20e6, 40 * ms, 0.95},
+		{"bbr3", link.AtWire, 0.01, 20e6, 100 * ms, 0.95}, {"bbr3", link.AtWire, 0.01, 100e6, 40 * ms, 0.95},
 	} {
-		t.Run(fmt.Sprintf("%s %v %dM %v", v.cc, v.p, v.rate/1_000_000, v.rtt), func(t *testing.T) {
+		place := map[link.LossAt]string{link.AtEnqueue: "before the queue", link.AtWire: "on the wire"}[v.at]
+		t.Run(fmt.Sprintf("%s %v %s %dM %v", v.cc, v.p, place, v.rate/1_000_000, v.rtt), func(t *testing.T) {
 			t.Parallel()
-			p := newPath(t, link.Config{Rate: v.rate, Delay: v.rtt / 2, Queue: link.Queue{LimitPackets: 4000},
+			p := newPath(t, link.Config{Rate: v.rate, Delay: v.rtt / 2, Queue: link.Queue{LimitPackets: 4000}, LossAt: v.at,
 				Loss: link.Loss{Model: link.RandomLoss, P: v.p}}, link.Config{Rate: v.rate, Delay: v.rtt / 2}, 1)
 			f := p.start(large(v.cc))
 			p.run(5 * sim.Second)
@@ -33,8 +51,11 @@ func TestBBRUnderRandomLoss(t *testing.T) {
 			want := float64(v.rate) / 8 * 1448 / 1514 * (1 - v.p)
 			got := f.goodput(30 * sim.Second)
 			t.Logf("%.0f B/s, %.1f%% of rate*(1-p)", got, 100*got/want)
-			if got < 0.95*want {
-				t.Errorf("%.0f B/s, want within 5%% of %.0f", got, want)
+			if got < v.least*want {
+				t.Errorf("%.0f B/s, want at least %.0f%% of %.0f", got, 100*v.least, want)
+			}
+			if i := f.snd.Info(); i.TotalRTO > 0 || uint64(i.TotalRetrans) > p.dir[0].Stats().Lost {
+				t.Errorf("%d timeouts, %d retransmissions of %d lost: repair costs more than the loss", i.TotalRTO, i.TotalRetrans, p.dir[0].Stats().Lost)
 			}
 		})
 	}
@@ -50,8 +71,10 @@ func TestBBRUnderRandomLoss(t *testing.T) {
 // marked or none, and alpha follows the arithmetic of Alizadeh et al., "Data Center TCP", 3.3: W* = C * (RTT + 1 ms) is 46
 // segments, marks last for the round trip that the sender needs to hear of them, and alpha is about sqrt(2/46) = 0.21, or less.
 //
-// The mean of alpha is held to the band. Within a period of marks it swings wider than in ns-3, whose window is cut by fractions
-// of a segment: Linux's is whole segments, and the cut of 0.04 * 48 is one, so that it takes two round trips of marks.
+// The mean of alpha is held to the band. From one round of marks to the next it swings wider than in ns-3, whose window is cut
+// by fractions of a segment: Linux's is whole segments, of the cut of 0.04 * 48 one, and marks go on for another round trip.
+// (With the cut rounded up the mean is 0.068.) ns-3's own figure hangs on the phase of arrivals against departures as well: 20 us
+// more of round trip make its mean 0.111, 50 us more 0.053.
 func TestDCTCP(t *testing.T) {
 	// ns-3's links add PPP's 2 bytes to a packet, ours Ethernet's 14: at these rates both carry as many packets a second.
 	const scale, by = 1514, 1502

@@ -41,17 +41,27 @@ func TestSlowStartDoublesPerRoundTrip(t *testing.T) {
 	}
 }
 
-// RFC 9438 5.1, Tables 1 and 2: average windows under a loss in every 1/p segments. One of them, as the deterministic model
-// has it; where windows are small, whole segments and the steps of the cubic function make a part of them. At 100 ms Reno 12, 38, 120, 379, 1200 and CUBIC 12, 38, 187, 1054, 5926; at 10 ms CUBIC is Reno down to 1e-5.
+// RFC 9438 5.1, Tables 1 and 2: average windows under a loss in every 1/p segments. At 100 ms Reno 12, 38, 120, 379, 1200 and
+// CUBIC 12, 38, 187, 1054, 5926; at 10 ms CUBIC is Reno down to 1e-5. All are within 12% of that, but for two where the
+// tables' real numbers and Linux's whole segments differ by more:
+//
+// CUBIC at 100 ms and 1e-3 has 46. The table takes the larger of two windows, 38 as Reno would have it and 33 of the cubic
+// function alone; the window is at each time the larger of the two functions, 40 on average. And Linux's target below W_max is
+// rounded up to a segment: it reaches a W_max of 52 when the function is 1 below, 1.4 s of 3.4 earlier.
+//
+// CUBIC at 10 ms and 1e-2 has 9. While the window stays as it is Linux's looks at its functions once in 31 ms only, three round
+// trips: of the 0.53 segments that W_est adds in each, some come late in an epoch of eleven round trips.
 func TestAverageWindows(t *testing.T) {
+	const band = 0.12
 	for _, v := range []struct {
 		cc   string
 		rtt  sim.Time
-		want []float64 // for p = 1e-2, 1e-3, ...
+		want []float64          // for p = 1e-2, 1e-3, ...
+		by   map[int][2]float64 // least and most of want, where that is not 1 less or more the band
 	}{
-		{"reno", 100 * ms, []float64{12, 38, 120, 379, 1200}},
-		{"cubic", 100 * ms, []float64{12, 38, 187, 1054, 5926}},
-		{"cubic", 10 * ms, []float64{12, 38, 120, 379}},
+		{"reno", 100 * ms, []float64{12, 38, 120, 379, 1200}, nil},
+		{"cubic", 100 * ms, []float64{12, 38, 187, 1054, 5926}, map[int][2]float64{1: {1, 1.25}}},
+		{"cubic", 10 * ms, []float64{12, 38, 120, 379}, map[int][2]float64{0: {0.7, 1}}},
 	} {
 		every := uint64(100)
 		for i, want := range v.want {
@@ -60,12 +70,12 @@ func TestAverageWindows(t *testing.T) {
 				t.Parallel()
 				got := averageWindow(t, v.cc, v.rtt, p, uint32(want))
 				t.Logf("average window %.0f, RFC 9438 has %.0f", got, want)
-				least, most := 0.8, 1.2
-				if want < 100 {
-					least, most = 0.7, 1.25
+				by, odd := v.by[i]
+				if !odd {
+					by = [2]float64{1 - band, 1 + band}
 				}
-				if got < least*want || got > most*want {
-					t.Errorf("average window %.1f, want about %.0f", got, want)
+				if got < by[0]*want || got > by[1]*want {
+					t.Errorf("average window %.1f, want %.1f to %.1f", got, by[0]*want, by[1]*want)
 				}
 			})
 			every *= 10

@@ -85,6 +85,7 @@ const (
 	needsECN             // it marks all its packets ECT, and reads the marks packet by packet
 	ownsCwnd             // CongControl takes the window over
 	chances              // it draws from its connection's own chance
+	repairs              // its send buffer has room for one window more than others'
 )
 
 var algorithms = [...]struct {
@@ -94,8 +95,8 @@ var algorithms = [...]struct {
 }{
 	CubicID: {"cubic", "w_max", 0, func() Algorithm { return new(Cubic) }},
 	RenoID:  {"reno", "", 0, func() Algorithm { return Reno{} }},
-	BBRID:   {"bbr", "bw_Bps", paces | ownsCwnd | chances, func() Algorithm { return new(BBR) }},
-	BBR3ID:  {"bbr3", "bw_Bps", paces | ownsCwnd | chances, func() Algorithm { return new(BBR3) }},
+	BBRID:   {"bbr", "bw_Bps", paces | ownsCwnd | chances | repairs, func() Algorithm { return new(BBR) }},
+	BBR3ID:  {"bbr3", "bw_Bps", paces | ownsCwnd | chances | repairs, func() Algorithm { return new(BBR3) }},
 	DCTCPID: {"dctcp", "alpha", needsECN, func() Algorithm { return new(DCTCP) }},
 }
 
@@ -135,6 +136,16 @@ func (id ID) OwnsCwnd() bool { return algorithms[id].traits&ownsCwnd != 0 }
 
 // TakesChances says whether the algorithm draws random numbers: it needs the sender's Seed.
 func (id ID) TakesChances() bool { return algorithms[id].traits&chances != 0 }
+
+// SendBufferWindows is how many windows of data the send buffer is to have room for. BBR's is one more than others', so that it
+// can still send at its rate while a round trip's losses, and losses among their repairs, are waited for (Linux:
+// tcp_sndbuf_expand, bbr_sndbuf_expand).
+func (id ID) SendBufferWindows() int {
+	if algorithms[id].traits&repairs != 0 {
+		return 3
+	}
+	return 2
+}
 
 func (id ID) String() string {
 	if int(id) < len(algorithms) {
