@@ -172,7 +172,7 @@ var table = []mutant{
 	{
 		name: "queue-without-limit", breaks: "a queue takes no more than its limit",
 		file: "link/direction.go",
-		old:  "if q.packets() >= d.cfg.Queue.LimitPackets ||", fault: "if q.packets() >= 2*d.cfg.Queue.LimitPackets ||",
+		old:  "packets >= d.cfg.Queue.LimitPackets ||", fault: "packets >= 2*d.cfg.Queue.LimitPackets ||",
 		rule: "links", seed: 19,
 	},
 	{
