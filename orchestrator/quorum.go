@@ -29,6 +29,9 @@ func (c *Controller) notFormed() string {
 	case waits != "":
 		return "this server waits to be taken into a cluster: " + waits
 	}
+	if c.conf.Cluster.Expect > 0 {
+		return "the cluster is not founded yet"
+	}
 	return "this server waits to be taken into a cluster"
 }
 

@@ -9,19 +9,16 @@ import (
 	"testing"
 )
 
-// docs/architecture.md names tests and files: they are there.
-func TestArchitecturePageNamesWhatIsThere(t *testing.T) {
-	page, err := os.ReadFile("../../docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+// The pages name tests and files: they are there.
+func TestPagesNameWhatIsThere(t *testing.T) {
 	declared := map[string]bool{}
-	err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+	test := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		src, err := os.ReadFile(path)
-		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(src), -1) {
+		for _, m := range test.FindAllStringSubmatch(string(src), -1) {
 			declared[m[1]] = true
 		}
 		return err
@@ -29,14 +26,24 @@ func TestArchitecturePageNamesWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1) {
-		if !declared[name[1]] {
-			t.Errorf("docs/architecture.md names %s, and there is no such test", name[1])
-		}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
 	}
-	for _, name := range regexp.MustCompile("`([a-z]+(?:/[a-z_0-9]+)+\\.go)`").FindAllStringSubmatch(string(page), -1) {
-		if _, err := os.Stat(filepath.Join("../..", name[1])); err != nil {
-			t.Errorf("docs/architecture.md names %s: %v", name[1], err)
+	for _, name := range pages {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1) {
+			if !declared[m[1]] {
+				t.Errorf("%s names %s, and there is no such test", filepath.Base(name), m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile("`([a-z]+(?:/[a-z_0-9]+)+\\.go)`").FindAllStringSubmatch(string(page), -1) {
+			if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+				t.Errorf("%s names %s: %v", filepath.Base(name), m[1], err)
+			}
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestMessageCarriesARound(t *testing.T) {
 			a.Carrier(1, sim.Origin(40+i)).Carry(sim.Time(1000+n), uint64(2*i), i%2 == 1, f)
 			sent = append(sent, f)
 		}
-		r := Report{Report: sim.Report{Next: 5, Departure: sim.Never, Arrival: 1000}, Ahead: 10_000, Events: 99,
+		r := Report{Report: sim.Report{Next: 5, Departure: sim.Never, Arrival: 1000}, Ahead: 10_000, Events: 99, Held: 1 << 40,
 			Flags: FlagBusy | FlagReplaying, Limit: 1 << 40}
 		if err := a.Send(round, &r, [][]byte{[]byte("one"), nil, []byte("three")}); err != nil {
 			t.Fatal(err)
