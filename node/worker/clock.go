@@ -17,11 +17,16 @@ type clock struct {
 	closed bool
 }
 
-func newClock(spec *labv1.LabSpec) *clock {
+// newClock makes a lab's clock. Its wall is the system's unless there is another.
+func newClock(spec *labv1.LabSpec, wall func() sim.WallClock) *clock {
 	if spec.GetClock() != labv1.Clock_CLOCK_REAL {
 		return &clock{}
 	}
-	c := &clock{pacer: sim.NewPacer(sim.PacerConfig{Pace: spec.GetPace()}, 0), pace: spec.GetPace()}
+	conf := sim.PacerConfig{Pace: spec.GetPace()}
+	if wall != nil {
+		conf.Clock = wall()
+	}
+	c := &clock{pacer: sim.NewPacer(conf, 0), pace: spec.GetPace()}
 	if c.pace == 0 {
 		c.pace = 1
 	}

@@ -140,7 +140,7 @@ func (l *lab) pause() error {
 	}
 	// On the real clock idle time has passed too; the loops are brought there, where nothing is left to run.
 	if now := l.passed(); now > l.x.now() {
-		if err := l.x.window(now); err != nil {
+		if err := l.advance(now); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 	"labd.dev/trace"
 )
 
@@ -227,5 +228,28 @@ func TestFollowEnds(t *testing.T) {
 	}
 	if !errors.Is(err, io.EOF) {
 		t.Fatalf("the lab has ended: %v", err)
+	}
+}
+
+// In real time a follower hears of an input as soon as its instant is over, though nothing happens in the lab after it.
+func TestFollowersHearOfTheLastInput(t *testing.T) {
+	b := newBench(t)
+	c := b.dial()
+	b.start(standing("l", labv1.Clock_CLOCK_REAL))
+	s, err := c.FollowTrace(t.Context(), &workerv1.FollowTraceRequest{LabId: "l"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &labv1.Input{Kind: &labv1.Input_LinkSet{LinkSet: &labv1.LinkSet{Link: "r1--r2", Patch: &labv1.DirectionPatch{DelayNs: new(int64(2 * ms))}}}}
+	for at, heard := b.input("l", in).GetTNs(), false; !heard; {
+		m, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs, err := trace.DecodeRecords(m.GetRecords())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard = slices.ContainsFunc(recs, func(r sim.Record) bool { return int64(r.T) == at })
 	}
 }

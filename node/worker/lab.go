@@ -58,6 +58,7 @@ type lab struct {
 	stopAt     sim.Time // a replay: the lab ends here; 0: by itself
 	replayTo   sim.Time // what happened before is made up for as fast as possible
 	rebuilding bool
+	untold     bool // records of the very time where the lab stands wait until it is past
 	ended      bool
 	partial    bool
 	err        error
@@ -78,7 +79,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 	l := &lab{
 		id: req.GetLabId(), epoch: req.GetEpoch(), req: req, names: newNames(), report: newReport(), blobs: map[string][]byte{},
 		calls: make(chan func(), maxQueued), quit: make(chan struct{}), done: make(chan struct{}), overC: make(chan struct{}),
-		checkAt: quantum, replayTo: sim.Time(req.GetReplayToNs()),
+		checkAt: quantum, untold: true, replayTo: sim.Time(req.GetReplayToNs()),
 		reach: &reach{}, recovery: recovery{log: w.log, lab: req.GetSpec().GetName()},
 	}
 	if w.marks != nil {
@@ -137,12 +138,12 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.recovery.begin(l.replayTo)
 	}
 	if l.split == nil {
-		l.clock = newClock(req.GetSpec())
+		l.clock = newClock(req.GetSpec(), w.wall)
 		l.note()
 		return l, nil
 	}
 	if l.clock = followedClock(req.GetSpec()); l.split.head() {
-		l.clock = newClock(req.GetSpec())
+		l.clock = newClock(req.GetSpec(), w.wall)
 	}
 	l.note()
 	return l, l.split.start()

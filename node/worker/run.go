@@ -118,6 +118,10 @@ func (l *lab) step() error {
 	if l.control.paused && !l.rebuilding {
 		return l.stepOn(at, over)
 	}
+	// In real time what an input has brought about is told as soon as its instant is over, also where nothing else happens.
+	if l.untold && l.standing() && !l.clock.virtual() && at > l.x.now() {
+		at, over = l.x.now()+1, false
+	}
 	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
 		// Until the input is committed or abandoned, or there is something to pass time for.
 		at = sim.Never
@@ -178,6 +182,7 @@ func (l *lab) advance(t sim.Time) error {
 
 // advanced tells those who keep account that the lab has gone on.
 func (l *lab) advanced() error {
+	l.untold = false
 	l.reach.ran(l.x.now())
 	l.note()
 	return l.files.advance(l.x.now())
@@ -279,6 +284,7 @@ func (l *lab) applyAt(t sim.Time) error {
 	if err := l.files.advance(t); err != nil {
 		return err
 	}
+	l.untold = true
 	for len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) == t {
 		e := l.waiting[0]
 		l.waiting = l.waiting[1:]

@@ -34,6 +34,8 @@ type Config struct {
 	// DialFrames reaches the labd-frames/1 of another worker; nil: this one takes no part in labs that are split over several.
 	// Connections that come in are given to ServeFrames.
 	DialFrames func(ctx context.Context, address string) (net.Conn, error)
+	// WallClock makes a clock that a lab in real time is paced by; nil: the system's.
+	WallClock func() sim.WallClock
 	// Logger hears of recoveries and of what cannot be kept; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -58,6 +60,7 @@ type Worker struct {
 		reporter
 	}
 	dial   func(ctx context.Context, address string) (net.Conn, error)
+	wall   func() sim.WallClock // nil: the system's
 	guests *guests
 
 	mu     sync.Mutex // guards all below
@@ -85,7 +88,7 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
 		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased),
-		dial: cfg.DialFrames, guests: newGuests(),
+		dial: cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
