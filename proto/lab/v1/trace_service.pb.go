@@ -309,10 +309,13 @@ func (x *GetPacketResponse) GetHops() []*PacketHop {
 
 // RecordPosition is a place in the total order of a lab's records.
 type RecordPosition struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TNs           int64                  `protobuf:"varint,1,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time
-	Node          uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`          // id
-	Eseq          uint32                 `protobuf:"varint,3,opt,name=eseq,proto3" json:"eseq,omitempty"`          // the node's event counter, its low 32 bits
+	state protoimpl.MessageState `protogen:"open.v1"`
+	TNs   int64                  `protobuf:"varint,1,opt,name=t_ns,json=tNs,proto3" json:"t_ns,omitempty"` // lab time
+	Node  uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`          // id
+	Eseq  uint32                 `protobuf:"varint,3,opt,name=eseq,proto3" json:"eseq,omitempty"`          // the node's event counter, its low 32 bits
+	// How many inputs the lab had been given by then. A lab whose worker died goes on from where it was known to be, and may be given
+	// an input before this place: what was told behind that did not come to be, and a watch that is resumed here begins anew.
+	Inputs        *uint64 `protobuf:"varint,4,opt,name=inputs,proto3,oneof" json:"inputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +367,13 @@ func (x *RecordPosition) GetNode() uint32 {
 func (x *RecordPosition) GetEseq() uint32 {
 	if x != nil {
 		return x.Eseq
+	}
+	return 0
+}
+
+func (x *RecordPosition) GetInputs() uint64 {
+	if x != nil && x.Inputs != nil {
+		return *x.Inputs
 	}
 	return 0
 }
@@ -525,11 +535,13 @@ const file_lab_v1_trace_service_proto_rawDesc = "" +
 	"\x06packet\x18\x03 \x01(\tR\x06packetB\b\n" +
 	"\x06source\":\n" +
 	"\x11GetPacketResponse\x12%\n" +
-	"\x04hops\x18\x01 \x03(\v2\x11.lab.v1.PacketHopR\x04hops\"K\n" +
+	"\x04hops\x18\x01 \x03(\v2\x11.lab.v1.PacketHopR\x04hops\"s\n" +
 	"\x0eRecordPosition\x12\x11\n" +
 	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x12\n" +
-	"\x04eseq\x18\x03 \x01(\rR\x04eseq\"i\n" +
+	"\x04eseq\x18\x03 \x01(\rR\x04eseq\x12\x1b\n" +
+	"\x06inputs\x18\x04 \x01(\x04H\x00R\x06inputs\x88\x01\x01B\t\n" +
+	"\a_inputs\"i\n" +
 	"\x13WatchRecordsRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04conn\x18\x02 \x01(\tR\x04conn\x12,\n" +
@@ -601,6 +613,7 @@ func file_lab_v1_trace_service_proto_init() {
 		(*GetPacketRequest_Lab)(nil),
 		(*GetPacketRequest_Run)(nil),
 	}
+	file_lab_v1_trace_service_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
