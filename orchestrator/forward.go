@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
@@ -97,7 +98,7 @@ func (c *Controller) ForwardUnary(ctx context.Context, req any, info *grpc.Unary
 		return handle(ctx, req) // to StaleUnary
 	}
 	var resp proto.Message
-	here, err := c.atLeader(ctx, repeatable(info.FullMethod, req), func(conn grpc.ClientConnInterface) error {
+	here, err := c.atLeader(ctx, repeatable(info.FullMethod, req), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		_, out, err := messagesOf(info.FullMethod)
 		if err != nil {
 			return err
@@ -120,8 +121,8 @@ func (c *Controller) ForwardStream(srv any, ss grpc.ServerStream, info *grpc.Str
 	if wantsStale(ctx) {
 		return staleRefused(info.FullMethod)
 	}
-	here, err := c.atLeader(ctx, false, func(conn grpc.ClientConnInterface) error {
-		err := c.relayStream(conn, ss, info)
+	here, err := c.atLeader(ctx, false, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		err := c.relayStream(ctx, conn, ss, info)
 		if turnedAway(err) {
 			return notLeading() // what the caller has sent is taken: only the caller can send it again
 		}
@@ -140,7 +141,7 @@ func (c *Controller) forwards(method string) bool {
 // atLeader has call carried out at the leader's; here says that this server leads. While there is no leader it waits for
 // one, for as long as a failover takes. A call that was turned away because the leader was one no more is tried again:
 // nothing has come of it; and one that was lost with the leader, where it may be carried out twice.
-func (c *Controller) atLeader(ctx context.Context, again bool, call func(grpc.ClientConnInterface) error) (here bool, err error) {
+func (c *Controller) atLeader(ctx context.Context, again bool, call func(context.Context, grpc.ClientConnInterface) error) (here bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, c.conf.Cluster.Timing.LeaderWait)
 	defer cancel()
 	for {
@@ -156,7 +157,7 @@ func (c *Controller) atLeader(ctx context.Context, again bool, call func(grpc.Cl
 			if err != nil {
 				return false, err
 			}
-			if err = lostLeader(address, call(conn)); !turnedAway(err) && !(again && isRefusal(err)) {
+			if err = c.callLeader(ctx, id, address, conn, call); !turnedAway(err) && !(again && isRefusal(err)) {
 				if forwardedBy(ctx) == "" && !isRefusal(err) {
 					// It can only fail where the answer has begun, which is when the caller knows already.
 					_ = grpc.SetHeader(ctx, metadata.Pairs(leaderHeader, address))
@@ -182,6 +183,35 @@ func (c *Controller) atLeader(ctx context.Context, again bool, call func(grpc.Cl
 			return false, c.noLeader(ctx)
 		}
 	}
+}
+
+// lastWord is for how long an answer is still waited for of a server that leads no more: it may be on its way.
+const lastWord = time.Second
+
+// callLeader makes a call at the server that leads, for as long as this one takes it for the leader: one that has gone without a
+// word would never answer.
+func (c *Controller) callLeader(ctx context.Context, id, address string, conn grpc.ClientConnInterface, call func(context.Context, grpc.ClientConnInterface) error) error {
+	during, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for {
+			changed := c.node.leaders.changed()
+			if now, _ := c.Leader(); now != id {
+				pause(during, lastWord)
+				cancel()
+			}
+			select {
+			case <-changed:
+			case <-during.Done():
+				return
+			}
+		}
+	}()
+	err := lostLeader(address, call(during, conn))
+	if status.Code(err) == codes.Canceled && during.Err() != nil && ctx.Err() == nil {
+		return refuse(labv1.ErrorReason_ERROR_REASON_NOT_LEADER, "the server at %s has ceased to lead", address)
+	}
+	return err
 }
 
 // repeatable tells whether a call may be carried out twice: it reads, or the state machine knows it by its request id.
@@ -237,12 +267,12 @@ func messagesOf(method string) (in, out protoreflect.MessageType, err error) {
 }
 
 // relayStream hands a stream's messages on in both directions, one at a time, so that nothing heaps up here.
-func (c *Controller) relayStream(conn grpc.ClientConnInterface, ss grpc.ServerStream, info *grpc.StreamServerInfo) error {
+func (c *Controller) relayStream(ctx context.Context, conn grpc.ClientConnInterface, ss grpc.ServerStream, info *grpc.StreamServerInfo) error {
 	in, out, err := messagesOf(info.FullMethod)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(c.markForwarded(ss.Context()))
+	ctx, cancel := context.WithCancel(c.markForwarded(ctx))
 	defer cancel()
 	cs, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: info.IsServerStream, ClientStreams: info.IsClientStream}, info.FullMethod)
 	if err != nil {
