@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -19,10 +20,13 @@ var errCut = errors.New("no route to host")
 
 // ways is the network between the parts of a proof's cluster, by address.
 type ways struct {
-	mu    sync.Mutex // guards what is below
-	cut   map[[2]string]bool
-	conns map[*wayConn]bool
-	ends  map[string]*end
+	installs atomic.Int64 // snapshots that one server has sent to another
+
+	mu     sync.Mutex        // guards what is below
+	cut    map[[2]string]int // how many faults cut the way
+	mended chan struct{}     // closed when a way is there again
+	conns  map[*wayConn]bool
+	ends   map[string]*end
 }
 
 // end is what listens at an address.
@@ -36,7 +40,7 @@ type end struct {
 const wayDelay = 2 * time.Millisecond
 
 func newWays() *ways {
-	return &ways{cut: make(map[[2]string]bool), conns: make(map[*wayConn]bool), ends: make(map[string]*end)}
+	return &ways{cut: make(map[[2]string]int), mended: make(chan struct{}), conns: make(map[*wayConn]bool), ends: make(map[string]*end)}
 }
 
 // set puts what listens at an address, nil: nothing. What was connected to what was there breaks.
@@ -55,11 +59,15 @@ func (w *ways) set(address string, e *end) {
 	hangUp(broken)
 }
 
-// sever cuts the way from one address to another, for Raft; connections need both directions, and break.
-func (w *ways) sever(from, to string) {
+// sever cuts the way from one address to another. What is under way on a connection waits until the way is there again,
+// as over a network that drops packets; or, where that tells of it, connections between the two break.
+func (w *ways) sever(from, to string, tells bool) {
 	w.mu.Lock()
-	w.cut[[2]string{from, to}] = true
-	broken := w.taken(func(c *wayConn) bool { return c.from == from && c.to == to || c.from == to && c.to == from })
+	w.cut[[2]string{from, to}]++
+	var broken []*wayConn
+	if tells {
+		broken = w.taken(func(c *wayConn) bool { return c.from == from && c.to == to || c.from == to && c.to == from })
+	}
 	w.mu.Unlock()
 	hangUp(broken)
 }
@@ -67,7 +75,30 @@ func (w *ways) sever(from, to string) {
 func (w *ways) mend(from, to string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.cut, [2]string{from, to})
+	way := [2]string{from, to}
+	if w.cut[way]--; w.cut[way] > 0 {
+		return
+	}
+	delete(w.cut, way)
+	close(w.mended)
+	w.mended = make(chan struct{})
+}
+
+// passable waits until there is a way in the one direction, or gone is closed.
+func (w *ways) passable(from, to string, gone <-chan struct{}) error {
+	for {
+		w.mu.Lock()
+		cut, mended := w.cut[[2]string{from, to}] > 0, w.mended
+		w.mu.Unlock()
+		if !cut {
+			return nil
+		}
+		select {
+		case <-mended:
+		case <-gone:
+			return net.ErrClosed
+		}
+	}
 }
 
 // taken takes connections out. The caller holds mu.
@@ -84,7 +115,7 @@ func (w *ways) taken(which func(*wayConn) bool) []*wayConn {
 
 func hangUp(conns []*wayConn) {
 	for _, c := range conns {
-		c.Conn.Close()
+		c.hangUp()
 	}
 }
 
@@ -92,7 +123,7 @@ func hangUp(conns []*wayConn) {
 func (w *ways) open(from, to string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.cut[[2]string{from, to}] && w.ends[to] != nil && w.ends[from] != nil
+	return w.cut[[2]string{from, to}] == 0 && w.ends[to] != nil && w.ends[from] != nil
 }
 
 // is tells whether the server at an address is the one that is meant.
@@ -102,31 +133,53 @@ func (w *ways) is(address string, id raft.ServerID) bool {
 	return w.ends[address] != nil && w.ends[address].id == id
 }
 
-// wayConn is a connection that knows whose it is.
+// wayConn is a connection that knows whose it is, at the end of who has made it.
 type wayConn struct {
 	net.Conn
 	ways     *ways
 	from, to string
+	once     sync.Once
+	gone     chan struct{}
+}
+
+func (c *wayConn) hangUp() {
+	c.once.Do(func() { close(c.gone) })
+	c.Conn.Close()
 }
 
 func (c *wayConn) Close() error {
 	c.ways.mu.Lock()
 	delete(c.ways.conns, c)
 	c.ways.mu.Unlock()
-	return c.Conn.Close()
+	c.hangUp()
+	return nil
 }
 
 // Write gives what it is given after the way's delay.
 func (c *wayConn) Write(p []byte) (int, error) {
 	time.Sleep(wayDelay)
+	if err := c.ways.passable(c.from, c.to, c.gone); err != nil {
+		return 0, err
+	}
 	return c.Conn.Write(p)
+}
+
+func (c *wayConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil {
+		err = c.ways.passable(c.to, c.from, c.gone)
+	}
+	if err != nil {
+		n = 0
+	}
+	return n, err
 }
 
 // dial connects two addresses.
 func (w *ways) dial(ctx context.Context, from, to string) (net.Conn, error) {
 	w.mu.Lock()
 	e := w.ends[to]
-	there := e != nil && w.ends[from] != nil && !w.cut[[2]string{from, to}] && !w.cut[[2]string{to, from}]
+	there := e != nil && w.ends[from] != nil && w.cut[[2]string{from, to}]+w.cut[[2]string{to, from}] == 0
 	w.mu.Unlock()
 	if !there {
 		return nil, errCut
@@ -135,7 +188,7 @@ func (w *ways) dial(ctx context.Context, from, to string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &wayConn{Conn: conn, ways: w, from: from, to: to}
+	c := &wayConn{Conn: conn, ways: w, from: from, to: to, gone: make(chan struct{})}
 	w.mu.Lock()
 	w.conns[c] = true
 	w.mu.Unlock()
@@ -187,64 +240,10 @@ func (r *raftWay) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *
 }
 
 func (r *raftWay) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	r.ways.installs.Add(1)
 	return r.call(id, to, func() error { return r.InmemTransport.InstallSnapshot(id, to, args, resp, data) })
 }
 
 func (r *raftWay) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return r.call(id, to, func() error { return r.InmemTransport.TimeoutNow(id, to, args, resp) })
-}
-
-// memDisk is what a server writes to: it may be slow or full for a while, and outlives the server.
-type memDisk struct {
-	*raft.InmemStore
-	snaps *raft.InmemSnapshotStore
-
-	mu    sync.Mutex // guards what is below
-	delay time.Duration
-	full  bool
-}
-
-func newDisk() *memDisk {
-	return &memDisk{InmemStore: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore()}
-}
-
-func (d *memDisk) fail(delay time.Duration, full bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.delay, d.full = delay, full
-}
-
-// write waits as long as the disk takes.
-func (d *memDisk) write() error {
-	d.mu.Lock()
-	delay, full := d.delay, d.full
-	d.mu.Unlock()
-	time.Sleep(delay)
-	if full {
-		return errors.New("no space left on device")
-	}
-	return nil
-}
-
-func (d *memDisk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
-
-func (d *memDisk) StoreLogs(ls []*raft.Log) error {
-	if err := d.write(); err != nil {
-		return err
-	}
-	return d.InmemStore.StoreLogs(ls)
-}
-
-func (d *memDisk) Set(key, value []byte) error {
-	if err := d.write(); err != nil {
-		return err
-	}
-	return d.InmemStore.Set(key, value)
-}
-
-func (d *memDisk) SetUint64(key []byte, value uint64) error {
-	if err := d.write(); err != nil {
-		return err
-	}
-	return d.InmemStore.SetUint64(key, value)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -23,16 +24,25 @@ import (
 type bubble struct {
 	t         *testing.T
 	how       breakage
+	rng       *rand.Rand // of faults; they come one at a time
 	began     time.Time
 	ways      *ways
 	runs      *runs
 	losses    losses
 	servers   []*bubbleServer
-	workers   map[string]*leasedWorker
-	instances int // processes that have been started
+	disks     []*memDisk // all that ever were
+	workers   map[string]bubbleWorker
+	instances int  // processes that have been started
+	real      bool // the workers are node/worker's
+	lost      bool // a disk is lost in this schedule
+	compacts  bool // servers write their state out all the time, and cut their logs
+	tags      int  // of inputs that nobody may take
+	stale     []staleJournal
 
-	mu    sync.Mutex // guards words
-	words []string   // what has happened, for people
+	mu       sync.Mutex // guards what is below
+	words    []string   // what has happened, for people
+	problems []string
+	seen     map[string]int // how often what has happened
 }
 
 // bubbleServer is one server: its disk outlives its process.
@@ -56,11 +66,12 @@ type bubbleServer struct {
 // bubbleLease is the workers' lease here.
 const bubbleLease = 4 * time.Second
 
-func newBubble(t *testing.T, how breakage) *bubble {
-	c := &bubble{t: t, how: how, began: time.Now(), ways: newWays(), runs: newRuns(), workers: make(map[string]*leasedWorker)}
+func newBubble(t *testing.T, rng *rand.Rand, how breakage, real bool) *bubble {
+	c := &bubble{t: t, how: how, rng: rng, began: time.Now(), ways: newWays(), runs: newRuns(), workers: make(map[string]bubbleWorker), real: real,
+		seen: make(map[string]int)}
 	c.ways.set("client:1", &end{})
 	for _, name := range []string{"a", "b", "c"} {
-		s := &bubbleServer{c: c, address: name + ":7070", id: "id-" + name, disk: newDisk(), files: t.TempDir()}
+		s := &bubbleServer{c: c, address: name + ":7070", id: "id-" + name, disk: c.newDisk(), files: t.TempDir()}
 		c.servers = append(c.servers, s)
 	}
 	for _, s := range c.servers {
@@ -77,6 +88,20 @@ func (c *bubble) say(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.words = append(c.words, fmt.Sprintf("%9.3fs  %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+// complain keeps a problem.
+func (c *bubble) complain(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// saw counts what a schedule has brought about.
+func (c *bubble) saw(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen[what]++
 }
 
 func (c *bubble) history() string {
@@ -128,7 +153,11 @@ func (s *bubbleServer) start() {
 				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address}
 			}}}
 	s.c.ways.set(s.address, &end{raft: mem, id: raft.ServerID(s.id), accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
-	control, err := openOn(&storage{s.disk, s.disk, s.disk.snaps, io.NopCloser(nil), ""}, conf)
+	disk, err := s.disk.open()
+	if err != nil {
+		s.c.t.Fatal(err)
+	}
+	control, err := openOn(disk, conf)
 	if err != nil {
 		s.c.t.Fatal(err)
 	}
@@ -144,6 +173,39 @@ func (s *bubbleServer) start() {
 	s.mu.Unlock()
 }
 
+const (
+	// compactEvery is how often servers that compact write their state out.
+	compactEvery = time.Second
+	// keptBehind is how many entries a log keeps that has been cut.
+	keptBehind = 4
+)
+
+// compact has the server write its state out, and cut its log down to the last few entries.
+func (s *bubbleServer) compact() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.up {
+		return
+	}
+	r := s.control.node.raft
+	conf := r.ReloadableConfig()
+	conf.TrailingLogs = keptBehind
+	if err := r.ReloadConfig(conf); err != nil {
+		s.c.complain("%v", err)
+	}
+	s.all.Go(func() { r.Snapshot() }) // which may have to wait for one that is being written
+}
+
+// keepCompacting has all servers do so again and again, where the schedule is one of these.
+func (c *bubble) keepCompacting(ctx context.Context) {
+	for c.compacts && ctx.Err() == nil {
+		for _, s := range c.servers {
+			s.compact()
+		}
+		pause(ctx, compactEvery)
+	}
+}
+
 // kill ends the server's process without its having a chance to say so; its disk stays.
 func (s *bubbleServer) kill() {
 	s.mu.Lock()
@@ -155,6 +217,7 @@ func (s *bubbleServer) kill() {
 	if !up {
 		return
 	}
+	s.disk.powerOff(s.c.rng)
 	s.c.ways.set(s.address, nil)
 	for _, conn := range conns {
 		conn.Close()
@@ -171,7 +234,7 @@ func (s *bubbleServer) kill() {
 // lose empties the disk of a server that is not up: it comes back as another one, at the same address.
 func (s *bubbleServer) lose() {
 	s.c.instances++
-	s.id, s.cluster, s.disk = fmt.Sprintf("%s-%d", s.id, s.c.instances), Membership{}, newDisk()
+	s.id, s.cluster, s.disk = fmt.Sprintf("%s-%d", s.id, s.c.instances), Membership{}, s.c.newDisk()
 }
 
 func (s *bubbleServer) connect(address string) (grpc.ClientConnInterface, error) {

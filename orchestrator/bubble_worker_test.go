@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -40,12 +41,8 @@ type leasedWorker struct {
 	awake chan struct{} // closed while the process is not stopped
 }
 
-// startWorker starts a worker's process, if there is none.
-func (c *bubble) startWorker(name string) {
-	if w := c.workers[name]; w != nil && w.ctx.Err() == nil {
-		return
-	}
-	c.instances++
+// newModel starts a worker's process.
+func (c *bubble) newModel(name string) *leasedWorker {
 	w := &leasedWorker{fakeWorker: newFakeWorker(), c: c, name: name, instance: fmt.Sprint(c.instances), awake: make(chan struct{})}
 	close(w.awake)
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -56,7 +53,30 @@ func (c *bubble) startWorker(name string) {
 	c.ways.set(w.address(), &end{accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
 	w.all.Go(w.register)
 	w.all.Go(w.watchLease)
-	c.workers[name] = w
+	return w
+}
+
+func (w *leasedWorker) dead() bool { return w.ctx.Err() != nil }
+
+func (w *leasedWorker) hosts() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.labs) > 0
+}
+
+// holdsLab complains unless the worker runs a lab under an epoch and has been given all its journal.
+func (w *leasedWorker) holdsLab(lab *controlv1.LabState, journal []*labv1.JournalEntry) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.labs[lab.GetId()]
+	if l == nil || !l.running || l.start.GetEpoch() != lab.GetEpoch() {
+		w.c.complain("lab %s does not run at %s under epoch %d: %v", lab.GetId(), w.name, lab.GetEpoch(), l)
+		return nil
+	}
+	if got, want := tagsOf(l.journal()), tagsOf(journal); got != want {
+		w.c.complain("lab %s has had [%s] at %s, its journal has [%s]", lab.GetId(), got, w.name, want)
+	}
+	return nil
 }
 
 func (w *leasedWorker) address() string { return w.name + ":1" }
@@ -410,7 +430,7 @@ func (w *leasedWorker) FollowTrace(req *workerv1.FollowTraceRequest, out grpc.Se
 		w.mu.Unlock()
 		for ; next <= uint64(len(all)); next++ {
 			e := all[next-1]
-			m := &workerv1.FollowTraceResponse{Records: []byte(inputID(e.GetInput())), NowNs: e.GetTNs(),
+			m := &workerv1.FollowTraceResponse{Records: []byte(tagOf(e.GetInput())), NowNs: e.GetTNs(),
 				Position: &labv1.RecordPosition{TNs: e.GetTNs(), Eseq: uint32(e.GetIndex())}}
 			if err := out.Send(m); err != nil {
 				return err
@@ -479,14 +499,14 @@ func (r *runs) applied(lab string, e *labv1.JournalEntry) {
 	}
 	if was := r.effects[lab][e.GetIndex()]; was != nil && !proto.Equal(was, e) {
 		r.problems = append(r.problems, fmt.Sprintf("input %d of lab %s was %v at %d, and is %v at %d",
-			e.GetIndex(), lab, inputID(was.GetInput()), was.GetTNs(), inputID(e.GetInput()), e.GetTNs()))
+			e.GetIndex(), lab, tagOf(was.GetInput()), was.GetTNs(), tagOf(e.GetInput()), e.GetTNs()))
 	}
 	r.effects[lab][e.GetIndex()] = proto.CloneOf(e)
 }
 
 // grpc connects an address to another.
-func (c *bubble) grpc(from, to string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+to, grpc.WithTransportCredentials(insecure.NewCredentials()),
+func (c *bubble) grpc(from, to string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+to, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second}}),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.ways.dial(ctx, from, to) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.ways.dial(ctx, from, to) }))...)
 }

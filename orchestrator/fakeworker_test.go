@@ -300,7 +300,9 @@ func (l *fakeLab) transfers() []*labv1.TransferStatus {
 	var list []*labv1.TransferStatus
 	for _, e := range append(l.start.GetJournal(), l.applied...) {
 		if tr := e.GetInput().GetTransfer(); tr != nil {
-			list = append(list, &labv1.TransferStatus{Id: tr.GetId(), State: labv1.TransferState_TRANSFER_STATE_DONE, Match: true, Ended: true})
+			sum := sha256.Sum256([]byte(tr.GetId()))
+			list = append(list, &labv1.TransferStatus{Id: tr.GetId(), State: labv1.TransferState_TRANSFER_STATE_DONE, Bytes: tr.GetGeneratedBytes(),
+				Sha256: hex.EncodeToString(sum[:]), Match: true, Ended: true})
 		}
 	}
 	return list

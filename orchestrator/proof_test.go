@@ -5,14 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -39,7 +37,9 @@ func TestFaultSchedules(t *testing.T) {
 	}
 	first, began := max(*oneSeed, 1), time.Now()
 	var left atomic.Int64
+	var all tally
 	t.Cleanup(func() {
+		t.Logf("brought about: %v", all.seen)
 		if left.Load() > 0 {
 			t.Logf("%d of %d schedules were left out: the machine is slow", left.Load(), n)
 		}
@@ -51,7 +51,7 @@ func TestFaultSchedules(t *testing.T) {
 				left.Add(1)
 				return
 			}
-			runSchedule(t, seed)
+			all.add(runSchedule(t, seed))
 		})
 	}
 }
@@ -59,24 +59,50 @@ func TestFaultSchedules(t *testing.T) {
 // scheduleBudget bounds the time that schedules are begun in, unless so many are asked for: a package's tests have 10 minutes.
 const scheduleBudget = 4 * time.Minute
 
+// tally counts what schedules have brought about.
+type tally struct {
+	mu   sync.Mutex // guards seen
+	seen map[string]int
+}
+
+func (a *tally) add(p *proof) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen == nil {
+		a.seen = make(map[string]int)
+	}
+	for what, n := range p.seen {
+		a.seen[what] += n
+	}
+}
+
 // runSchedule runs the cluster under the schedule of a seed, and checks what was seen.
-func runSchedule(t *testing.T, seed uint64) {
-	if p := prove(t, seed, sound); len(p.problems) > 0 {
+func runSchedule(t *testing.T, seed uint64) *proof {
+	p := prove(t, seed, sound)
+	if len(p.problems) > 0 {
 		t.Errorf("seed %d (go test ./orchestrator -run TestFaultSchedules -schedule %d):\n%s\nhistory:\n%s", seed, seed, strings.Join(p.problems, "\n"), p.history())
 	}
+	return p
 }
 
 // prove runs the cluster, broken in a way or sound, under the schedule of a seed.
 func prove(t *testing.T, seed uint64, how breakage) *proof {
-	p := &proof{rng: rand.New(rand.NewPCG(seed, 0))}
+	p := &proof{records: make([]recordWatch, 2), changes: make([]changeWatch, 2)}
 	synctest.Test(t, func(t *testing.T) {
-		p.bubble = newBubble(t, how)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		p.bubble = newBubble(t, rng, how, rng.IntN(2) == 0)
+		p.compacts = rng.IntN(2) == 0
 		defer p.close()
 		p.run()
 	})
 	p.problems = append(p.problems, p.runs.problems...)
-	if linearizable(p.clients.history) == porcupine.Illegal {
-		p.problems = append(p.problems, "no order of the calls explains their answers")
+	for _, d := range p.disks {
+		p.seen["records torn"] += d.torn
+	}
+	p.seen["snapshots sent to a server that was behind"] += int(p.ways.installs.Load())
+	p.seen["calls answered"] += len(p.clients.history)
+	if wrong := checkOrder(p.clients.history); wrong != "" {
+		p.problems = append(p.problems, wrong)
 	}
 	return p
 }
@@ -87,7 +113,7 @@ type breakage string
 const (
 	sound        breakage = ""
 	staleReads   breakage = "reads are answered by whoever is asked"
-	newIDs       breakage = "a request that is repeated is carried out again"
+	newIDs       breakage = "a request that is repeated has another id"
 	leaseTooLong breakage = "a worker takes its lease for twice as long as it is"
 )
 
@@ -111,13 +137,9 @@ func TestSchedulesFindBreakages(t *testing.T) {
 // proof is one run of a cluster under a schedule.
 type proof struct {
 	*bubble
-	rng      *rand.Rand
-	clients  *clients
-	problems []string
-}
-
-func (p *proof) complain(format string, args ...any) {
-	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	clients *clients
+	records []recordWatch
+	changes []changeWatch
 }
 
 // healedWithin is in what time, on the bubble's clock, everything goes on when no fault is left: a worker's lease and its
@@ -125,7 +147,7 @@ func (p *proof) complain(format string, args ...any) {
 const healedWithin = 60 * time.Second
 
 func (p *proof) run() {
-	faults := p.schedule(p.rng)
+	faults := p.schedule()
 	p.clients = newClients(p.bubble)
 	defer p.clients.close()
 	if a := p.clients.call(0, call{deed: deedCreate, lab: steady}, p.rng); a.open {
@@ -137,11 +159,8 @@ func (p *proof) run() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	watching, unwatch := context.WithCancel(context.Background())
-	var told [2][]*labv1.WatchRecordsResponse
-	for i := range told {
-		rng := rand.New(rand.NewPCG(p.rng.Uint64(), 1))
-		p.clients.all.Go(func() { told[i] = p.clients.follow(watching, rng) })
-	}
+	p.clients.all.Go(func() { p.keepCompacting(ctx) })
+	p.watch(watching)
 	done := make(chan struct{})
 	const writers = 4
 	for i := range writers {
@@ -158,83 +177,123 @@ func (p *proof) run() {
 	for range writers {
 		<-done
 	}
-	final := p.settled(healed)
+	labs := p.settled(healed)
 	time.Sleep(15 * time.Second) // each watch begins anew once more
 	unwatch()
 	p.clients.all.Wait()
-	p.check(final, told[:])
+	if labs {
+		p.check()
+	}
 }
 
-// settled waits until the cluster takes writes again and every lab runs, and gives the steady lab's journal.
-func (p *proof) settled(healed time.Time) []*labv1.JournalEntry {
+// watch begins all watches.
+func (p *proof) watch(ctx context.Context) {
+	for i := range p.records {
+		rng := rand.New(rand.NewPCG(p.rng.Uint64(), 1))
+		p.clients.all.Go(func() { p.records[i].follow(ctx, p.clients, rng) })
+	}
+	for i := range p.changes {
+		rng := rand.New(rand.NewPCG(p.rng.Uint64(), 3))
+		p.clients.all.Go(func() { p.changes[i].follow(ctx, p.clients, rng) })
+	}
+	rng := rand.New(rand.NewPCG(p.rng.Uint64(), 4))
+	p.clients.all.Go(func() { p.clients.followLabs(ctx, 10, rng) })
+}
+
+// settled waits until the cluster takes writes again, every lab runs, and the steady lab's transfers have come to their end.
+func (p *proof) settled(healed time.Time) bool {
 	for _, do := range []call{{deed: deedCreate, lab: "last"}, {deed: deedInput, lab: steady}} {
 		for a := (answer{open: true}); a.open; {
 			if a = p.clients.call(0, do, p.rng); a.open && time.Since(healed) > healedWithin {
 				p.complain("%v: in vain for %v after the last fault", do, time.Since(healed))
-				return nil
+				return false
 			}
 		}
 	}
-	labs := labv1.NewLabServiceClient(p.clients.conns[0])
+	why := ""
 	for time.Since(healed) < 2*healedWithin {
-		resp, err := labs.ListLabs(context.Background(), &labv1.ListLabsRequest{})
-		ready := err == nil && !slices.ContainsFunc(resp.GetLabs(), func(l *labv1.Lab) bool { return l.GetState() != labv1.LabState_LAB_STATE_RUNNING })
-		if ready {
-			if inputs, err := labs.ListInputs(context.Background(), &labv1.ListInputsRequest{Lab: steady}); err == nil {
-				p.clients.call(0, call{deed: deedList, lab: steady}, p.rng)
-				return inputs.GetEntries()
+		if why = p.unsettled(); why == "" {
+			for _, name := range []string{steady, "x", "y"} {
+				p.clients.call(0, call{deed: deedGet, lab: name}, p.rng)
+				p.clients.call(0, call{deed: deedList, lab: name}, p.rng)
 			}
+			return true
 		}
 		time.Sleep(time.Second)
 	}
-	p.complain("not every lab runs %v after the last fault", time.Since(healed))
-	return nil
+	p.complain("%v after the last fault: %s", time.Since(healed), why)
+	return false
 }
 
-// check compares what was seen with the journals as they are in the end.
-func (p *proof) check(final []*labv1.JournalEntry, told [][]*labv1.WatchRecordsResponse) {
-	want := tagsOf(final)
-	for i, records := range told {
-		var got []string
-		for _, m := range records {
-			got = append(got, string(m.GetRecords()))
-		}
-		if strings.Join(got, " ") != want {
-			p.complain("watch %d was told of [%s], the journal has [%s]", i, strings.Join(got, " "), want)
+// unsettled tells what there still is to be waited for.
+func (p *proof) unsettled() string {
+	labs := labv1.NewLabServiceClient(p.clients.conns[0])
+	resp, err := labs.ListLabs(context.Background(), &labv1.ListLabsRequest{})
+	if err != nil {
+		return err.Error()
+	}
+	for _, l := range resp.GetLabs() {
+		if l.GetState() != labv1.LabState_LAB_STATE_RUNNING {
+			return fmt.Sprintf("lab %s is %v: %s", l.GetName(), l.GetState(), l.GetReason())
 		}
 	}
-	leader := p.leader()
-	if leader == nil {
-		p.complain("nobody leads")
+	list, err := labv1.NewTransferServiceClient(p.clients.conns[0]).ListTransfers(context.Background(), &labv1.ListTransfersRequest{Lab: steady})
+	if err != nil {
+		return err.Error()
+	}
+	for _, t := range list.GetTransfers() {
+		if !finished(t) {
+			return fmt.Sprintf("a transfer is under way: %v", t)
+		}
+		p.clients.result(t)
+	}
+	for _, tag := range p.clients.transfers {
+		if findTransfer(list.GetTransfers(), tag) == nil {
+			return fmt.Sprintf("there is no transfer %s, which was acknowledged", tag)
+		}
+	}
+	return ""
+}
+
+// check compares what was seen with the log and the journals as they are in the end.
+func (p *proof) check() {
+	h := p.checkStates()
+	if h == nil {
 		return
 	}
-	v := leader.control.store.view()
+	for i := range p.changes {
+		p.changes[i].check(p.bubble, h)
+	}
+	p.checkLabs(h.store.view())
+}
+
+// checkLabs holds what has become of the labs at their workers, and what watches of the steady one were told, against the
+// journals.
+func (p *proof) checkLabs(v view) {
 	for _, lab := range v.labs() {
 		journal := v.inputs(lab.GetId(), 0, 0)
+		var trace []byte
 		for _, w := range lab.GetWorkers() {
-			p.atWorker(p.workers[w], lab.GetId(), lab.GetEpoch(), tagsOf(journal))
+			trace = p.workers[w].holdsLab(lab, journal)
 		}
-		for _, e := range journal {
-			if was := p.runs.effects[lab.GetId()][e.GetIndex()]; was == nil || inputID(was.GetInput()) != inputID(e.GetInput()) || was.GetTNs() != e.GetTNs() {
-				p.complain("input %d of %s is %v in the journal and took effect as %v", e.GetIndex(), lab.GetId(), e, was)
+		if lab.GetSpec().GetName() == steady {
+			p.checkStale(lab.GetId(), tagsOf(journal))
+			for i := range p.records {
+				p.records[i].check(p.bubble, tagsOf(journal), trace)
 			}
 		}
-		if n := len(p.runs.effects[lab.GetId()]); n != len(journal) {
-			p.complain("%d inputs of %s took effect, %d are in the journal", n, lab.GetId(), len(journal))
-		}
+		p.checkEffects(lab.GetId(), journal)
 	}
 }
 
-// atWorker compares a lab as its worker has it with its journal.
-func (p *proof) atWorker(w *leasedWorker, labID string, epoch uint64, want string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	lab := w.labs[labID]
-	if lab == nil || !lab.running || lab.start.GetEpoch() != epoch {
-		p.complain("lab %s does not run at %s under epoch %d: %v", labID, w.name, epoch, lab)
-		return
+// checkEffects holds what has taken effect at workers against the journal.
+func (p *proof) checkEffects(lab string, journal []*labv1.JournalEntry) {
+	for _, e := range journal {
+		if was := p.runs.effects[lab][e.GetIndex()]; was == nil || tagOf(was.GetInput()) != tagOf(e.GetInput()) || was.GetTNs() != e.GetTNs() {
+			p.complain("input %d of %s is %v in the journal and took effect as %v", e.GetIndex(), lab, e, was)
+		}
 	}
-	if got := tagsOf(lab.journal()); got != want {
-		p.complain("lab %s has had [%s] at %s, its journal has [%s]", labID, got, w.name, want)
+	if n := len(p.runs.effects[lab]); n != len(journal) {
+		p.complain("%d inputs of %s took effect, %d are in the journal", n, lab, len(journal))
 	}
 }
