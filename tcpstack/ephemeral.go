@@ -5,9 +5,9 @@ import "labd.dev/sim"
 // portOffsets chooses the local ports of connections (RFC 6056 3.3.4, Algorithm 4, double-hash port selection; Linux:
 // __inet_hash_connect).
 //
-// "offset = F(local_IP, remote_IP, remote_port, secret_key1); index = G(local_IP, remote_IP, remote_port, secret_key2);
-// count = num_ephemeral; ... port = min_ephemeral + (offset + table[index]) % num_ephemeral; table[index]++": ports to one
-// peer go round without coming back soon, and say nothing of the ports to another.
+// One keyed hash of both addresses and the remote port says where in the range to begin, another one which entry of a table
+// of counters is added to that, and counts on: ports to one peer go round without coming back soon, and say nothing of the
+// ports to another.
 type portOffsets struct {
 	hash  tupleHash // of both addresses and the remote port
 	dice  sim.Stream

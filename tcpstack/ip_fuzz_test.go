@@ -21,6 +21,7 @@ func FuzzReceive(f *testing.F) {
 		ipv4("10.0.0.2", "10.0.0.1", wire.ProtoICMP, icmpBytes(3, 4, 0, 1400, string(ipv4("10.0.0.1", "10.0.0.2", 17, make([]byte, 8))))),
 		frag[0], frag[1],
 		routed("10.0.0.2", "10.0.0.1", looseRoute(optLooseRoute, 4, "10.0.0.1", "10.0.1.2"), make([]byte, 8)),
+		redirect4("10.0.0.2", far, "10.0.0.7", 1),
 		routed("10.0.0.2", "10.0.0.1", looseRoute(optStrictRoute, 8, "10.0.1.2"), make([]byte, 8)),
 	} {
 		f.Add(ethernet(mac, stationMAC(0), wire.EtherTypeIPv4, ip), uint8(34))
@@ -33,6 +34,8 @@ func FuzzReceive(f *testing.F) {
 		icmp6(them6, us6, wire.ICMPv6PacketTooBig, 0, 1300, string(ipv6(us6, them6, 17, make([]byte, 8)))),
 		neighbor6(them6, us6, solicitation(us6)),
 		neighbor6(them6, us6, advertisement(them6, true, true)),
+		redirect6To(router7),
+		mldQuery(station0, "ff02::1", "", 1000),
 	} {
 		f.Add(ethernet(mac, stationMAC(0), wire.EtherTypeIPv6, ip), uint8(54))
 	}
@@ -44,7 +47,7 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, cut uint8) {
 		for _, forwarding := range []bool{false, true} {
 			loop := sim.NewLoop(sim.LoopConfig{})
-			s, err := New(loop, &sim.Identity{Src: sim.Source{ID: 1}, Boots: 1}, Config{Forwarding: forwarding, AcceptSourceRoute: true, RouterAdvertisements: forwarding, SLAAC: !forwarding})
+			s, err := New(loop, &sim.Identity{Src: sim.Source{ID: 1}, Boots: 1}, Config{Forwarding: forwarding, AcceptSourceRoute: true, RouterAdvertisements: forwarding, SLAAC: !forwarding, MLD: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,7 @@ package tcpstack
 
 import "labd.dev/tcpstack/wire"
 
-// Path MTU discovery (RFC 1191, RFC 8201). RFC 1191 3: "a source host initially assumes that the PMTU of a path is the
+// Path MTU discovery (RFC 1191, RFC 8201). RFC 1191 2: "a source host initially assumes that the PMTU of a path is the
 // (known) MTU of its first hop, and sends all datagrams on that path with the DF bit set. If any of the datagrams are too
 // large to be forwarded without fragmentation by some router along the path, that router will discard them and return ICMP
 // Destination Unreachable messages with a code meaning "fragmentation needed and DF set"."

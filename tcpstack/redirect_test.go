@@ -214,6 +214,14 @@ func TestRedirectsAreBounded(t *testing.T) {
 	}
 }
 
+// redirect6To is a redirect of what goes to the far network.
+func redirect6To(target string) []byte {
+	m := wire.Redirect{Target: netip.MustParseAddr(target), Destination: netip.MustParseAddr(far6), Packet: make([]byte, 40)}
+	b := make([]byte, m.Len())
+	m.Put(b)
+	return ipv6(router9, us6, wire.ProtoICMPv6, sum6(router9, us6, wire.ProtoICMPv6, b, 2), hops(255))
+}
+
 // RFC 4861 8.1 and 8.3.
 func TestRedirectTakenIPv6(t *testing.T) {
 	host := Config{}

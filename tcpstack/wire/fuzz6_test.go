@@ -62,6 +62,8 @@ func FuzzNDP(f *testing.F) {
 	f.Add(unhex("86000000400007080000000000000000" + "01010200000000010501000000000578" +
 		"030440c000278d0000093a8000000000fd000000000000000000000000000000"))
 	f.Add(unhex("85000000000000000101020000000001"))
+	f.Add(unhex("8900000000000000fe800000000000000000000000000007fd000009000000000000000000000005" + "0201020000000007"))
+	f.Add(unhex("8200000083e80000" + "ff0200000000000000000001ff000001" + "02000000"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if n, err := ParseNeighbor(b); err == nil {
 			out := make([]byte, NeighborLen+n.Options.Len())
@@ -76,6 +78,16 @@ func FuzzNDP(f *testing.F) {
 			if back, err := ParseRouterAdvert(out); err != nil || back != r {
 				t.Errorf("%+v came back as %+v, %v", r, back, err)
 			}
+		}
+		if r, err := ParseRedirect(b); err == nil {
+			out := make([]byte, r.Len())
+			r.Put(out)
+			if back, err := ParseRedirect(out); err != nil || back.Target != r.Target || back.Destination != r.Destination || back.Options != r.Options {
+				t.Errorf("%+v came back as %+v, %v", r, back, err)
+			}
+		}
+		if q, err := ParseMLDQuery(b); err == nil && q.MaxDelayMs > 8387584 {
+			t.Errorf("%+v: more than the longest delay", q)
 		}
 		if o, err := ParseRouterSolicit(b); err == nil {
 			out := make([]byte, RouterSolicitLen+o.Len())
