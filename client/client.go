@@ -8,6 +8,7 @@ package client
 import (
 	"crypto/rand"
 	"errors"
+	"net"
 	"strings"
 	"time"
 
@@ -51,6 +52,9 @@ type Client struct {
 	Workers   labv1.WorkerServiceClient
 	Cluster   labv1.ClusterServiceClient
 	Sharing   labv1.SharingServiceClient
+	Users     labv1.UserServiceClient
+	Tokens    labv1.TokenServiceClient
+	Audit     labv1.AuditServiceClient
 
 	owned   bool
 	link    *link
@@ -62,8 +66,11 @@ type Options struct {
 	// Servers are the addresses, host:port, of a labd, or of several servers of one cluster: any of them hands calls on to
 	// the one that leads, and where one does not answer the next is asked.
 	Servers []string
-	// TLS names certificates; nil: the connection is not secured, which labd allows on its own machine only.
+	// TLS names certificates; nil: the connection is not secured, which labd allows on its own machine only. Without a
+	// certificate of the client's own, labd's CA alone: people show a token.
 	TLS *tlsfiles.Files
+	// Token says who calls; empty: nobody in particular. It is never sent unencrypted to another machine.
+	Token string
 	// Stale asks for what a server knows, however old, so that it need not reach the others. Only what the servers keep can
 	// be read so.
 	Stale bool
@@ -85,9 +92,13 @@ func Open(o Options) (*Client, error) {
 		}
 		d.Security = source
 	}
-	l := &link{stale: o.Stale, secured: o.TLS != nil}
+	l := &link{stale: o.Stale, secured: o.TLS != nil, token: o.Token}
 	for _, address := range o.Servers {
 		address = strings.TrimSpace(address)
+		if o.Token != "" && o.TLS == nil && !onLoopback(address) {
+			return nil, errors.Join(&Error{Code: CodeUsage, Message: "the token is not sent to " + address +
+				" without TLS, where others could read it on the way: give --tls-ca"}, l.close())
+		}
 		conn, err := grpc.NewClient("passthrough:///"+address,
 			grpc.WithTransportCredentials(port.Credentials(d)),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
@@ -101,6 +112,16 @@ func Open(o Options) (*Client, error) {
 		return nil, &Error{Code: CodeUsage, Message: "no address of a labd was given"}
 	}
 	return newClient(l, true), nil
+}
+
+// onLoopback tells whether an address is on this very machine.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // CallOptions is the option that a connection for NewInProcess is made with.
@@ -132,6 +153,9 @@ func newClient(l *link, owned bool) *Client {
 		Workers:   labv1.NewWorkerServiceClient(l),
 		Cluster:   labv1.NewClusterServiceClient(l),
 		Sharing:   labv1.NewSharingServiceClient(l),
+		Users:     labv1.NewUserServiceClient(l),
+		Tokens:    labv1.NewTokenServiceClient(l),
+		Audit:     labv1.NewAuditServiceClient(l),
 		owned:     owned,
 		link:      l,
 	}

@@ -25,6 +25,7 @@ type link struct {
 	inProcess bool
 	secured   bool        // by TLS
 	stale     bool        // calls ask for stale reads
+	token     string      // that calls show; may be empty
 	answered  atomic.Bool // a labd has answered a call
 
 	mu  sync.Mutex // guards now
@@ -123,10 +124,13 @@ func (l *link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 const staleHeader = "labd-stale"
 
 func (l *link) mark(ctx context.Context) context.Context {
-	if !l.stale {
-		return ctx
+	if l.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+l.token)
 	}
-	return metadata.AppendToOutgoingContext(ctx, staleHeader, "true")
+	if l.stale {
+		ctx = metadata.AppendToOutgoingContext(ctx, staleHeader, "true")
+	}
+	return ctx
 }
 
 // answering finds a server to which there is a connection, or one can be made: a stream cannot be sent again as a call can.

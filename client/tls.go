@@ -10,7 +10,7 @@ const reasonTLS = "TLS"
 var tlsTroubles = []struct{ said, means string }{
 	{"remote error: tls: unknown certificate authority", "refuses this client's certificate: it is not of labd's CA"},
 	{"remote error: tls: expired certificate", "refuses this client's certificate: it has expired"},
-	{"remote error: tls: certificate required", "wants a certificate: give --tls-ca, --tls-cert and --tls-key"},
+	{"remote error: tls: certificate required", "wants a certificate: give --tls-cert and --tls-key besides --tls-ca"},
 	{"remote error: tls: bad certificate", "refuses this client's certificate"},
 	{"certificate signed by unknown authority", "shows a certificate that is not of the CA given: the wrong CA, or not the labd that is meant"},
 	{"certificate has expired or is not yet valid", "shows a certificate that has expired, or is not valid yet"},
@@ -27,7 +27,7 @@ func tlsHint(message string) string {
 	}
 	switch {
 	case strings.Contains(message, "error reading server preface: "):
-		return "; if it has TLS, give --tls-ca, --tls-cert and --tls-key"
+		return "; if it has TLS, give --tls-ca, and --tls-cert and --tls-key where it asks for no token"
 	case strings.Contains(message, "authentication handshake failed: "):
 		return "; if it has no TLS, leave the certificates away"
 	}

@@ -60,8 +60,13 @@ var errUnknownCommand = errors.New("the log holds a command that this version do
 func apply(db *memdb.MemDB, index uint64, cmd *controlv1.Command) (result, error) {
 	txn := db.Txn(true)
 	defer txn.Abort()
-	res, _, err := applyWithin(txn, index, cmd)
-	if err == nil && res.refused == nil && !res.repeated {
+	res, wrote, err := applyWithin(txn, index, cmd)
+	switch {
+	case err != nil:
+	case res.refused != nil && wrote:
+		txn.Abort()
+		noteRefusal(db, index, cmd, res.refused)
+	default:
 		txn.Commit()
 	}
 	return res, err
@@ -84,7 +89,7 @@ func applyAll(db *memdb.MemDB, indexes []uint64, cmds []*controlv1.Command) (all
 }
 
 // applyWithin carries a command out in a transaction, and tells whether it has written anything: a command that is refused
-// may have.
+// may have. That it was is in the audit otherwise, and counts as nothing written.
 func applyWithin(txn *memdb.Txn, index uint64, cmd *controlv1.Command) (res result, wrote bool, err error) {
 	a := &applier{txn: txn, view: view{txn: txn}, index: index, now: cmd.GetNowUnixNs(), by: cmd.GetBy(), from: cmd.GetFrom()}
 	kind := kindOf(cmd)
@@ -94,10 +99,16 @@ func applyWithin(txn *memdb.Txn, index uint64, cmd *controlv1.Command) (res resu
 	if past := a.view.request(cmd.GetRequestId(), index); past != nil {
 		return repeated(past, kind), false, nil
 	}
+	lab, object := objectOf(a.view, cmd)
 	outcome, refused := a.dispatch(cmd)
 	if refused != nil {
-		return result{refused: refused}, a.wrote, nil
+		if a.wrote {
+			return result{refused: refused}, true, nil
+		}
+		a.noteCommand(cmd, lab, object, refused)
+		return result{refused: refused}, false, nil
 	}
+	a.noteCommand(cmd, lab, object, nil)
 	outcome.Kind = kind
 	if cmd.GetRequestId() != "" {
 		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome})
@@ -163,8 +174,11 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.shareLab(k.ShareLab)
 	case *controlv1.Command_UnshareLab:
 		return a.unshareLab(k.UnshareLab)
+	case *controlv1.Command_AppendAudit:
+		return a.appendAudit(k.AppendAudit)
+	default:
+		return a.dispatchIdentity(cmd)
 	}
-	panic("a command has a kind that dispatch lacks") // kindOf let it pass
 }
 
 func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, *Refusal) {

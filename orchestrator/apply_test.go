@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
@@ -84,48 +85,15 @@ func (m *machine) bytes() []byte {
 func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 	t.Helper()
 	cmd := &controlv1.Command{RequestId: requestID, NowUnixNs: 1_000}
-	switch k := kind.(type) {
-	case *controlv1.CreateLab:
-		cmd.Kind = &controlv1.Command_CreateLab{CreateLab: k}
-	case *controlv1.DeleteLab:
-		cmd.Kind = &controlv1.Command_DeleteLab{DeleteLab: k}
-	case *controlv1.AssignLab:
-		cmd.Kind = &controlv1.Command_AssignLab{AssignLab: k}
-	case *controlv1.AppendInput:
-		cmd.Kind = &controlv1.Command_AppendInput{AppendInput: k}
-	case *controlv1.MarkReached:
-		cmd.Kind = &controlv1.Command_MarkReached{MarkReached: k}
-	case *controlv1.CreateRun:
-		cmd.Kind = &controlv1.Command_CreateRun{CreateRun: k}
-	case *controlv1.EndRun:
-		cmd.Kind = &controlv1.Command_EndRun{EndRun: k}
-	case *controlv1.DeleteRun:
-		cmd.Kind = &controlv1.Command_DeleteRun{DeleteRun: k}
-	case *controlv1.AddFile:
-		cmd.Kind = &controlv1.Command_AddFile{AddFile: k}
-	case *controlv1.ShareLab:
-		cmd.Kind = &controlv1.Command_ShareLab{ShareLab: k}
-	case *controlv1.UnshareLab:
-		cmd.Kind = &controlv1.Command_UnshareLab{UnshareLab: k}
-	case *controlv1.DropFiles:
-		cmd.Kind = &controlv1.Command_DropFiles{DropFiles: k}
-	case *controlv1.WorkerUp:
-		cmd.Kind = &controlv1.Command_WorkerUp{WorkerUp: k}
-	case *controlv1.WorkerDown:
-		cmd.Kind = &controlv1.Command_WorkerDown{WorkerDown: k}
-	case *controlv1.DrainWorker:
-		cmd.Kind = &controlv1.Command_DrainWorker{DrainWorker: k}
-	case *controlv1.ReleaseLab:
-		cmd.Kind = &controlv1.Command_ReleaseLab{ReleaseLab: k}
-	case *controlv1.RemakeRun:
-		cmd.Kind = &controlv1.Command_RemakeRun{RemakeRun: k}
-	case *controlv1.RunRemade:
-		cmd.Kind = &controlv1.Command_RunRemade{RunRemade: k}
-	case *controlv1.FoundCluster:
-		cmd.Kind = &controlv1.Command_FoundCluster{FoundCluster: k}
-	default:
-		t.Fatalf("command of kind %T", kind)
+	m, into := kind.(proto.Message).ProtoReflect(), cmd.ProtoReflect()
+	kinds := into.Descriptor().Oneofs().ByName("kind").Fields()
+	for i := range kinds.Len() {
+		if kinds.Get(i).Message() == m.Descriptor() {
+			into.Set(kinds.Get(i), protoreflect.ValueOfMessage(m))
+			return cmd
+		}
 	}
+	t.Fatalf("command of kind %T", kind)
 	return cmd
 }
 

@@ -36,6 +36,10 @@ type Config struct {
 	Lease time.Duration
 	// Cluster says how this server is one of several; nil: it is a server of its own.
 	Cluster *Cluster
+	// Ask says whether callers are asked who they are.
+	Ask Ask
+	// First gets the first administrator's token; nil: none is made.
+	First FirstToken
 	// Version is of this labd, for people.
 	Version string
 	// Now is the wall clock that commands carry; nil: the machine's. Nothing waits by it.
@@ -56,6 +60,8 @@ func (c *Config) check() error {
 		return errors.New("orchestrator: no worker, and no way to any")
 	case c.Lease < 0:
 		return errors.New("orchestrator: a negative lease")
+	case c.Ask == AskAlways && c.First == nil:
+		return errors.New("orchestrator: nobody to give the first administrator's token to")
 	}
 	if c.Cluster != nil {
 		return c.Cluster.check()
@@ -92,6 +98,9 @@ type Controller struct {
 	identity  *identity
 	formation *formation // nil without a cluster
 	members   members
+	lockout   auth.Lockout
+	refusals  refusals // to be noted in the audit
+	again     bool     // the first administrator is still to be made once more; only takeOver uses it
 
 	ctx    context.Context // ends when the Controller closes
 	cancel context.CancelFunc
@@ -143,7 +152,7 @@ func openOn(st *storage, conf Config) (*Controller, error) {
 		return nil, err
 	}
 	c := &Controller{conf: conf, log: conf.Logger, store: store, blobs: files, node: node, identity: me,
-		instance: rand.Text(), changed: make(chan struct{}), anew: make(chan struct{}, 1)}
+		instance: rand.Text(), changed: make(chan struct{}), anew: make(chan struct{}, 1), again: conf.First != nil && conf.First.Again()}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.loop.Go(c.followLeadership)
 	c.loop.Go(c.sweepFiles)
@@ -201,19 +210,28 @@ func (c *Controller) leader(ctx context.Context) (*leadership, error) {
 	if l := c.verifiedFor(ctx); l != nil {
 		return l, nil
 	}
+	l, err := c.awaitLead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Changes are acknowledged once the leader has applied them, and a leadership opens when all those of its
+	// predecessors are: so nothing need be waited for but a majority's word that it still leads.
+	if err := c.node.raft.VerifyLeader().Error(); err != nil {
+		return nil, c.node.refusal(err)
+	}
+	if c.leading() != l {
+		return nil, notLeading()
+	}
+	return l, nil
+}
+
+// awaitLead waits until this server leads, by its own lights: another may have taken over meanwhile.
+func (c *Controller) awaitLead(ctx context.Context) (*leadership, error) {
 	for {
 		c.mu.Lock()
 		l, changed := c.lead, c.changed
 		c.mu.Unlock()
 		if l != nil {
-			// Changes are acknowledged once the leader has applied them, and a leadership opens when all those of its
-			// predecessors are: so nothing need be waited for but a majority's word that it still leads.
-			if err := c.node.raft.VerifyLeader().Error(); err != nil {
-				return nil, c.node.refusal(err)
-			}
-			if c.leading() != l {
-				return nil, notLeading()
-			}
 			return l, nil
 		}
 		if c.conf.Cluster != nil && c.node.raft.State() != raft.Leader {

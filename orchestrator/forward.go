@@ -217,7 +217,7 @@ func (c *Controller) callLeader(ctx context.Context, id, address string, conn gr
 // repeatable tells whether a call may be carried out twice: it reads, or the state machine knows it by its request id.
 func repeatable(method string, req any) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, reads := range []string{"Get", "List", "Missing"} {
+	for _, reads := range []string{"Get", "List", "Missing", "WhoAmI"} {
 		if strings.HasPrefix(name, reads) {
 			return true
 		}

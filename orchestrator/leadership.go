@@ -68,6 +68,9 @@ func (l *leadership) takeOver() error {
 	if l.c.conf.Worker == nil && l.c.lease() != l.fleet.lease {
 		l.c.log.Warn("workers are granted the lease with which the cluster was founded, not this server's", "lease", l.fleet.lease, "own", l.c.lease())
 	}
+	if err := l.makeFirst(); err != nil {
+		return err
+	}
 	for _, lab := range v.labs() {
 		l.inherited[lab.GetId()] = lab.GetEpoch()
 	}
@@ -100,6 +103,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.watchLeases)
 	l.tasks.Go(l.keepReached)
 	l.tasks.Go(l.keepFiles)
+	l.tasks.Go(l.noteRefusals)
 	if l.c.conf.Cluster != nil {
 		l.tasks.Go(l.promoteLoop)
 	}

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"fmt"
+	"time"
 
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -13,6 +14,8 @@ type Refusal struct {
 	Message string
 	// Subject is what a quota bounds; only with ERROR_REASON_QUOTA.
 	Subject string
+	// RetryAfter is how long to wait before it may be otherwise; 0: nothing is said, or what is usual.
+	RetryAfter time.Duration
 	// Violations are the fields that are wrong; only with ERROR_REASON_INVALID, and there not always.
 	Violations []Violation
 }

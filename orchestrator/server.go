@@ -30,6 +30,9 @@ func (c *Controller) Register(to grpc.ServiceRegistrar) {
 	labv1.RegisterWorkerServiceServer(s, &workerService{c: c})
 	labv1.RegisterClusterServiceServer(s, &clusterService{c: c})
 	labv1.RegisterSharingServiceServer(s, &sharingService{c: c})
+	labv1.RegisterUserServiceServer(s, &userService{c: c})
+	labv1.RegisterTokenServiceServer(s, &tokenService{c: c})
+	labv1.RegisterAuditServiceServer(s, &auditService{c: c})
 }
 
 // runningLab is the lab that a call was granted, which can be asked how it stands.

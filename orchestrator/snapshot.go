@@ -21,7 +21,7 @@ import (
 
 const (
 	// snapshotVersion is the format that this version writes and the newest that it reads. Since 2 a snapshot ends with a
-	// digest; since 3 things have owners.
+	// digest; since 3 things have owners, and it has people, tokens and the audit.
 	snapshotVersion = 3
 	// maxSnapshotRecord bounds one record, so that a damaged length cannot ask for all memory. A run's lab with 10,000
 	// nodes is about 3 MB.
@@ -80,6 +80,15 @@ func writeSnapshot(w io.Writer, v view) error {
 	}
 	for _, o := range all[controlv1.ClusterState](v, tableCluster, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Cluster{Cluster: o}})
+	}
+	for _, o := range v.people() {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Person{Person: o}})
+	}
+	for _, o := range all[controlv1.TokenState](v, tableTokens, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Token{Token: o}})
+	}
+	for _, o := range all[controlv1.AuditState](v, tableAudit, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Audit{Audit: o}})
 	}
 	out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_End{
 		End: &controlv1.SnapshotEnd{Records: out.records, Sha256: out.sum.Sum(nil)}}})
@@ -196,6 +205,12 @@ func restoreRecord(txn *memdb.Txn, rows *rowsRead, number uint64, rec *controlv1
 		return txn.Insert(tableCluster, k.Cluster)
 	case *controlv1.SnapshotRecord_Worker:
 		return txn.Insert(tableWorkers, k.Worker)
+	case *controlv1.SnapshotRecord_Person:
+		return txn.Insert(tablePeople, k.Person)
+	case *controlv1.SnapshotRecord_Token:
+		return txn.Insert(tableTokens, k.Token)
+	case *controlv1.SnapshotRecord_Audit:
+		return txn.Insert(tableAudit, k.Audit)
 	}
 	return errors.New("a kind that this labd does not know")
 }

@@ -69,6 +69,9 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 	m.want("", &controlv1.WorkerUp{Name: "w", WorkerId: "1", Instance: "i", Address: "a:1", MemoryBytes: 7, Cores: 2})
 	m.want("r4", &controlv1.AddFile{Sha256: "ab", SizeBytes: 3, Owner: "alice"})
 	m.want("r5", &controlv1.ShareLab{LabId: "x.1", Member: &labv1.LabMember{Person: "bob", Role: labv1.LabRole_LAB_ROLE_VIEWER, Nodes: []string{"a*"}}})
+	m.want("r6", &controlv1.Bootstrap{Token: &controlv1.TokenState{Id: "first", Sha256: []byte("hash"), Label: "first",
+		Scope: &labv1.TokenScope{Most: labv1.Permission_PERMISSION_ADMIN}}})
+	m.want("", &controlv1.AppendAudit{Entries: []*controlv1.AuditState{{Person: "bob", Method: "LabService.DeleteLab", Result: "NOT_ALLOWED"}}, Unnoted: 3})
 	if lab := m.fsm.store.view().lab("x.1"); lab.GetChangedSpec() == nil || lab.GetReachedNs() != 99 {
 		t.Fatalf("the lab has not changed: %v", lab)
 	}

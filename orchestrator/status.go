@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -145,8 +146,8 @@ func refusalStatus(r *Refusal) error {
 			{Subject: r.Subject, Description: r.Message}}})
 	}
 	code := codeOf[r.Reason]
-	if code == codes.Unavailable {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+	if after := cmp.Or(r.RetryAfter, retryDelay); code == codes.Unavailable || r.RetryAfter != 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 	}
 	return withDetails(status.New(code, r.Message), details...)
 }

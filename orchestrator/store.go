@@ -22,6 +22,9 @@ const (
 	tableCounters = "counters" // *controlv1.CounterState by name
 	tableWorkers  = "workers"  // *controlv1.WorkerState by name
 	tableCluster  = "cluster"  // *controlv1.ClusterState, the one there is
+	tablePeople   = "people"   // *controlv1.PersonState by name
+	tableTokens   = "tokens"   // *controlv1.TokenState by id, and by person and time
+	tableAudit    = "audit"    // *controlv1.AuditState by whether it is of a refusal, log index and part
 )
 
 // Counters.
@@ -32,6 +35,7 @@ const (
 	counterFiles      = "files"       // kept, in all and of each owner
 	counterFileBytes  = "file_bytes"  // kept, in all and of each owner
 	counterWorkers    = "workers"     // known
+	counterPeople     = "people"      // known
 )
 
 func schema() *memdb.DBSchema {
@@ -57,7 +61,13 @@ func schema() *memdb.DBSchema {
 		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableRequests, "key")}},
 		tableCounters: {Name: tableCounters, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCounters, "name")}},
 		tableCluster:  {Name: tableCluster, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCluster, "cluster_id")}},
-		tableWorkers:  {Name: tableWorkers, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableWorkers, "name")}},
+		tablePeople:   {Name: tablePeople, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tablePeople, "name")}},
+		tableTokens: {Name: tableTokens, Indexes: map[string]*memdb.IndexSchema{
+			"id":     byKey(tableTokens, "id"),
+			"person": {Name: "person", Unique: true, Indexer: personsTokenKey{}},
+		}},
+		tableAudit:   {Name: tableAudit, Indexes: map[string]*memdb.IndexSchema{"id": {Name: "id", Unique: true, Indexer: auditKey{}}}},
+		tableWorkers: {Name: tableWorkers, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableWorkers, "name")}},
 	}}
 }
 
@@ -85,6 +95,10 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 		key = o.GetName()
 	case *controlv1.ClusterState:
 		key = o.GetClusterId()
+	case *controlv1.PersonState:
+		key = o.GetName()
+	case *controlv1.TokenState:
+		key = o.GetId()
 	default:
 		return false, nil, fmt.Errorf("table %s: object of type %T", k.table, obj)
 	}
@@ -182,6 +196,8 @@ func lowestKey(table, index string) []any {
 	switch {
 	case table == tableRuns && index == "number":
 		return []any{"", uint64(0)}
+	case table == tableAudit:
+		return []any{false, uint64(0)}
 	case table == tableLabs && index == "name", table == tableHoldings && index == "id":
 		return []any{"", ""}
 	}

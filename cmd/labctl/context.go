@@ -11,10 +11,11 @@ import (
 	"labd.dev/labfile/schema"
 )
 
-// contextFile says which labd and lab are meant, and by which certificates, where neither a flag nor the environment does.
+// contextFile says which labd and lab are meant, who calls and by which certificates, where neither a flag nor the
+// environment does.
 type contextFile struct {
-	server, lab string
-	tls         tlsfiles.Files
+	server, lab, token string
+	tls                tlsfiles.Files
 }
 
 var contextKeys = &schema.Object[contextFile]{
@@ -22,6 +23,7 @@ var contextKeys = &schema.Object[contextFile]{
 	Keys: []schema.Key[contextFile]{
 		schema.Text("server", "server", "Address of the labd, or of a cluster's servers, with commas.", func(c *contextFile, s string) { c.server = s }),
 		schema.Text("lab", "lab", "Which lab.", func(c *contextFile, s string) { c.lab = s }),
+		schema.Text("token", "token", "Token that says who calls; labctl login keeps it here.", func(c *contextFile, s string) { c.token = s }),
 		schema.Text("tls-ca", "file", "PEM file of labd's CA.", func(c *contextFile, s string) { c.tls.CA = s }),
 		schema.Text("tls-cert", "file", "PEM file of this client's certificate.", func(c *contextFile, s string) { c.tls.Cert = s }),
 		schema.Text("tls-key", "file", "PEM file of its key.", func(c *contextFile, s string) { c.tls.Key = s }),
@@ -56,12 +58,27 @@ func readContext(path string) (contextFile, error) {
 		return c, err
 	}
 	schema.Decode(d, contextKeys, &c)
+	if c.token != "" {
+		if err := checkOwn(path); err != nil {
+			return c, err
+		}
+	}
 	for _, file := range []*string{&c.tls.CA, &c.tls.Cert, &c.tls.Key} {
 		if *file != "" && !filepath.IsAbs(*file) {
 			*file = filepath.Join(filepath.Dir(path), *file)
 		}
 	}
 	return c, d.Err()
+}
+
+// checkOwn refuses a file with a token that others can read.
+func checkOwn(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return checkSecret(f, path)
 }
 
 // settle fills in what no flag has said: from the environment, else from the context file, else by default.
@@ -74,10 +91,13 @@ func (a *app) settle() error {
 	a.lab = firstOf(a.lab, os.Getenv("LABD_LAB"), file.lab)
 	a.tls = tlsfiles.Files{CA: firstOf(a.tls.CA, os.Getenv("LABD_TLS_CA"), file.tls.CA),
 		Cert: firstOf(a.tls.Cert, os.Getenv("LABD_TLS_CERT"), file.tls.Cert), Key: firstOf(a.tls.Key, os.Getenv("LABD_TLS_KEY"), file.tls.Key)}
-	if a.tls != (tlsfiles.Files{}) && (a.tls.CA == "" || a.tls.Cert == "" || a.tls.Key == "") {
-		return &usageError{"--tls-ca, --tls-cert and --tls-key go together; labctl tls init makes the files"}
+	if a.tls != (tlsfiles.Files{}) && (a.tls.CA == "" || (a.tls.Cert == "") != (a.tls.Key == "")) {
+		return &usageError{"--tls-cert and --tls-key go together, and with --tls-ca; labctl tls init makes the files"}
 	}
-	return nil
+	if a.shown = firstOf(os.Getenv("LABD_TOKEN"), file.token); a.tokenFile != "" {
+		a.shown, err = readSecret(a.tokenFile)
+	}
+	return err
 }
 
 func firstOf(words ...string) string {

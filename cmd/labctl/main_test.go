@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,6 +42,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"labd":      startLabd,
+			"school":    startSchool,
+			"mode":      wantMode,
 			"worker":    startWorker,
 			"servers":   startServers,
 			"bigfile":   bigFile,
@@ -77,6 +80,38 @@ func startLabd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(d.Stop(context.Background())) })
 	ts.Setenv("LABD_SERVER", d.Addr())
+}
+
+// startSchool starts a labd that asks who calls, and waits for its administrator's token: school FILE.
+func startSchool(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: school FILE")
+	}
+	d, err := daemon.Start(daemon.Config{DataDir: ts.MkAbs("labd-data"), Listen: "127.0.0.1:0",
+		Identity: daemon.IdentityConfig{Auth: daemon.AuthOn, TokenFile: ts.MkAbs(args[0])}})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(d.Stop(context.Background())) })
+	ts.Setenv("LABD_SERVER", d.Addr())
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no administrator was made")
+		}
+	}
+}
+
+// wantMode checks a file's permissions, where files have some: mode 600 FILE.
+func wantMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode MODE FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] && runtime.GOOS != "windows" {
+		ts.Fatalf("%s has mode %s", args[1], got)
+	}
 }
 
 // startWorker starts a worker for the labd at $LABD_SERVER and waits until it has registered: worker NAME.

@@ -17,11 +17,14 @@ import (
 type app struct {
 	out, err io.Writer
 	server   string // the flag
-	address  string // of the labd that is meant
-	stale    bool
-	tls      tlsfiles.Files
-	lab      string
-	format   output.Format
+
+	tokenFile string // the flag
+	shown     string // token that says who calls; may be empty
+	address   string // of the labd that is meant
+	stale     bool
+	tls       tlsfiles.Files
+	lab       string
+	format    output.Format
 }
 
 // connect makes a client of the labd that is meant.
@@ -40,7 +43,7 @@ func (a *app) connect() (*client.Client, error) {
 
 // dial makes a client that waits silently.
 func (a *app) dial() (*client.Client, error) {
-	o := client.Options{Servers: strings.Split(a.address, ","), Stale: a.stale}
+	o := client.Options{Servers: strings.Split(a.address, ","), Stale: a.stale, Token: a.shown}
 	if a.tls != (tlsfiles.Files{}) {
 		o.TLS = &a.tls
 	}
@@ -90,6 +93,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 	flags.StringVar(&a.server, "server", "", "address of the labd, or of a cluster's servers, with commas (default $LABD_SERVER, else the context file's, else "+client.DefaultAddress+")")
 	flags.StringVar(&a.lab, "lab", "", "which lab (default $LABD_LAB, else the context file's, else the only one)")
 	flags.BoolVar(&a.stale, "stale", false, "read what the server that answers knows, however old")
+	flags.StringVar(&a.tokenFile, "token-file", "", "file with the token that says who calls (default $LABD_TOKEN, which holds the token itself, else the context file's)")
 	flags.StringVar(&a.tls.CA, "tls-ca", "", "PEM file of labd's CA (default $LABD_TLS_CA, else the context file's)")
 	flags.StringVar(&a.tls.Cert, "tls-cert", "", "PEM file of this client's certificate (default $LABD_TLS_CERT, else the context file's)")
 	flags.StringVar(&a.tls.Key, "tls-key", "", "PEM file of its key (default $LABD_TLS_KEY, else the context file's)")
@@ -102,7 +106,9 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		newRunCommand(a), newApplyCommand(a), newTransferCommand(a), newFaultCommand(a), newLinkCommand(a), newSSCommand(a), newExecCommand(a),
 		newLadderCommand(a), newEventsCommand(a), newCaptureCommand(a), newBuffersCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
-		newDeleteCommand(a), newLabCommand(a), newDrainCommand(a), newUndrainCommand(a), newClusterCommand(a), newTLSCommand(a), newPacketdrillCommand(a), newVersionCommand(a),
+		newDeleteCommand(a), newLabCommand(a), newDrainCommand(a), newUndrainCommand(a), newClusterCommand(a), newTLSCommand(a),
+		newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newUserCommand(a), newTokenCommand(a), newAuditCommand(a),
+		newPacketdrillCommand(a), newVersionCommand(a),
 	)
 	return root
 }

@@ -37,6 +37,7 @@ const patience = 2 * time.Minute
 // trial is a cluster in namespaces with two labs, one of them split, and somebody who writes all the time.
 type trial struct {
 	*site
+	token   string // the administrator's
 	c       *client.Client
 	writing sync.WaitGroup
 	stop    context.CancelFunc
@@ -50,7 +51,7 @@ func (tr *trial) open(servers ...string) *client.Client {
 
 func (tr *trial) openAs(o client.Options) *client.Client {
 	tr.t.Helper()
-	o.TLS = &tlsfiles.Files{CA: tr.file("ca.crt"), Cert: tr.file("client.crt"), Key: tr.file("client.key")}
+	o.TLS, o.Token = &tlsfiles.Files{CA: tr.file("ca.crt")}, tr.token
 	c, err := client.Open(o)
 	if err != nil {
 		tr.t.Fatal(err)
@@ -85,12 +86,17 @@ func newTrial(t *testing.T) *trial {
 	}
 	join := strings.Join(clusterSide, ",")
 	for name, m := range tr.machines {
-		m.args = []string{"server", "--bootstrap-expect", "3", "--join", join}
+		m.args = []string{"server", "--bootstrap-expect", "3", "--join", join, "--bootstrap-token-file", tr.file("first")}
 		if name[0] == 'w' {
 			m.args = []string{"worker", "--server", join, "--name", name}
 		}
 		tr.start(m)
 	}
+	tr.eventually("the cluster's administrator has a token", func(context.Context) bool {
+		text, err := os.ReadFile(tr.file("first"))
+		tr.token = strings.TrimSpace(string(text))
+		return err == nil
+	})
 	tr.c = tr.open(testSide...)
 	tr.eventually("three servers and three workers are there", func(ctx context.Context) bool {
 		h, err := tr.c.Cluster.GetHealth(ctx, &labv1.GetHealthRequest{})

@@ -33,7 +33,7 @@ func run(ctx context.Context, conf config.Daemon, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d, err := start(conf, security, log)
+	d, err := start(conf, security, log, out)
 	if err != nil {
 		return err
 	}
@@ -72,12 +72,13 @@ func serveMetrics(conf config.Daemon, security port.Security, d running) (*metri
 }
 
 // start brings up a labd of the role that is asked for.
-func start(conf config.Daemon, security port.Security, log *slog.Logger) (running, error) {
+func start(conf config.Daemon, security port.Security, log *slog.Logger, out io.Writer) (running, error) {
 	if conf.Role == config.Worker {
 		return daemon.StartWorker(daemon.WorkerConfig{DataDir: conf.DataDir, Listen: conf.Listen, Advertise: conf.Advertise, Name: conf.Name,
 			Servers: conf.Server, MemoryBytes: conf.MemoryMiB << 20, Security: security, Logger: log})
 	}
-	d := daemon.Config{DataDir: conf.DataDir, Listen: conf.Listen, Security: security, Logger: log}
+	d := daemon.Config{DataDir: conf.DataDir, Listen: conf.Listen, Security: security, Logger: log, Identity: daemon.IdentityConfig{
+		Auth: daemon.Auth(conf.Auth), TokenFile: conf.BootstrapTokenFile, Out: out, Renew: conf.NewAdminToken}}
 	if conf.Role == config.Server {
 		d.NoWorker, d.Lease = true, conf.WorkerLease
 		d.Cluster = &daemon.ClusterConfig{Expect: conf.BootstrapExpect, Join: conf.Join, Advertise: conf.Advertise}

@@ -45,6 +45,10 @@ type Daemon struct {
 	TLS       TLS    `mapstructure:"tls"`
 	Log       Log    `mapstructure:"log"`
 
+	Auth               string `mapstructure:"auth"`                 // of what people call: auto | on | off
+	BootstrapTokenFile string `mapstructure:"bootstrap-token-file"` // of what people call: gets the first administrator's token
+	NewAdminToken      bool   `mapstructure:"new-admin-token"`      // of what people call: make one although there was one
+
 	BootstrapExpect int           `mapstructure:"bootstrap-expect"` // of a server: how many found a cluster; 0: it only joins
 	Join            []string      `mapstructure:"join"`             // of a server: where others may be
 	WorkerLease     time.Duration `mapstructure:"worker-lease"`     // of a server that founds a cluster; 0: not given
@@ -87,6 +91,11 @@ func Flags(role Role) *pflag.FlagSet {
 		f.StringSlice("server", []string{DefaultListen}, "where the servers are, HOST:PORT,... (LABD_SERVER)")
 		f.String("name", "", "what the worker is called, unique in the cluster; default: the host's name, on loopback with part of its id (LABD_NAME)")
 		f.Uint64("memory-mib", 0, "memory that its labs may take in all, MiB; 0: three quarters of the machine's (LABD_MEMORY_MIB)")
+	}
+	if role != Worker {
+		f.String("auth", "auto", "whether callers are asked who they are, by a token: on, off, or auto: off loopback (LABD_AUTH)")
+		f.String("bootstrap-token-file", "", "file for the first administrator's token, made once; default: it is printed (LABD_BOOTSTRAP_TOKEN_FILE)")
+		f.Bool("new-admin-token", false, "make a token for the first administrator although there was one, and take the old ones back: they are lost (LABD_NEW_ADMIN_TOKEN)")
 	}
 	if role != AllInOne {
 		f.String("advertise", "", "address at which others reach this one, host:port; default: where it listens (LABD_ADVERTISE)")
@@ -141,6 +150,9 @@ func (d *Daemon) complete() error {
 	}
 	if l := d.WorkerLease; d.Role == Server && (l < LeastLease || l > MostLease) {
 		return fmt.Errorf("worker-lease: %v is not within %v and %v", l, LeastLease, MostLease)
+	}
+	if d.Role != Worker && d.Auth != "auto" && d.Auth != "on" && d.Auth != "off" {
+		return fmt.Errorf("auth: %q is none of auto, on, off", d.Auth)
 	}
 	if d.Log.Format != "text" && d.Log.Format != "json" {
 		return fmt.Errorf("log.format: %q is neither text nor json", d.Log.Format)

@@ -29,7 +29,7 @@ func load(t *testing.T, file string, args ...string) (Daemon, error) {
 func TestDefaults(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", "/state")
 	d, err := load(t, "")
-	if want := (Daemon{Listen: "127.0.0.1:7070", DataDir: "/state/labd", Log: Log{Level: "info", Format: "text"}}); err != nil || !reflect.DeepEqual(d, want) {
+	if want := (Daemon{Listen: "127.0.0.1:7070", DataDir: "/state/labd", Log: Log{Level: "info", Format: "text"}, Auth: "auto"}); err != nil || !reflect.DeepEqual(d, want) {
 		t.Fatalf("%+v %v, want %+v", d, err, want)
 	}
 	t.Setenv("XDG_STATE_HOME", "not/absolute") // which the XDG specification has us ignore
@@ -43,18 +43,18 @@ func TestDefaults(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	const file = "listen: 127.0.0.1:1\ndata-dir: /file\nlog: {level: debug, format: json}\n"
 	d, err := load(t, file)
-	if want := (Daemon{Listen: "127.0.0.1:1", DataDir: "/file", Log: Log{Level: "debug", Format: "json"}}); err != nil || !reflect.DeepEqual(d, want) {
+	if want := (Daemon{Listen: "127.0.0.1:1", DataDir: "/file", Log: Log{Level: "debug", Format: "json"}, Auth: "auto"}); err != nil || !reflect.DeepEqual(d, want) {
 		t.Fatalf("file: %+v %v", d, err)
 	}
 	t.Setenv("LABD_LISTEN", "127.0.0.1:2")
 	t.Setenv("LABD_DATA_DIR", "/env")
 	t.Setenv("LABD_LOG_LEVEL", "warn")
 	d, err = load(t, file)
-	if want := (Daemon{Listen: "127.0.0.1:2", DataDir: "/env", Log: Log{Level: "warn", Format: "json"}}); err != nil || !reflect.DeepEqual(d, want) {
+	if want := (Daemon{Listen: "127.0.0.1:2", DataDir: "/env", Log: Log{Level: "warn", Format: "json"}, Auth: "auto"}); err != nil || !reflect.DeepEqual(d, want) {
 		t.Fatalf("environment: %+v %v", d, err)
 	}
 	d, err = load(t, file, "--listen", "127.0.0.1:3", "--log.level", "error")
-	if want := (Daemon{Listen: "127.0.0.1:3", DataDir: "/env", Log: Log{Level: "error", Format: "json"}}); err != nil || !reflect.DeepEqual(d, want) {
+	if want := (Daemon{Listen: "127.0.0.1:3", DataDir: "/env", Log: Log{Level: "error", Format: "json"}, Auth: "auto"}); err != nil || !reflect.DeepEqual(d, want) {
 		t.Fatalf("flags: %+v %v", d, err)
 	}
 	if level, err := d.Log.SlogLevel(); err != nil || level != slog.LevelError {

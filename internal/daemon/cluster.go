@@ -45,14 +45,10 @@ func (d *Daemon) checkListen() error {
 
 // CheckListen refuses an address off loopback where there is no TLS.
 func CheckListen(address string, security port.Security) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("listen address %q: %w", address, err)
 	}
-	if security != nil || host == "localhost" {
-		return nil
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+	if security != nil || onLoopback(address) {
 		return nil
 	}
 	return fmt.Errorf("listen address %q is not on loopback (127.0.0.1, ::1 or localhost): without TLS labd only serves its own "+

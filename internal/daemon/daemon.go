@@ -68,6 +68,8 @@ type Config struct {
 	Security port.Security
 	// NoWorker: labs are hosted by workers that register only, none in this process.
 	NoWorker bool
+	// Identity says how people show who they are.
+	Identity IdentityConfig
 	// Cluster says how this server is one of several, which takes a Listen address; nil: it is a server of its own.
 	Cluster *ClusterConfig
 	// Lease is how long, in wall time, a worker may run its labs without hearing from the leader, where this server founds the
@@ -82,6 +84,7 @@ type Daemon struct {
 	conf    Config
 	log     *slog.Logger
 	data    *dataDir
+	ask     orchestrator.Ask
 	port    *port.Port  // nil without one
 	dialer  port.Dialer // of all that goes out
 	links   links       // to the other servers
@@ -113,11 +116,18 @@ func (d *Daemon) start() (err error) {
 	if err := d.checkListen(); err != nil {
 		return err
 	}
+	if d.ask, err = d.asks(); err != nil {
+		return err
+	}
+	security := d.conf.Security
+	if d.ask == orchestrator.AskAlways && security != nil {
+		security = forPeople{security}
+	}
 	if d.data, err = openDataDir(d.conf.DataDir); err != nil {
 		return err
 	}
 	if d.conf.Listen != "" {
-		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: d.conf.Security, Logger: d.log}); err != nil {
+		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: security, Logger: d.log}); err != nil {
 			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
 		}
 		d.port.Listener(port.HTTP2) // who comes before labd serves waits until it does
@@ -147,6 +157,8 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 	}
 	d.control, err = orchestrator.Open(orchestrator.Config{
 		Cluster:    cluster,
+		Ask:        d.ask,
+		First:      &firstToken{conf: d.conf.Identity},
 		Version:    version.String(),
 		RaftDir:    raftDir,
 		FilesDir:   d.data.path(filesDir),
@@ -161,7 +173,7 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 }
 
 func (d *Daemon) serve() (err error) {
-	at := &gate{}
+	at := &gate{control: d.control}
 	d.server = grpc.NewServer(
 		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),

@@ -15,7 +15,9 @@ import (
 
 // gate lets calls in: it finds out who calls and asks for what the call's definition declares. What declares nothing is for
 // nobody. It stands at the server that answers, within what hands calls on.
-type gate struct{}
+type gate struct {
+	control *orchestrator.Controller // knows people and tokens; nil: only daemons call here
+}
 
 // foreign are the calls of services that are not ours.
 var foreign = map[string]*labv1.Access{
@@ -39,7 +41,14 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	if err != nil {
 		return nil, err
 	}
-	return handle(auth.WithCaller(ctx, caller), req)
+	ctx = auth.WithCaller(ctx, caller)
+	if g.control == nil {
+		return handle(ctx, req)
+	}
+	g.control.NoteBegun(ctx, info.FullMethod, req)
+	resp, err := handle(ctx, req)
+	g.control.NoteDone(ctx, info.FullMethod, req, err)
+	return resp, err
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
@@ -47,26 +56,65 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	if err != nil {
 		return err
 	}
-	return handle(srv, &callersStream{ServerStream: ss, ctx: auth.WithCaller(ss.Context(), caller)})
+	ctx := auth.WithCaller(ss.Context(), caller)
+	err = handle(srv, &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller})
+	if g.control != nil {
+		g.control.NoteDone(ctx, info.FullMethod, nil, err)
+	}
+	return err
 }
 
-// callersStream is a stream whose context says who calls.
+// callersStream is a stream whose context says who calls. It may last for days: a token that is taken back meanwhile ends it
+// at its next message.
 type callersStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx    context.Context
+	gate   *gate
+	caller auth.Caller
 }
 
 func (s *callersStream) Context() context.Context { return s.ctx }
 
+func (s *callersStream) SendMsg(m any) error {
+	if err := s.stillGood(); err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(m)
+}
+
+func (s *callersStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.stillGood()
+}
+
+func (s *callersStream) stillGood() error {
+	if s.gate.control == nil {
+		return nil
+	}
+	return s.gate.control.StillGood(s.caller)
+}
+
 // admit finds out who calls, and whether the call is for them.
 func (g *gate) admit(ctx context.Context, method string) (auth.Caller, error) {
 	access := accessOf(method)
-	if access.GetPermission() == labv1.Permission_PERMISSION_DAEMON {
-		return auth.Caller{}, checkDaemon(ctx, method)
+	switch {
+	case access.GetPermission() == labv1.Permission_PERMISSION_DAEMON:
+		return auth.Caller{}, g.checkDaemon(ctx, method)
+	case g.control == nil:
+		return auth.Caller{}, notAllowed(auth.Short(method) + " is not for whoever reaches a worker")
+	case access.GetPermission() == labv1.Permission_PERMISSION_ANYONE:
+		return auth.Caller{From: callerAddress(ctx), Method: auth.Short(method)}, nil
 	}
-	caller := auth.Anybody(callerAddress(ctx), auth.Short(method))
+	caller, err := g.control.Identify(ctx, method, callerAddress(ctx), inProcess(ctx))
+	if err != nil {
+		return auth.Caller{}, err
+	}
 	if err := auth.Allowed(caller, access); err != nil {
-		return auth.Caller{}, notAllowed(err.Error())
+		err = &orchestrator.Refusal{Reason: labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED, Message: err.Error()}
+		g.control.NoteRefusal(caller, err)
+		return auth.Caller{}, err
 	}
 	return caller, nil
 }
@@ -94,10 +142,30 @@ func fromDaemon(ctx context.Context) bool {
 	return !secured || port.OfDaemon(&info.State)
 }
 
-// checkDaemon refuses whoever is no daemon what is between daemons.
-func checkDaemon(ctx context.Context, method string) error {
-	if !fromDaemon(ctx) {
-		return notAllowed(auth.Short(method) + " is for servers and workers; the caller's certificate is a client's")
+// inProcess tells whether a call comes from this very process.
+func inProcess(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	return ok && port.InProcess(p.AuthInfo)
+}
+
+// secured tells whether a call comes over TLS.
+func secured(ctx context.Context) bool {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return false
+	}
+	_, secured := p.AuthInfo.(credentials.TLSInfo)
+	return secured
+}
+
+// checkDaemon refuses whoever is no daemon what is between daemons. Where people are asked who they are, nobody is taken for
+// one without a certificate.
+func (g *gate) checkDaemon(ctx context.Context, method string) error {
+	switch {
+	case !fromDaemon(ctx):
+		return notAllowed(auth.Short(method) + " is for servers and workers; the caller has no certificate of one")
+	case g.control != nil && g.control.Identity() && !secured(ctx) && !inProcess(ctx):
+		return notAllowed(auth.Short(method) + " is for servers and workers, which have certificates where people have tokens")
 	}
 	return nil
 }

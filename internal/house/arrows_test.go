@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"internal/validate":    {"proto", "node/app/craft", "trace/capfilter"},
 	"internal/output":      {"proto"},
 	"internal/config":      {},
+	"internal/roster":      {"internal/auth", "labfile/schema", "proto"},
 	"internal/auth":        {"proto"},
 	"internal/version":     {},
 	"internal/port":        {},

@@ -14,19 +14,28 @@ func Credentials(d *Dialer) credentials.TransportCredentials { return &grpcCrede
 type grpcCredentials struct{ dialer *Dialer }
 
 // plainInfo is of a connection without TLS.
-type plainInfo struct{ credentials.CommonAuthInfo }
+type plainInfo struct {
+	credentials.CommonAuthInfo
+	inProcess bool
+}
+
+// InProcess tells whether a connection is a pipe within the process: no Port has taken it.
+func InProcess(info credentials.AuthInfo) bool {
+	p, ok := info.(plainInfo)
+	return ok && p.inProcess
+}
 
 func (plainInfo) AuthType() string { return "none" }
 
-func plain() plainInfo {
-	return plainInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+func plain(inProcess bool) plainInfo {
+	return plainInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, inProcess}
 }
 
 // ServerHandshake takes a connection as the port has settled it; a pipe within the process has no TLS.
 func (g *grpcCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, ok := raw.(*Conn)
 	if !ok || conn.TLS() == nil {
-		return raw, plain(), nil
+		return raw, plain(!ok), nil
 	}
 	return conn, credentials.TLSInfo{State: *conn.TLS(),
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
@@ -38,7 +47,7 @@ func (g *grpcCredentials) ClientHandshake(ctx context.Context, authority string,
 		return nil, nil, errors.New("port: these credentials are a server's")
 	}
 	if g.dialer.Security == nil {
-		return raw, plain(), nil
+		return raw, plain(false), nil
 	}
 	conn, err := g.dialer.speak(ctx, raw, authority, HTTP2)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // Files names the PEM files of one end.
 type Files struct {
 	CA   string // whose certificates are trusted
-	Cert string // the own certificate, and those between it and the CA
+	Cert string // the own certificate, and those between it and the CA; empty, as Key: a client's that shows none
 	Key  string // its key
 }
 
@@ -59,7 +59,7 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 	if err := s.read(); err != nil {
 		return nil, err
 	}
-	if time.Now().After(s.until) {
+	if files.Cert != "" && time.Now().After(s.until) {
 		return nil, &ExpiredError{File: files.Cert, Until: s.until}
 	}
 	return s, nil
@@ -83,6 +83,10 @@ func (s *Source) read() error {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(authority) {
 		return fmt.Errorf("%s holds no certificate in PEM", s.files.CA)
+	}
+	if s.files.Cert == "" && s.files.Key == "" {
+		s.pool = pool
+		return nil
 	}
 	own, err := tls.LoadX509KeyPair(s.files.Cert, s.files.Key)
 	if err != nil {
@@ -130,7 +134,11 @@ func (s *Source) Server() (*tls.Config, error) {
 // Client is the configuration of the next connection to a host.
 func (s *Source) Client(host string) (*tls.Config, error) {
 	pool, own := s.current()
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{own}, RootCAs: pool, ServerName: host}, nil
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: host}
+	if own.Certificate != nil {
+		conf.Certificates = []tls.Certificate{own}
+	}
+	return conf, nil
 }
 
 // Until is when the own certificate expires.

@@ -54,6 +54,14 @@ type Command struct {
 	//	*Command_ReleaseLab
 	//	*Command_ShareLab
 	//	*Command_UnshareLab
+	//	*Command_ImportPeople
+	//	*Command_UpdatePerson
+	//	*Command_RemovePerson
+	//	*Command_AddToken
+	//	*Command_RotateToken
+	//	*Command_RevokeToken
+	//	*Command_Bootstrap
+	//	*Command_AppendAudit
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -309,6 +317,78 @@ func (x *Command) GetUnshareLab() *UnshareLab {
 	return nil
 }
 
+func (x *Command) GetImportPeople() *ImportPeople {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ImportPeople); ok {
+			return x.ImportPeople
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUpdatePerson() *UpdatePerson {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UpdatePerson); ok {
+			return x.UpdatePerson
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRemovePerson() *RemovePerson {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RemovePerson); ok {
+			return x.RemovePerson
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAddToken() *AddToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AddToken); ok {
+			return x.AddToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRotateToken() *RotateToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RotateToken); ok {
+			return x.RotateToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRevokeToken() *RevokeToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RevokeToken); ok {
+			return x.RevokeToken
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetBootstrap() *Bootstrap {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_Bootstrap); ok {
+			return x.Bootstrap
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAppendAudit() *AppendAudit {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AppendAudit); ok {
+			return x.AppendAudit
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -389,6 +469,38 @@ type Command_UnshareLab struct {
 	UnshareLab *UnshareLab `protobuf:"bytes,51,opt,name=unshare_lab,json=unshareLab,proto3,oneof"`
 }
 
+type Command_ImportPeople struct {
+	ImportPeople *ImportPeople `protobuf:"bytes,70,opt,name=import_people,json=importPeople,proto3,oneof"`
+}
+
+type Command_UpdatePerson struct {
+	UpdatePerson *UpdatePerson `protobuf:"bytes,71,opt,name=update_person,json=updatePerson,proto3,oneof"`
+}
+
+type Command_RemovePerson struct {
+	RemovePerson *RemovePerson `protobuf:"bytes,72,opt,name=remove_person,json=removePerson,proto3,oneof"`
+}
+
+type Command_AddToken struct {
+	AddToken *AddToken `protobuf:"bytes,73,opt,name=add_token,json=addToken,proto3,oneof"`
+}
+
+type Command_RotateToken struct {
+	RotateToken *RotateToken `protobuf:"bytes,74,opt,name=rotate_token,json=rotateToken,proto3,oneof"`
+}
+
+type Command_RevokeToken struct {
+	RevokeToken *RevokeToken `protobuf:"bytes,75,opt,name=revoke_token,json=revokeToken,proto3,oneof"`
+}
+
+type Command_Bootstrap struct {
+	Bootstrap *Bootstrap `protobuf:"bytes,76,opt,name=bootstrap,proto3,oneof"`
+}
+
+type Command_AppendAudit struct {
+	AppendAudit *AppendAudit `protobuf:"bytes,77,opt,name=append_audit,json=appendAudit,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -426,6 +538,22 @@ func (*Command_ReleaseLab) isCommand_Kind() {}
 func (*Command_ShareLab) isCommand_Kind() {}
 
 func (*Command_UnshareLab) isCommand_Kind() {}
+
+func (*Command_ImportPeople) isCommand_Kind() {}
+
+func (*Command_UpdatePerson) isCommand_Kind() {}
+
+func (*Command_RemovePerson) isCommand_Kind() {}
+
+func (*Command_AddToken) isCommand_Kind() {}
+
+func (*Command_RotateToken) isCommand_Kind() {}
+
+func (*Command_RevokeToken) isCommand_Kind() {}
+
+func (*Command_Bootstrap) isCommand_Kind() {}
+
+func (*Command_AppendAudit) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -1810,12 +1938,521 @@ func (x *UnshareLab) GetRole() v1.LabRole {
 	return v1.LabRole(0)
 }
 
+// ImportPeople takes in people, or changes those that are there.
+type ImportPeople struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	People        []*ImportPerson        `protobuf:"bytes,1,rep,name=people,proto3" json:"people,omitempty"`                                     // each name once
+	RemoveMissing bool                   `protobuf:"varint,2,opt,name=remove_missing,json=removeMissing,proto3" json:"remove_missing,omitempty"` // remove the students of the sections named who are not among them
+	RenewTokens   bool                   `protobuf:"varint,3,opt,name=renew_tokens,json=renewTokens,proto3" json:"renew_tokens,omitempty"`       // give a token to who was there before, too, and take the old ones back
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportPeople) Reset() {
+	*x = ImportPeople{}
+	mi := &file_control_v1_command_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportPeople) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportPeople) ProtoMessage() {}
+
+func (x *ImportPeople) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportPeople.ProtoReflect.Descriptor instead.
+func (*ImportPeople) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ImportPeople) GetPeople() []*ImportPerson {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *ImportPeople) GetRemoveMissing() bool {
+	if x != nil {
+		return x.RemoveMissing
+	}
+	return false
+}
+
+func (x *ImportPeople) GetRenewTokens() bool {
+	if x != nil {
+		return x.RenewTokens
+	}
+	return false
+}
+
+// ImportPerson is one of them.
+type ImportPerson struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // unique
+	Role          v1.Role                `protobuf:"varint,2,opt,name=role,proto3,enum=lab.v1.Role" json:"role,omitempty"`
+	Section       string                 `protobuf:"bytes,3,opt,name=section,proto3" json:"section,omitempty"` // of a class
+	Email         string                 `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`     // may be empty
+	Token         *TokenState            `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`     // for who is new; absent: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportPerson) Reset() {
+	*x = ImportPerson{}
+	mi := &file_control_v1_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportPerson) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportPerson) ProtoMessage() {}
+
+func (x *ImportPerson) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportPerson.ProtoReflect.Descriptor instead.
+func (*ImportPerson) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ImportPerson) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportPerson) GetRole() v1.Role {
+	if x != nil {
+		return x.Role
+	}
+	return v1.Role(0)
+}
+
+func (x *ImportPerson) GetSection() string {
+	if x != nil {
+		return x.Section
+	}
+	return ""
+}
+
+func (x *ImportPerson) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *ImportPerson) GetToken() *TokenState {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// UpdatePerson changes a person.
+type UpdatePerson struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                   // of the person
+	Role          v1.Role                `protobuf:"varint,2,opt,name=role,proto3,enum=lab.v1.Role" json:"role,omitempty"` // unspecified: as it is
+	Section       *string                `protobuf:"bytes,3,opt,name=section,proto3,oneof" json:"section,omitempty"`       // absent: as it is
+	Email         *string                `protobuf:"bytes,4,opt,name=email,proto3,oneof" json:"email,omitempty"`           // absent: as it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdatePerson) Reset() {
+	*x = UpdatePerson{}
+	mi := &file_control_v1_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdatePerson) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdatePerson) ProtoMessage() {}
+
+func (x *UpdatePerson) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdatePerson.ProtoReflect.Descriptor instead.
+func (*UpdatePerson) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdatePerson) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdatePerson) GetRole() v1.Role {
+	if x != nil {
+		return x.Role
+	}
+	return v1.Role(0)
+}
+
+func (x *UpdatePerson) GetSection() string {
+	if x != nil && x.Section != nil {
+		return *x.Section
+	}
+	return ""
+}
+
+func (x *UpdatePerson) GetEmail() string {
+	if x != nil && x.Email != nil {
+		return *x.Email
+	}
+	return ""
+}
+
+// RemovePerson takes a person's tokens back, for good.
+type RemovePerson struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the person
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovePerson) Reset() {
+	*x = RemovePerson{}
+	mi := &file_control_v1_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovePerson) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovePerson) ProtoMessage() {}
+
+func (x *RemovePerson) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovePerson.ProtoReflect.Descriptor instead.
+func (*RemovePerson) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RemovePerson) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// AddToken gives a person one more token.
+type AddToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         *TokenState            `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddToken) Reset() {
+	*x = AddToken{}
+	mi := &file_control_v1_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddToken) ProtoMessage() {}
+
+func (x *AddToken) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddToken.ProtoReflect.Descriptor instead.
+func (*AddToken) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AddToken) GetToken() *TokenState {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// RotateToken gives a token a new secret.
+type RotateToken struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                                    // of the token
+	Sha256         []byte                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`                                            // of the new secret
+	OldUntilUnixNs int64                  `protobuf:"varint,3,opt,name=old_until_unix_ns,json=oldUntilUnixNs,proto3" json:"old_until_unix_ns,omitempty"` // wall time until which the old one is valid yet
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RotateToken) Reset() {
+	*x = RotateToken{}
+	mi := &file_control_v1_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateToken) ProtoMessage() {}
+
+func (x *RotateToken) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateToken.ProtoReflect.Descriptor instead.
+func (*RotateToken) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RotateToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateToken) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *RotateToken) GetOldUntilUnixNs() int64 {
+	if x != nil {
+		return x.OldUntilUnixNs
+	}
+	return 0
+}
+
+// RevokeToken takes a token back, and those of the same person that were made with it.
+type RevokeToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the token
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeToken) Reset() {
+	*x = RevokeToken{}
+	mi := &file_control_v1_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeToken) ProtoMessage() {}
+
+func (x *RevokeToken) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
+func (*RevokeToken) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RevokeToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Bootstrap makes the first administrator, once.
+type Bootstrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         *TokenState            `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`  // of that person
+	Again         bool                   `protobuf:"varint,2,opt,name=again,proto3" json:"again,omitempty"` // although there was one: the tokens are lost
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bootstrap) Reset() {
+	*x = Bootstrap{}
+	mi := &file_control_v1_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bootstrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bootstrap) ProtoMessage() {}
+
+func (x *Bootstrap) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
+func (*Bootstrap) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Bootstrap) GetToken() *TokenState {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+// AppendAudit notes calls that were refused before they came to be commands.
+type AppendAudit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*AuditState          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`  // without their index and part
+	Unnoted       uint64                 `protobuf:"varint,2,opt,name=unnoted,proto3" json:"unnoted,omitempty"` // further ones that were too many to note
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppendAudit) Reset() {
+	*x = AppendAudit{}
+	mi := &file_control_v1_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppendAudit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppendAudit) ProtoMessage() {}
+
+func (x *AppendAudit) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppendAudit.ProtoReflect.Descriptor instead.
+func (*AppendAudit) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AppendAudit) GetEntries() []*AuditState {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *AppendAudit) GetUnnoted() uint64 {
+	if x != nil {
+		return x.Unnoted
+	}
+	return 0
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xde\t\n" +
+	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xc7\r\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -1854,7 +2491,15 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"releaseLab\x123\n" +
 	"\tshare_lab\x182 \x01(\v2\x14.control.v1.ShareLabH\x00R\bshareLab\x129\n" +
 	"\vunshare_lab\x183 \x01(\v2\x16.control.v1.UnshareLabH\x00R\n" +
-	"unshareLabB\x06\n" +
+	"unshareLab\x12?\n" +
+	"\rimport_people\x18F \x01(\v2\x18.control.v1.ImportPeopleH\x00R\fimportPeople\x12?\n" +
+	"\rupdate_person\x18G \x01(\v2\x18.control.v1.UpdatePersonH\x00R\fupdatePerson\x12?\n" +
+	"\rremove_person\x18H \x01(\v2\x18.control.v1.RemovePersonH\x00R\fremovePerson\x123\n" +
+	"\tadd_token\x18I \x01(\v2\x14.control.v1.AddTokenH\x00R\baddToken\x12<\n" +
+	"\frotate_token\x18J \x01(\v2\x17.control.v1.RotateTokenH\x00R\vrotateToken\x12<\n" +
+	"\frevoke_token\x18K \x01(\v2\x17.control.v1.RevokeTokenH\x00R\vrevokeToken\x125\n" +
+	"\tbootstrap\x18L \x01(\v2\x15.control.v1.BootstrapH\x00R\tbootstrap\x12<\n" +
+	"\fappend_audit\x18M \x01(\v2\x17.control.v1.AppendAuditH\x00R\vappendAuditB\x06\n" +
 	"\x04kind\"w\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -1956,7 +2601,41 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"UnshareLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x16\n" +
 	"\x06person\x18\x02 \x01(\tR\x06person\x12#\n" +
-	"\x04role\x18\x03 \x01(\x0e2\x0f.lab.v1.LabRoleR\x04roleB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\x04role\x18\x03 \x01(\x0e2\x0f.lab.v1.LabRoleR\x04role\"\x8a\x01\n" +
+	"\fImportPeople\x120\n" +
+	"\x06people\x18\x01 \x03(\v2\x18.control.v1.ImportPersonR\x06people\x12%\n" +
+	"\x0eremove_missing\x18\x02 \x01(\bR\rremoveMissing\x12!\n" +
+	"\frenew_tokens\x18\x03 \x01(\bR\vrenewTokens\"\xa2\x01\n" +
+	"\fImportPerson\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12\x18\n" +
+	"\asection\x18\x03 \x01(\tR\asection\x12\x14\n" +
+	"\x05email\x18\x04 \x01(\tR\x05email\x12,\n" +
+	"\x05token\x18\x05 \x01(\v2\x16.control.v1.TokenStateR\x05token\"\x94\x01\n" +
+	"\fUpdatePerson\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12\x1d\n" +
+	"\asection\x18\x03 \x01(\tH\x00R\asection\x88\x01\x01\x12\x19\n" +
+	"\x05email\x18\x04 \x01(\tH\x01R\x05email\x88\x01\x01B\n" +
+	"\n" +
+	"\b_sectionB\b\n" +
+	"\x06_email\"\"\n" +
+	"\fRemovePerson\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"8\n" +
+	"\bAddToken\x12,\n" +
+	"\x05token\x18\x01 \x01(\v2\x16.control.v1.TokenStateR\x05token\"`\n" +
+	"\vRotateToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12)\n" +
+	"\x11old_until_unix_ns\x18\x03 \x01(\x03R\x0eoldUntilUnixNs\"\x1d\n" +
+	"\vRevokeToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"O\n" +
+	"\tBootstrap\x12,\n" +
+	"\x05token\x18\x01 \x01(\v2\x16.control.v1.TokenStateR\x05token\x12\x14\n" +
+	"\x05again\x18\x02 \x01(\bR\x05again\"Y\n" +
+	"\vAppendAudit\x120\n" +
+	"\aentries\x18\x01 \x03(\v2\x16.control.v1.AuditStateR\aentries\x12\x18\n" +
+	"\aunnoted\x18\x02 \x01(\x04R\aunnotedB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -1970,7 +2649,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -1995,14 +2674,26 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*FileHolding)(nil),       // 20: control.v1.FileHolding
 	(*ShareLab)(nil),          // 21: control.v1.ShareLab
 	(*UnshareLab)(nil),        // 22: control.v1.UnshareLab
-	(*v1.LabSpec)(nil),        // 23: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 24: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 25: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 26: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 27: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 28: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 29: lab.v1.LabMember
-	(v1.LabRole)(0),           // 30: lab.v1.LabRole
+	(*ImportPeople)(nil),      // 23: control.v1.ImportPeople
+	(*ImportPerson)(nil),      // 24: control.v1.ImportPerson
+	(*UpdatePerson)(nil),      // 25: control.v1.UpdatePerson
+	(*RemovePerson)(nil),      // 26: control.v1.RemovePerson
+	(*AddToken)(nil),          // 27: control.v1.AddToken
+	(*RotateToken)(nil),       // 28: control.v1.RotateToken
+	(*RevokeToken)(nil),       // 29: control.v1.RevokeToken
+	(*Bootstrap)(nil),         // 30: control.v1.Bootstrap
+	(*AppendAudit)(nil),       // 31: control.v1.AppendAudit
+	(*v1.LabSpec)(nil),        // 32: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 33: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 34: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 35: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 36: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 37: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 38: lab.v1.LabMember
+	(v1.LabRole)(0),           // 39: lab.v1.LabRole
+	(v1.Role)(0),              // 40: lab.v1.Role
+	(*TokenState)(nil),        // 41: control.v1.TokenState
+	(*AuditState)(nil),        // 42: control.v1.AuditState
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -2024,24 +2715,39 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	16, // 16: control.v1.Command.release_lab:type_name -> control.v1.ReleaseLab
 	21, // 17: control.v1.Command.share_lab:type_name -> control.v1.ShareLab
 	22, // 18: control.v1.Command.unshare_lab:type_name -> control.v1.UnshareLab
-	23, // 19: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	24, // 20: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 21: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	23, // 22: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	24, // 23: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 24: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	25, // 25: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	26, // 26: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	27, // 27: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	28, // 28: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	20, // 29: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	29, // 30: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	30, // 31: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	23, // 19: control.v1.Command.import_people:type_name -> control.v1.ImportPeople
+	25, // 20: control.v1.Command.update_person:type_name -> control.v1.UpdatePerson
+	26, // 21: control.v1.Command.remove_person:type_name -> control.v1.RemovePerson
+	27, // 22: control.v1.Command.add_token:type_name -> control.v1.AddToken
+	28, // 23: control.v1.Command.rotate_token:type_name -> control.v1.RotateToken
+	29, // 24: control.v1.Command.revoke_token:type_name -> control.v1.RevokeToken
+	30, // 25: control.v1.Command.bootstrap:type_name -> control.v1.Bootstrap
+	31, // 26: control.v1.Command.append_audit:type_name -> control.v1.AppendAudit
+	32, // 27: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	33, // 28: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 29: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	32, // 30: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	33, // 31: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 32: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	34, // 33: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	35, // 34: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	36, // 35: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	37, // 36: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	20, // 37: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	38, // 38: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	39, // 39: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	24, // 40: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	40, // 41: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	41, // 42: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	40, // 43: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	41, // 44: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	41, // 45: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	42, // 46: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -2049,6 +2755,7 @@ func file_control_v1_command_proto_init() {
 	if File_control_v1_command_proto != nil {
 		return
 	}
+	file_control_v1_identity_proto_init()
 	file_control_v1_command_proto_msgTypes[0].OneofWrappers = []any{
 		(*Command_CreateLab)(nil),
 		(*Command_DeleteLab)(nil),
@@ -2069,14 +2776,23 @@ func file_control_v1_command_proto_init() {
 		(*Command_ReleaseLab)(nil),
 		(*Command_ShareLab)(nil),
 		(*Command_UnshareLab)(nil),
+		(*Command_ImportPeople)(nil),
+		(*Command_UpdatePerson)(nil),
+		(*Command_RemovePerson)(nil),
+		(*Command_AddToken)(nil),
+		(*Command_RotateToken)(nil),
+		(*Command_RevokeToken)(nil),
+		(*Command_Bootstrap)(nil),
+		(*Command_AppendAudit)(nil),
 	}
+	file_control_v1_command_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

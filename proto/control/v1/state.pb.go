@@ -39,6 +39,9 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Worker
 	//	*SnapshotRecord_Cluster
 	//	*SnapshotRecord_Holding
+	//	*SnapshotRecord_Person
+	//	*SnapshotRecord_Token
+	//	*SnapshotRecord_Audit
 	Kind          isSnapshotRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,6 +183,33 @@ func (x *SnapshotRecord) GetHolding() *FileHolding {
 	return nil
 }
 
+func (x *SnapshotRecord) GetPerson() *PersonState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Person); ok {
+			return x.Person
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetToken() *TokenState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Token); ok {
+			return x.Token
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetAudit() *AuditState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Audit); ok {
+			return x.Audit
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Kind interface {
 	isSnapshotRecord_Kind()
 }
@@ -228,6 +258,18 @@ type SnapshotRecord_Holding struct {
 	Holding *FileHolding `protobuf:"bytes,50,opt,name=holding,proto3,oneof"`
 }
 
+type SnapshotRecord_Person struct {
+	Person *PersonState `protobuf:"bytes,70,opt,name=person,proto3,oneof"`
+}
+
+type SnapshotRecord_Token struct {
+	Token *TokenState `protobuf:"bytes,71,opt,name=token,proto3,oneof"`
+}
+
+type SnapshotRecord_Audit struct {
+	Audit *AuditState `protobuf:"bytes,72,opt,name=audit,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Lab) isSnapshotRecord_Kind() {}
@@ -249,6 +291,12 @@ func (*SnapshotRecord_Worker) isSnapshotRecord_Kind() {}
 func (*SnapshotRecord_Cluster) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Holding) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Person) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Token) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Audit) isSnapshotRecord_Kind() {}
 
 // SnapshotHeader opens a snapshot.
 type SnapshotHeader struct {
@@ -921,7 +969,9 @@ type RequestOutcome struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // the command's name, "append_input"
 	LabId         string                 `protobuf:"bytes,2,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`          // lab or run made or changed
 	Stamp         *v1.Stamp              `protobuf:"bytes,3,opt,name=stamp,proto3" json:"stamp,omitempty"`                       // of the input journaled
-	ObjectId      string                 `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"` // of the transfer, fault or command that the input makes
+	ObjectId      string                 `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"` // of the transfer, fault or command that the input makes; of the token made
+	Imported      []*v1.ImportedUser     `protobuf:"bytes,5,rep,name=imported,proto3" json:"imported,omitempty"`                 // what became of people
+	TokenIds      []string               `protobuf:"bytes,6,rep,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"` // of tokens taken back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -982,6 +1032,20 @@ func (x *RequestOutcome) GetObjectId() string {
 		return x.ObjectId
 	}
 	return ""
+}
+
+func (x *RequestOutcome) GetImported() []*v1.ImportedUser {
+	if x != nil {
+		return x.Imported
+	}
+	return nil
+}
+
+func (x *RequestOutcome) GetTokenIds() []string {
+	if x != nil {
+		return x.TokenIds
+	}
+	return nil
 }
 
 // CounterState is a count that never goes back.
@@ -1220,7 +1284,7 @@ var File_control_v1_state_proto protoreflect.FileDescriptor
 const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"\x16control/v1/state.proto\x12\n" +
-	"control.v1\x1a\x18control/v1/command.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\"\xb6\x04\n" +
+	"control.v1\x1a\x18control/v1/command.proto\x1a\x19control/v1/identity.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x19lab/v1/user_service.proto\"\xc9\x05\n" +
 	"\x0eSnapshotRecord\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.control.v1.SnapshotHeaderH\x00R\x06header\x12(\n" +
 	"\x03lab\x18\x02 \x01(\v2\x14.control.v1.LabStateH\x00R\x03lab\x12(\n" +
@@ -1232,7 +1296,10 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x03end\x18\b \x01(\v2\x17.control.v1.SnapshotEndH\x00R\x03end\x121\n" +
 	"\x06worker\x18\x14 \x01(\v2\x17.control.v1.WorkerStateH\x00R\x06worker\x124\n" +
 	"\acluster\x18\x15 \x01(\v2\x18.control.v1.ClusterStateH\x00R\acluster\x123\n" +
-	"\aholding\x182 \x01(\v2\x17.control.v1.FileHoldingH\x00R\aholdingB\x06\n" +
+	"\aholding\x182 \x01(\v2\x17.control.v1.FileHoldingH\x00R\aholding\x121\n" +
+	"\x06person\x18F \x01(\v2\x17.control.v1.PersonStateH\x00R\x06person\x12.\n" +
+	"\x05token\x18G \x01(\v2\x16.control.v1.TokenStateH\x00R\x05token\x12.\n" +
+	"\x05audit\x18H \x01(\v2\x16.control.v1.AuditStateH\x00R\x05auditB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
@@ -1297,12 +1364,14 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +
 	"\n" +
 	"raft_index\x18\x02 \x01(\x04R\traftIndex\x124\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\"}\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\"\xcc\x01\n" +
 	"\x0eRequestOutcome\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x15\n" +
 	"\x06lab_id\x18\x02 \x01(\tR\x05labId\x12#\n" +
 	"\x05stamp\x18\x03 \x01(\v2\r.lab.v1.StampR\x05stamp\x12\x1b\n" +
-	"\tobject_id\x18\x04 \x01(\tR\bobjectId\"8\n" +
+	"\tobject_id\x18\x04 \x01(\tR\bobjectId\x120\n" +
+	"\bimported\x18\x05 \x03(\v2\x14.lab.v1.ImportedUserR\bimported\x12\x1b\n" +
+	"\ttoken_ids\x18\x06 \x03(\tR\btokenIds\"8\n" +
 	"\fCounterState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value\"\xb3\x02\n" +
@@ -1352,11 +1421,15 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*WorkerState)(nil),     // 11: control.v1.WorkerState
 	(*ClusterState)(nil),    // 12: control.v1.ClusterState
 	(*FileHolding)(nil),     // 13: control.v1.FileHolding
-	(*v1.LabSpec)(nil),      // 14: lab.v1.LabSpec
-	(*v1.LabMember)(nil),    // 15: lab.v1.LabMember
-	(*RunResult)(nil),       // 16: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 17: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 18: lab.v1.Stamp
+	(*PersonState)(nil),     // 14: control.v1.PersonState
+	(*TokenState)(nil),      // 15: control.v1.TokenState
+	(*AuditState)(nil),      // 16: control.v1.AuditState
+	(*v1.LabSpec)(nil),      // 17: lab.v1.LabSpec
+	(*v1.LabMember)(nil),    // 18: lab.v1.LabMember
+	(*RunResult)(nil),       // 19: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 20: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 21: lab.v1.Stamp
+	(*v1.ImportedUser)(nil), // 22: lab.v1.ImportedUser
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -1370,21 +1443,25 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	11, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
 	12, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
 	13, // 10: control.v1.SnapshotRecord.holding:type_name -> control.v1.FileHolding
-	14, // 11: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	14, // 12: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	4,  // 13: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
-	15, // 14: control.v1.LabState.members:type_name -> lab.v1.LabMember
-	14, // 15: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	16, // 16: control.v1.RunState.result:type_name -> control.v1.RunResult
-	4,  // 17: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
-	17, // 18: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	9,  // 19: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	18, // 20: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	14, // 11: control.v1.SnapshotRecord.person:type_name -> control.v1.PersonState
+	15, // 12: control.v1.SnapshotRecord.token:type_name -> control.v1.TokenState
+	16, // 13: control.v1.SnapshotRecord.audit:type_name -> control.v1.AuditState
+	17, // 14: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	17, // 15: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	4,  // 16: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
+	18, // 17: control.v1.LabState.members:type_name -> lab.v1.LabMember
+	17, // 18: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	19, // 19: control.v1.RunState.result:type_name -> control.v1.RunResult
+	4,  // 20: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
+	20, // 21: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	9,  // 22: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	21, // 23: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	22, // 24: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -1393,6 +1470,7 @@ func file_control_v1_state_proto_init() {
 		return
 	}
 	file_control_v1_command_proto_init()
+	file_control_v1_identity_proto_init()
 	file_control_v1_state_proto_msgTypes[0].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Lab)(nil),
@@ -1405,6 +1483,9 @@ func file_control_v1_state_proto_init() {
 		(*SnapshotRecord_Worker)(nil),
 		(*SnapshotRecord_Cluster)(nil),
 		(*SnapshotRecord_Holding)(nil),
+		(*SnapshotRecord_Person)(nil),
+		(*SnapshotRecord_Token)(nil),
+		(*SnapshotRecord_Audit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

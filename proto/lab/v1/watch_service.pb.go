@@ -671,7 +671,7 @@ var File_lab_v1_watch_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x13lab/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
+	"\x1alab/v1/watch_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x18lab/v1/lab_service.proto\x1a\x13lab/v1/status.proto\"H\n" +
 	"\x13WatchChangesRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1f\n" +
 	"\vafter_index\x18\x02 \x01(\x04R\n" +

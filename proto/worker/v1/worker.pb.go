@@ -2879,7 +2879,7 @@ var File_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/check.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
+	"\x16worker/v1/worker.proto\x12\tworker.v1\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/check.proto\x1a\x1alab/v1/clock_service.proto\x1a\x12lab/v1/input.proto\x1a\x1blab/v1/replay_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\x1a\x1alab/v1/trace_service.proto\x1a\x18worker/v1/registry.proto\"-\n" +
 	"\x13MissingBlobsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\".\n" +
 	"\x14MissingBlobsResponse\x12\x16\n" +
