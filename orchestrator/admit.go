@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -51,14 +52,20 @@ func (g guarded) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	for i, m := range desc.Streams {
 		access := auth.AccessOf("/" + desc.ServiceName + "/" + m.StreamName)
 		d.Streams[i].Handler = func(srv any, ss grpc.ServerStream) error {
-			return m.Handler(srv, &guardedStream{ServerStream: ss, c: g.c, access: access, ctx: ss.Context()})
+			s := &guardedStream{ServerStream: ss, c: g.c, access: access, ctx: ss.Context()}
+			err := m.Handler(srv, s)
+			var lost *Refusal
+			if errors.As(context.Cause(s.ctx), &lost) {
+				return lost
+			}
+			return err
 		}
 	}
 	g.to.RegisterService(&d, impl)
 }
 
-// guardedStream is a stream whose first message says what it is about. What it sends, it sends only as long as the caller may
-// still have it: a lab may be deleted or taken back while somebody watches.
+// guardedStream is a stream whose first message says what it is about. It goes on only as long as the caller may have that: a
+// lab may be deleted or taken back while somebody watches, also one who is told nothing at the moment.
 type guardedStream struct {
 	grpc.ServerStream
 	c      *Controller
@@ -75,8 +82,31 @@ func (s *guardedStream) RecvMsg(m any) error {
 		return err
 	}
 	s.asked = true
-	s.ctx, err = s.c.admit(s.ctx, s.access, m)
-	return err
+	ctx, err := s.c.admit(s.ctx, s.access, m)
+	if err != nil {
+		return err
+	}
+	if g, _ := ctx.Value(grantKey{}).(*grant); g != nil && g.lab != nil {
+		var lose context.CancelCauseFunc
+		ctx, lose = context.WithCancelCause(ctx)
+		go g.watch(ctx, s.c.store, lose) // ends with the stream
+	}
+	s.ctx = ctx
+	return nil
+}
+
+// watch loses a stream's context once the caller may no longer have the lab.
+func (g *grant) watch(ctx context.Context, store *Store, lose context.CancelCauseFunc) {
+	for {
+		lab, changed := store.watch(tableLabs, g.lab.GetId())
+		if err := g.still(store.view()); err != nil {
+			lose(err)
+			return
+		}
+		if lab == nil || changed.WatchCtx(ctx) != nil {
+			return
+		}
+	}
 }
 
 func (s *guardedStream) SendMsg(m any) error {
@@ -174,16 +204,12 @@ func (c *Controller) grant(ctx context.Context, v view, caller auth.Caller, acce
 	return context.WithValue(ctx, grantKey{}, g), nil
 }
 
-// still refuses what the caller may no longer have: the lab has been deleted or taken back since.
+// still refuses what the caller may no longer have: the lab has been taken back since. One that was deleted ends by itself.
 func (g *grant) still(v view) error {
 	if g.lab == nil {
 		return nil
 	}
-	now := v.lab(g.lab.GetId())
-	if now == g.lab {
-		return nil
-	}
-	if v.placeIn(g.caller, now) == nil {
+	if now := v.lab(g.lab.GetId()); now != nil && now != g.lab && v.placeIn(g.caller, now) == nil {
 		return g.isGone()
 	}
 	return nil

@@ -61,6 +61,9 @@ func (s *sharingService) checkMember(g *grant, m *labv1.LabMember) error {
 			return invalid(path, "%q picks none of the lab's nodes%s", name, insteadOf(name, nodeNames(spec)))
 		}
 	}
+	if p := s.c.store.view().person(m.GetPerson()); p == nil || p.GetRemovedUnixNs() != 0 {
+		return noPerson(m.GetPerson())
+	}
 	return nil
 }
 

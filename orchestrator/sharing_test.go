@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"labd.dev/internal/auth"
+	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -46,9 +47,22 @@ func newArena(t *testing.T) *arena {
 	if _, err := s.labs.CreateLab(a.alice, &labv1.CreateLabRequest{RequestId: a.id(), Spec: arenaSpec("arena")}); err != nil {
 		t.Fatal(err)
 	}
+	a.people("alice", "bob", "carol", "dave")
 	a.share("bob", labv1.LabRole_LAB_ROLE_OPERATOR, "b*")
 	a.share("bob", labv1.LabRole_LAB_ROLE_VIEWER, "r")
 	return a
+}
+
+// people takes students in.
+func (s *server) people(names ...string) {
+	s.t.Helper()
+	cmd := &controlv1.ImportPeople{}
+	for _, name := range names {
+		cmd.People = append(cmd.People, &controlv1.ImportPerson{Name: name, Role: auth.Student})
+	}
+	if _, err := s.control.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_ImportPeople{ImportPeople: cmd}}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (a *arena) id() string {
@@ -308,6 +322,7 @@ func TestSharesThatAreRefused(t *testing.T) {
 	}{
 		{a.tryShare(a.alice, "", labv1.LabRole_LAB_ROLE_VIEWER), "INVALID", "say with whom"},
 		{a.tryShare(a.alice, "alice", labv1.LabRole_LAB_ROLE_VIEWER), "INVALID", `"alice" owns the lab`},
+		{a.tryShare(a.alice, "zoe", labv1.LabRole_LAB_ROLE_VIEWER), "USER_NOT_FOUND", `there is no person "zoe"`},
 		{a.tryShare(a.alice, "carol", labv1.LabRole_LAB_ROLE_UNSPECIFIED), "INVALID", "viewer, operator or owner"},
 		{a.tryShare(a.alice, "carol", 17), "INVALID", "viewer, operator or owner"},
 		{a.tryShare(a.alice, "carol", labv1.LabRole_LAB_ROLE_OWNER, "a*"), "INVALID", "an owner has all nodes"},

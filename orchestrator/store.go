@@ -261,14 +261,19 @@ func (v view) faultsOf(lab string) func(id string) *labv1.Fault {
 
 // watchRun gives a run and a channel that is closed when it may have changed.
 func (s *Store) watchRun(id string) (*controlv1.RunState, memdb.WatchSet) {
+	obj, ws := s.watch(tableRuns, id)
+	run, _ := obj.(*controlv1.RunState)
+	return run, ws
+}
+
+func (s *Store) watch(table, id string) (any, memdb.WatchSet) {
 	db, replaced := s.current()
 	ws := memdb.NewWatchSet()
 	ws.Add(replaced)
-	ch, obj, err := db.Txn(false).FirstWatch(tableRuns, "id", id)
+	ch, obj, err := db.Txn(false).FirstWatch(table, "id", id)
 	if err != nil {
-		panic(fmt.Sprintf("store: run %s: %v", id, err))
+		panic(fmt.Sprintf("store: %s %s: %v", table, id, err))
 	}
 	ws.Add(ch)
-	run, _ := obj.(*controlv1.RunState)
-	return run, ws
+	return obj, ws
 }
