@@ -214,6 +214,7 @@ func (c TCPConfig) resolveSwitches(s *settings) error {
 	s.burstShare = r.byte("burstShare", c.BurstShare, 0)
 	s.pingPong = max(r.byte("pingPong", c.PingPong, pingPongFrom), 1)
 	s.thinLinear = or(c.ThinLinear, false)
+	s.reusePort = or(c.ReusePort, false)
 	s.openTimeout = r.timer("openTimeout", c.OpenTimeout, 0)
 	s.persistMin = r.timer("persistMin", c.PersistMin, 0)
 	if s.persistMax = min(r.timer("persistMax", c.PersistMax, s.maxRTO), s.maxRTO); s.persistMax < leastRTO {
@@ -315,6 +316,7 @@ func (c *TCPConfig) mergeSwitches(outer *TCPConfig) {
 	inherit(&c.BurstShare, outer.BurstShare)
 	inherit(&c.PingPong, outer.PingPong)
 	inherit(&c.ThinLinear, outer.ThinLinear)
+	inherit(&c.ReusePort, outer.ReusePort)
 	inherit(&c.OpenTimeout, outer.OpenTimeout)
 	inherit(&c.PersistMin, outer.PersistMin)
 	inherit(&c.PersistMax, outer.PersistMax)

@@ -57,7 +57,7 @@ func (s *Stack) listen(local netip.AddrPort, cfg TCPConfig) (*Listener, error) {
 		local = netip.AddrPortFrom(local.Addr(), port)
 	}
 	for _, l := range s.tcp.listeners[port] {
-		if l.local == local {
+		if l.local == local && !(set.reusePort && l.set.reusePort) {
 			return nil, ErrAddrInUse
 		}
 	}
@@ -147,15 +147,37 @@ func (l *Listener) Close() {
 	s.recordListen(StateListen, StateClosed, AppClose)
 }
 
-// findListener prefers the listener of the very address to one of all addresses.
+// findListener prefers listeners of the very address to those of all addresses. Which of several that share an address a
+// peer's connections go to is drawn by the hash of their addresses and ports (Linux: reuseport_select_sock).
 func (s *Stack) findListener(t *tuple) *Listener {
-	var wild *Listener
-	for _, l := range s.tcp.listeners[t.localPort] {
+	list := s.tcp.listeners[t.localPort]
+	exact, wild := 0, 0
+	for _, l := range list {
 		if !l.local.Addr().IsValid() {
-			wild = l
+			wild++
 		} else if l.addr == t.local {
-			return l
+			exact++
 		}
 	}
-	return wild
+	n := exact
+	if n == 0 {
+		n = wild
+	}
+	if n == 0 {
+		return nil
+	}
+	skip := 0
+	if n > 1 {
+		skip = int(uint64(t.hash(s.tcp.reuseKey)) * uint64(n) >> 32)
+	}
+	for _, l := range list {
+		if exact > 0 && l.addr != t.local || l.local.Addr().IsValid() != (exact > 0) {
+			continue
+		}
+		if skip == 0 {
+			return l
+		}
+		skip--
+	}
+	return nil
 }

@@ -49,6 +49,7 @@ type tcpState struct {
 	challenges challengeLimit
 	ports      portOffsets
 	cookieKey  [2][2]uint64
+	reuseKey   uint64 // draws among listeners that share a port
 }
 
 // tcpInit prepares the TCP part of a new stack: it checks s.cfg.TCP.
@@ -64,6 +65,7 @@ func (s *Stack) tcpInit() error {
 	secret := s.stream("tcp secret")
 	s.tcp.hashKey = secret.Uint64(0)
 	s.tcp.isnHash.key = [2]uint64{secret.Uint64(1), secret.Uint64(2)}
+	s.tcp.reuseKey = secret.Uint64(13)
 	s.tcp.tsHash.key = [2]uint64{secret.Uint64(3), secret.Uint64(4)}
 	s.tcp.cookieKey = [2][2]uint64{{secret.Uint64(9), secret.Uint64(10)}, {secret.Uint64(11), secret.Uint64(12)}}
 	s.tcp.ports.hash.key, s.tcp.ports.dice = [2]uint64{secret.Uint64(7), secret.Uint64(8)}, s.stream("tcp ports")

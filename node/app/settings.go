@@ -109,6 +109,7 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		PersistMax:         simTime(s.PersistMaxNs),
 		InvalidBurst:       s.InvalidBurst,
 		CompressedShare:    s.CompressedShare,
+		ReusePort:          s.ReusePort,
 		PMTUDiscovery:      s.PmtuDiscovery,
 		MTUProbing:         s.GetMtuProbing(),
 		BaseMSS:            s.BaseMss,

@@ -24,7 +24,10 @@ var solSocketOptions = []sockopt{
 		set: func(s *socket, v optval) Errno { s.opts.reuseAddr = v.on(); return 0 },
 		get: func(s *socket) optval { return boolval(s.opts.reuseAddr) }},
 	{level: solSocket, symbol: "SO_REUSEPORT",
-		set: func(s *socket, v optval) Errno { s.opts.reusePort = v.on(); return 0 },
+		set: func(s *socket, v optval) Errno {
+			s.opts.reusePort = v.on()
+			return s.configure(tcpstack.TCPConfig{ReusePort: v.ptr()})
+		},
 		get: func(s *socket) optval { return boolval(s.opts.reusePort) }},
 	{level: solSocket, symbol: "SO_TYPE", get: func(s *socket) optval {
 		if s.datagram != nil {

@@ -152,12 +152,13 @@ var solTCPOptions = []sockopt{
 		get: func(s *socket) optval { return boolval(s.opts.inq) }},
 	{level: solTCP, symbol: "TCP_TX_DELAY",
 		set: func(s *socket, v optval) Errno {
-			if v.n != 0 {
+			if s.m.sysctls.route.Pacing != nil && v.n != 0 { // fq, which alone looks at the time that the delay moves
 				return errnoSkip
 			}
+			s.opts.txDelay = v.n
 			return 0
 		},
-		get: func(*socket) optval { return intval(0) }},
+		get: func(s *socket) optval { return intval(s.opts.txDelay) }},
 	{level: solTCP, symbol: "TCP_THIN_LINEAR_TIMEOUTS",
 		set: func(s *socket, v optval) Errno {
 			if v.n < 0 || v.n > 1 {
@@ -192,7 +193,7 @@ var solTCPOptions = []sockopt{
 		return s.configure(tcpstack.TCPConfig{DelayedACK: new(min(sim.Time(v.n)*sim.Microsecond, 40*sim.Millisecond))})
 	}},
 	{level: solTCP, symbol: "TCP_THIN_DUPACK", harmless: "Linux ignores it as well"},
-	{level: solTCP, symbol: "TCP_CC_INFO", why: "its bytes have no form in the language; code blocks have its values"},
+	{level: solTCP, symbol: "TCP_CC_INFO", get: (*socket).ccInfoBytes},
 	{level: solTCP, symbol: "TCP_SAVE_SYN",
 		set: func(s *socket, v optval) Errno {
 			if v.n < 0 || v.n > 2 {
@@ -215,6 +216,12 @@ var solTCPOptions = []sockopt{
 	{level: solTCP, symbol: "TCP_REPAIR_OPTIONS", why: "connections cannot be rebuilt"},
 	{level: solTCP, symbol: "TCP_REPAIR_WINDOW", why: "connections cannot be rebuilt"},
 	{level: solTCP, symbol: "TCP_QUEUE_SEQ", why: "connections cannot be rebuilt"},
+	{level: solTCP, symbol: "TCP_IS_MPTCP", get: func(*socket) optval { return intval(0) }},
+	{level: solTCP, symbol: "TCP_AO_ADD_KEY", why: "there is no TCP-AO"},
+	{level: solTCP, symbol: "TCP_AO_DEL_KEY", why: "there is no TCP-AO"},
+	{level: solTCP, symbol: "TCP_AO_INFO", why: "there is no TCP-AO"},
+	{level: solTCP, symbol: "TCP_AO_GET_KEYS", why: "there is no TCP-AO"},
+	{level: solTCP, symbol: "TCP_AO_REPAIR", why: "there is no TCP-AO"},
 	{level: solTCP, symbol: "TCP_ULP", why: "there are no upper layer protocols"},
 	{level: solTCP, symbol: "TCP_ZEROCOPY_RECEIVE", why: "there is no memory to map"},
 }
