@@ -110,6 +110,7 @@ type TCPConfig struct {
 	PingPong          *uint32   // Answers with data after which an exchange counts as interactive, and its ACKs wait; absent: 1 (tcp_pingpong_thresh)
 	MetricsSave       *bool     // What a connection has measured of its path is kept for those to come; absent: on (tcp_no_metrics_save 0)
 	SSThreshMetrics   *bool     // The end of slow start is kept of a path, too; absent: off (tcp_no_ssthresh_metrics_save 1)
+	MD5Key            string    // What all segments are signed with, and must be (RFC 2385); absent: none (TCP_MD5SIG)
 	ReusePort         *bool     // Several listeners may share an address and port, and the connections to it, if all have it; absent: off (SO_REUSEPORT)
 	OpenTimeout       *sim.Time // How long a connection may take to open at the end that opens it; absent: as its SYN's retransmissions take (FreeBSD: net.inet.tcp.keepinit)
 	PersistMin        *sim.Time // Least time between probes of a closed window; absent: none but the timeout's (FreeBSD: TCPTV_PERSMIN)
@@ -268,6 +269,7 @@ type settings struct {
 	thinLinear         bool
 	synCount           bool // was given
 	reusePort          bool
+	md5Key             string
 	openTimeout        sim.Time // 0: none
 	persistMin         sim.Time
 	persistMax         sim.Time

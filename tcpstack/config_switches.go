@@ -215,6 +215,12 @@ func (c TCPConfig) resolveSwitches(s *settings) error {
 	s.pingPong = max(r.byte("pingPong", c.PingPong, pingPongFrom), 1)
 	s.thinLinear = or(c.ThinLinear, false)
 	s.reusePort = or(c.ReusePort, false)
+	if s.md5Key = c.MD5Key; s.md5Key != "" {
+		s.timestamps, s.fastOpen = false, FastOpenOff // there is no room for them
+	}
+	if len(s.md5Key) > maxMD5Key {
+		r.fail("md5Key has %d bytes, above %d", len(s.md5Key), maxMD5Key)
+	}
 	s.openTimeout = r.timer("openTimeout", c.OpenTimeout, 0)
 	s.persistMin = r.timer("persistMin", c.PersistMin, 0)
 	if s.persistMax = min(r.timer("persistMax", c.PersistMax, s.maxRTO), s.maxRTO); s.persistMax < leastRTO {
@@ -317,6 +323,7 @@ func (c *TCPConfig) mergeSwitches(outer *TCPConfig) {
 	inherit(&c.PingPong, outer.PingPong)
 	inherit(&c.ThinLinear, outer.ThinLinear)
 	inherit(&c.ReusePort, outer.ReusePort)
+	inherit(&c.MD5Key, outer.MD5Key)
 	inherit(&c.OpenTimeout, outer.OpenTimeout)
 	inherit(&c.PersistMin, outer.PersistMin)
 	inherit(&c.PersistMax, outer.PersistMax)

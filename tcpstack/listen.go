@@ -61,6 +61,7 @@ func (s *Stack) listen(local netip.AddrPort, cfg TCPConfig) (*Listener, error) {
 			return nil, ErrAddrInUse
 		}
 	}
+	s.tcp.signs = s.tcp.signs || set.md5Key != ""
 	l := &Listener{stack: s, cfg: cfg, set: set, of: s.tcp.changes, local: local}
 	if local.Addr().IsValid() {
 		l.addr = ipAddrOf(local.Addr())
@@ -115,6 +116,7 @@ func (l *Listener) settings() {
 	l.of = l.stack.tcp.changes
 	if set, err := l.cfg.Merge(l.stack.cfg.TCP).resolve(); err == nil {
 		l.set = set
+		l.stack.tcp.signs = l.stack.tcp.signs || set.md5Key != ""
 	}
 }
 

@@ -11,6 +11,9 @@ func (c *Conn) syncMSS() {
 	if c.tsOK {
 		mss -= timestampsLen
 	}
+	if c.set.md5Key != "" {
+		mss -= md5OptionLen
+	}
 	c.sndMSS = uint16(c.halfWindow(mss))
 	if c.mtup() != nil {
 		c.sndMSS = c.searchedMSS(c.sndMSS)

@@ -77,6 +77,9 @@ func (s *Stack) plainInput(ifc *Interface, f *sim.Frame, h []byte) bool {
 	if !slices.Contains(s.addrs, dst) || s.isLocal(src) || ifc.isBroadcast(src) {
 		return false
 	}
+	if s.tcp.signs {
+		return false // who is to see it may want a signature
+	}
 	g := segment{f: f, plain: true}
 	switch {
 	case len(h) == plainStampLen && p[tcpAt+wire.TCPOffDataOffset]>>4 == (wire.TCPMinLen+timestampsLen)/4:

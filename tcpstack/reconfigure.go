@@ -117,6 +117,10 @@ func (c *Conn) Reconfigure(cfg TCPConfig) error {
 	was := c.set
 	c.set = set
 	c.uncork(was)
+	if set.md5Key != was.md5Key {
+		c.stack.tcp.signs = true
+		c.syncMSS()
+	}
 	if c.state != StateClosed {
 		c.putTemplate() // the type of service may have changed
 	}
@@ -151,5 +155,6 @@ func (l *Listener) Reconfigure(cfg TCPConfig) error {
 		return err
 	}
 	l.cfg, l.set, l.of = merged, set, l.stack.tcp.changes
+	l.stack.tcp.signs = l.stack.tcp.signs || set.md5Key != ""
 	return nil
 }

@@ -131,7 +131,7 @@ const (
 	DropAcceptQueue
 	DropSYNWithFIN
 	DropSYNWithRST
-	DropMD5 // a signature that nobody has a key for
+	DropMD5 // a signature that is missing, wrong, or that nobody has a key for
 )
 
 var dropReasonNames = [...]string{"checksum", "paws", "no_socket", "out_of_window", "backlog", "malformed", "memory",

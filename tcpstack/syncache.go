@@ -296,7 +296,7 @@ func (r *request) sendACK() {
 	if r.tsOK() {
 		opt.TSVal, opt.TSEcr = s.tsNow(r.tsOffset), r.tsRecent
 	}
-	s.sendBare(r.rt, &h, &opt, r.id, r.tag, SendACK, StateSynRcvd, shift)
+	s.sendBare(r.rt, r.set, &h, &opt, r.id, r.tag, SendACK, StateSynRcvd, shift)
 }
 
 // retryLimit is how often the SYN,ACK is sent again. When more than half of the backlog is taken, old requests get fewer

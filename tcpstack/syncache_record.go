@@ -107,5 +107,6 @@ func (r *request) sendBare(h *wire.TCP, opt *wire.TCPOptions) {
 			s.recordMore(rec, &w)
 		}
 	}
+	r.set.sign(f)
 	_ = s.output(f, r.rt) // a reply that finds no way back is lost, as any packet may be
 }

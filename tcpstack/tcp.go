@@ -49,6 +49,7 @@ type tcpState struct {
 	challenges challengeLimit
 	ports      portOffsets
 	cookieKey  [2][2]uint64
+	signs      bool   // some connection or listener has had a key for signatures
 	reuseKey   uint64 // draws among listeners that share a port
 }
 
@@ -186,6 +187,7 @@ func (s *Stack) newConn(t *tuple, rt *route, set *settings, h ConnHandler) *Conn
 	c.stack, c.set, c.h, c.rt, c.tuple = s, set, h, rt, *t
 	c.timerAt, c.delackAt = sim.Never, sim.Never
 	c.timer.H = c
+	s.tcp.signs = s.tcp.signs || set.md5Key != ""
 	if c.sndBuf = set.sndBuf; c.sndBuf == 0 {
 		c.sndBuf = min(set.startSendBuffer, set.maxSendBuffer)
 	}
@@ -272,14 +274,11 @@ func (s *Stack) tcpInput(f *sim.Frame) {
 		s.tcp.count.inErrs++
 		s.tcp.count.inCsumErrors++
 		s.dropSegment(&g, DropChecksum)
+	case (g.opt.HasMD5 || s.tcp.signs) && !s.mayPass(&g, &t):
+		s.dropSegment(&g, DropMD5)
 	case g.badOptions:
 		s.tcp.count.malformedOptions++ // the rest of them counts
 		s.dispatch(&g, &t)
-	case g.opt.HasMD5:
-		// RFC 2385 2.0: "Upon receiving a signed segment, the receiver must validate it": nobody here has a key to do so
-		// with. Linux (TCPMD5Unexpected) drops it, without a reset.
-		s.tcp.count.md5Unexpected++
-		s.dropSegment(&g, DropMD5)
 	default:
 		s.dispatch(&g, &t)
 	}
@@ -380,15 +379,20 @@ func (s *Stack) replyRST(g *segment, t *tuple) {
 		// "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>"
 		h.Ack, h.Flags = uint32(g.end()), wire.FlagRST|wire.FlagACK
 	}
-	s.sendBare(rt, &h, &wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST, StateClosed, 0)
+	var set *settings
+	if s.tcp.signs {
+		set = s.settingsFor(t)
+	}
+	s.sendBare(rt, set, &h, &wire.TCPOptions{}, g.f.Conn, g.f.Tag, SendRST, StateClosed, 0)
 }
 
 // sendBare sends a segment without data on behalf of no connection; the record tells the state it is sent in and the scale
-// of its window.
-func (s *Stack) sendBare(rt *route, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
+// of its window. What set has a key for is signed; nil has none.
+func (s *Stack) sendBare(rt *route, set *settings, h *wire.TCP, opt *wire.TCPOptions, id sim.ConnID, tag uint32, why SendReason,
 	in State, wscale uint8) {
 	f := s.bareFrame(rt, h, opt, id, tag)
 	s.recordBare(f, h, opt, why, in, wscale)
+	set.sign(f)
 	_ = s.output(f, rt) // a reply that finds no way back is lost, as any packet may be
 }
 

@@ -20,7 +20,8 @@ type tcpCounts struct {
 	ackUnsentData, tooOldAcks, beyondWindow        uint64
 	windowShrunk, winProbes                        uint64
 	abortOnMemory                                  uint64
-	malformedOptions, md5Unexpected, noACKBit      uint64
+	malformedOptions, noACKBit                     uint64
+	md5Failure, md5NotFound, md5Unexpected         uint64
 
 	timeouts, lossProbes, lossProbeRecoveries      uint64
 	renoRecoveries, sackRecoveries                 uint64
@@ -75,6 +76,8 @@ func (s *Stack) tcpCounters(c []Counter) []Counter {
 		Counter{"tcp.loss_probes", n.lossProbes},
 		Counter{"tcp.loss_undos", n.lossUndos},
 		Counter{"tcp.malformed_options", n.malformedOptions},
+		Counter{"tcp.md5_failure", n.md5Failure},
+		Counter{"tcp.md5_not_found", n.md5NotFound},
 		Counter{"tcp.md5_unexpected", n.md5Unexpected},
 		Counter{"tcp.memory_drops", n.memoryDrops},
 		Counter{"tcp.no_ack_bit", n.noACKBit},

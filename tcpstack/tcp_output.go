@@ -397,6 +397,9 @@ func (c *Conn) emit(f *sim.Frame, flags wire.TCPFlags) {
 	if f.Pkt == 0 {
 		f.Pkt = c.stack.id.NextPacket()
 	}
+	if c.set.md5Key != "" {
+		c.set.sign(f)
+	}
 	c.segsOut++
 	c.stack.tcp.count.outSegs++
 	if flags&wire.FlagRST != 0 {
@@ -418,8 +421,11 @@ func sackLen(n int) int { return 4 + 8*n }
 // have a length of 8*n+2 bytes, so the 40 bytes available for TCP options can specify a maximum of 4 blocks"; 3 with
 // timestamps.
 func (c *Conn) maxSACKBlocks() int {
-	if c.tsOK {
+	switch {
+	case c.tsOK:
 		return (wire.TCPMaxOptionsLen - timestampsLen - sackLen(0)) / 8
+	case c.set.md5Key != "":
+		return (wire.TCPMaxOptionsLen - md5OptionLen - sackLen(0)) / 8
 	}
 	return wire.MaxSACKBlocks
 }

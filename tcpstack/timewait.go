@@ -16,6 +16,7 @@ type timeWait struct {
 	stack *Stack
 	timer sim.Timer
 	rt    *route
+	set   *settings
 	tuple
 	hashed         uint32
 	tag            uint32
@@ -90,6 +91,7 @@ func (c *Conn) enterTimeWait(why StateTrigger) {
 // fill takes over what is left of a connection.
 func (w *timeWait) fill(c *Conn) {
 	s := c.stack
+	w.set = c.set
 	w.stack, w.rt, w.tuple, w.hashed, w.tag, w.id = s, c.rt, c.tuple, c.hashed, c.tag, c.id
 	w.timer.H = w
 	w.passive, w.tsOK, w.rfc1337 = c.passive, c.tsOK, c.set.rfc1337
@@ -230,5 +232,5 @@ func (w *timeWait) ack(g *segment) {
 		opt.TSVal = uint32(w.stack.loop.Now()/sim.Millisecond) + w.tsOffset
 		opt.TSEcr = w.tsRecent
 	}
-	w.stack.sendBare(w.rt, &h, &opt, w.id, w.tag, SendACK, StateTimeWait, w.rcvWscale)
+	w.stack.sendBare(w.rt, w.set, &h, &opt, w.id, w.tag, SendACK, StateTimeWait, w.rcvWscale)
 }

@@ -78,7 +78,7 @@ var tcpKinds = []EventKind{
 			{"accept_queue", "the listener's queue of connections to be accepted is full"},
 			{"syn_fin", "a SYN that closes at once"},
 			{"syn_rst", "a SYN with a reset"},
-			{"md5", "a signature that nobody has a key for (RFC 2385)"},
+			{"md5", "a signature that is missing, wrong, or that nobody has a key for (RFC 2385)"},
 		}},
 	}},
 	{"tcp:reassembly_updated", "The receive queue changed.", []FieldKind{

@@ -22,6 +22,7 @@ var Mechanisms = []Mechanism{
 	{"F-RTO", []string{"5682"}, nil, "frto"},
 	{"Eifel detection and response", []string{"3522", "4015"}, nil, "eifel, dsackUndo"},
 	{"Initial window of ten", []string{"6928"}, nil, "initialWindow"},
+	{"MD5 signatures", []string{"2385"}, nil, "md5Key"},
 	{"Temporal sharing (tcp_metrics)", []string{"9040"}, nil, "metricsSave"},
 	{"Idle restart", []string{"2861"}, nil, "slowStartAfterIdle"},
 	{"Congestion window validation", []string{"7661"}, nil, "cwndValidation"},

@@ -110,6 +110,7 @@ func TCPConfig(s *labv1.TcpSettings) tcpstack.TCPConfig {
 		InvalidBurst:       s.InvalidBurst,
 		CompressedShare:    s.CompressedShare,
 		ReusePort:          s.ReusePort,
+		MD5Key:             s.GetMd5Key(),
 		PMTUDiscovery:      s.PmtuDiscovery,
 		MTUProbing:         s.GetMtuProbing(),
 		BaseMSS:            s.BaseMss,

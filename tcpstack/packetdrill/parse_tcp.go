@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
+
+	"labd.dev/tcpstack/wire"
 )
 
 // tcp reads a TCP packet: flags, sequence numbers, and what follows.
@@ -159,8 +161,14 @@ func (o TCPOption) wireLen() int {
 	if o.Kind == OptEOL || o.Kind == OptNOP {
 		return 1
 	}
+	if o.unsigned() {
+		return wire.TCPOptMD5Len
+	}
 	return 2 + len(o.Data)
 }
+
+// unsigned says whether the option is a signature whose digest the script leaves to the key.
+func (o TCPOption) unsigned() bool { return o.Kind == OptMD5 && len(o.Data) == 0 }
 
 // tcpOption reads one option.
 func (p *parser) tcpOption() (TCPOption, error) {

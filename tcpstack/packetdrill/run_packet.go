@@ -140,7 +140,7 @@ func (r *runner) encode(p *Packet, c *conn) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encodeTCP(p.IP, src, dst, t, p.Length), nil
+	return encodeTCP(p.IP, src, dst, t, p.Length, r.host.md5Key), nil
 }
 
 // outbound waits for the packet that the script expects, and compares it. It does

@@ -171,6 +171,9 @@ func (a *arguments) optval(i int, length int64) optval {
 		if e.Field("tv_sec") != nil && e.Field("tv_usec") != nil {
 			return a.timeval(e)
 		}
+		if key := e.Field("tcpm_key"); key != nil && key.Value.Kind == ExprString {
+			return bytesval([]byte(key.Value.Text))
+		}
 		on, seconds := e.Field("onoff"), e.Field("linger")
 		if on == nil || seconds == nil {
 			a.fail(skipf("a struct of setsockopt that is no linger"))

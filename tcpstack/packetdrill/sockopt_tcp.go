@@ -208,8 +208,8 @@ var solTCPOptions = []sockopt{
 		s.savedSYN = nil // it is told once
 		return bytesval(b)
 	}},
-	{level: solTCP, symbol: "TCP_MD5SIG", why: "there are no TCP MD5 signatures"},
-	{level: solTCP, symbol: "TCP_MD5SIG_EXT", why: "there are no TCP MD5 signatures"},
+	{level: solTCP, symbol: "TCP_MD5SIG", set: (*socket).setMD5Key},
+	{level: solTCP, symbol: "TCP_MD5SIG_EXT", why: "keys for a range of addresses: a script has one peer"},
 	{level: solTCP, symbol: "TCP_COOKIE_TRANSACTIONS", why: "Linux has none any more"},
 	{level: solTCP, symbol: "TCP_REPAIR", why: "connections cannot be rebuilt"},
 	{level: solTCP, symbol: "TCP_REPAIR_QUEUE", why: "connections cannot be rebuilt"},
@@ -272,6 +272,18 @@ func deferAcceptSeconds(p *sim.Time) int64 {
 		period += timeout
 	}
 	return period
+}
+
+// setMD5Key takes {tcpm_key="..."}: the key for the peer that a script has. Without one Linux would take an old key away.
+func (s *socket) setMD5Key(v optval) Errno {
+	switch {
+	case !v.isBytes:
+		return EINVAL
+	case len(v.b) == 0:
+		return ENOENT
+	}
+	s.m.h.md5Key = string(v.b)
+	return s.configure(tcpstack.TCPConfig{MD5Key: s.m.h.md5Key})
 }
 
 func (s *socket) setMaxseg(v optval) Errno {

@@ -30,6 +30,7 @@ type host struct {
 
 	tolerance time.Duration
 	syns      savedSYNs
+	md5Key    string   // of the last TCP_MD5SIG: what `md5` without digits is made with
 	pause     sim.Time // how long the command that has run sleeps
 	// under is called by the system layer whenever a socket is opened, begins to
 	// listen, or to connect, before any packet leaves: the runner maps packets

@@ -1,6 +1,7 @@
 package packetdrill
 
 import (
+	"crypto/md5"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -22,12 +23,17 @@ const (
 )
 
 // encodeTCP makes a datagram of a TCP packet whose header is in live numbers.
-func encodeTCP(ip IPInfo, src, dst netip.AddrPort, t TCP, length int) []byte {
+func encodeTCP(ip IPInfo, src, dst netip.AddrPort, t TCP, length int, key string) []byte {
 	var opts []byte
+	digestAt := -1
 	for _, o := range t.Options {
 		opts = append(opts, uint8(o.Kind))
 		if o.Kind != OptEOL && o.Kind != OptNOP {
 			opts = append(append(opts, uint8(o.wireLen())), o.Data...)
+			if o.unsigned() {
+				digestAt = wire.TCPMinLen + len(opts)
+				opts = append(opts, make([]byte, md5.Size)...)
+			}
 		}
 	}
 	b := make([]byte, wire.TCPMinLen, wire.TCPMinLen+len(opts)+length)
@@ -38,7 +44,29 @@ func encodeTCP(ip IPInfo, src, dst netip.AddrPort, t TCP, length int) []byte {
 		b[wire.TCPOffDataOffset] |= 1
 	}
 	b = append(append(b, opts...), make([]byte, length)...)
+	if digestAt >= 0 {
+		copy(b[digestAt:], md5Signature(src.Addr(), dst.Addr(), b, len(opts), key))
+	}
 	return encodeIP(ip, src.Addr(), dst.Addr(), uint8(wire.ProtoTCP), b, wire.TCPOffChecksum)
+}
+
+// md5Signature is the digest of RFC 2385 2.0 of a segment with so many bytes of options: the pseudo-header, the header
+// without its options and checksum, the data, the key.
+func md5Signature(src, dst netip.Addr, segment []byte, options int, key string) []byte {
+	b := append(src.AsSlice(), dst.AsSlice()...)
+	if src.Is4() {
+		b = append(b, 0, uint8(wire.ProtoTCP))
+		b = binary.BigEndian.AppendUint16(b, uint16(len(segment)))
+	} else {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(segment)))
+		b = append(b, 0, 0, 0, uint8(wire.ProtoTCP))
+	}
+	b = append(b, segment[:wire.TCPOffChecksum]...)
+	b = append(b, 0, 0)
+	b = append(b, segment[wire.TCPOffChecksum+2:wire.TCPMinLen]...)
+	b = append(b, segment[wire.TCPMinLen+options:]...)
+	sum := md5.Sum(append(b, key...))
+	return sum[:]
 }
 
 // encodeUDP makes a datagram of a UDP packet.

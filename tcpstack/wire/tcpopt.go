@@ -24,13 +24,15 @@ const (
 // number 0xF989).
 const FastOpenMagic = 0xf989
 
+// TCPOptMD5Len is the length of a signature's option.
+const TCPOptMD5Len = 18
+
 // Lengths of the options, kind and length bytes included.
 const (
 	tcpOptMSSLen           = 4
 	tcpOptWindowScaleLen   = 3
 	tcpOptSACKPermittedLen = 2
 	tcpOptTimestampsLen    = 10
-	tcpOptMD5Len           = 18
 	tcpOptUserTimeoutLen   = 4
 	tcpOptSACKBlockLen     = 8
 	tcpOptFastOpenLen      = 2 // without the cookie
@@ -120,7 +122,7 @@ type TCPOptions struct {
 	SACKPermitted  bool
 	HasTimestamps  bool
 	NSACK          uint8 // blocks in SACK
-	HasMD5         bool  // a signature, whose digest nobody here can check
+	HasMD5         bool  // a signature; FindMD5 has it. Put writes none
 	HasUserTimeout bool
 	UserTimeout    uint16 // RFC 5482: 15 bits of seconds, or of minutes if the first bit is set
 	TSVal, TSEcr   uint32
@@ -193,7 +195,7 @@ func (o *TCPOptions) parseOne(b []byte) error {
 		o.HasTimestamps = true
 		o.TSVal, o.TSEcr = binary.BigEndian.Uint32(b[2:]), binary.BigEndian.Uint32(b[6:])
 	case TCPOptMD5:
-		o.HasMD5 = n == tcpOptMD5Len
+		o.HasMD5 = n == TCPOptMD5Len
 	case TCPOptUserTimeout:
 		if n == tcpOptUserTimeoutLen {
 			o.UserTimeout, o.HasUserTimeout = binary.BigEndian.Uint16(b[2:]), true
@@ -214,6 +216,24 @@ func (o *TCPOptions) parseOne(b []byte) error {
 			o.SACK[i] = SACKBlock{binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])}
 		}
 		o.NSACK = uint8(blocks)
+	}
+	return nil
+}
+
+// FindMD5 is the digest of the signature among the options b of a header, or nil.
+func FindMD5(b []byte) []byte {
+	for len(b) > 0 && b[0] != TCPOptEOL {
+		if b[0] == TCPOptNOP {
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
+			return nil
+		}
+		if b[0] == TCPOptMD5 && b[1] == TCPOptMD5Len {
+			return b[2:TCPOptMD5Len]
+		}
+		b = b[b[1]:]
 	}
 	return nil
 }

@@ -1193,6 +1193,7 @@ type TcpSettings struct {
 	InvalidBurst          *uint32                `protobuf:"varint,108,opt,name=invalid_burst,json=invalidBurst,proto3,oneof" json:"invalid_burst,omitempty"`                             // ACKs to invalid segments of a connection that may go in the time of invalidRatelimit; absent: 1.
 	CompressedShare       *uint32                `protobuf:"varint,109,opt,name=compressed_share,json=compressedShare,proto3,oneof" json:"compressed_share,omitempty"`                    // Percent of the round trip that duplicate ACKs wait at most for each other; absent: 5 (tcp_comp_sack_rtt_percent).
 	ReusePort             *bool                  `protobuf:"varint,110,opt,name=reuse_port,json=reusePort,proto3,oneof" json:"reuse_port,omitempty"`                                      // Several listeners may share an address and port, and the connections to it, if all have it; absent: off (SO_REUSEPORT).
+	Md5Key                *string                `protobuf:"bytes,111,opt,name=md5_key,json=md5Key,proto3,oneof" json:"md5_key,omitempty"`                                                // Key of 80 bytes at most that all segments are signed with, and must be (RFC 2385); there are no timestamps and no Fast Open then; absent: none (TCP_MD5SIG).
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -1995,6 +1996,13 @@ func (x *TcpSettings) GetReusePort() bool {
 		return *x.ReusePort
 	}
 	return false
+}
+
+func (x *TcpSettings) GetMd5Key() string {
+	if x != nil && x.Md5Key != nil {
+		return *x.Md5Key
+	}
+	return ""
 }
 
 // AppSpec is an application that runs on a node from its boot on.
@@ -3410,7 +3418,7 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\r_arp_retry_nsB\x13\n" +
 	"\x11_accept_redirectsB\x11\n" +
 	"\x0f_send_redirectsB\x06\n" +
-	"\x04_mld\"\xc82\n" +
+	"\x04_mld\"\xf22\n" +
 	"\vTcpSettings\x12#\n" +
 	"\n" +
 	"congestion\x18\x01 \x01(\tH\x00R\n" +
@@ -3542,7 +3550,8 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\rinvalid_burst\x18l \x01(\rHkR\finvalidBurst\x88\x01\x01\x12.\n" +
 	"\x10compressed_share\x18m \x01(\rHlR\x0fcompressedShare\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"reuse_port\x18n \x01(\bHmR\treusePort\x88\x01\x01B\r\n" +
+	"reuse_port\x18n \x01(\bHmR\treusePort\x88\x01\x01\x12\x1c\n" +
+	"\amd5_key\x18o \x01(\tHnR\x06md5Key\x88\x01\x01B\r\n" +
 	"\v_congestionB\a\n" +
 	"\x05_sackB\r\n" +
 	"\v_timestampsB\x11\n" +
@@ -3660,7 +3669,9 @@ const file_lab_v1_spec_proto_rawDesc = "" +
 	"\x0f_persist_max_nsB\x10\n" +
 	"\x0e_invalid_burstB\x13\n" +
 	"\x11_compressed_shareB\r\n" +
-	"\v_reuse_port\"\xf5\x01\n" +
+	"\v_reuse_portB\n" +
+	"\n" +
+	"\b_md5_key\"\xf5\x01\n" +
 	"\aAppSpec\x12+\n" +
 	"\x04http\x18\x01 \x01(\v2\x15.lab.v1.HttpServerAppH\x00R\x04http\x12%\n" +
 	"\x04echo\x18\x02 \x01(\v2\x0f.lab.v1.EchoAppH\x00R\x04echo\x12%\n" +
