@@ -404,10 +404,8 @@ func (c *Conn) Close() {
 		return
 	}
 	c.CloseWrite()
-	if c.halfAccepted() && c.state == StateSynRcvd {
-		// The SYN's data was accepted with it: there is nothing to wait for (Linux: tcp_close_state).
-		c.closeStates()
-		c.transmit()
+	if c.state == StateSynRcvd {
+		c.closeEarly()
 	}
 	if !c.tooManyOrphans() && c.state == StateFinWait2 {
 		c.armFinWait2()

@@ -16,6 +16,27 @@ func (c *Conn) armFinWait2() {
 	c.setRetransTimer(TimerTimeWait, max(c.set.finTimeout, c.rto*7/2))
 }
 
+// closeEarly sends the FIN of a connection that is closed in SYN-RECEIVED (Linux: tcp_close_state): of one whose SYN's data
+// was accepted with it, as there is nothing to wait for, and of a simultaneous open.
+//
+// RFC 9293 3.10.4, SYN-RECEIVED: "If no SENDs have been issued and there is no pending data to send, then form a FIN
+// segment and send it, and enter FIN-WAIT-1 state; otherwise, queue for processing after entering ESTABLISHED state."
+func (c *Conn) closeEarly() {
+	switch {
+	case c.halfAccepted():
+	case c.unsent() > 0 || c.rtx != nil && c.rtx.n > 0:
+		return
+	default:
+		c.oddities().synOut = true
+		c.sndUna = c.iss + 1
+	}
+	c.closeStates()
+	c.transmit()
+}
+
+// synOut says whether the SYN of a connection that closeEarly has closed is yet to be acknowledged: it is what goes again.
+func (c *Conn) synOut() bool { return c.odd != nil && c.odd.synOut }
+
 // setState moves the state machine.
 func (c *Conn) setState(s State, why StateTrigger) {
 	old := c.state

@@ -12,6 +12,7 @@ type oddities struct {
 	probesAt   sim.Time   // when the window's probing began; 0: it is not probed
 	challenged answered   // of unacceptable segments without data
 	writeWaits bool       // a write waits for the handshake
+	synOut     bool       // closeEarly has sent a FIN behind a SYN that is not acknowledged
 	synMTU     uint16     // of the path as it was known when our MSS was announced; 0: the link's
 }
 

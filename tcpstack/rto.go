@@ -94,6 +94,8 @@ func (c *Conn) retransmissionTimeout() {
 		c.stack.tcp.count.retransSegs++
 		c.stack.tcp.count.synRetrans++
 		c.sendSYN(SendSYN)
+	} else if c.synOut() {
+		c.sendSYN(SendSYN)
 	} else {
 		c.resend(c.rtx.at(0), SendRTORtx)
 	}

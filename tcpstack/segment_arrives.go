@@ -308,7 +308,7 @@ func (c *Conn) arrivesACK(g *segment) bool {
 		c.routeArrives(g)
 	}
 	if c.odd != nil {
-		c.odd.lastICMP = nil
+		c.odd.lastICMP, c.odd.synOut = nil, false
 	}
 	c.acknowledge(g)
 	if c.pendingTimer == TimerPersist && c.timerAt != sim.Never && c.sndNxt == c.sndUna && !c.gone() {

@@ -12,7 +12,7 @@ import (
 func another(name string, of reflect.Type) (v reflect.Value, ok bool) {
 	words := map[string]string{"Congestion": "reno", "HyStart": "off", "ECN": "on", "FastOpen": "both", "SYNCookies": "always",
 		"FastOpenKey": "00112233445566778899aabbccddeeff", "ISNGenerator": "rfc793", "TimeWaitReuse": "off", "MTUProbing": "always",
-		"SourceRoute": "loose 10.0.0.9", "Personality": "freebsd"}
+		"SourceRoute": "loose 10.0.0.9", "Personality": "freebsd", "MD5Key": "secret"}
 	switch {
 	case name == "Tag":
 		return v, false
