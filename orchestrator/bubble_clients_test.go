@@ -125,8 +125,7 @@ func (k *clients) call(id int, do call, rng *rand.Rand) answer {
 		}
 		server := rng.IntN(len(k.conns))
 		var err error
-		a, err = k.attempt(ctx, k.conns[server], request, do, tries == 1)
-		a.tries = tries
+		a, err = k.attempt(ctx, k.conns[server], request, do)
 		cancel()
 		if a.open {
 			k.c.say("client %d: %v at %s: %v", id, do, k.c.servers[server].address, err)
@@ -161,7 +160,7 @@ func (k *clients) note(id int, do call, a answer, began time.Time) {
 }
 
 // attempt makes a call once. The answer is open when the error does not say for sure what has become of it.
-func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, request string, do call, first bool) (answer, error) {
+func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, request string, do call) (answer, error) {
 	labs := labv1.NewLabServiceClient(conn)
 	var a answer
 	var err error
@@ -199,7 +198,7 @@ func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, re
 		resp, err = labs.ListInputs(ctx, &labv1.ListInputsRequest{Lab: do.lab})
 		a.tags = tagsOf(resp.GetEntries())
 	}
-	if reason := reasonIn(err); settles(do, reason, first) {
+	if reason := reasonIn(err); settles(do, reason) {
 		return answer{fails: reason}, nil
 	}
 	a.open = err != nil
@@ -208,14 +207,14 @@ func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, re
 
 // settles tells whether an error says for sure that nothing has been done, by this try or an earlier one. A lab that is gone
 // may have had the input before it went, or may have been made by this request and deleted since.
-func settles(do call, reason string, first bool) bool {
+func settles(do call, reason string) bool {
 	switch reason {
 	case "LAB_NOT_FOUND":
 		return do.reads() || do.deed == deedDelete
 	case "LAB_EXISTS":
 		return do.deed == deedCreate
 	case "LAB_DIFFERS":
-		return do.deed == deedApply && first // else an earlier try may have made a lab that is another one by now
+		return do.deed == deedApply
 	case "TRANSFER_NOT_FOUND":
 		return do.deed == deedResult
 	}

@@ -64,7 +64,6 @@ type answer struct {
 	tags  string // the journal's ids
 	index uint64 // of the input
 	did   labv1.ApplyLabResponse_Outcome
-	tries int // so often it was asked for
 }
 
 func (a answer) String() string {
@@ -141,9 +140,7 @@ func applied(s named, c call, a answer) (bool, named) {
 	case a.fails == "LAB_DIFFERS":
 		return s.seed != 0 && s.seed != c.seed, s
 	case s.seed == 0:
-		// Who asks again may find the lab just so, because it was the first try that made it.
-		again := a.tries > 1 && a.did == labv1.ApplyLabResponse_OUTCOME_UNCHANGED
-		return a.open || again || a.did == labv1.ApplyLabResponse_OUTCOME_CREATED, made
+		return a.open || a.did == labv1.ApplyLabResponse_OUTCOME_CREATED, made
 	case s.seed != c.seed:
 		return a.open, s
 	case a.did == labv1.ApplyLabResponse_OUTCOME_UNCHANGED:

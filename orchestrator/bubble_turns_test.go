@@ -81,7 +81,7 @@ func (b *turnsBubble) lead() *leadership { return b.leader().control.leading() }
 func (b *turnsBubble) input(request, tag string) (answer, error) {
 	for i, s := range b.servers {
 		if s == b.leader() {
-			return b.clients.attempt(b.t.Context(), b.clients.conns[i], request, call{deed: deedInput, lab: steady, tag: tag}, true)
+			return b.clients.attempt(b.t.Context(), b.clients.conns[i], request, call{deed: deedInput, lab: steady, tag: tag})
 		}
 	}
 	return answer{}, errLost

@@ -109,6 +109,10 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if err := checkLab("spec", req.GetSpec()); err != nil {
 		return nil, err
 	}
+	made, err := s.c.pastRequest(ctx, req.GetRequestId(), "create_lab")
+	if err == nil && made != nil && !req.GetDryRun() {
+		return s.applyNew(ctx, l, req) // who asks again for what has made a lab is told that it has
+	}
 	g, err := s.applied(ctx, req)
 	if err != nil {
 		return nil, err
