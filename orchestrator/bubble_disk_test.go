@@ -59,6 +59,7 @@ func (c *bubble) newDisk() *memDisk {
 func (d *memDisk) open() (*storage, error) {
 	d.mu.Lock()
 	d.off = false
+	d.mend()
 	d.mu.Unlock()
 	log, err := wal.Open("wal", wal.WithSegmentSize(diskSegment), wal.WithSegmentFiler(segment.NewFiler("wal", diskFiles{d})),
 		wal.WithMetaStore(diskMeta{d}), wal.WithLogger(hclog.NewNullLogger()))
@@ -67,6 +68,17 @@ func (d *memDisk) open() (*storage, error) {
 	}
 	logs := &diskLog{LogStore: log, past: d.past, turn: make(chan struct{}, 1)}
 	return &storage{logs, log, d.snaps, log, ""}, nil
+}
+
+// mend is mendLog for this disk. The caller holds mu.
+func (d *memDisk) mend() {
+	if n := len(d.segments.Segments); n > 0 && d.segments.Segments[n-1].SealTime.IsZero() {
+		if f := d.files[segment.FileName(d.segments.Segments[n-1])]; f != nil {
+			for _, p := range walSegment(f.now).mend() {
+				f.now, f.synced = put(f.now, int64(p.at), p.data), put(f.synced, int64(p.at), p.data)
+			}
+		}
+	}
 }
 
 // fail makes the disk slow or full, or neither.

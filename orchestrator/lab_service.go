@@ -377,6 +377,10 @@ func (c *Controller) statusOf(ctx context.Context, l *leadership, g *grant) (*wo
 		return nil, err
 	}
 	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: g.lab.GetId()})
+	if status.Code(err) == codes.NotFound && c.store.view().lab(g.lab.GetId()) != nil {
+		l.reconcileSoon() // the worker has lost it, which nobody has noticed yet; the lab is not gone
+		return nil, labMoves()
+	}
 	if err != nil {
 		return nil, c.movedMeanwhile(g.lab, err)
 	}

@@ -237,7 +237,17 @@ func (p *proof) unsettled() string {
 			return fmt.Sprintf("lab %s is %v: %s", l.GetName(), l.GetState(), l.GetReason())
 		}
 	}
-	list, err := labv1.NewTransferServiceClient(p.clients.conns[0]).ListTransfers(context.Background(), &labv1.ListTransfersRequest{Lab: steady})
+	for _, l := range resp.GetLabs() {
+		if why := p.transferring(l.GetName()); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// transferring tells which transfer of a lab has not come to its end.
+func (p *proof) transferring(lab string) string {
+	list, err := labv1.NewTransferServiceClient(p.clients.conns[0]).ListTransfers(context.Background(), &labv1.ListTransfersRequest{Lab: lab})
 	if err != nil {
 		return err.Error()
 	}
@@ -248,7 +258,7 @@ func (p *proof) unsettled() string {
 		p.clients.result(t)
 	}
 	for _, tag := range p.clients.transfers {
-		if findTransfer(list.GetTransfers(), tag) == nil {
+		if lab == steady && findTransfer(list.GetTransfers(), tag) == nil {
 			return fmt.Sprintf("there is no transfer %s, which was acknowledged", tag)
 		}
 	}

@@ -38,6 +38,9 @@ func openStorage(dir string, logger hclog.Logger) (*storage, error) {
 	if err := checkLog(walDir); err != nil {
 		return nil, fmt.Errorf("raft log: %w", err)
 	}
+	if err := mendLog(walDir); err != nil {
+		return nil, fmt.Errorf("raft log: %w", err)
+	}
 	log, err := wal.Open(walDir, wal.WithSegmentSize(walSegmentBytes), wal.WithLogger(logger))
 	if err != nil {
 		return nil, fmt.Errorf("raft log in %s: %w", walDir, err)
