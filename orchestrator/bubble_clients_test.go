@@ -168,6 +168,13 @@ func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, re
 	case deedCreate:
 		_, err = labs.CreateLab(ctx, &labv1.CreateLabRequest{RequestId: request, Spec: k.c.spec(do.lab, do.seed, firstDelay)})
 	case deedDelete:
+		if k.c.how == acksEarly {
+			k.all.Go(func() {
+				time.Sleep(time.Second)
+				labs.DeleteLab(context.Background(), &labv1.DeleteLabRequest{RequestId: request, Lab: do.lab})
+			})
+			return a, nil
+		}
 		_, err = labs.DeleteLab(ctx, &labv1.DeleteLabRequest{RequestId: request, Lab: do.lab})
 	case deedApply:
 		var resp *labv1.ApplyLabResponse

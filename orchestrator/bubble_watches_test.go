@@ -88,7 +88,11 @@ type changeWatch struct {
 
 func (w *changeWatch) follow(ctx context.Context, k *clients, rng *rand.Rand) {
 	watching(ctx, k, rng, func(ctx context.Context, conn *grpc.ClientConn) (grpc.ServerStreamingClient[labv1.WatchChangesResponse], error) {
-		return labv1.NewWatchServiceClient(conn).WatchChanges(ctx, &labv1.WatchChangesRequest{AfterIndex: w.upTo})
+		after := w.upTo
+		if k.c.how == watchSkips && after > 0 {
+			after++
+		}
+		return labv1.NewWatchServiceClient(conn).WatchChanges(ctx, &labv1.WatchChangesRequest{AfterIndex: after})
 	}, func(m *labv1.WatchChangesResponse) {
 		if m.GetSnapshot() {
 			w.from, w.first, w.changes = m.GetIndex(), m.GetChanges(), nil

@@ -114,15 +114,17 @@ const (
 	sound        breakage = ""
 	staleReads   breakage = "reads are answered by whoever is asked"
 	newIDs       breakage = "a request that is repeated has another id"
+	acksEarly    breakage = "a deletion is acknowledged before it is committed"
+	watchSkips   breakage = "a watch that is resumed leaves a change out"
 	leaseTooLong breakage = "a worker takes its lease for twice as long as it is"
 )
 
 // A cluster that breaks its word is found out.
 func TestSchedulesFindBreakages(t *testing.T) {
-	for _, how := range []breakage{staleReads, newIDs, leaseTooLong} {
+	for _, how := range []breakage{staleReads, newIDs, acksEarly, watchSkips, leaseTooLong} {
 		t.Run(string(how), func(t *testing.T) {
 			t.Parallel()
-			const enough = 200 // the first few show each
+			const enough = 40 // the first few show each
 			for seed := uint64(1); seed <= enough; seed++ {
 				if p := prove(t, seed, how); len(p.problems) > 0 {
 					t.Logf("seed %d: %s", seed, strings.Join(p.problems, "; "))
