@@ -176,6 +176,12 @@ var table = []mutant{
 		rule: "links", seed: 19,
 	},
 	{
+		name: "ring-without-limit", breaks: "a device's ring takes no more than its frames",
+		file: "link/device.go",
+		old:  "s.next-s.done < v.ring &&", fault: "s.next-s.done < 2*v.ring &&",
+		rule: "links", seed: 23,
+	},
+	{
 		name: "rate-doubled", breaks: "a frame takes its length over the rate",
 		file: "link/direction.go",
 		old:  "		d.free += sim.Time(ps / 1000)\n", fault: "		d.free += sim.Time(ps / 2000)\n",
