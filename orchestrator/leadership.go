@@ -33,6 +33,7 @@ type leadership struct {
 	wake   chan struct{} // holds a token when there is something to reconcile
 	began  time.Time
 	fleet  *fleet
+	views  *labViews
 
 	inherited map[string]uint64 // epochs of the labs and runs that a leader before gave away
 
@@ -43,7 +44,7 @@ type leadership struct {
 
 func newLeadership(c *Controller, term uint64) *leadership {
 	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.lease(), c.conf.DialWorker),
-		inherited: make(map[string]uint64), hosted: make(map[string]*hosting)}
+		inherited: make(map[string]uint64), hosted: make(map[string]*hosting), views: newLabViews()}
 	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	return l
 }
@@ -104,6 +105,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.keepReached)
 	l.tasks.Go(l.keepFiles)
 	l.tasks.Go(l.noteRefusals)
+	l.tasks.Go(l.showLabs)
 	if l.c.conf.Cluster != nil {
 		l.tasks.Go(l.promoteLoop)
 	}

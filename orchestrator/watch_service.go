@@ -26,14 +26,18 @@ type watchService struct {
 	c *Controller
 }
 
+// watchEvery is how often a watch looks that asks for an interval; 0: it does not.
+func watchEvery(intervalMs int64) time.Duration {
+	if intervalMs <= 0 {
+		return defaultWatchEvery
+	}
+	return max(time.Duration(min(intervalMs, 3_600_000))*time.Millisecond, leastWatchEvery)
+}
+
 // watch sends what look tells, at once and whenever it has changed. It looks only when the last message has been taken:
 // who reads slowly misses what was in between.
 func watch[M proto.Message](ctx context.Context, intervalMs int64, look func() (M, error), send func(M) error) error {
-	every := defaultWatchEvery
-	if intervalMs > 0 {
-		every = max(time.Duration(min(intervalMs, 3_600_000))*time.Millisecond, leastWatchEvery)
-	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(watchEvery(intervalMs))
 	defer tick.Stop()
 	for told, last := false, *new(M); ; {
 		m, err := look()
@@ -55,14 +59,6 @@ func watch[M proto.Message](ctx context.Context, intervalMs int64, look func() (
 			return ctx.Err()
 		}
 	}
-}
-
-func (s *watchService) WatchLabs(req *labv1.WatchLabsRequest, out grpc.ServerStreamingServer[labv1.WatchLabsResponse]) error {
-	labs := &labService{c: s.c}
-	return watch(out.Context(), req.GetIntervalMs(), func() (*labv1.WatchLabsResponse, error) {
-		r, err := labs.ListLabs(out.Context(), &labv1.ListLabsRequest{})
-		return &labv1.WatchLabsResponse{Labs: r.GetLabs()}, err
-	}, out.Send)
 }
 
 func (s *watchService) WatchStatus(req *labv1.WatchStatusRequest, out grpc.ServerStreamingServer[labv1.WatchStatusResponse]) error {

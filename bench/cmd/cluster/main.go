@@ -1,5 +1,5 @@
 // Command cluster measures what labd's cluster does: what it costs to split a lab over workers (windows), how soon another
-// leads (failover), how many changes it takes (writes, labs), what many watchers cost (watches), how long a state takes to
+// leads (failover), how many changes it takes (writes, labs), what many watchers cost (watches, lists), how long a state takes to
 // be saved and restored (snapshots) and a lab to be rebuilt (rebuild).
 package main
 
@@ -16,6 +16,7 @@ var subcommands = map[string]func(args []string) error{
 	"writes":    writes,
 	"labs":      labs,
 	"watches":   watches,
+	"lists":     lists,
 	"snapshots": snapshots,
 	"rebuild":   rebuild,
 	"worker":    workerProcess, // started by windows
@@ -26,7 +27,7 @@ var labd = flag.String("labd", "labd", "labd's `binary`, made by: go build ./cmd
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: cluster [-labd FILE] windows|failover|writes|labs|watches|snapshots|rebuild [flags]")
+		fmt.Fprintln(os.Stderr, "usage: cluster [-labd FILE] windows|failover|writes|labs|watches|lists|snapshots|rebuild [flags]")
 	}
 	flag.Parse()
 	run := subcommands[flag.Arg(0)]

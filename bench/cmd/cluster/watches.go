@@ -97,3 +97,80 @@ func watch(ctx context.Context, c *client.Client, inputs int, begun, told *sync.
 		told.Done()
 	}
 }
+
+// lists opens many streams that tell of all labs, whole, while the labs' clocks run, makes one more lab, and tells how long it
+// took until all had been told of it, and what the server that leads had of the cores meanwhile.
+func lists(args []string) error {
+	flags := flag.NewFlagSet("lists", flag.ExitOnError)
+	conns := flags.Int("conns", 100, "connections")
+	each := flags.Int("streams", 100, "streams on each")
+	labs := flags.Int("labs", 100, "labs on the real clock")
+	dur := flags.Duration("dur", 20*time.Second, "wall time for which all watch")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return d3(*labs, func(d *daemons) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*waitLimit+*dur)
+		defer cancel()
+		leader, err := d.leader(ctx)
+		if err != nil {
+			return err
+		}
+		pid := d.running[leader].Process.Pid
+		var begun, told sync.WaitGroup
+		var l latencies
+		began := time.Now()
+		for range *conns {
+			c, err := client.Dial(leader)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for range *each {
+				begun.Add(1)
+				told.Add(1)
+				go list(ctx, c, *labs, &begun, &told, &l)
+			}
+		}
+		begun.Wait()
+		open, spent, since := time.Since(began), cpuTime(pid), time.Now()
+		time.Sleep(*dur)
+		busy := float64(cpuTime(pid)-spent) / float64(time.Since(since))
+		asked := time.Now()
+		if _, err := d.c.Labs.ApplyLab(ctx, &labv1.ApplyLabRequest{RequestId: client.RequestID(), Spec: pair("one-more")}); err != nil {
+			return err
+		}
+		told.Wait()
+		took := time.Since(asked)
+		after, err := residentBytes(pid)
+		if err != nil || l.err != nil {
+			return fmt.Errorf("%v %w", err, l.err)
+		}
+		fmt.Printf("lists: %d streams on %d connections of all of %d labs: open within %v, then the leader took %.2f cores and %d MiB; all were told of one lab more within %v\n",
+			*conns**each, *conns, *labs, open.Round(time.Millisecond), busy, after>>20, took.Round(time.Millisecond))
+		return nil
+	})
+}
+
+// list follows all labs until it was told of one more than there were, and stays open.
+func list(ctx context.Context, c *client.Client, labs int, begun, told *sync.WaitGroup, l *latencies) {
+	open, done := false, false
+	err := c.FollowLabs(ctx, func(m *labv1.WatchLabsResponse) error {
+		if !open {
+			open = true
+			begun.Done()
+		}
+		if !done && len(m.GetLabs()) > labs {
+			done = true
+			told.Done()
+		}
+		return nil
+	})
+	if !done {
+		l.add(0, fmt.Errorf("a stream ended before it was told of the last lab: %w", err))
+		if !open {
+			begun.Done()
+		}
+		told.Done()
+	}
+}
