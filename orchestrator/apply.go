@@ -182,10 +182,15 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 }
 
 func (a *applier) createLab(c *controlv1.CreateLab) (*controlv1.RequestOutcome, *Refusal) {
+	return a.addLab(c, nil)
+}
+
+// addLab makes a lab. What it names its giver has brought, or the lab names that it is made after, if there is one.
+func (a *applier) addLab(c *controlv1.CreateLab, after *controlv1.LabState) (*controlv1.RequestOutcome, *Refusal) {
 	if a.view.labNamed(c.GetOwner(), c.GetSpec().GetName()) != nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_EXISTS, "a lab %q is there already", c.GetSpec().GetName())
 	}
-	if refused := a.view.lacks(a.by, nil, specFiles(c.GetSpec())); refused != nil {
+	if refused := a.view.lacks(a.by, after, specFiles(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
 	if !a.count(counterLabs, +1, maxLabs) {
@@ -244,6 +249,9 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 			"the worker stamped input %d after input %d", index, journaled)
 	}
 	if refused := a.view.lacks(a.by, lab, inputFiles(c.GetEntry().GetInput())); refused != nil {
+		return nil, refused
+	}
+	if refused := a.view.fixed(c.GetLabId(), c.GetEntry().GetInput()); refused != nil {
 		return nil, refused
 	}
 	a.journal(c.GetLabId(), c.GetEntry())

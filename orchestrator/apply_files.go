@@ -108,7 +108,7 @@ func (n namings) any(sum string) bool { return n[[2]string{"", sum}] }
 // by tells whether something of a person's names content.
 func (n namings) by(person, sum string) bool { return n[[2]string{person, sum}] }
 
-// namedFiles are the contents that labs, runs and their inputs name.
+// namedFiles are the contents that labs, runs and their inputs name, and what is published and submitted.
 func (v view) namedFiles() namings {
 	named := make(namings)
 	note := func(person string, files []*labv1.FileRef) {
@@ -123,6 +123,15 @@ func (v view) namedFiles() namings {
 	}
 	for _, run := range v.runs() {
 		note(run.GetOwner(), specFiles(run.GetSpec()))
+	}
+	for _, t := range v.templates() {
+		note(t.GetPublisher(), specFiles(t.GetSpec()))
+	}
+	for _, s := range all[controlv1.SubmissionState](v, tableSubmissions, "id") {
+		note(s.GetPerson(), specFiles(s.GetSpec()))
+		for _, e := range s.GetJournal() {
+			note(s.GetPerson(), inputFiles(e.GetInput()))
+		}
 	}
 	for _, row := range v.journals() {
 		for _, in := range row.inputs {

@@ -39,7 +39,7 @@ func (a *applier) dispatchIdentity(cmd *controlv1.Command) (*controlv1.RequestOu
 	case *controlv1.Command_RevokeToken:
 		return a.revokeToken(k.RevokeToken)
 	}
-	panic("a command has a kind that dispatch lacks") // kindOf let it pass
+	return a.dispatchClass(cmd)
 }
 
 // bootstrap makes the first administrator. Made again, it takes back what tokens that person had.

@@ -82,6 +82,7 @@ func (m *machine) bytes() []byte {
 	return b.Bytes()
 }
 
+// command wraps a kind of command, which is known by its message.
 func command(t *testing.T, requestID string, kind any) *controlv1.Command {
 	t.Helper()
 	cmd := &controlv1.Command{RequestId: requestID, NowUnixNs: 1_000}

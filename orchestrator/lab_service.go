@@ -42,7 +42,7 @@ func (s *labService) CreateLab(ctx context.Context, req *labv1.CreateLabRequest)
 	return &labv1.CreateLabResponse{Lab: lab}, nil
 }
 
-// create commits a lab and waits until it runs. One that cannot be built is taken back.
+// create makes a lab of the caller.
 func (s *labService) create(ctx context.Context, l *leadership, requestID string, spec *labv1.LabSpec) (*labv1.Lab, error) {
 	if err := checkLab("spec", spec); err != nil {
 		return nil, err
@@ -51,6 +51,20 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if refused := s.c.store.view().lacks(caller.Person, nil, specFiles(spec)); refused != nil {
 		return nil, refused
 	}
+	state, err := s.place(ctx, l, spec, func(workers []string) (*controlv1.RequestOutcome, error) {
+		res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
+			CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers, Owner: caller.Person}}})
+		return res.outcome, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.describe(ctx, l, &grant{caller: caller, lab: state, place: sight.Whole()}), nil
+}
+
+// place chooses workers for a lab, has it committed, and waits until it runs. One that cannot be built is taken back.
+func (s *labService) place(ctx context.Context, l *leadership, spec *labv1.LabSpec, commit func(workers []string) (*controlv1.RequestOutcome, error)) (
+	*controlv1.LabState, error) {
 	need := needOf(spec, nil)
 	if need.workers > need.parts {
 		_, err := cut.Shards(spec, nil, need.workers)
@@ -60,12 +74,11 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
-		CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers, Owner: caller.Person}}})
+	outcome, err := commit(workers)
 	if err != nil {
 		return nil, err
 	}
-	state := s.c.store.view().lab(res.outcome.GetLabId())
+	state := s.c.store.view().lab(outcome.GetLabId())
 	if state == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab that this request made is gone")
 	}
@@ -81,7 +94,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	if now := s.c.store.view().lab(state.GetId()); now != nil {
 		state = now // another worker may have taken it than was meant to
 	}
-	return s.describe(ctx, l, &grant{caller: caller, lab: state, place: sight.Whole()}), nil
+	return state, nil
 }
 
 // newLabID makes an id that no lab ever had. Its dot sets it apart from what runs are called.
@@ -138,6 +151,9 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if len(resp.GetDifferences()) > 0 {
 		resp.Outcome = labv1.ApplyLabResponse_OUTCOME_CHANGED
 		if !req.GetDryRun() {
+			if refused := s.c.store.view().fixed(g.lab.GetId(), &labv1.Input{Kind: &labv1.Input_Apply{}}); refused != nil {
+				return nil, refused
+			}
 			if err := s.change(ctx, l, g, req.GetRequestId(), spec, resp); err != nil {
 				return nil, err
 			}

@@ -31,6 +31,7 @@ type leadership struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	wake   chan struct{} // holds a token when there is something to reconcile
+	grade  chan struct{} // holds a token when there may be something to grade
 	began  time.Time
 	fleet  *fleet
 	views  *labViews
@@ -43,7 +44,7 @@ type leadership struct {
 }
 
 func newLeadership(c *Controller, term uint64) *leadership {
-	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.lease(), c.conf.DialWorker),
+	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), grade: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.lease(), c.conf.DialWorker),
 		inherited: make(map[string]uint64), hosted: make(map[string]*hosting), views: newLabViews()}
 	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	return l
@@ -106,6 +107,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.keepFiles)
 	l.tasks.Go(l.noteRefusals)
 	l.tasks.Go(l.showLabs)
+	l.tasks.Go(l.gradeLoop)
 	if l.c.conf.Cluster != nil {
 		l.tasks.Go(l.promoteLoop)
 	}

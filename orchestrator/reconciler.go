@@ -343,12 +343,12 @@ func startRequest(v view, labID string, epoch uint64) (*workerv1.StartLabRequest
 			replayTo = max(replayTo, journal[n-1].GetTNs())
 		}
 		return &workerv1.StartLabRequest{LabId: labID, Epoch: epoch, Spec: lab.GetSpec(), Mode: workerv1.Mode_MODE_STANDING,
-			Journal: journal, ReplayToNs: replayTo}, nil
+			Journal: journal, ReplayToNs: replayTo, Owner: lab.GetOwner()}, nil
 	}
 	if run := v.run(labID); run != nil {
 		return &workerv1.StartLabRequest{LabId: labID, Epoch: epoch, Spec: run.GetSpec(), Mode: workerv1.Mode_MODE_RUN,
 			Journal: journal, EndNs: run.GetEndNs(), Capture: run.GetCapture(), Manifest: run.GetManifest(),
-			LabYaml: run.GetLabYaml(), ReplayToNs: replayRunTo(run)}, nil
+			LabYaml: run.GetLabYaml(), ReplayToNs: replayRunTo(run), Owner: run.GetOwner()}, nil
 	}
 	return nil, errors.New("it was deleted meanwhile")
 }

@@ -29,6 +29,7 @@ func (c *Controller) Register(to grpc.ServiceRegistrar) {
 	labv1.RegisterClockServiceServer(s, &clockService{c: c})
 	labv1.RegisterWorkerServiceServer(s, &workerService{c: c})
 	labv1.RegisterClusterServiceServer(s, &clusterService{c: c})
+	labv1.RegisterClassServiceServer(s, &classService{c: c, labs: &labService{c: c}})
 	labv1.RegisterSharingServiceServer(s, &sharingService{c: c})
 	labv1.RegisterUserServiceServer(s, &userService{c: c})
 	labv1.RegisterTokenServiceServer(s, &tokenService{c: c})

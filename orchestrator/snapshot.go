@@ -69,6 +69,15 @@ func writeSnapshot(w io.Writer, v view) error {
 	for _, o := range all[controlv1.FileHolding](v, tableHoldings, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Holding{Holding: o}})
 	}
+	for _, o := range v.templates() {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Template{Template: o}})
+	}
+	for _, o := range all[controlv1.InstanceState](v, tableInstances, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Instance{Instance: o}})
+	}
+	for _, o := range all[controlv1.SubmissionState](v, tableSubmissions, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Submission{Submission: o}})
+	}
 	for _, o := range v.requests() {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Request{Request: o}})
 	}
@@ -196,6 +205,12 @@ func restoreRecord(txn *memdb.Txn, rows *rowsRead, number uint64, rec *controlv1
 		return txn.Insert(tableFiles, k.File)
 	case *controlv1.SnapshotRecord_Holding:
 		return txn.Insert(tableHoldings, k.Holding)
+	case *controlv1.SnapshotRecord_Template:
+		return txn.Insert(tableTemplates, k.Template)
+	case *controlv1.SnapshotRecord_Instance:
+		return txn.Insert(tableInstances, k.Instance)
+	case *controlv1.SnapshotRecord_Submission:
+		return txn.Insert(tableSubmissions, k.Submission)
 	case *controlv1.SnapshotRecord_Request:
 		rows.addRequest(k.Request)
 		return nil

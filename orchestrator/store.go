@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/hashicorp/go-memdb"
@@ -25,6 +26,10 @@ const (
 	tablePeople   = "people"   // *controlv1.PersonState by name
 	tableTokens   = "tokens"   // *controlv1.TokenState by id, and by person and time
 	tableAudit    = "audit"    // *controlv1.AuditState by whether it is of a refusal, log index and part
+
+	tableTemplates   = "templates"   // *controlv1.TemplateState by name
+	tableInstances   = "instances"   // *controlv1.InstanceState by template and person, and by lab id
+	tableSubmissions = "submissions" // *controlv1.SubmissionState by template, person and whether it is late
 )
 
 // Counters.
@@ -42,7 +47,7 @@ func schema() *memdb.DBSchema {
 	byKey := func(table, field string) *memdb.IndexSchema {
 		return &memdb.IndexSchema{Name: "id", Unique: true, Indexer: stringKey{table: table, field: field}}
 	}
-	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
+	tables := map[string]*memdb.TableSchema{
 		tableLabs: {Name: tableLabs, Indexes: map[string]*memdb.IndexSchema{
 			"id":     byKey(tableLabs, "id"),
 			"name":   {Name: "name", Unique: true, Indexer: ownedKey{}},
@@ -68,7 +73,9 @@ func schema() *memdb.DBSchema {
 		}},
 		tableAudit:   {Name: tableAudit, Indexes: map[string]*memdb.IndexSchema{"id": {Name: "id", Unique: true, Indexer: auditKey{}}}},
 		tableWorkers: {Name: tableWorkers, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableWorkers, "name")}},
-	}}
+	}
+	maps.Copy(tables, classTables())
+	return &memdb.DBSchema{Tables: tables}
 }
 
 // stringKey indexes objects by one of their strings.
@@ -99,6 +106,8 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 		key = o.GetName()
 	case *controlv1.TokenState:
 		key = o.GetId()
+	case *controlv1.TemplateState:
+		key = o.GetName()
 	default:
 		return false, nil, fmt.Errorf("table %s: object of type %T", k.table, obj)
 	}
@@ -198,7 +207,7 @@ func lowestKey(table, index string) []any {
 		return []any{"", uint64(0)}
 	case table == tableAudit:
 		return []any{false, uint64(0)}
-	case table == tableLabs && index == "name", table == tableHoldings && index == "id":
+	case table == tableLabs && index == "name", index == "id" && (table == tableHoldings || table == tableInstances || table == tableSubmissions):
 		return []any{"", ""}
 	}
 	return []any{""}

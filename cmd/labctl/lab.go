@@ -14,14 +14,17 @@ import (
 func newLabCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "Let others into a lab, or leave it",
+		Short: "Let others into a lab, or leave it; publish one for a class, and have an own one of it",
 		Long: `Let others into a lab: to look at it or to act in it, in all of it or on some of its nodes. A lab of yours is called
 NAME, somebody else's OWNER/NAME. Who is in a lab sees the nodes that it is shared for and the links that end there, and
-nothing else of it: lists, traces, captures and events hold no more.`,
+nothing else of it: lists, traces, captures and events hold no more.
+
+An instructor publishes a lab for a class (docs/instructor.md); each student starts an own one of it.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLabShareCommand(a), newLabUnshareCommand(a), newLabMembersCommand(a), newLabLeaveCommand(a))
+	cmd.AddCommand(newLabShareCommand(a), newLabUnshareCommand(a), newLabMembersCommand(a), newLabLeaveCommand(a),
+		newPublishCommand(a), newStartCommand(a), newResetCommand(a))
 	return cmd
 }
 

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/shards":      {"sim", "trace", "proto"},
 	"internal/sight":       {"sim", "node", "trace", "proto", "internal/validate"},
 	"trace":                {"sim", "tcpstack", "link", "node", "journal", "proto", "trace"},
-	"orchestrator":         {"proto", "journal", "internal/auth", "internal/validate", "orchestrator", "node/cut", "internal/shards", "internal/sight"},
+	"orchestrator":         {"proto", "journal", "experiment/checks", "internal/auth", "internal/validate", "orchestrator", "node/cut", "internal/shards", "internal/sight"},
 	"orchestrator/raftnet": {},
 	"client":               {"proto", "internal/port", "internal/tlsfiles"},
 	"labfile":              {"proto", "internal/validate", "labfile"},

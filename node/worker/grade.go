@@ -74,7 +74,7 @@ func (w *Worker) gradedLab(ctx context.Context, req *workerv1.GradeLabRequest, d
 			break
 		}
 	}
-	l, err := newLab(&Worker{blobs: w.blobs, log: slog.New(slog.DiscardHandler)},
+	l, err := newLab(&Worker{blobs: w.blobs, log: slog.New(slog.DiscardHandler), share: w.share},
 		&workerv1.StartLabRequest{LabId: "graded", Epoch: 1, Spec: spec, Journal: journal, Mode: workerv1.Mode_MODE_STANDING}, filepath.Join(dir, "run"))
 	if err != nil {
 		return nil, err

@@ -70,6 +70,10 @@ type lab struct {
 	done  chan struct{} // closed when the goroutine has ended
 	overC chan struct{} // closed when the lab has ended
 
+	late   lateness // of its events, on the real clock
+	place  *place   // among the labs that share the machine
+	asking bool     // it has a turn, or waits for one
+
 	worker  *Worker // that rebuilds it when the disk was to blame for its end; nil: a replay's
 	revived int     // how often that has been tried, and has happened
 }
@@ -87,6 +91,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 		l.replayTo = max(l.replayTo, w.marks.of(l.id))
 	}
 	l.tenure = w.tenure
+	l.place = w.shared().newPlace(req.GetOwner())
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {

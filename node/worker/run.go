@@ -22,6 +22,7 @@ func (l *lab) run() {
 			continue
 		}
 		if l.ended {
+			l.giveWay()
 			l.idle()
 		} else if err := guard(l.step); err != nil {
 			l.fail(err)
@@ -73,6 +74,7 @@ func (l *lab) shutDown() {
 		l.partial = !l.standing()
 		l.end(l.x.now())
 	}
+	l.giveWay()
 	l.clock.close()
 	l.x.close()
 	if err := guard(func() error { l.net.Close(); return nil }); err != nil && l.err == nil {
@@ -100,6 +102,7 @@ func (l *lab) books() error {
 // due or runs one window.
 func (l *lab) step() error {
 	if !l.tenure.holds() {
+		l.giveWay()
 		l.idle() // the lab may run elsewhere from now on; the worker stops it
 		return nil
 	}
@@ -116,6 +119,7 @@ func (l *lab) step() error {
 	}
 	at, over := l.nextStop()
 	if l.control.paused && !l.rebuilding {
+		l.giveWay()
 		return l.stepOn(at, over)
 	}
 	// In real time what an input has brought about is told as soon as its instant is over, also where nothing else happens.
@@ -133,9 +137,13 @@ func (l *lab) step() error {
 			at, over = l.replayTo, false
 		}
 	case at == sim.Never:
+		l.giveWay()
 		l.idle()
 		return nil
 	case !l.clock.virtual() && !l.wait(at):
+		return nil
+	}
+	if !l.itsTurn() {
 		return nil
 	}
 	// A recovery stops now and then as well, to answer calls.
@@ -143,7 +151,11 @@ func (l *lab) step() error {
 	if !l.rebuilding {
 		upTo = l.clock.reach(at)
 	}
-	return l.pass(at, upTo, over)
+	if !l.asking {
+		return l.pass(at, upTo, over)
+	}
+	defer l.place.ran()
+	return l.pass(at, min(upTo, at+virtualSlice), over) // others may wait
 }
 
 // rebuilt ends a recovery: the lab is where it was.
@@ -202,7 +214,11 @@ func (l *lab) wait(at sim.Time) bool {
 		l.reach.waits(max(now, l.x.now()), at, l.clock.pacer.Pace())
 		defer l.reach.busy()
 	}
-	return l.clock.pacer.Wait(at)
+	if !l.clock.pacer.Wait(at) {
+		return false
+	}
+	l.late.note(l.clock.pacer.Lag())
+	return true
 }
 
 // due says that an input's time has come.

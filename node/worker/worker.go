@@ -55,6 +55,7 @@ type Worker struct {
 	replays chan struct{} // holds one for each replay under way
 	grades  chan struct{} // and for each lab that is being judged
 	tenure  *tenure       // nil: it needs none
+	share   *share        // of the cores; nil: the only lab has them all
 	asked   struct {      // of GetReport
 		sync.Mutex // guards reporter
 		reporter
@@ -87,12 +88,20 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
-		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased),
+		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased), share: newShare(0),
 		dial: cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
 	return w, nil
+}
+
+// shared is how the worker's labs share the cores. A replay's has no others.
+func (w *Worker) shared() *share {
+	if w.share == nil {
+		return newShare(0)
+	}
+	return w.share
 }
 
 // Close ends all labs; their run directories stay.

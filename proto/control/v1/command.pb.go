@@ -62,6 +62,12 @@ type Command struct {
 	//	*Command_RevokeToken
 	//	*Command_Bootstrap
 	//	*Command_AppendAudit
+	//	*Command_PublishTemplate
+	//	*Command_DeleteTemplate
+	//	*Command_StartInstance
+	//	*Command_SubmitInstance
+	//	*Command_GradeSubmission
+	//	*Command_RegradeTemplate
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -389,6 +395,60 @@ func (x *Command) GetAppendAudit() *AppendAudit {
 	return nil
 }
 
+func (x *Command) GetPublishTemplate() *PublishTemplate {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PublishTemplate); ok {
+			return x.PublishTemplate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeleteTemplate() *DeleteTemplate {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DeleteTemplate); ok {
+			return x.DeleteTemplate
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetStartInstance() *StartInstance {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_StartInstance); ok {
+			return x.StartInstance
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSubmitInstance() *SubmitInstance {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SubmitInstance); ok {
+			return x.SubmitInstance
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetGradeSubmission() *GradeSubmission {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_GradeSubmission); ok {
+			return x.GradeSubmission
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRegradeTemplate() *RegradeTemplate {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RegradeTemplate); ok {
+			return x.RegradeTemplate
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -501,6 +561,30 @@ type Command_AppendAudit struct {
 	AppendAudit *AppendAudit `protobuf:"bytes,77,opt,name=append_audit,json=appendAudit,proto3,oneof"`
 }
 
+type Command_PublishTemplate struct {
+	PublishTemplate *PublishTemplate `protobuf:"bytes,60,opt,name=publish_template,json=publishTemplate,proto3,oneof"`
+}
+
+type Command_DeleteTemplate struct {
+	DeleteTemplate *DeleteTemplate `protobuf:"bytes,61,opt,name=delete_template,json=deleteTemplate,proto3,oneof"`
+}
+
+type Command_StartInstance struct {
+	StartInstance *StartInstance `protobuf:"bytes,62,opt,name=start_instance,json=startInstance,proto3,oneof"`
+}
+
+type Command_SubmitInstance struct {
+	SubmitInstance *SubmitInstance `protobuf:"bytes,63,opt,name=submit_instance,json=submitInstance,proto3,oneof"`
+}
+
+type Command_GradeSubmission struct {
+	GradeSubmission *GradeSubmission `protobuf:"bytes,64,opt,name=grade_submission,json=gradeSubmission,proto3,oneof"`
+}
+
+type Command_RegradeTemplate struct {
+	RegradeTemplate *RegradeTemplate `protobuf:"bytes,65,opt,name=regrade_template,json=regradeTemplate,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -554,6 +638,18 @@ func (*Command_RevokeToken) isCommand_Kind() {}
 func (*Command_Bootstrap) isCommand_Kind() {}
 
 func (*Command_AppendAudit) isCommand_Kind() {}
+
+func (*Command_PublishTemplate) isCommand_Kind() {}
+
+func (*Command_DeleteTemplate) isCommand_Kind() {}
+
+func (*Command_StartInstance) isCommand_Kind() {}
+
+func (*Command_SubmitInstance) isCommand_Kind() {}
+
+func (*Command_GradeSubmission) isCommand_Kind() {}
+
+func (*Command_RegradeTemplate) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -2447,12 +2543,394 @@ func (x *AppendAudit) GetUnnoted() uint64 {
 	return 0
 }
 
+// PublishTemplate makes or replaces a template.
+type PublishTemplate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      *TemplateState         `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                        // revision, secret of one that is there, and time are filled in
+	IfRevision    uint64                 `protobuf:"varint,2,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"` // that is to be replaced; 0: there is none yet
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishTemplate) Reset() {
+	*x = PublishTemplate{}
+	mi := &file_control_v1_command_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishTemplate) ProtoMessage() {}
+
+func (x *PublishTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishTemplate.ProtoReflect.Descriptor instead.
+func (*PublishTemplate) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PublishTemplate) GetTemplate() *TemplateState {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+func (x *PublishTemplate) GetIfRevision() uint64 {
+	if x != nil {
+		return x.IfRevision
+	}
+	return 0
+}
+
+// DeleteTemplate removes a template with its submissions. Labs that were started from it stay.
+type DeleteTemplate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`    // of the template
+	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"` // also if there are instances or submissions
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTemplate) Reset() {
+	*x = DeleteTemplate{}
+	mi := &file_control_v1_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTemplate) ProtoMessage() {}
+
+func (x *DeleteTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTemplate.ProtoReflect.Descriptor instead.
+func (*DeleteTemplate) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DeleteTemplate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteTemplate) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// StartInstance makes a person's own lab of a template, in place of the one that the person has if that is meant.
+type StartInstance struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`  // its name
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // that the proposer saw
+	Person        string                 `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`      // whose it shall be
+	Lab           *CreateLab             `protobuf:"bytes,4,opt,name=lab,proto3" json:"lab,omitempty"`            // made of the template
+	Reset_        bool                   `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`       // in place of the lab that there is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartInstance) Reset() {
+	*x = StartInstance{}
+	mi := &file_control_v1_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartInstance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartInstance) ProtoMessage() {}
+
+func (x *StartInstance) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartInstance.ProtoReflect.Descriptor instead.
+func (*StartInstance) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StartInstance) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *StartInstance) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StartInstance) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *StartInstance) GetLab() *CreateLab {
+	if x != nil {
+		return x.Lab
+	}
+	return nil
+}
+
+func (x *StartInstance) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+// SubmitInstance keeps what a person hands in.
+type SubmitInstance struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                                                                         // its name
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                                                                             // who hands in
+	LabId         string                 `protobuf:"bytes,3,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                                                                  // of the instance
+	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                                                                 // lab time that it has reached
+	Answers       map[string]string      `protobuf:"bytes,5,rep,name=answers,proto3" json:"answers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by the id of the check
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitInstance) Reset() {
+	*x = SubmitInstance{}
+	mi := &file_control_v1_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitInstance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitInstance) ProtoMessage() {}
+
+func (x *SubmitInstance) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitInstance.ProtoReflect.Descriptor instead.
+func (*SubmitInstance) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SubmitInstance) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *SubmitInstance) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *SubmitInstance) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *SubmitInstance) GetEndNs() int64 {
+	if x != nil {
+		return x.EndNs
+	}
+	return 0
+}
+
+func (x *SubmitInstance) GetAnswers() map[string]string {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// GradeSubmission keeps what a submission came to.
+type GradeSubmission struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	Late          bool                   `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`
+	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"` // that was graded; if another has come meanwhile, the command is void
+	Grade         *Grade                 `protobuf:"bytes,5,opt,name=grade,proto3" json:"grade,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GradeSubmission) Reset() {
+	*x = GradeSubmission{}
+	mi := &file_control_v1_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GradeSubmission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GradeSubmission) ProtoMessage() {}
+
+func (x *GradeSubmission) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GradeSubmission.ProtoReflect.Descriptor instead.
+func (*GradeSubmission) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GradeSubmission) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *GradeSubmission) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *GradeSubmission) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+func (x *GradeSubmission) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *GradeSubmission) GetGrade() *Grade {
+	if x != nil {
+		return x.Grade
+	}
+	return nil
+}
+
+// RegradeTemplate has all submissions graded anew.
+type RegradeTemplate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the template
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegradeTemplate) Reset() {
+	*x = RegradeTemplate{}
+	mi := &file_control_v1_command_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegradeTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegradeTemplate) ProtoMessage() {}
+
+func (x *RegradeTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegradeTemplate.ProtoReflect.Descriptor instead.
+func (*RegradeTemplate) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RegradeTemplate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xc7\r\n" +
+	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x16control/v1/class.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xf7\x10\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -2499,7 +2977,13 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\frotate_token\x18J \x01(\v2\x17.control.v1.RotateTokenH\x00R\vrotateToken\x12<\n" +
 	"\frevoke_token\x18K \x01(\v2\x17.control.v1.RevokeTokenH\x00R\vrevokeToken\x125\n" +
 	"\tbootstrap\x18L \x01(\v2\x15.control.v1.BootstrapH\x00R\tbootstrap\x12<\n" +
-	"\fappend_audit\x18M \x01(\v2\x17.control.v1.AppendAuditH\x00R\vappendAuditB\x06\n" +
+	"\fappend_audit\x18M \x01(\v2\x17.control.v1.AppendAuditH\x00R\vappendAudit\x12H\n" +
+	"\x10publish_template\x18< \x01(\v2\x1b.control.v1.PublishTemplateH\x00R\x0fpublishTemplate\x12E\n" +
+	"\x0fdelete_template\x18= \x01(\v2\x1a.control.v1.DeleteTemplateH\x00R\x0edeleteTemplate\x12B\n" +
+	"\x0estart_instance\x18> \x01(\v2\x19.control.v1.StartInstanceH\x00R\rstartInstance\x12E\n" +
+	"\x0fsubmit_instance\x18? \x01(\v2\x1a.control.v1.SubmitInstanceH\x00R\x0esubmitInstance\x12H\n" +
+	"\x10grade_submission\x18@ \x01(\v2\x1b.control.v1.GradeSubmissionH\x00R\x0fgradeSubmission\x12H\n" +
+	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplateB\x06\n" +
 	"\x04kind\"w\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -2635,7 +3119,37 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05again\x18\x02 \x01(\bR\x05again\"Y\n" +
 	"\vAppendAudit\x120\n" +
 	"\aentries\x18\x01 \x03(\v2\x16.control.v1.AuditStateR\aentries\x12\x18\n" +
-	"\aunnoted\x18\x02 \x01(\x04R\aunnotedB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\aunnoted\x18\x02 \x01(\x04R\aunnoted\"i\n" +
+	"\x0fPublishTemplate\x125\n" +
+	"\btemplate\x18\x01 \x01(\v2\x19.control.v1.TemplateStateR\btemplate\x12\x1f\n" +
+	"\vif_revision\x18\x02 \x01(\x04R\n" +
+	"ifRevision\":\n" +
+	"\x0eDeleteTemplate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x9e\x01\n" +
+	"\rStartInstance\x12\x1a\n" +
+	"\btemplate\x18\x01 \x01(\tR\btemplate\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06person\x18\x03 \x01(\tR\x06person\x12'\n" +
+	"\x03lab\x18\x04 \x01(\v2\x15.control.v1.CreateLabR\x03lab\x12\x14\n" +
+	"\x05reset\x18\x05 \x01(\bR\x05reset\"\xf1\x01\n" +
+	"\x0eSubmitInstance\x12\x1a\n" +
+	"\btemplate\x18\x01 \x01(\tR\btemplate\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\tR\x06person\x12\x15\n" +
+	"\x06lab_id\x18\x03 \x01(\tR\x05labId\x12\x15\n" +
+	"\x06end_ns\x18\x04 \x01(\x03R\x05endNs\x12A\n" +
+	"\aanswers\x18\x05 \x03(\v2'.control.v1.SubmitInstance.AnswersEntryR\aanswers\x1a:\n" +
+	"\fAnswersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +
+	"\x0fGradeSubmission\x12\x1a\n" +
+	"\btemplate\x18\x01 \x01(\tR\btemplate\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\tR\x06person\x12\x12\n" +
+	"\x04late\x18\x03 \x01(\bR\x04late\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12'\n" +
+	"\x05grade\x18\x05 \x01(\v2\x11.control.v1.GradeR\x05grade\"%\n" +
+	"\x0fRegradeTemplate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04nameB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -2649,7 +3163,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -2683,17 +3197,26 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*RevokeToken)(nil),       // 29: control.v1.RevokeToken
 	(*Bootstrap)(nil),         // 30: control.v1.Bootstrap
 	(*AppendAudit)(nil),       // 31: control.v1.AppendAudit
-	(*v1.LabSpec)(nil),        // 32: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 33: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 34: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 35: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 36: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 37: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 38: lab.v1.LabMember
-	(v1.LabRole)(0),           // 39: lab.v1.LabRole
-	(v1.Role)(0),              // 40: lab.v1.Role
-	(*TokenState)(nil),        // 41: control.v1.TokenState
-	(*AuditState)(nil),        // 42: control.v1.AuditState
+	(*PublishTemplate)(nil),   // 32: control.v1.PublishTemplate
+	(*DeleteTemplate)(nil),    // 33: control.v1.DeleteTemplate
+	(*StartInstance)(nil),     // 34: control.v1.StartInstance
+	(*SubmitInstance)(nil),    // 35: control.v1.SubmitInstance
+	(*GradeSubmission)(nil),   // 36: control.v1.GradeSubmission
+	(*RegradeTemplate)(nil),   // 37: control.v1.RegradeTemplate
+	nil,                       // 38: control.v1.SubmitInstance.AnswersEntry
+	(*v1.LabSpec)(nil),        // 39: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 40: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 41: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 42: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 43: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 44: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 45: lab.v1.LabMember
+	(v1.LabRole)(0),           // 46: lab.v1.LabRole
+	(v1.Role)(0),              // 47: lab.v1.Role
+	(*TokenState)(nil),        // 48: control.v1.TokenState
+	(*AuditState)(nil),        // 49: control.v1.AuditState
+	(*TemplateState)(nil),     // 50: control.v1.TemplateState
+	(*Grade)(nil),             // 51: control.v1.Grade
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -2723,31 +3246,41 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	29, // 24: control.v1.Command.revoke_token:type_name -> control.v1.RevokeToken
 	30, // 25: control.v1.Command.bootstrap:type_name -> control.v1.Bootstrap
 	31, // 26: control.v1.Command.append_audit:type_name -> control.v1.AppendAudit
-	32, // 27: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	33, // 28: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 29: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	32, // 30: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	33, // 31: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 32: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	34, // 33: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	35, // 34: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	36, // 35: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	37, // 36: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	20, // 37: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	38, // 38: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	39, // 39: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	24, // 40: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
-	40, // 41: control.v1.ImportPerson.role:type_name -> lab.v1.Role
-	41, // 42: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
-	40, // 43: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
-	41, // 44: control.v1.AddToken.token:type_name -> control.v1.TokenState
-	41, // 45: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
-	42, // 46: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	32, // 27: control.v1.Command.publish_template:type_name -> control.v1.PublishTemplate
+	33, // 28: control.v1.Command.delete_template:type_name -> control.v1.DeleteTemplate
+	34, // 29: control.v1.Command.start_instance:type_name -> control.v1.StartInstance
+	35, // 30: control.v1.Command.submit_instance:type_name -> control.v1.SubmitInstance
+	36, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
+	37, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
+	39, // 33: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	40, // 34: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 35: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	39, // 36: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	40, // 37: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 38: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	41, // 39: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	42, // 40: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	43, // 41: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	44, // 42: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	20, // 43: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	45, // 44: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	46, // 45: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	24, // 46: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	47, // 47: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	48, // 48: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	47, // 49: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	48, // 50: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	48, // 51: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	49, // 52: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	50, // 53: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
+	1,  // 54: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
+	38, // 55: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
+	51, // 56: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -2756,6 +3289,7 @@ func file_control_v1_command_proto_init() {
 		return
 	}
 	file_control_v1_identity_proto_init()
+	file_control_v1_class_proto_init()
 	file_control_v1_command_proto_msgTypes[0].OneofWrappers = []any{
 		(*Command_CreateLab)(nil),
 		(*Command_DeleteLab)(nil),
@@ -2784,6 +3318,12 @@ func file_control_v1_command_proto_init() {
 		(*Command_RevokeToken)(nil),
 		(*Command_Bootstrap)(nil),
 		(*Command_AppendAudit)(nil),
+		(*Command_PublishTemplate)(nil),
+		(*Command_DeleteTemplate)(nil),
+		(*Command_StartInstance)(nil),
+		(*Command_SubmitInstance)(nil),
+		(*Command_GradeSubmission)(nil),
+		(*Command_RegradeTemplate)(nil),
 	}
 	file_control_v1_command_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
@@ -2792,7 +3332,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

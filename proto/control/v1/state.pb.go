@@ -42,6 +42,9 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Person
 	//	*SnapshotRecord_Token
 	//	*SnapshotRecord_Audit
+	//	*SnapshotRecord_Template
+	//	*SnapshotRecord_Instance
+	//	*SnapshotRecord_Submission
 	Kind          isSnapshotRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -210,6 +213,33 @@ func (x *SnapshotRecord) GetAudit() *AuditState {
 	return nil
 }
 
+func (x *SnapshotRecord) GetTemplate() *TemplateState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Template); ok {
+			return x.Template
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetInstance() *InstanceState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Instance); ok {
+			return x.Instance
+		}
+	}
+	return nil
+}
+
+func (x *SnapshotRecord) GetSubmission() *SubmissionState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Submission); ok {
+			return x.Submission
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Kind interface {
 	isSnapshotRecord_Kind()
 }
@@ -270,6 +300,18 @@ type SnapshotRecord_Audit struct {
 	Audit *AuditState `protobuf:"bytes,72,opt,name=audit,proto3,oneof"`
 }
 
+type SnapshotRecord_Template struct {
+	Template *TemplateState `protobuf:"bytes,60,opt,name=template,proto3,oneof"`
+}
+
+type SnapshotRecord_Instance struct {
+	Instance *InstanceState `protobuf:"bytes,61,opt,name=instance,proto3,oneof"`
+}
+
+type SnapshotRecord_Submission struct {
+	Submission *SubmissionState `protobuf:"bytes,62,opt,name=submission,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Lab) isSnapshotRecord_Kind() {}
@@ -297,6 +339,12 @@ func (*SnapshotRecord_Person) isSnapshotRecord_Kind() {}
 func (*SnapshotRecord_Token) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Audit) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Template) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Instance) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Submission) isSnapshotRecord_Kind() {}
 
 // SnapshotHeader opens a snapshot.
 type SnapshotHeader struct {
@@ -969,9 +1017,10 @@ type RequestOutcome struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                         // the command's name, "append_input"
 	LabId         string                 `protobuf:"bytes,2,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`          // lab or run made or changed
 	Stamp         *v1.Stamp              `protobuf:"bytes,3,opt,name=stamp,proto3" json:"stamp,omitempty"`                       // of the input journaled
-	ObjectId      string                 `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"` // of the transfer, fault or command that the input makes; of the token made
+	ObjectId      string                 `protobuf:"bytes,4,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"` // of the transfer, fault or command that the input makes; of the token made; the name of a template
 	Imported      []*v1.ImportedUser     `protobuf:"bytes,5,rep,name=imported,proto3" json:"imported,omitempty"`                 // what became of people
 	TokenIds      []string               `protobuf:"bytes,6,rep,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"` // of tokens taken back
+	Attempt       uint32                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`                  // of a submission
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,6 +1095,13 @@ func (x *RequestOutcome) GetTokenIds() []string {
 		return x.TokenIds
 	}
 	return nil
+}
+
+func (x *RequestOutcome) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // CounterState is a count that never goes back.
@@ -1284,7 +1340,7 @@ var File_control_v1_state_proto protoreflect.FileDescriptor
 const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"\x16control/v1/state.proto\x12\n" +
-	"control.v1\x1a\x18control/v1/command.proto\x1a\x19control/v1/identity.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x19lab/v1/user_service.proto\"\xc9\x05\n" +
+	"control.v1\x1a\x16control/v1/class.proto\x1a\x18control/v1/command.proto\x1a\x19control/v1/identity.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x19lab/v1/user_service.proto\"\xfa\x06\n" +
 	"\x0eSnapshotRecord\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.control.v1.SnapshotHeaderH\x00R\x06header\x12(\n" +
 	"\x03lab\x18\x02 \x01(\v2\x14.control.v1.LabStateH\x00R\x03lab\x12(\n" +
@@ -1299,7 +1355,12 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\aholding\x182 \x01(\v2\x17.control.v1.FileHoldingH\x00R\aholding\x121\n" +
 	"\x06person\x18F \x01(\v2\x17.control.v1.PersonStateH\x00R\x06person\x12.\n" +
 	"\x05token\x18G \x01(\v2\x16.control.v1.TokenStateH\x00R\x05token\x12.\n" +
-	"\x05audit\x18H \x01(\v2\x16.control.v1.AuditStateH\x00R\x05auditB\x06\n" +
+	"\x05audit\x18H \x01(\v2\x16.control.v1.AuditStateH\x00R\x05audit\x127\n" +
+	"\btemplate\x18< \x01(\v2\x19.control.v1.TemplateStateH\x00R\btemplate\x127\n" +
+	"\binstance\x18= \x01(\v2\x19.control.v1.InstanceStateH\x00R\binstance\x12=\n" +
+	"\n" +
+	"submission\x18> \x01(\v2\x1b.control.v1.SubmissionStateH\x00R\n" +
+	"submissionB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
@@ -1364,14 +1425,15 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +
 	"\n" +
 	"raft_index\x18\x02 \x01(\x04R\traftIndex\x124\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\"\xcc\x01\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\"\xe6\x01\n" +
 	"\x0eRequestOutcome\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x15\n" +
 	"\x06lab_id\x18\x02 \x01(\tR\x05labId\x12#\n" +
 	"\x05stamp\x18\x03 \x01(\v2\r.lab.v1.StampR\x05stamp\x12\x1b\n" +
 	"\tobject_id\x18\x04 \x01(\tR\bobjectId\x120\n" +
 	"\bimported\x18\x05 \x03(\v2\x14.lab.v1.ImportedUserR\bimported\x12\x1b\n" +
-	"\ttoken_ids\x18\x06 \x03(\tR\btokenIds\"8\n" +
+	"\ttoken_ids\x18\x06 \x03(\tR\btokenIds\x12\x18\n" +
+	"\aattempt\x18\a \x01(\rR\aattempt\"8\n" +
 	"\fCounterState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value\"\xb3\x02\n" +
@@ -1424,12 +1486,15 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*PersonState)(nil),     // 14: control.v1.PersonState
 	(*TokenState)(nil),      // 15: control.v1.TokenState
 	(*AuditState)(nil),      // 16: control.v1.AuditState
-	(*v1.LabSpec)(nil),      // 17: lab.v1.LabSpec
-	(*v1.LabMember)(nil),    // 18: lab.v1.LabMember
-	(*RunResult)(nil),       // 19: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 20: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 21: lab.v1.Stamp
-	(*v1.ImportedUser)(nil), // 22: lab.v1.ImportedUser
+	(*TemplateState)(nil),   // 17: control.v1.TemplateState
+	(*InstanceState)(nil),   // 18: control.v1.InstanceState
+	(*SubmissionState)(nil), // 19: control.v1.SubmissionState
+	(*v1.LabSpec)(nil),      // 20: lab.v1.LabSpec
+	(*v1.LabMember)(nil),    // 21: lab.v1.LabMember
+	(*RunResult)(nil),       // 22: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 23: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 24: lab.v1.Stamp
+	(*v1.ImportedUser)(nil), // 25: lab.v1.ImportedUser
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -1446,22 +1511,25 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	14, // 11: control.v1.SnapshotRecord.person:type_name -> control.v1.PersonState
 	15, // 12: control.v1.SnapshotRecord.token:type_name -> control.v1.TokenState
 	16, // 13: control.v1.SnapshotRecord.audit:type_name -> control.v1.AuditState
-	17, // 14: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	17, // 15: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	4,  // 16: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
-	18, // 17: control.v1.LabState.members:type_name -> lab.v1.LabMember
-	17, // 18: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	19, // 19: control.v1.RunState.result:type_name -> control.v1.RunResult
-	4,  // 20: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
-	20, // 21: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	9,  // 22: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	21, // 23: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	22, // 24: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	17, // 14: control.v1.SnapshotRecord.template:type_name -> control.v1.TemplateState
+	18, // 15: control.v1.SnapshotRecord.instance:type_name -> control.v1.InstanceState
+	19, // 16: control.v1.SnapshotRecord.submission:type_name -> control.v1.SubmissionState
+	20, // 17: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	20, // 18: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	4,  // 19: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
+	21, // 20: control.v1.LabState.members:type_name -> lab.v1.LabMember
+	20, // 21: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	22, // 22: control.v1.RunState.result:type_name -> control.v1.RunResult
+	4,  // 23: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
+	23, // 24: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	9,  // 25: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	24, // 26: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	25, // 27: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -1469,6 +1537,7 @@ func file_control_v1_state_proto_init() {
 	if File_control_v1_state_proto != nil {
 		return
 	}
+	file_control_v1_class_proto_init()
 	file_control_v1_command_proto_init()
 	file_control_v1_identity_proto_init()
 	file_control_v1_state_proto_msgTypes[0].OneofWrappers = []any{
@@ -1486,6 +1555,9 @@ func file_control_v1_state_proto_init() {
 		(*SnapshotRecord_Person)(nil),
 		(*SnapshotRecord_Token)(nil),
 		(*SnapshotRecord_Audit)(nil),
+		(*SnapshotRecord_Template)(nil),
+		(*SnapshotRecord_Instance)(nil),
+		(*SnapshotRecord_Submission)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -90,6 +90,14 @@ const (
 	ErrorReason_ERROR_REASON_LAB_QUARANTINED     ErrorReason = 90 // too many workers have died with the lab: none is given it until it is applied anew
 	ErrorReason_ERROR_REASON_NOT_SHARED          ErrorReason = 80 // the lab is not shared with that person
 	ErrorReason_ERROR_REASON_OWNS_LAB            ErrorReason = 81 // who owns a lab is in it, and cannot leave it
+	ErrorReason_ERROR_REASON_TEMPLATE_NOT_FOUND  ErrorReason = 85 // no lab of that name was published for the caller
+	ErrorReason_ERROR_REASON_TEMPLATE_CHANGED    ErrorReason = 86 // another revision is there than was meant: see the message
+	ErrorReason_ERROR_REASON_TEMPLATE_IN_USE     ErrorReason = 87 // it has instances or submissions
+	ErrorReason_ERROR_REASON_NOT_STARTED         ErrorReason = 88 // the caller has no lab of that template, or no more
+	ErrorReason_ERROR_REASON_DEADLINE_PASSED     ErrorReason = 89 // submissions are not taken any more
+	ErrorReason_ERROR_REASON_LAB_FIXED           ErrorReason = 84 // what a published lab is made of is not for its students to change
+	ErrorReason_ERROR_REASON_SEVERAL_TEMPLATES   ErrorReason = 91 // none was named and the caller has several
+	ErrorReason_ERROR_REASON_NOT_SUBMITTED       ErrorReason = 92 // the caller has handed in nothing
 )
 
 // Enum value maps for ErrorReason.
@@ -159,6 +167,14 @@ var (
 		90: "ERROR_REASON_LAB_QUARANTINED",
 		80: "ERROR_REASON_NOT_SHARED",
 		81: "ERROR_REASON_OWNS_LAB",
+		85: "ERROR_REASON_TEMPLATE_NOT_FOUND",
+		86: "ERROR_REASON_TEMPLATE_CHANGED",
+		87: "ERROR_REASON_TEMPLATE_IN_USE",
+		88: "ERROR_REASON_NOT_STARTED",
+		89: "ERROR_REASON_DEADLINE_PASSED",
+		84: "ERROR_REASON_LAB_FIXED",
+		91: "ERROR_REASON_SEVERAL_TEMPLATES",
+		92: "ERROR_REASON_NOT_SUBMITTED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -225,6 +241,14 @@ var (
 		"ERROR_REASON_LAB_QUARANTINED":     90,
 		"ERROR_REASON_NOT_SHARED":          80,
 		"ERROR_REASON_OWNS_LAB":            81,
+		"ERROR_REASON_TEMPLATE_NOT_FOUND":  85,
+		"ERROR_REASON_TEMPLATE_CHANGED":    86,
+		"ERROR_REASON_TEMPLATE_IN_USE":     87,
+		"ERROR_REASON_NOT_STARTED":         88,
+		"ERROR_REASON_DEADLINE_PASSED":     89,
+		"ERROR_REASON_LAB_FIXED":           84,
+		"ERROR_REASON_SEVERAL_TEMPLATES":   91,
+		"ERROR_REASON_NOT_SUBMITTED":       92,
 	}
 )
 
@@ -259,7 +283,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\xd6\x0f\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xe0\x11\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -325,7 +349,15 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x17ERROR_REASON_LAST_ADMIN\x10O\x12 \n" +
 	"\x1cERROR_REASON_LAB_QUARANTINED\x10Z\x12\x1b\n" +
 	"\x17ERROR_REASON_NOT_SHARED\x10P\x12\x19\n" +
-	"\x15ERROR_REASON_OWNS_LAB\x10QB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x15ERROR_REASON_OWNS_LAB\x10Q\x12#\n" +
+	"\x1fERROR_REASON_TEMPLATE_NOT_FOUND\x10U\x12!\n" +
+	"\x1dERROR_REASON_TEMPLATE_CHANGED\x10V\x12 \n" +
+	"\x1cERROR_REASON_TEMPLATE_IN_USE\x10W\x12\x1c\n" +
+	"\x18ERROR_REASON_NOT_STARTED\x10X\x12 \n" +
+	"\x1cERROR_REASON_DEADLINE_PASSED\x10Y\x12\x1a\n" +
+	"\x16ERROR_REASON_LAB_FIXED\x10T\x12\"\n" +
+	"\x1eERROR_REASON_SEVERAL_TEMPLATES\x10[\x12\x1e\n" +
+	"\x1aERROR_REASON_NOT_SUBMITTED\x10\\B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_error_proto_rawDescOnce sync.Once

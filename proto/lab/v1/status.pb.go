@@ -1817,6 +1817,8 @@ type LabProgress struct {
 	Recovering     bool                   `protobuf:"varint,12,opt,name=recovering,proto3" json:"recovering,omitempty"`                              // it replays its journal after a restart; now_ns grows as fast as the machine can
 	RecoverToNs    int64                  `protobuf:"varint,13,opt,name=recover_to_ns,json=recoverToNs,proto3" json:"recover_to_ns,omitempty"`       // lab time it had reached before, while recovering
 	RecoverSpeed   float64                `protobuf:"fixed64,14,opt,name=recover_speed,json=recoverSpeed,proto3" json:"recover_speed,omitempty"`     // lab seconds in a wall second, while recovering
+	LateP50Ns      int64                  `protobuf:"varint,15,opt,name=late_p50_ns,json=lateP50Ns,proto3" json:"late_p50_ns,omitempty"`             // half of the events that the real clock held back ran no later than that, in wall time
+	LateP99Ns      int64                  `protobuf:"varint,16,opt,name=late_p99_ns,json=lateP99Ns,proto3" json:"late_p99_ns,omitempty"`             // 99% of them
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1945,6 +1947,20 @@ func (x *LabProgress) GetRecoverToNs() int64 {
 func (x *LabProgress) GetRecoverSpeed() float64 {
 	if x != nil {
 		return x.RecoverSpeed
+	}
+	return 0
+}
+
+func (x *LabProgress) GetLateP50Ns() int64 {
+	if x != nil {
+		return x.LateP50Ns
+	}
+	return 0
+}
+
+func (x *LabProgress) GetLateP99Ns() int64 {
+	if x != nil {
+		return x.LateP99Ns
 	}
 	return 0
 }
@@ -2248,7 +2264,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"congestion\"<\n" +
 	"\x10CongestionFigure\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value\"\x8a\x03\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\"\xca\x03\n" +
 	"\vLabProgress\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x15\n" +
@@ -2266,7 +2282,9 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"recovering\x18\f \x01(\bR\n" +
 	"recovering\x12\"\n" +
 	"\rrecover_to_ns\x18\r \x01(\x03R\vrecoverToNs\x12#\n" +
-	"\rrecover_speed\x18\x0e \x01(\x01R\frecoverSpeed\"\xa4\x01\n" +
+	"\rrecover_speed\x18\x0e \x01(\x01R\frecoverSpeed\x12\x1e\n" +
+	"\vlate_p50_ns\x18\x0f \x01(\x03R\tlateP50Ns\x12\x1e\n" +
+	"\vlate_p99_ns\x18\x10 \x01(\x03R\tlateP99Ns\"\xa4\x01\n" +
 	"\tPacketHop\x12\x11\n" +
 	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +

@@ -266,6 +266,7 @@ type StartLabRequest struct {
 	// the same. The first is the head: it paces the lab, and inputs and the clock are its. Fewer than two: the lab is whole.
 	Shards        []*Shard `protobuf:"bytes,11,rep,name=shards,proto3" json:"shards,omitempty"`
 	Shard         uint32   `protobuf:"varint,12,opt,name=shard,proto3" json:"shard,omitempty"` // which of them this worker hosts, from 0
+	Owner         string   `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`  // person whose lab it is: persons, not labs, share a worker evenly; empty: nobody in particular
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +383,13 @@ func (x *StartLabRequest) GetShard() uint32 {
 		return x.Shard
 	}
 	return 0
+}
+
+func (x *StartLabRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 // Shard is the part of a lab that one worker hosts.
@@ -2887,7 +2895,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x0ePutBlobRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x11\n" +
-	"\x0fPutBlobResponse\"\x82\x03\n" +
+	"\x0fPutBlobResponse\"\x98\x03\n" +
 	"\x0fStartLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
@@ -2902,7 +2910,8 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x03R\n" +
 	"replayToNs\x12(\n" +
 	"\x06shards\x18\v \x03(\v2\x10.worker.v1.ShardR\x06shards\x12\x14\n" +
-	"\x05shard\x18\f \x01(\rR\x05shard\"O\n" +
+	"\x05shard\x18\f \x01(\rR\x05shard\x12\x14\n" +
+	"\x05owner\x18\r \x01(\tR\x05owner\"O\n" +
 	"\x05Shard\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
