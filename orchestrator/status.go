@@ -90,6 +90,7 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_TOKEN_REVOKED:       codes.Unauthenticated,
 	labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED:         codes.PermissionDenied,
 	labv1.ErrorReason_ERROR_REASON_LOCKED_OUT:          codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS:      codes.ResourceExhausted,
 	labv1.ErrorReason_ERROR_REASON_USER_NOT_FOUND:      codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND:     codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_LAST_ADMIN:          codes.FailedPrecondition,

@@ -46,6 +46,15 @@ const (
 	keepaliveTimeout = 5 * time.Second
 	// dialTimeout bounds one attempt to connect to another daemon.
 	dialTimeout = 5 * time.Second
+	// A server asks a silent client for a sign of life: one that is gone, with nobody closing its connection, gives its place
+	// back within a minute. Students sit behind NAT, which forgets a silent connection in minutes, so that this keeps theirs, too.
+	clientKeepaliveTime    = 40 * time.Second
+	clientKeepaliveTimeout = 20 * time.Second
+	// clientIdle is for how long a client may keep a connection without a call: what holds places only is closed, and gRPC's
+	// clients connect anew by themselves.
+	clientIdle = 15 * time.Minute
+	// maxHeaderBytes bounds a call's headers: a token and some marks are 500 bytes.
+	maxHeaderBytes = 16 << 10
 	// prefaceTimeout bounds the wait for a connection's HTTP/2 preface and settings.
 	prefaceTimeout = 10 * time.Second
 	// grace is how long calls may go on after a stop was asked for: watches never end by themselves.
@@ -89,6 +98,7 @@ type Daemon struct {
 	dialer  port.Dialer // of all that goes out
 	links   links       // to the other servers
 	calls   metrics.Calls
+	rates   *rates
 	pipe    *bufconn.Listener
 	conn    *grpc.ClientConn // in-process, of client
 	client  *client.Client
@@ -104,7 +114,7 @@ func Start(conf Config) (*Daemon, error) {
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{conf: conf, log: conf.Logger, dialer: port.Dialer{Security: conf.Security}}
+	d := &Daemon{conf: conf, log: conf.Logger, dialer: port.Dialer{Security: conf.Security}, rates: newRates(time.Now)}
 	d.links.dialer = &d.dialer
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Stop(context.Background()))
@@ -173,11 +183,13 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 }
 
 func (d *Daemon) serve() (err error) {
-	at := &gate{control: d.control}
+	at := &gate{control: d.control, rates: d.rates}
 	d.server = grpc.NewServer(
 		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: clientIdle, Time: clientKeepaliveTime, Timeout: clientKeepaliveTimeout}),
+		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ChainUnaryInterceptor(d.calls.Unary, logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary, d.control.ForwardUnary, at.unary, d.control.StaleUnary),
 		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), orchestrator.StatusStream, d.control.ForwardStream, at.stream),

@@ -17,6 +17,7 @@ import (
 // nobody. It stands at the server that answers, within what hands calls on.
 type gate struct {
 	control *orchestrator.Controller // knows people and tokens; nil: only daemons call here
+	rates   *rates                   // with control
 }
 
 // foreign are the calls of services that are not ours.
@@ -105,10 +106,14 @@ func (g *gate) admit(ctx context.Context, method string) (auth.Caller, error) {
 	case g.control == nil:
 		return auth.Caller{}, notAllowed(auth.Short(method) + " is not for whoever reaches a worker")
 	case access.GetPermission() == labv1.Permission_PERMISSION_ANYONE:
-		return auth.Caller{From: callerAddress(ctx), Method: auth.Short(method)}, nil
+		caller := auth.Caller{From: callerAddress(ctx), Method: auth.Short(method)}
+		return caller, g.rates.takeAnyone(caller.From)
 	}
 	caller, err := g.control.Identify(ctx, method, callerAddress(ctx), inProcess(ctx))
 	if err != nil {
+		return auth.Caller{}, err
+	}
+	if err := g.rates.take(caller); err != nil {
 		return auth.Caller{}, err
 	}
 	if err := auth.Allowed(caller, access); err != nil {

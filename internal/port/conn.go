@@ -52,7 +52,7 @@ func (c *Conn) CloseWrite() error {
 
 // Close ends the connection.
 func (c *Conn) Close() error {
-	c.once.Do(c.port.release)
+	c.once.Do(func() { c.port.release(c.RemoteAddr()) })
 	return c.Conn.Close()
 }
 

@@ -21,6 +21,9 @@ const (
 	defaultMaxPending = 256
 	// defaultMaxOpen bounds the connections that are open: each costs a file, and a gRPC one some 70 kB.
 	defaultMaxOpen = 4096
+	// defaultMaxFromSource bounds the connections from one address off loopback (IPv6: from one /64, which is what one
+	// subscriber has): a class of 300 behind one address, three each. One source cannot take all of them.
+	defaultMaxFromSource = 1024
 	// backlog is how many connections may wait for their protocol's listener to accept them.
 	backlog = 64
 	// acceptPause is the wait after the system could not give a connection, for want of files for instance.
@@ -37,6 +40,8 @@ type Config struct {
 	MaxPending int
 	// MaxOpen bounds all that are open.
 	MaxOpen int
+	// MaxFromSource bounds the open ones from one address, or one /64. Loopback is not bounded by it.
+	MaxFromSource int
 	// Logger hears of refused connections; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -54,6 +59,7 @@ type Port struct {
 	listeners map[Protocol]*listener
 	pending   []*pending // oldest first
 	open      int        // connections handed over and not closed yet, and pending ones
+	sources   sources    // of those
 }
 
 // pending is a connection that has not said yet what it speaks.
@@ -82,10 +88,13 @@ func New(l net.Listener, conf Config) *Port {
 	if conf.MaxOpen == 0 {
 		conf.MaxOpen = defaultMaxOpen
 	}
+	if conf.MaxFromSource == 0 {
+		conf.MaxFromSource = defaultMaxFromSource
+	}
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Port{conf: conf, listener: l, listeners: make(map[Protocol]*listener)}
+	p := &Port{conf: conf, listener: l, listeners: make(map[Protocol]*listener), sources: make(sources)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.tasks.Go(p.acceptAll)
 	return p
@@ -163,6 +172,11 @@ func (p *Port) admit(conn net.Conn) *pending {
 		p.refuse(conn, TooManyOpen, nil)
 		return nil
 	}
+	if !p.sources.add(conn.RemoteAddr(), p.conf.MaxFromSource) {
+		conn.Close()
+		p.refuse(conn, TooManyFromSource, nil)
+		return nil
+	}
 	if len(p.pending) >= p.conf.MaxPending {
 		oldest := p.pending[0]
 		p.pending = p.pending[1:]
@@ -215,16 +229,17 @@ func (p *Port) handOver(conn *Conn) Reason {
 // drop closes a connection that was admitted.
 func (p *Port) drop(conn net.Conn, reason Reason, err error) {
 	conn.Close()
-	p.release()
+	p.release(conn.RemoteAddr())
 	if p.ctx.Err() == nil {
 		p.refuse(conn, reason, err)
 	}
 }
 
-func (p *Port) release() {
+func (p *Port) release(from net.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
+	p.sources.remove(from)
 }
 
 // served lists the protocols that somebody listens to, in an order that does not change.

@@ -17,24 +17,25 @@ import (
 type Reason string
 
 const (
-	Timeout         Reason = "timeout"           // it did not say in time what it speaks
-	Evicted         Reason = "evicted"           // it had taken longest when too many had not said it
-	GoneAway        Reason = "gone_away"         // it ended before it said it
-	UnknownProtocol Reason = "unknown_protocol"  // it speaks nothing that is served here
-	NotServed       Reason = "not_served"        // what it speaks ended meanwhile
-	TLSNeeded       Reason = "tls_needed"        // it came without TLS to a port with it
-	TLSHere         Reason = "tls_here"          // it came with TLS to a port without
-	Certificate     Reason = "certificate"       // its certificate is missing, expired or of another CA
-	NoDaemon        Reason = "no_daemon"         // its certificate is a person's, and what it speaks is for daemons
-	TLSFailed       Reason = "tls_failed"        // TLS failed otherwise
-	Backlog         Reason = "backlog"           // too many wait for what it speaks
-	TooManyOpen     Reason = "too_many_open"     // too many connections are open
-	Failed          Reason = "connection_failed" // the connection broke
+	Timeout           Reason = "timeout"              // it did not say in time what it speaks
+	Evicted           Reason = "evicted"              // it had taken longest when too many had not said it
+	GoneAway          Reason = "gone_away"            // it ended before it said it
+	UnknownProtocol   Reason = "unknown_protocol"     // it speaks nothing that is served here
+	NotServed         Reason = "not_served"           // what it speaks ended meanwhile
+	TLSNeeded         Reason = "tls_needed"           // it came without TLS to a port with it
+	TLSHere           Reason = "tls_here"             // it came with TLS to a port without
+	Certificate       Reason = "certificate"          // its certificate is missing, expired or of another CA
+	NoDaemon          Reason = "no_daemon"            // its certificate is a person's, and what it speaks is for daemons
+	TLSFailed         Reason = "tls_failed"           // TLS failed otherwise
+	Backlog           Reason = "backlog"              // too many wait for what it speaks
+	TooManyOpen       Reason = "too_many_open"        // too many connections are open
+	TooManyFromSource Reason = "too_many_from_source" // too many connections from its address are open
+	Failed            Reason = "connection_failed"    // the connection broke
 )
 
 // Reasons lists all of them.
 var Reasons = []Reason{Timeout, Evicted, GoneAway, UnknownProtocol, NotServed, TLSNeeded, TLSHere, Certificate, NoDaemon,
-	TLSFailed, Backlog, TooManyOpen, Failed}
+	TLSFailed, Backlog, TooManyOpen, TooManyFromSource, Failed}
 
 var (
 	errUnknownProtocol = errors.New("it speaks nothing that is served here")
