@@ -211,6 +211,7 @@ func (l *lab) lookAfter(at sim.Time) {
 // wait waits for the wall time of at; false: there is a call to answer.
 func (l *lab) wait(at sim.Time) bool {
 	if now := l.clock.now(); now < at {
+		l.giveWay() // it has caught up, and may have nothing to do for minutes: others wait for the turn
 		l.reach.waits(max(now, l.x.now()), at, l.clock.pacer.Pace())
 		defer l.reach.busy()
 	}

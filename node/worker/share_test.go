@@ -5,7 +5,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
+	"labd.dev/sim"
 )
 
 // asks has turns asked for in order, and gives who has one then.
@@ -124,6 +126,30 @@ func TestLabThatWaitsForItsTurn(t *testing.T) {
 	}
 	if b.share.taken != 1 || len(b.share.waiting[inBatch]) != 0 {
 		t.Error("a lab that was stopped waits still")
+	}
+	other.leave()
+}
+
+// A lab on the real clock that was late and has caught up has no turn while it waits for what comes next: here the next request
+// of a ping, in an hour.
+func TestLabThatHasCaughtUpHasNoTurn(t *testing.T) {
+	b := newBench(t)
+	b.share = newShare(1)
+	l := b.start(standing("l", labv1.Clock_CLOCK_REAL))
+	b.input("l", &labv1.Input{Kind: &labv1.Input_Ping{Ping: &labv1.Ping{Id: "p1", From: "client", To: "server", Count: 2, IntervalNs: 3_600_000 * ms}}})
+	b.until("l", "only the second request is to come", func(*workerv1.GetLabResponse) (is bool) {
+		err := l.do(t.Context(), func() error { is = l.x.now() > 10*sim.Millisecond && l.next() > l.x.now()+sim.Second; return nil })
+		return err == nil && is
+	})
+	if err := l.do(t.Context(), func() error { l.asking = true; l.place.ask(catchingUp); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	other := b.share.newPlace("other")
+	other.ask(inBatch)
+	select {
+	case <-other.ready:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("it keeps its turn")
 	}
 	other.leave()
 }
