@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"os"
@@ -16,7 +16,8 @@ var started struct {
 	all []*exec.Cmd
 }
 
-func start(cmd *exec.Cmd) error {
+// StartProcess starts a process that ends with this one.
+func StartProcess(cmd *exec.Cmd) error {
 	started.mu.Lock()
 	defer started.mu.Unlock()
 	err := cmd.Start()
@@ -26,9 +27,9 @@ func start(cmd *exec.Cmd) error {
 	return err
 }
 
-// place makes a directory for everything that is written, and gives how it goes again. It goes as well when the process is
+// Place makes a directory for everything that is written, and gives how it goes again. It goes as well when the process is
 // told to end.
-func place() (leave func(), err error) {
+func Place() (leave func(), err error) {
 	root, err := os.MkdirTemp("", "cluster-")
 	if err != nil {
 		return nil, err

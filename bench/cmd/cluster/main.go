@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+
+	"labd.dev/bench/cluster"
 )
 
 // subcommands are what can be measured, and what the command starts of itself.
@@ -35,7 +37,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	leave, err := place()
+	leave, err := cluster.Place()
 	if err == nil {
 		err = run(flag.Args()[1:])
 		leave()

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protodelim"
 
+	"labd.dev/bench/cluster"
 	"labd.dev/client"
 	"labd.dev/node/worker"
 	controlv1 "labd.dev/proto/control/v1"
@@ -96,24 +97,24 @@ func snapshots(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer d.stop()
-	small, large := filepath.Join(d.dir, "small"), filepath.Join(d.dir, "large")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*waitLimit)
+	defer d.Stop()
+	small, large := filepath.Join(d.Dir, "small"), filepath.Join(d.Dir, "large")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*cluster.WaitLimit)
 	defer cancel()
-	if _, err := d.c.SaveSnapshot(ctx, small); err != nil {
+	if _, err := d.Client.SaveSnapshot(ctx, small); err != nil {
 		return err
 	}
 	if err := enlarge(small, large, *objects/100, 99); err != nil {
 		return err
 	}
 	began := time.Now()
-	r, err := d.c.RestoreSnapshot(ctx, large)
+	r, err := d.Client.RestoreSnapshot(ctx, large)
 	if err != nil {
 		return err
 	}
 	restored := time.Since(began)
 	began = time.Now()
-	size, err := d.c.SaveSnapshot(ctx, filepath.Join(d.dir, "again"))
+	size, err := d.Client.SaveSnapshot(ctx, filepath.Join(d.Dir, "again"))
 	if err != nil {
 		return err
 	}

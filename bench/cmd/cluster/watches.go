@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"labd.dev/bench/cluster"
 	"labd.dev/client"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -22,19 +23,19 @@ func watches(args []string) error {
 		return err
 	}
 	return d3(1, func(d *daemons) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*waitLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*cluster.WaitLimit)
 		defer cancel()
-		leader, err := d.leader(ctx)
+		leader, err := d.Leader(ctx)
 		if err != nil {
 			return err
 		}
-		pid := d.running[leader].Process.Pid
-		before, err := residentBytes(pid)
+		pid := d.Pid(leader)
+		before, err := cluster.ResidentBytes(pid)
 		if err != nil {
 			return err
 		}
 		var begun, told sync.WaitGroup
-		var l latencies
+		var l cluster.Latencies
 		for range *conns {
 			c, err := client.Dial(leader)
 			if err != nil {
@@ -48,21 +49,21 @@ func watches(args []string) error {
 			}
 		}
 		begun.Wait()
-		open, err := residentBytes(pid)
+		open, err := cluster.ResidentBytes(pid)
 		if err != nil {
 			return err
 		}
 		began := time.Now()
 		for n := range *changes {
-			if err := write(ctx, d.c, labName(0), n); err != nil {
+			if err := write(ctx, d.Client, labName(0), n); err != nil {
 				return err
 			}
 		}
 		told.Wait()
 		took := time.Since(began)
-		after, err := residentBytes(pid)
-		if err != nil || l.err != nil {
-			return fmt.Errorf("%v %w", err, l.err)
+		after, err := cluster.ResidentBytes(pid)
+		if err != nil || l.Err() != nil {
+			return fmt.Errorf("%v %w", err, l.Err())
 		}
 		fmt.Printf("watches: %d streams on %d connections: the server has %d MiB with all open, %d MiB after %d changes, %d MiB before; all were told of all within %v\n",
 			*conns**each, *conns, open>>20, after>>20, *changes, before>>20, took.Round(time.Millisecond))
@@ -71,7 +72,7 @@ func watches(args []string) error {
 }
 
 // watch follows all changes until it was told of so many inputs, each once and in order, and stays open.
-func watch(ctx context.Context, c *client.Client, inputs int, begun, told *sync.WaitGroup, l *latencies) {
+func watch(ctx context.Context, c *client.Client, inputs int, begun, told *sync.WaitGroup, l *cluster.Latencies) {
 	open, seen := false, 0
 	err := c.FollowChanges(ctx, "", func(m *labv1.WatchChangesResponse) error {
 		if !open {
@@ -90,7 +91,7 @@ func watch(ctx context.Context, c *client.Client, inputs int, begun, told *sync.
 		return nil
 	})
 	if seen < inputs {
-		l.add(0, fmt.Errorf("a stream ended after %d of %d inputs: %w", seen, inputs, err))
+		l.Add(0, fmt.Errorf("a stream ended after %d of %d inputs: %w", seen, inputs, err))
 		if !open {
 			begun.Done()
 		}
@@ -110,15 +111,15 @@ func lists(args []string) error {
 		return err
 	}
 	return d3(*labs, func(d *daemons) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*waitLimit+*dur)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*cluster.WaitLimit+*dur)
 		defer cancel()
-		leader, err := d.leader(ctx)
+		leader, err := d.Leader(ctx)
 		if err != nil {
 			return err
 		}
-		pid := d.running[leader].Process.Pid
+		pid := d.Pid(leader)
 		var begun, told sync.WaitGroup
-		var l latencies
+		var l cluster.Latencies
 		began := time.Now()
 		for range *conns {
 			c, err := client.Dial(leader)
@@ -133,18 +134,18 @@ func lists(args []string) error {
 			}
 		}
 		begun.Wait()
-		open, spent, since := time.Since(began), cpuTime(pid), time.Now()
+		open, spent, since := time.Since(began), cluster.CPUTime(pid), time.Now()
 		time.Sleep(*dur)
-		busy := float64(cpuTime(pid)-spent) / float64(time.Since(since))
+		busy := float64(cluster.CPUTime(pid)-spent) / float64(time.Since(since))
 		asked := time.Now()
-		if _, err := d.c.Labs.ApplyLab(ctx, &labv1.ApplyLabRequest{RequestId: client.RequestID(), Spec: pair("one-more")}); err != nil {
+		if _, err := d.Client.Labs.ApplyLab(ctx, &labv1.ApplyLabRequest{RequestId: client.RequestID(), Spec: pair("one-more")}); err != nil {
 			return err
 		}
 		told.Wait()
 		took := time.Since(asked)
-		after, err := residentBytes(pid)
-		if err != nil || l.err != nil {
-			return fmt.Errorf("%v %w", err, l.err)
+		after, err := cluster.ResidentBytes(pid)
+		if err != nil || l.Err() != nil {
+			return fmt.Errorf("%v %w", err, l.Err())
 		}
 		fmt.Printf("lists: %d streams on %d connections of all of %d labs: open within %v, then the leader took %.2f cores and %d MiB; all were told of one lab more within %v\n",
 			*conns**each, *conns, *labs, open.Round(time.Millisecond), busy, after>>20, took.Round(time.Millisecond))
@@ -153,7 +154,7 @@ func lists(args []string) error {
 }
 
 // list follows all labs until it was told of one more than there were, and stays open.
-func list(ctx context.Context, c *client.Client, labs int, begun, told *sync.WaitGroup, l *latencies) {
+func list(ctx context.Context, c *client.Client, labs int, begun, told *sync.WaitGroup, l *cluster.Latencies) {
 	open, done := false, false
 	err := c.FollowLabs(ctx, func(m *labv1.WatchLabsResponse) error {
 		if !open {
@@ -167,7 +168,7 @@ func list(ctx context.Context, c *client.Client, labs int, begun, told *sync.Wai
 		return nil
 	})
 	if !done {
-		l.add(0, fmt.Errorf("a stream ended before it was told of the last lab: %w", err))
+		l.Add(0, fmt.Errorf("a stream ended before it was told of the last lab: %w", err))
 		if !open {
 			begun.Done()
 		}

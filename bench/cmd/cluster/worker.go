@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"labd.dev/bench/cluster"
 	"labd.dev/internal/shards"
 	"labd.dev/node/cut"
 	"labd.dev/node/worker"
@@ -109,7 +110,7 @@ func startWorker(core int, profile string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := start(p.cmd); err != nil {
+	if err := cluster.StartProcess(p.cmd); err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')

@@ -5,10 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"labd.dev/bench/cluster"
 	"labd.dev/client"
 )
 
@@ -25,35 +25,35 @@ func failover(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer d.stop()
+	defer d.Stop()
 	if err := d.applyLabs(1); err != nil {
 		return err
 	}
 	var took []time.Duration
 	for n := range *kills {
-		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
-		leader, err := d.leader(ctx)
+		ctx, cancel := context.WithTimeout(context.Background(), cluster.WaitLimit)
+		leader, err := d.Leader(ctx)
 		if err == nil {
-			err = write(ctx, d.c, labName(0), 2*n)
+			err = write(ctx, d.Client, labName(0), 2*n)
 		}
 		if err != nil {
 			cancel()
 			return err
 		}
-		d.kill(leader)
+		d.Kill(leader)
 		began := time.Now()
-		for err = write(ctx, d.c, labName(0), 2*n+1); err != nil && ctx.Err() == nil; {
-			err = write(ctx, d.c, labName(0), 2*n+1)
+		for err = write(ctx, d.Client, labName(0), 2*n+1); err != nil && ctx.Err() == nil; {
+			err = write(ctx, d.Client, labName(0), 2*n+1)
 		}
 		took = append(took, time.Since(began))
 		cancel()
 		if err != nil {
 			return fmt.Errorf("after kill %d: %w", n+1, err)
 		}
-		if err := d.startServer(leader); err != nil {
+		if err := d.StartServer(leader); err != nil {
 			return err
 		}
-		if err := d.whole(workers); err != nil {
+		if err := d.Whole(); err != nil {
 			return err
 		}
 	}
@@ -69,28 +69,6 @@ func failover(args []string) error {
 	return nil
 }
 
-// latencies are gathered by many.
-type latencies struct {
-	mu  sync.Mutex // guards all below
-	all []time.Duration
-	err error
-}
-
-func (l *latencies) add(d time.Duration, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.err = err
-		return
-	}
-	l.all = append(l.all, d)
-}
-
-func (l *latencies) quantile(q float64) time.Duration {
-	slices.Sort(l.all)
-	return l.all[min(len(l.all)-1, int(q*float64(len(l.all))))].Round(100 * time.Microsecond)
-}
-
 // writes measures acknowledged inputs a second, many clients writing as fast as they are answered.
 func writes(args []string) error {
 	flags := flag.NewFlagSet("writes", flag.ExitOnError)
@@ -102,24 +80,24 @@ func writes(args []string) error {
 	return d3(*clients, func(d *daemons) error {
 		ctx, cancel := context.WithTimeout(context.Background(), *dur)
 		defer cancel()
-		var l latencies
-		began, spent := time.Now(), d.spent()
+		var l cluster.Latencies
+		began, spent := time.Now(), d.Spent()
 		err := d.eachLab(*clients, func(c *client.Client, i int) {
 			for n := 0; ctx.Err() == nil; n++ {
 				asked := time.Now()
 				if err := write(context.WithoutCancel(ctx), c, labName(i), n); err != nil {
-					l.add(0, err)
+					l.Add(0, err)
 					return
 				}
-				l.add(time.Since(asked), nil)
+				l.Add(time.Since(asked), nil)
 			}
 		})
-		if err != nil || l.err != nil {
-			return fmt.Errorf("%v %w", err, l.err)
+		if err != nil || l.Err() != nil {
+			return fmt.Errorf("%v %w", err, l.Err())
 		}
 		fmt.Printf("writes: %d clients, %.0f acknowledged writes/s; p50 %v, p99 %v\n", *clients,
-			float64(len(l.all))/time.Since(began).Seconds(), l.quantile(0.5), l.quantile(0.99))
-		return d.tellSpent(spent, len(l.all))
+			float64(l.Len())/time.Since(began).Seconds(), l.Quantile(0.5), l.Quantile(0.99))
+		return d.tellSpent(spent, l.Len())
 	})
 }
 
@@ -134,7 +112,7 @@ func labs(args []string) error {
 	return d3(*n, func(d *daemons) error {
 		ctx, cancel := context.WithTimeout(context.Background(), *dur)
 		defer cancel()
-		var l latencies
+		var l cluster.Latencies
 		err := d.eachLab(*n, func(c *client.Client, i int) {
 			first := time.NewTimer(time.Second * time.Duration(i) / time.Duration(*n)) // spread over the second
 			<-first.C
@@ -143,15 +121,15 @@ func labs(args []string) error {
 			for n := 0; ctx.Err() == nil; n++ {
 				asked := time.Now()
 				err := write(context.WithoutCancel(ctx), c, labName(i), n)
-				l.add(time.Since(asked), err)
+				l.Add(time.Since(asked), err)
 				<-tick.C
 			}
 		})
-		if err != nil || l.err != nil {
-			return fmt.Errorf("%v %w", err, l.err)
+		if err != nil || l.Err() != nil {
+			return fmt.Errorf("%v %w", err, l.Err())
 		}
 		fmt.Printf("labs: %d labs on the real clock, one command a second each: p50 %v, p99 %v, worst %v of %d\n", *n,
-			l.quantile(0.5), l.quantile(0.99), l.quantile(1), len(l.all))
+			l.Quantile(0.5), l.Quantile(0.99), l.Quantile(1), l.Len())
 		return nil
 	})
 }
@@ -162,7 +140,7 @@ func d3(labs int, do func(*daemons) error) error {
 	if err != nil {
 		return err
 	}
-	defer d.stop()
+	defer d.Stop()
 	if err := d.applyLabs(labs); err != nil {
 		return err
 	}
@@ -174,7 +152,7 @@ func (d *daemons) eachLab(n int, do func(*client.Client, int)) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i := range n {
-		c, err := client.Dial(strings.Join(d.servers, ","))
+		c, err := d.Open("")
 		if err != nil {
 			return err
 		}
