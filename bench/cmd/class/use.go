@@ -12,9 +12,9 @@ import (
 
 // use is what a cluster takes of its machine.
 type use struct {
-	cpu                       time.Duration // of all servers and workers that live
-	servers, workers          uint64        // resident bytes of all of them
-	diskOfServers, diskOfLabs uint64        // bytes of files
+	cpu              time.Duration // of all servers and workers that live
+	servers, workers uint64        // resident bytes of all of them
+	disk             uint64        // bytes of the workers' files; servers allocate their log ahead, which says nothing
 }
 
 func measureUse(d *cluster.Daemons) (u use, err error) {
@@ -27,13 +27,11 @@ func measureUse(d *cluster.Daemons) (u use, err error) {
 		if err != nil {
 			return u, err
 		}
-		disk := bytesUnder(filepath.Join(d.Dir, strings.ReplaceAll(name, ":", "-")))
 		if strings.HasPrefix(name, "w") {
 			u.workers += resident
-			u.diskOfLabs += disk
+			u.disk += bytesUnder(filepath.Join(d.Dir, name))
 		} else {
 			u.servers += resident
-			u.diskOfServers += disk
 		}
 	}
 	return u, nil
@@ -56,7 +54,7 @@ func bytesUnder(dir string) (sum uint64) {
 // tell prints what a student's lab has taken since.
 func (u use) tell(since use, labs int) {
 	each := func(now, before uint64) uint64 { return (max(now, before) - before) / uint64(labs) >> 10 }
-	fmt.Printf("  a lab: %v of the cores, all told; memory: %d KiB of workers, %d KiB of the three servers; disk: %d KiB of workers, %d KiB of servers\n",
+	fmt.Printf("  a lab: %v of the cores, all told; memory: %d KiB of workers, %d KiB of the three servers; disk: %d KiB of workers\n",
 		((u.cpu - since.cpu) / time.Duration(labs)).Round(time.Millisecond), each(u.workers, since.workers), each(u.servers, since.servers),
-		each(u.diskOfLabs, since.diskOfLabs), each(u.diskOfServers, since.diskOfServers))
+		each(u.disk, since.disk))
 }
