@@ -55,6 +55,7 @@ type Client struct {
 	Users     labv1.UserServiceClient
 	Tokens    labv1.TokenServiceClient
 	Audit     labv1.AuditServiceClient
+	Quotas    labv1.QuotaServiceClient
 	Classes   labv1.ClassServiceClient
 
 	owned   bool
@@ -157,6 +158,7 @@ func newClient(l *link, owned bool) *Client {
 		Users:     labv1.NewUserServiceClient(l),
 		Tokens:    labv1.NewTokenServiceClient(l),
 		Audit:     labv1.NewAuditServiceClient(l),
+		Quotas:    labv1.NewQuotaServiceClient(l),
 		Classes:   labv1.NewClassServiceClient(l),
 		owned:     owned,
 		link:      l,

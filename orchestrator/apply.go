@@ -14,7 +14,8 @@ import (
 	labv1 "labd.dev/proto/lab/v1"
 )
 
-// Quotas, checked when a command is applied, so that no two that were proposed at once can pass them together.
+// Bounds of what all people have together, checked when a command is applied, so that no two that were proposed at once can
+// pass them together. What one person may have is in quota.go.
 const (
 	// maxLabs bounds the standing labs; a lab of two hosts takes some tens of kB here.
 	maxLabs = 10_000
@@ -193,6 +194,9 @@ func (a *applier) addLab(c *controlv1.CreateLab, after *controlv1.LabState) (*co
 	if refused := a.view.lacks(a.by, after, specFiles(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
+	if refused := a.view.within(c.GetOwner(), moreForLab(c.GetSpec())); refused != nil {
+		return nil, refused
+	}
 	if !a.count(counterLabs, +1, maxLabs) {
 		return nil, overQuota("labs", maxLabs)
 	}
@@ -254,6 +258,9 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 	if refused := a.view.fixed(c.GetLabId(), c.GetEntry().GetInput()); refused != nil {
 		return nil, refused
 	}
+	if refused := a.view.mayGrow(lab, c.GetEntry().GetInput()); refused != nil {
+		return nil, refused
+	}
 	a.journal(c.GetLabId(), c.GetEntry())
 	if lab != nil {
 		if spec, changes := specAfter(lab, c.GetEntry().GetInput()); changes {
@@ -299,6 +306,9 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 		files = append(files, inputFiles(e.GetInput())...)
 	}
 	if refused := a.view.lacks(a.by, nil, files); refused != nil {
+		return nil, refused
+	}
+	if refused := a.view.within(c.GetOwner(), moreForRun(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
 	if !a.count(counterRuns, +1, maxRuns) {

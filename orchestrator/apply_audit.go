@@ -136,6 +136,8 @@ func objectOf(v view, cmd *controlv1.Command) (lab, object string) {
 		object = "token " + k.RotateToken.GetId()
 	case *controlv1.Command_RevokeToken:
 		object = "token " + k.RevokeToken.GetId()
+	case *controlv1.Command_SetQuota:
+		object = quotaText(k.SetQuota)
 	}
 	return lab, object
 }

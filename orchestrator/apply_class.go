@@ -32,6 +32,8 @@ func (a *applier) dispatchClass(cmd *controlv1.Command) (*controlv1.RequestOutco
 		return a.gradeSubmission(k.GradeSubmission)
 	case *controlv1.Command_RegradeTemplate:
 		return a.regradeTemplate(k.RegradeTemplate)
+	case *controlv1.Command_SetQuota:
+		return a.setQuota(k.SetQuota)
 	}
 	panic("a command has a kind that dispatch lacks") // kindOf let it pass
 }

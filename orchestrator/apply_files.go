@@ -33,6 +33,9 @@ func (a *applier) bring(person, sum string, size uint64) *Refusal {
 	if person == "" || a.view.holds(person, sum) {
 		return nil
 	}
+	if refused := a.view.within(person, moreForFile(size)); refused != nil {
+		return refused
+	}
 	if refused := a.countFile(person, +1, size); refused != nil {
 		return refused
 	}

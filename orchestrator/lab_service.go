@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -151,7 +152,8 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if len(resp.GetDifferences()) > 0 {
 		resp.Outcome = labv1.ApplyLabResponse_OUTCOME_CHANGED
 		if !req.GetDryRun() {
-			if refused := s.c.store.view().fixed(g.lab.GetId(), &labv1.Input{Kind: &labv1.Input_Apply{}}); refused != nil {
+			v, in := s.c.store.view(), &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
+			if refused := cmp.Or(v.fixed(g.lab.GetId(), in), v.mayGrow(g.lab, in)); refused != nil {
 				return nil, refused
 			}
 			if err := s.change(ctx, l, g, req.GetRequestId(), spec, resp); err != nil {

@@ -33,6 +33,7 @@ func (c *Controller) Register(to grpc.ServiceRegistrar) {
 	labv1.RegisterSharingServiceServer(s, &sharingService{c: c})
 	labv1.RegisterUserServiceServer(s, &userService{c: c})
 	labv1.RegisterTokenServiceServer(s, &tokenService{c: c})
+	labv1.RegisterQuotaServiceServer(s, &quotaService{c: c})
 	labv1.RegisterAuditServiceServer(s, &auditService{c: c})
 }
 

@@ -96,6 +96,9 @@ func writeSnapshot(w io.Writer, v view) error {
 	for _, o := range all[controlv1.TokenState](v, tableTokens, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Token{Token: o}})
 	}
+	for _, o := range all[controlv1.QuotaState](v, tableQuotas, "id") {
+		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Quota{Quota: o}})
+	}
 	for _, o := range all[controlv1.AuditState](v, tableAudit, "id") {
 		out.put(&controlv1.SnapshotRecord{Kind: &controlv1.SnapshotRecord_Audit{Audit: o}})
 	}
@@ -224,6 +227,8 @@ func restoreRecord(txn *memdb.Txn, rows *rowsRead, number uint64, rec *controlv1
 		return txn.Insert(tablePeople, k.Person)
 	case *controlv1.SnapshotRecord_Token:
 		return txn.Insert(tableTokens, k.Token)
+	case *controlv1.SnapshotRecord_Quota:
+		return txn.Insert(tableQuotas, k.Quota)
 	case *controlv1.SnapshotRecord_Audit:
 		return txn.Insert(tableAudit, k.Audit)
 	}

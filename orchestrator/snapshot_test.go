@@ -72,6 +72,7 @@ func TestSnapshotHoldsEverything(t *testing.T) {
 	m.want("r6", &controlv1.Bootstrap{Token: &controlv1.TokenState{Id: "first", Sha256: []byte("hash"), Label: "first",
 		Scope: &labv1.TokenScope{Most: labv1.Permission_PERMISSION_ADMIN}}})
 	m.want("", &controlv1.AppendAudit{Entries: []*controlv1.AuditState{{Person: "bob", Method: "LabService.DeleteLab", Result: "NOT_ALLOWED"}}, Unnoted: 3})
+	m.want("", &controlv1.SetQuota{Role: labv1.Role_ROLE_STUDENT, Limits: []*labv1.QuotaLimit{atMost(labv1.QuotaSubject_QUOTA_SUBJECT_LABS, 3)}})
 	m.want("r7", publish("lab1", 0, nil))
 	m.want("r8", startOf("alice", "lab1.1", false))
 	m.want("r9", submit("alice", "lab1.1"))

@@ -25,6 +25,7 @@ const (
 	tableCluster  = "cluster"  // *controlv1.ClusterState, the one there is
 	tablePeople   = "people"   // *controlv1.PersonState by name
 	tableTokens   = "tokens"   // *controlv1.TokenState by id, and by person and time
+	tableQuotas   = "quotas"   // *controlv1.QuotaState by person or role
 	tableAudit    = "audit"    // *controlv1.AuditState by whether it is of a refusal, log index and part
 
 	tableTemplates   = "templates"   // *controlv1.TemplateState by name
@@ -66,6 +67,7 @@ func schema() *memdb.DBSchema {
 		tableRequests: {Name: tableRequests, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableRequests, "key")}},
 		tableCounters: {Name: tableCounters, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCounters, "name")}},
 		tableCluster:  {Name: tableCluster, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableCluster, "cluster_id")}},
+		tableQuotas:   {Name: tableQuotas, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tableQuotas, "holder")}},
 		tablePeople:   {Name: tablePeople, Indexes: map[string]*memdb.IndexSchema{"id": byKey(tablePeople, "name")}},
 		tableTokens: {Name: tableTokens, Indexes: map[string]*memdb.IndexSchema{
 			"id":     byKey(tableTokens, "id"),
@@ -108,6 +110,8 @@ func (k stringKey) FromObject(obj any) (bool, []byte, error) {
 		key = o.GetId()
 	case *controlv1.TemplateState:
 		key = o.GetName()
+	case *controlv1.QuotaState:
+		key = o.GetHolder()
 	default:
 		return false, nil, fmt.Errorf("table %s: object of type %T", k.table, obj)
 	}

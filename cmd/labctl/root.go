@@ -107,7 +107,7 @@ Exit codes: 0 ok, 1 a check or transfer failed, 2 usage or a bad file, 3 not fou
 		newLadderCommand(a), newEventsCommand(a), newCaptureCommand(a), newBuffersCommand(a), newReplayCommand(a), newPauseCommand(a), newResumeCommand(a), newStepCommand(a),
 		newPaceCommand(a), newDecodeCommand(a), newTraceCommand(a), newGetCommand(a), newDescribeCommand(a),
 		newDeleteCommand(a), newLabCommand(a), newDrainCommand(a), newUndrainCommand(a), newClusterCommand(a), newClassCommand(a), newCheckCommand(a), newSubmitCommand(a), newTLSCommand(a),
-		newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newUserCommand(a), newTokenCommand(a), newAuditCommand(a),
+		newLoginCommand(a), newLogoutCommand(a), newWhoAmICommand(a), newUserCommand(a), newTokenCommand(a), newQuotaCommand(a), newAuditCommand(a),
 		newPacketdrillCommand(a), newVersionCommand(a),
 	)
 	return root

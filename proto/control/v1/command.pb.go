@@ -68,6 +68,7 @@ type Command struct {
 	//	*Command_SubmitInstance
 	//	*Command_GradeSubmission
 	//	*Command_RegradeTemplate
+	//	*Command_SetQuota
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -449,6 +450,15 @@ func (x *Command) GetRegradeTemplate() *RegradeTemplate {
 	return nil
 }
 
+func (x *Command) GetSetQuota() *SetQuota {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetQuota); ok {
+			return x.SetQuota
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -585,6 +595,10 @@ type Command_RegradeTemplate struct {
 	RegradeTemplate *RegradeTemplate `protobuf:"bytes,65,opt,name=regrade_template,json=regradeTemplate,proto3,oneof"`
 }
 
+type Command_SetQuota struct {
+	SetQuota *SetQuota `protobuf:"bytes,80,opt,name=set_quota,json=setQuota,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -650,6 +664,8 @@ func (*Command_SubmitInstance) isCommand_Kind() {}
 func (*Command_GradeSubmission) isCommand_Kind() {}
 
 func (*Command_RegradeTemplate) isCommand_Kind() {}
+
+func (*Command_SetQuota) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -2925,12 +2941,73 @@ func (x *RegradeTemplate) GetName() string {
 	return ""
 }
 
+// SetQuota sets bounds of a person or of a role.
+type SetQuota struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`                   // name; empty: of a role
+	Role          v1.Role                `protobuf:"varint,2,opt,name=role,proto3,enum=lab.v1.Role" json:"role,omitempty"` // instead of a person
+	Limits        []*v1.QuotaLimit       `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty"`               // each subject once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetQuota) Reset() {
+	*x = SetQuota{}
+	mi := &file_control_v1_command_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQuota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQuota) ProtoMessage() {}
+
+func (x *SetQuota) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQuota.ProtoReflect.Descriptor instead.
+func (*SetQuota) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetQuota) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *SetQuota) GetRole() v1.Role {
+	if x != nil {
+		return x.Role
+	}
+	return v1.Role(0)
+}
+
+func (x *SetQuota) GetLimits() []*v1.QuotaLimit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x16control/v1/class.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xf7\x10\n" +
+	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x16control/v1/class.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xac\x11\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -2983,7 +3060,8 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x0estart_instance\x18> \x01(\v2\x19.control.v1.StartInstanceH\x00R\rstartInstance\x12E\n" +
 	"\x0fsubmit_instance\x18? \x01(\v2\x1a.control.v1.SubmitInstanceH\x00R\x0esubmitInstance\x12H\n" +
 	"\x10grade_submission\x18@ \x01(\v2\x1b.control.v1.GradeSubmissionH\x00R\x0fgradeSubmission\x12H\n" +
-	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplateB\x06\n" +
+	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplate\x123\n" +
+	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuotaB\x06\n" +
 	"\x04kind\"w\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -3149,7 +3227,11 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12'\n" +
 	"\x05grade\x18\x05 \x01(\v2\x11.control.v1.GradeR\x05grade\"%\n" +
 	"\x0fRegradeTemplate\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04nameB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tR\x04name\"l\n" +
+	"\bSetQuota\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
+	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12*\n" +
+	"\x06limits\x18\x03 \x03(\v2\x12.lab.v1.QuotaLimitR\x06limitsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -3163,7 +3245,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -3203,20 +3285,22 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*SubmitInstance)(nil),    // 35: control.v1.SubmitInstance
 	(*GradeSubmission)(nil),   // 36: control.v1.GradeSubmission
 	(*RegradeTemplate)(nil),   // 37: control.v1.RegradeTemplate
-	nil,                       // 38: control.v1.SubmitInstance.AnswersEntry
-	(*v1.LabSpec)(nil),        // 39: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 40: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 41: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 42: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 43: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 44: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 45: lab.v1.LabMember
-	(v1.LabRole)(0),           // 46: lab.v1.LabRole
-	(v1.Role)(0),              // 47: lab.v1.Role
-	(*TokenState)(nil),        // 48: control.v1.TokenState
-	(*AuditState)(nil),        // 49: control.v1.AuditState
-	(*TemplateState)(nil),     // 50: control.v1.TemplateState
-	(*Grade)(nil),             // 51: control.v1.Grade
+	(*SetQuota)(nil),          // 38: control.v1.SetQuota
+	nil,                       // 39: control.v1.SubmitInstance.AnswersEntry
+	(*v1.LabSpec)(nil),        // 40: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 41: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 42: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 43: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 44: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 45: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 46: lab.v1.LabMember
+	(v1.LabRole)(0),           // 47: lab.v1.LabRole
+	(v1.Role)(0),              // 48: lab.v1.Role
+	(*TokenState)(nil),        // 49: control.v1.TokenState
+	(*AuditState)(nil),        // 50: control.v1.AuditState
+	(*TemplateState)(nil),     // 51: control.v1.TemplateState
+	(*Grade)(nil),             // 52: control.v1.Grade
+	(*v1.QuotaLimit)(nil),     // 53: lab.v1.QuotaLimit
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -3252,35 +3336,38 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	35, // 30: control.v1.Command.submit_instance:type_name -> control.v1.SubmitInstance
 	36, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
 	37, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
-	39, // 33: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	40, // 34: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 35: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	39, // 36: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	40, // 37: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 38: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	41, // 39: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	42, // 40: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	43, // 41: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	44, // 42: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	20, // 43: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	45, // 44: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	46, // 45: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	24, // 46: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
-	47, // 47: control.v1.ImportPerson.role:type_name -> lab.v1.Role
-	48, // 48: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
-	47, // 49: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
-	48, // 50: control.v1.AddToken.token:type_name -> control.v1.TokenState
-	48, // 51: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
-	49, // 52: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
-	50, // 53: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
-	1,  // 54: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
-	38, // 55: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
-	51, // 56: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	38, // 33: control.v1.Command.set_quota:type_name -> control.v1.SetQuota
+	40, // 34: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	41, // 35: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 36: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	40, // 37: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	41, // 38: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 39: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	42, // 40: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	43, // 41: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	44, // 42: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	45, // 43: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	20, // 44: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	46, // 45: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	47, // 46: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	24, // 47: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	48, // 48: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	49, // 49: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	48, // 50: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	49, // 51: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	49, // 52: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	50, // 53: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	51, // 54: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
+	1,  // 55: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
+	39, // 56: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
+	52, // 57: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
+	48, // 58: control.v1.SetQuota.role:type_name -> lab.v1.Role
+	53, // 59: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -3324,6 +3411,7 @@ func file_control_v1_command_proto_init() {
 		(*Command_SubmitInstance)(nil),
 		(*Command_GradeSubmission)(nil),
 		(*Command_RegradeTemplate)(nil),
+		(*Command_SetQuota)(nil),
 	}
 	file_control_v1_command_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
@@ -3332,7 +3420,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -45,6 +45,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Template
 	//	*SnapshotRecord_Instance
 	//	*SnapshotRecord_Submission
+	//	*SnapshotRecord_Quota
 	Kind          isSnapshotRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -240,6 +241,15 @@ func (x *SnapshotRecord) GetSubmission() *SubmissionState {
 	return nil
 }
 
+func (x *SnapshotRecord) GetQuota() *QuotaState {
+	if x != nil {
+		if x, ok := x.Kind.(*SnapshotRecord_Quota); ok {
+			return x.Quota
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Kind interface {
 	isSnapshotRecord_Kind()
 }
@@ -312,6 +322,10 @@ type SnapshotRecord_Submission struct {
 	Submission *SubmissionState `protobuf:"bytes,62,opt,name=submission,proto3,oneof"`
 }
 
+type SnapshotRecord_Quota struct {
+	Quota *QuotaState `protobuf:"bytes,80,opt,name=quota,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Lab) isSnapshotRecord_Kind() {}
@@ -345,6 +359,8 @@ func (*SnapshotRecord_Template) isSnapshotRecord_Kind() {}
 func (*SnapshotRecord_Instance) isSnapshotRecord_Kind() {}
 
 func (*SnapshotRecord_Submission) isSnapshotRecord_Kind() {}
+
+func (*SnapshotRecord_Quota) isSnapshotRecord_Kind() {}
 
 // SnapshotHeader opens a snapshot.
 type SnapshotHeader struct {
@@ -1335,12 +1351,65 @@ func (x *ClusterState) GetLeaseNs() int64 {
 	return 0
 }
 
+// QuotaState is the bounds that were set for a person or a role.
+type QuotaState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holder        string                 `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"` // person, or "role/student"
+	Limits        []*v1.QuotaLimit       `protobuf:"bytes,2,rep,name=limits,proto3" json:"limits,omitempty"` // by subject
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuotaState) Reset() {
+	*x = QuotaState{}
+	mi := &file_control_v1_state_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaState) ProtoMessage() {}
+
+func (x *QuotaState) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_state_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaState.ProtoReflect.Descriptor instead.
+func (*QuotaState) Descriptor() ([]byte, []int) {
+	return file_control_v1_state_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *QuotaState) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *QuotaState) GetLimits() []*v1.QuotaLimit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_control_v1_state_proto protoreflect.FileDescriptor
 
 const file_control_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"\x16control/v1/state.proto\x12\n" +
-	"control.v1\x1a\x16control/v1/class.proto\x1a\x18control/v1/command.proto\x1a\x19control/v1/identity.proto\x1a\x12lab/v1/input.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x19lab/v1/user_service.proto\"\xfa\x06\n" +
+	"control.v1\x1a\x16control/v1/class.proto\x1a\x18control/v1/command.proto\x1a\x19control/v1/identity.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x19lab/v1/user_service.proto\"\xaa\a\n" +
 	"\x0eSnapshotRecord\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.control.v1.SnapshotHeaderH\x00R\x06header\x12(\n" +
 	"\x03lab\x18\x02 \x01(\v2\x14.control.v1.LabStateH\x00R\x03lab\x12(\n" +
@@ -1360,7 +1429,8 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\binstance\x18= \x01(\v2\x19.control.v1.InstanceStateH\x00R\binstance\x12=\n" +
 	"\n" +
 	"submission\x18> \x01(\v2\x1b.control.v1.SubmissionStateH\x00R\n" +
-	"submissionB\x06\n" +
+	"submission\x12.\n" +
+	"\x05quota\x18P \x01(\v2\x16.control.v1.QuotaStateH\x00R\x05quotaB\x06\n" +
 	"\x04kind\"*\n" +
 	"\x0eSnapshotHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
@@ -1453,7 +1523,11 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\fClusterState\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x19\n" +
-	"\blease_ns\x18\x02 \x01(\x03R\aleaseNsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs\"P\n" +
+	"\n" +
+	"QuotaState\x12\x16\n" +
+	"\x06holder\x18\x01 \x01(\tR\x06holder\x12*\n" +
+	"\x06limits\x18\x02 \x03(\v2\x12.lab.v1.QuotaLimitR\x06limitsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_state_proto_rawDescOnce sync.Once
@@ -1467,7 +1541,7 @@ func file_control_v1_state_proto_rawDescGZIP() []byte {
 	return file_control_v1_state_proto_rawDescData
 }
 
-var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_control_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_control_v1_state_proto_goTypes = []any{
 	(*SnapshotRecord)(nil),  // 0: control.v1.SnapshotRecord
 	(*SnapshotHeader)(nil),  // 1: control.v1.SnapshotHeader
@@ -1482,19 +1556,21 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*CounterState)(nil),    // 10: control.v1.CounterState
 	(*WorkerState)(nil),     // 11: control.v1.WorkerState
 	(*ClusterState)(nil),    // 12: control.v1.ClusterState
-	(*FileHolding)(nil),     // 13: control.v1.FileHolding
-	(*PersonState)(nil),     // 14: control.v1.PersonState
-	(*TokenState)(nil),      // 15: control.v1.TokenState
-	(*AuditState)(nil),      // 16: control.v1.AuditState
-	(*TemplateState)(nil),   // 17: control.v1.TemplateState
-	(*InstanceState)(nil),   // 18: control.v1.InstanceState
-	(*SubmissionState)(nil), // 19: control.v1.SubmissionState
-	(*v1.LabSpec)(nil),      // 20: lab.v1.LabSpec
-	(*v1.LabMember)(nil),    // 21: lab.v1.LabMember
-	(*RunResult)(nil),       // 22: control.v1.RunResult
-	(*v1.JournalEntry)(nil), // 23: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 24: lab.v1.Stamp
-	(*v1.ImportedUser)(nil), // 25: lab.v1.ImportedUser
+	(*QuotaState)(nil),      // 13: control.v1.QuotaState
+	(*FileHolding)(nil),     // 14: control.v1.FileHolding
+	(*PersonState)(nil),     // 15: control.v1.PersonState
+	(*TokenState)(nil),      // 16: control.v1.TokenState
+	(*AuditState)(nil),      // 17: control.v1.AuditState
+	(*TemplateState)(nil),   // 18: control.v1.TemplateState
+	(*InstanceState)(nil),   // 19: control.v1.InstanceState
+	(*SubmissionState)(nil), // 20: control.v1.SubmissionState
+	(*v1.LabSpec)(nil),      // 21: lab.v1.LabSpec
+	(*v1.LabMember)(nil),    // 22: lab.v1.LabMember
+	(*RunResult)(nil),       // 23: control.v1.RunResult
+	(*v1.JournalEntry)(nil), // 24: lab.v1.JournalEntry
+	(*v1.Stamp)(nil),        // 25: lab.v1.Stamp
+	(*v1.ImportedUser)(nil), // 26: lab.v1.ImportedUser
+	(*v1.QuotaLimit)(nil),   // 27: lab.v1.QuotaLimit
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -1507,29 +1583,31 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	2,  // 7: control.v1.SnapshotRecord.end:type_name -> control.v1.SnapshotEnd
 	11, // 8: control.v1.SnapshotRecord.worker:type_name -> control.v1.WorkerState
 	12, // 9: control.v1.SnapshotRecord.cluster:type_name -> control.v1.ClusterState
-	13, // 10: control.v1.SnapshotRecord.holding:type_name -> control.v1.FileHolding
-	14, // 11: control.v1.SnapshotRecord.person:type_name -> control.v1.PersonState
-	15, // 12: control.v1.SnapshotRecord.token:type_name -> control.v1.TokenState
-	16, // 13: control.v1.SnapshotRecord.audit:type_name -> control.v1.AuditState
-	17, // 14: control.v1.SnapshotRecord.template:type_name -> control.v1.TemplateState
-	18, // 15: control.v1.SnapshotRecord.instance:type_name -> control.v1.InstanceState
-	19, // 16: control.v1.SnapshotRecord.submission:type_name -> control.v1.SubmissionState
-	20, // 17: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
-	20, // 18: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
-	4,  // 19: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
-	21, // 20: control.v1.LabState.members:type_name -> lab.v1.LabMember
-	20, // 21: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
-	22, // 22: control.v1.RunState.result:type_name -> control.v1.RunResult
-	4,  // 23: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
-	23, // 24: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
-	9,  // 25: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	24, // 26: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	25, // 27: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	14, // 10: control.v1.SnapshotRecord.holding:type_name -> control.v1.FileHolding
+	15, // 11: control.v1.SnapshotRecord.person:type_name -> control.v1.PersonState
+	16, // 12: control.v1.SnapshotRecord.token:type_name -> control.v1.TokenState
+	17, // 13: control.v1.SnapshotRecord.audit:type_name -> control.v1.AuditState
+	18, // 14: control.v1.SnapshotRecord.template:type_name -> control.v1.TemplateState
+	19, // 15: control.v1.SnapshotRecord.instance:type_name -> control.v1.InstanceState
+	20, // 16: control.v1.SnapshotRecord.submission:type_name -> control.v1.SubmissionState
+	13, // 17: control.v1.SnapshotRecord.quota:type_name -> control.v1.QuotaState
+	21, // 18: control.v1.LabState.spec:type_name -> lab.v1.LabSpec
+	21, // 19: control.v1.LabState.changed_spec:type_name -> lab.v1.LabSpec
+	4,  // 20: control.v1.LabState.deaths:type_name -> control.v1.LabDeath
+	22, // 21: control.v1.LabState.members:type_name -> lab.v1.LabMember
+	21, // 22: control.v1.RunState.spec:type_name -> lab.v1.LabSpec
+	23, // 23: control.v1.RunState.result:type_name -> control.v1.RunResult
+	4,  // 24: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
+	24, // 25: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
+	9,  // 26: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
+	25, // 27: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	26, // 28: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
+	27, // 29: control.v1.QuotaState.limits:type_name -> lab.v1.QuotaLimit
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
@@ -1558,6 +1636,7 @@ func file_control_v1_state_proto_init() {
 		(*SnapshotRecord_Template)(nil),
 		(*SnapshotRecord_Instance)(nil),
 		(*SnapshotRecord_Submission)(nil),
+		(*SnapshotRecord_Quota)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1565,7 +1644,7 @@ func file_control_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_state_proto_rawDesc), len(file_control_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
