@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -154,11 +155,20 @@ func (v view) fixed(labID string, in *labv1.Input) *Refusal {
 	if _, changes := in.GetKind().(*labv1.Input_Apply); !changes {
 		return nil
 	}
-	i := v.instanceOf(labID)
-	if t := v.template(i.GetTemplate()); t != nil && !t.GetChanges() {
+	if t := v.templateOf(labID); t != nil && !t.GetChanges() {
 		return refuse(labv1.ErrorReason_ERROR_REASON_LAB_FIXED, "what %q is made of is the same for the whole class, and stays as it is", t.GetName())
 	}
 	return nil
+}
+
+// ownWork refuses to let classmates into a lab of a class: what is submitted is its owner's work. Who teaches may let in
+// anybody, and anybody who teaches may be let in, to help.
+func (v view) ownWork(giver, labID, to string) *Refusal {
+	t := v.templateOf(labID)
+	if t == nil || giver == "" || v.person(giver).GetRole() >= auth.Instructor || v.person(to).GetRole() >= auth.Instructor {
+		return nil
+	}
+	return refuse(labv1.ErrorReason_ERROR_REASON_LAB_FIXED, "a lab of %q is its owner's own work: only who teaches is let into it", t.GetName())
 }
 
 // submitInstance keeps a lab's specification and journal as they are now.

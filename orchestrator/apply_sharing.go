@@ -18,6 +18,9 @@ func (a *applier) shareLab(c *controlv1.ShareLab) (*controlv1.RequestOutcome, *R
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
 	}
 	m := c.GetMember()
+	if refused := a.view.ownWork(a.by, lab.GetId(), m.GetPerson()); refused != nil {
+		return nil, refused
+	}
 	members := slices.DeleteFunc(slices.Clone(lab.GetMembers()), func(old *labv1.LabMember) bool {
 		return old.GetPerson() == m.GetPerson() && old.GetRole() == m.GetRole()
 	})

@@ -50,7 +50,24 @@ func counting(t *controlv1.TemplateState, list []*controlv1.SubmissionState) *co
 	return list[1]
 }
 
-// describeSubmission tells what came of a submission; what hidden checks came to is for instructors until they are all asked.
+// untilDue is a submission without what hidden checks came to. They may have been asked already: a deadline can be put off.
+func untilDue(t *controlv1.TemplateState, s *controlv1.SubmissionState) *controlv1.SubmissionState {
+	if !s.GetGrade().GetWhole() {
+		return s
+	}
+	shown := make(map[string]bool)
+	for _, c := range visible(t.GetChecks()) {
+		shown[c.GetId()] = true
+	}
+	return with(s, func(s *controlv1.SubmissionState) {
+		s.Grade = with(s.GetGrade(), func(g *controlv1.Grade) {
+			g.Results = slices.DeleteFunc(slices.Clone(g.GetResults()), func(r *labv1.CheckResult) bool { return !shown[r.GetId()] })
+			g.Whole = len(shown) == len(t.GetChecks())
+		})
+	})
+}
+
+// describeSubmission tells what came of a submission.
 func describeSubmission(v view, t *controlv1.TemplateState, s *controlv1.SubmissionState) *labv1.Submission {
 	g, p := s.GetGrade(), v.person(s.GetPerson())
 	d := &labv1.Submission{

@@ -359,12 +359,13 @@ func (s *classService) SubmitInstance(ctx context.Context, req *labv1.SubmitInst
 		past = res.outcome
 		l.gradeSoon()
 	}
-	d, err := submissionOf(s.c.store.view(), past.GetObjectId(), caller.Person, past.GetAttempt())
+	d, err := s.submission(caller, past.GetObjectId(), caller.Person, past.GetAttempt())
 	return &labv1.SubmitInstanceResponse{Submission: d}, err
 }
 
-// submissionOf describes a person's submission: the one so numbered, or with 0 the one that counts.
-func submissionOf(v view, template, person string, attempt uint32) (*labv1.Submission, error) {
+// submission describes a person's submission to a caller: the one so numbered, or with 0 the one that counts.
+func (s *classService) submission(caller auth.Caller, template, person string, attempt uint32) (*labv1.Submission, error) {
+	v := s.c.store.view()
 	t := v.template(template)
 	if t == nil {
 		return nil, noTemplate(template)
@@ -380,6 +381,8 @@ func submissionOf(v view, template, person string, attempt uint32) (*labv1.Submi
 		}
 	}
 	switch {
+	case found != nil && !teaches(caller) && !pastDue(t, s.c.conf.Now().UnixNano()):
+		return describeSubmission(v, t, untilDue(t, found)), nil
 	case found != nil:
 		return describeSubmission(v, t, found), nil
 	case attempt != 0:
@@ -400,7 +403,7 @@ func (s *classService) GetSubmission(ctx context.Context, req *labv1.GetSubmissi
 	if err != nil {
 		return nil, err
 	}
-	d, err := submissionOf(v, t.GetName(), cmp.Or(req.GetPerson(), caller.Person), req.GetAttempt())
+	d, err := s.submission(caller, t.GetName(), cmp.Or(req.GetPerson(), caller.Person), req.GetAttempt())
 	return &labv1.GetSubmissionResponse{Submission: d}, err
 }
 

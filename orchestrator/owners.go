@@ -54,7 +54,11 @@ func (v view) placeIn(caller auth.Caller, lab *controlv1.LabState) *sight.Place 
 	case ownsAll(caller, lab.GetOwner()):
 		return sight.Whole()
 	}
-	return sight.Of(caller.Person, lab.GetMembers())
+	place := sight.Of(caller.Person, lab.GetMembers())
+	if teaches(caller) && v.templateOf(lab.GetId()) != nil {
+		return place.Watching()
+	}
+	return place
 }
 
 // ownsAll tells whether a caller may do everything with what somebody owns.
@@ -92,6 +96,9 @@ func (v view) labsFor(caller auth.Caller) []seenLab {
 	labs := v.labs()
 	if caller.Role != auth.Admin {
 		others := v.labsWith(caller.Person)
+		if teaches(caller) {
+			others = slices.DeleteFunc(v.labs(), func(lab *controlv1.LabState) bool { return lab.GetOwner() == caller.Person })
+		}
 		slices.SortFunc(others, func(a, b *controlv1.LabState) int {
 			return cmp.Or(cmp.Compare(a.GetOwner(), b.GetOwner()), cmp.Compare(a.GetSpec().GetName(), b.GetSpec().GetName()))
 		})

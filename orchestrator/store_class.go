@@ -100,6 +100,14 @@ func (v view) instanceOf(labID string) *controlv1.InstanceState {
 	return get[controlv1.InstanceState](v, tableInstances, "lab", labID)
 }
 
+// templateOf is the published lab that a lab is an instance of; nil: none.
+func (v view) templateOf(labID string) *controlv1.TemplateState {
+	if i := v.instanceOf(labID); i != nil {
+		return v.template(i.GetTemplate())
+	}
+	return nil
+}
+
 func (v view) submission(template, person string, late bool) *controlv1.SubmissionState {
 	return get[controlv1.SubmissionState](v, tableSubmissions, "id", template, person, late)
 }

@@ -67,6 +67,15 @@ func Of(person string, members []*labv1.LabMember) *Place {
 	return p
 }
 
+// Watching is a place from which all of a lab is seen besides.
+func (p *Place) Watching() *Place {
+	w := Place{views: pattern{all: true}}
+	if p != nil {
+		w.owns, w.operates = p.owns, p.operates
+	}
+	return &w
+}
+
 // Owns tells whether the lab is the person's to change, share and delete.
 func (p *Place) Owns() bool { return p != nil && p.owns }
 
