@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,33 +25,74 @@ var update = flag.Bool("update", false, "rewrite what the docs have from the com
 func TestDocumentedCommands(t *testing.T) {
 	for _, page := range []string{"README.md", "docs/labctl.md", "docs/course.md"} {
 		t.Run(page, func(t *testing.T) {
-			root := repository(t)
-			lines := commandsOf(t, filepath.Join(root, page))
-			dir := t.TempDir()
-			for _, name := range []string{"examples", "README.md"} {
-				if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
-					t.Skip("no symbolic links here:", err)
-				}
-			}
-			t.Chdir(dir)
-			t.Setenv("XDG_CONFIG_HOME", dir)
-			t.Setenv("LABD_LAB", "")
-			d, err := daemon.Start(daemon.Config{DataDir: filepath.Join(dir, "state"), Listen: "127.0.0.1:0"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer d.Stop(context.Background())
-			t.Setenv("LABD_SERVER", d.Addr())
-			for _, line := range lines {
-				var out, errOut bytes.Buffer
-				if code := execute(line, strings.NewReader(""), &out, &errOut); code != 0 {
-					t.Errorf("labctl %s: exit %d\n%s%s", strings.Join(line, " "), code, &out, &errOut)
-				}
-			}
-			if len(lines) < 5 {
-				t.Errorf("only %d commands found", len(lines))
-			}
+			lines := commandsOf(t, filepath.Join(repository(t), page))
+			readerOf(t)
+			runPage(t, lines, daemon.IdentityConfig{})
 		})
+	}
+}
+
+// The page for instructors begins with a labd that asks who calls, and shows the files that its commands read.
+func TestInstructorPage(t *testing.T) {
+	page := filepath.Join(repository(t), "docs/instructor.md")
+	lines := commandsOf(t, page)
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readerOf(t)
+	for kind, name := range map[string]string{"csv": "roster.csv", "yaml": "checks.yaml"} {
+		_, block, ok := strings.Cut(string(text), "\n```"+kind+"\n")
+		block, _, closed := strings.Cut(block, "```\n")
+		if !ok || !closed || !strings.Contains(string(text), "`"+name+"`") {
+			t.Fatalf("%s does not show %s", page, name)
+		}
+		if err := os.WriteFile(name, []byte(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runPage(t, lines, daemon.IdentityConfig{Auth: daemon.AuthOn, TokenFile: "admin.token"})
+}
+
+// readerOf makes a directory with what a reader of the pages has, and goes there.
+func readerOf(t *testing.T) {
+	t.Helper()
+	root, dir := repository(t), t.TempDir()
+	for _, name := range []string{"examples", "README.md"} {
+		if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
+			t.Skip("no symbolic links here:", err)
+		}
+	}
+	t.Chdir(dir)
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	t.Setenv("LABD_LAB", "")
+}
+
+// runPage starts a labd, and types a page's commands: each ends well.
+func runPage(t *testing.T, lines [][]string, identity daemon.IdentityConfig) {
+	t.Helper()
+	d, err := daemon.Start(daemon.Config{DataDir: "state", Listen: "127.0.0.1:0", Identity: identity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Stop(context.Background())
+	for deadline := time.Now().Add(2 * time.Minute); identity.TokenFile != ""; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(identity.TokenFile); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no administrator was made")
+		}
+	}
+	t.Setenv("LABD_SERVER", d.Addr())
+	for _, line := range lines {
+		var out, errOut bytes.Buffer
+		if code := execute(line, strings.NewReader(""), &out, &errOut); code != 0 {
+			t.Errorf("labctl %s: exit %d\n%s%s", strings.Join(line, " "), code, &out, &errOut)
+		}
+	}
+	if len(lines) < 5 {
+		t.Errorf("only %d commands found", len(lines))
 	}
 }
 
