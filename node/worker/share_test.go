@@ -120,11 +120,15 @@ func TestLabThatWaitsForItsTurn(t *testing.T) {
 		t.Errorf("with its turn: %v", p)
 	}
 	other.ask(inBatch)
+	<-other.ready // once the first lab has given its turn away
 	b.start(&workerv1.StartLabRequest{LabId: "never", Spec: twoHosts(), Mode: workerv1.Mode_MODE_RUN, EndNs: 1000 * ms, Journal: journalOf(timed{ms, transfer("t1", 1000)})})
 	if _, err := b.StopLab(t.Context(), &workerv1.StopLabRequest{LabId: "never", Epoch: 0}); err != nil {
 		t.Error(err)
 	}
-	if b.share.taken != 1 || len(b.share.waiting[inBatch]) != 0 {
+	b.share.mu.Lock()
+	taken, waiting := b.share.taken, len(b.share.waiting[inBatch])
+	b.share.mu.Unlock()
+	if taken != 1 || waiting != 0 {
 		t.Error("a lab that was stopped waits still")
 	}
 	other.leave()
