@@ -112,8 +112,12 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		p.mss = num(e, "mss")
 	case e.Name == "tcp:segment_received" && hasFlag(e, "A") && n.issKnown && text(e, "verdict") != "out_of_window":
 		p.take(e, n)
-	case e.Name == "tcp:segment_sent" && num(e, "len") > 0 && n.issKnown:
-		if to := n.offset(e, "seq", n.iss) + num(e, "len"); len(p.ends) == 0 || to > p.ends[len(p.ends)-1] {
+	case e.Name == "tcp:segment_sent" && (num(e, "len") > 0 || hasFlag(e, "F")) && n.issKnown:
+		to := n.offset(e, "seq", n.iss) + num(e, "len")
+		if hasFlag(e, "F") {
+			to++ // a FIN is a segment too
+		}
+		if len(p.ends) == 0 || to > p.ends[len(p.ends)-1] {
 			p.ends = append(p.ends, to)
 		}
 	case e.Name == "tcp:segment_lost" && (text(e, "trigger") == "mtu" || text(e, "trigger") == "syn_data"):
@@ -129,7 +133,7 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 	case e.Name == "tcp:recovery_entered" && text(e, "kind") == "fast":
 		p.sacked.cut(p.una)
 		byTime := text(e, "trigger") == "rack" || text(e, "trigger") == "reorder_timer"
-		if !byTime && !p.lowered && p.proven <= p.una && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && len(p.sacked) < dupThresh {
+		if !byTime && !p.lowered && p.proven <= p.una && p.dups < dupThresh && p.sacked.total() <= (dupThresh-1)*p.mss && p.reported() < dupThresh {
 			c.problem(e, "after %d duplicate ACKs, with %d bytes in %d ranges reported beyond a gap", p.dups, p.sacked.total(), len(p.sacked))
 		}
 		before, after, ssthresh := num(e, "cwnd_before"), num(e, "cwnd_after"), num(e, "ssthresh")
@@ -142,6 +146,19 @@ func (r retreats) event(c *Checker, e *trace.Event, n *end) {
 		}
 		p.reducing = false
 	}
+}
+
+// reported counts the segments in flight that the peer has, the parts of RFC 6675's IsLost that Linux keeps: three of them,
+// however short, say that one before them is lost (tcp_time_to_recover asks sacked_out).
+func (p *reports) reported() int {
+	n, from := 0, p.una
+	for _, to := range p.ends {
+		if p.sacked.hold(span{from, to}) {
+			n++
+		}
+		from = to
+	}
+	return max(n, len(p.sacked))
 }
 
 func (p *reports) take(e *trace.Event, n *end) {
