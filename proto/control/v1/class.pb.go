@@ -166,13 +166,13 @@ func (x *TemplateState) GetChanges() bool {
 // InstanceState is a person's own lab of a template.
 type InstanceState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
-	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
-	LabId         string                 `protobuf:"bytes,3,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab, which may be gone
-	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                                   // its name
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                                       // whose it is
+	LabId         string                 `protobuf:"bytes,3,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                            // of the lab, which may be gone
+	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`                                          // of the lab
 	Revision      uint64                 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`                                  // of the template when it was started
 	StartedUnixNs int64                  `protobuf:"varint,6,opt,name=started_unix_ns,json=startedUnixNs,proto3" json:"started_unix_ns,omitempty"` // wall time; when it was first
-	Resets        uint32                 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`
+	Resets        uint32                 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`                                      // how often it was made anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -260,9 +260,9 @@ func (x *InstanceState) GetResets() uint32 {
 // the last that was late.
 type SubmissionState struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Template        string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
-	Person          string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
-	Late            bool                   `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`
+	Template        string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                                         // its name
+	Person          string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                                             // who handed it in
+	Late            bool                   `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`                                                // after the deadline
 	Attempt         uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`                                          // counts the person's submissions, from 1
 	SubmittedUnixNs int64                  `protobuf:"varint,5,opt,name=submitted_unix_ns,json=submittedUnixNs,proto3" json:"submitted_unix_ns,omitempty"` // wall time
 	DaysLate        uint32                 `protobuf:"varint,6,opt,name=days_late,json=daysLate,proto3" json:"days_late,omitempty"`                        // begun days after the deadline

@@ -1992,8 +1992,8 @@ func (x *ShareLab) GetMember() *v1.LabMember {
 // UnshareLab takes a person out of a lab.
 type UnshareLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // of the lab
-	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`       // of the lab
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                  // who is to go
 	Role          v1.LabRole             `protobuf:"varint,3,opt,name=role,proto3,enum=lab.v1.LabRole" json:"role,omitempty"` // only what the person has in this role; unspecified: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2823,9 +2823,9 @@ func (x *SubmitInstance) GetAnswers() map[string]string {
 type GradeSubmission struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
-	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
-	Late          bool                   `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"` // that was graded; if another has come meanwhile, the command is void
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`     // who handed it in
+	Late          bool                   `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`        // after the deadline
+	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`  // that was graded; if another has come meanwhile, the command is void
 	Grade         *Grade                 `protobuf:"bytes,5,opt,name=grade,proto3" json:"grade,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

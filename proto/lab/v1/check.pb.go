@@ -289,12 +289,12 @@ func (x *EventSelector) GetWhere() string {
 type EventCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Of            *EventSelector         `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
-	Eq            *uint64                `protobuf:"varint,2,opt,name=eq,proto3,oneof" json:"eq,omitempty"`
-	Ne            *uint64                `protobuf:"varint,3,opt,name=ne,proto3,oneof" json:"ne,omitempty"`
-	Lt            *uint64                `protobuf:"varint,4,opt,name=lt,proto3,oneof" json:"lt,omitempty"`
-	Le            *uint64                `protobuf:"varint,5,opt,name=le,proto3,oneof" json:"le,omitempty"`
-	Gt            *uint64                `protobuf:"varint,6,opt,name=gt,proto3,oneof" json:"gt,omitempty"`
-	Ge            *uint64                `protobuf:"varint,7,opt,name=ge,proto3,oneof" json:"ge,omitempty"`
+	Eq            *uint64                `protobuf:"varint,2,opt,name=eq,proto3,oneof" json:"eq,omitempty"` // just so many
+	Ne            *uint64                `protobuf:"varint,3,opt,name=ne,proto3,oneof" json:"ne,omitempty"` // any number but this
+	Lt            *uint64                `protobuf:"varint,4,opt,name=lt,proto3,oneof" json:"lt,omitempty"` // fewer
+	Le            *uint64                `protobuf:"varint,5,opt,name=le,proto3,oneof" json:"le,omitempty"` // so many at most
+	Gt            *uint64                `protobuf:"varint,6,opt,name=gt,proto3,oneof" json:"gt,omitempty"` // more
+	Ge            *uint64                `protobuf:"varint,7,opt,name=ge,proto3,oneof" json:"ge,omitempty"` // so many at least
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -687,8 +687,8 @@ func (x *AnswerCheck) GetTolerance() float64 {
 // CheckResult is what a check came to.
 type CheckResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Ok            bool                   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`           // of the check
+	Ok            bool                   `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`          // it holds
 	Points        float64                `protobuf:"fixed64,3,opt,name=points,proto3" json:"points,omitempty"` // what the check is worth
 	Got           string                 `protobuf:"bytes,4,opt,name=got,proto3" json:"got,omitempty"`         // what was found, and what was wanted
 	Look          []string               `protobuf:"bytes,5,rep,name=look,proto3" json:"look,omitempty"`       // where to see why it failed: a command, and a lab time

@@ -670,13 +670,13 @@ func (*DeleteTemplateResponse) Descriptor() ([]byte, []int) {
 // Instance is a person's own lab of a template.
 type Instance struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
-	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
-	Lab           *Lab                   `protobuf:"bytes,3,opt,name=lab,proto3" json:"lab,omitempty"` // absent: it is gone
-	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                    // its name
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                        // whose it is
+	Lab           *Lab                   `protobuf:"bytes,3,opt,name=lab,proto3" json:"lab,omitempty"`                              // absent: it is gone
+	Seed          uint64                 `protobuf:"varint,4,opt,name=seed,proto3" json:"seed,omitempty"`                           // of the lab
 	Revision      uint64                 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`                   // of the template when it was started
 	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"` // wall time; when it was first
-	Resets        uint32                 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`
+	Resets        uint32                 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`                       // how often it was made anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1107,13 +1107,13 @@ func (x *CheckInstanceResponse) GetError() string {
 // Submission is what a person has handed in, and what it came to.
 type Submission struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // its name
-	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`                          // its name
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`                              // whose it is
 	Section       string                 `protobuf:"bytes,3,opt,name=section,proto3" json:"section,omitempty"`                            // of the person
 	Email         string                 `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`                                // of the person; for instructors
 	Attempt       uint32                 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`                           // counts the person's submissions, from 1
 	SubmittedAt   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=submitted_at,json=submittedAt,proto3" json:"submitted_at,omitempty"` // wall time
-	DaysLate      uint32                 `protobuf:"varint,7,opt,name=days_late,json=daysLate,proto3" json:"days_late,omitempty"`
+	DaysLate      uint32                 `protobuf:"varint,7,opt,name=days_late,json=daysLate,proto3" json:"days_late,omitempty"`         // begun days after the deadline; 0: in time
 	State         Submission_State       `protobuf:"varint,8,opt,name=state,proto3,enum=lab.v1.Submission_State" json:"state,omitempty"`
 	Results       []*CheckResult         `protobuf:"bytes,9,rep,name=results,proto3" json:"results,omitempty"`                             // of the checks that are graded
 	Points        float64                `protobuf:"fixed64,10,opt,name=points,proto3" json:"points,omitempty"`                            // of the checks that hold, before what is taken off for lateness
@@ -1540,10 +1540,10 @@ func (x *GetClassStatusRequest) GetSection() string {
 // StudentStatus is how far a student is.
 type StudentStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
-	Section       string                 `protobuf:"bytes,2,opt,name=section,proto3" json:"section,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"` // wall time; absent: not started
-	Resets        uint32                 `protobuf:"varint,4,opt,name=resets,proto3" json:"resets,omitempty"`
+	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`                                           // whose it is
+	Section       string                 `protobuf:"bytes,2,opt,name=section,proto3" json:"section,omitempty"`                                         // of the person
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`                    // wall time; absent: not started
+	Resets        uint32                 `protobuf:"varint,4,opt,name=resets,proto3" json:"resets,omitempty"`                                          // how often it was made anew
 	LabState      LabState               `protobuf:"varint,5,opt,name=lab_state,json=labState,proto3,enum=lab.v1.LabState" json:"lab_state,omitempty"` // unspecified: there is no lab
 	Inputs        uint64                 `protobuf:"varint,6,opt,name=inputs,proto3" json:"inputs,omitempty"`                                          // given to the lab
 	Submission    *Submission            `protobuf:"bytes,7,opt,name=submission,proto3" json:"submission,omitempty"`                                   // the one that counts, without its results; absent: none

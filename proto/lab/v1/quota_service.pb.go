@@ -229,7 +229,7 @@ type isQuotaLimit_Bound interface {
 }
 
 type QuotaLimit_AtMost struct {
-	AtMost uint64 `protobuf:"varint,2,opt,name=at_most,json=atMost,proto3,oneof"`
+	AtMost uint64 `protobuf:"varint,2,opt,name=at_most,json=atMost,proto3,oneof"` // as many there may be
 }
 
 type QuotaLimit_Unlimited struct {

@@ -77,7 +77,7 @@ func (LabRole) EnumDescriptor() ([]byte, []int) {
 // LabMember is a person's place in a lab. A person may have one in each role.
 type LabMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"` // with whom
 	Role          LabRole                `protobuf:"varint,2,opt,name=role,proto3,enum=lab.v1.LabRole" json:"role,omitempty"`
 	Nodes         []string               `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"` // names, * for any letters: "b*"; at most 64; none: all nodes, also those to come
 	unknownFields protoimpl.UnknownFields
@@ -243,8 +243,8 @@ type UnshareLabRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // chosen by the caller, 1 to 64 characters; a repeated request answers as the first did
 	Lab           string                 `protobuf:"bytes,2,opt,name=lab,proto3" json:"lab,omitempty"`                              // name
-	Person        string                 `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`
-	Role          LabRole                `protobuf:"varint,4,opt,name=role,proto3,enum=lab.v1.LabRole" json:"role,omitempty"` // only the person's place in this role; unspecified: all
+	Person        string                 `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`                        // who is to go
+	Role          LabRole                `protobuf:"varint,4,opt,name=role,proto3,enum=lab.v1.LabRole" json:"role,omitempty"`       // only the person's place in this role; unspecified: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
