@@ -3007,7 +3007,7 @@ var File_control_v1_command_proto protoreflect.FileDescriptor
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x16control/v1/class.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xac\x11\n" +
+	"control.v1\x1a\x16control/v1/class.proto\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xac\x11\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -3375,8 +3375,8 @@ func file_control_v1_command_proto_init() {
 	if File_control_v1_command_proto != nil {
 		return
 	}
-	file_control_v1_identity_proto_init()
 	file_control_v1_class_proto_init()
+	file_control_v1_identity_proto_init()
 	file_control_v1_command_proto_msgTypes[0].OneofWrappers = []any{
 		(*Command_CreateLab)(nil),
 		(*Command_DeleteLab)(nil),
