@@ -78,7 +78,7 @@ func broken(err error) bool {
 // safeToRepeat tells whether a call may be sent twice.
 func safeToRepeat(method string, req any) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, reads := range []string{"Get", "List", "Missing", "WhoAmI"} {
+	for _, reads := range []string{"Get", "List", "Missing", "WhoAmI", "Check"} {
 		if strings.HasPrefix(name, reads) {
 			return true
 		}

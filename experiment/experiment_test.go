@@ -7,7 +7,6 @@ import (
 
 	"labd.dev/experiment"
 	labv1 "labd.dev/proto/lab/v1"
-	"labd.dev/trace"
 )
 
 const head = `experiment: x
@@ -114,16 +113,6 @@ faults:
 	if tr := r.Inputs[2].Input.GetTransfer(); tr.Tcp.GetCongestion() != "reno" || tr.Tcp.Sack == nil || tr.GetGeneratedBytes() != 2000 {
 		t.Errorf("transfer %v", tr)
 	}
-}
-
-// sent makes events tcp:segment_sent of node a with these lengths, 1 ms apart.
-func sent(lengths ...uint64) []trace.Event {
-	var events []trace.Event
-	for i, n := range lengths {
-		events = append(events, trace.Event{Node: "a", TNs: int64(i+1) * 1e6, Name: "tcp:segment_sent",
-			Data: []trace.Field{{Name: "len", Value: n}, {Name: "flags", Value: "ACK"}}})
-	}
-	return events
 }
 
 // Each change of the lab is one input, and what comes later is held against the lab as it is by then.

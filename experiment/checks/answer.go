@@ -12,9 +12,6 @@ import (
 	"labd.dev/trace"
 )
 
-// maxAnswer bounds an answer's text, bytes.
-const maxAnswer = 1024
-
 // answer is the verb of the same name: what somebody read off a trace is compared with this trace, which differs with the seed.
 type answer struct {
 	spec  *labv1.AnswerCheck
