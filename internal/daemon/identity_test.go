@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -495,12 +496,14 @@ func audit(t *testing.T, c *client.Client, req *labv1.ListAuditRequest) []*labv1
 	var all []*labv1.AuditEntry
 	for {
 		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
 		if err != nil {
-			break
+			t.Fatal(err)
 		}
 		all = append(all, m.GetEntries()...)
 	}
-	return all
 }
 
 // Each change leaves who, when, from where, what and what came of it; so does a refusal. Students are told their own.
