@@ -17,6 +17,8 @@ const (
 	// not there is told of soon.
 	attempts   = 4
 	firstPause = 100 * time.Millisecond
+	// tooLong is a wait that a person is told of instead: labd asks for milliseconds while it only slows somebody down.
+	tooLong = 2 * time.Second
 )
 
 // repeat carries a call out, and again when labd could not answer it just then, where repeating it is safe: it reads, or it
@@ -26,6 +28,12 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func() e
 	pause, began, asked := firstPause, time.Now(), 0
 	for attempt := 1; ; {
 		err := call()
+		if wait := tooMany(err); wait > 0 && wait <= tooLong && time.Since(began) < awayLimit {
+			if !waited(ctx, wait) {
+				return err
+			}
+			continue
+		}
 		if status.Code(err) != codes.Unavailable || !safeToRepeat(method, req) || tlsTrouble(status.Convert(err).Message()) != "" {
 			return err
 		}
@@ -40,15 +48,37 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func() e
 		} else if attempt++; attempt > attempts || nobodyListens(err) || reasonOf(err) == "NO_QUORUM" {
 			return err // a server without a quorum has waited for one already
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !waited(ctx, pause) {
 			return err
 		}
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// waited waits; false: the context ended before.
+func waited(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tooMany is how long to wait where labd has refused a call, before it began with it, because its caller makes too many; 0: it
+// has not.
+func tooMany(err error) time.Duration {
+	if reasonOf(err) != "TOO_MANY_CALLS" {
+		return 0
+	}
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return max(info.GetRetryDelay().AsDuration(), firstPause/10)
+		}
+	}
+	return firstPause
 }
 
 // elsewhere tells whether another server may well answer what this one could not.
