@@ -17,7 +17,7 @@ const (
 	// not there is told of soon.
 	attempts   = 4
 	firstPause = 100 * time.Millisecond
-	// tooLong is a wait that a person is told of instead: labd asks for milliseconds while it only slows somebody down.
+	// tooLong bounds the waiting of a caller who makes too many calls: labd asks for milliseconds at a time.
 	tooLong = 2 * time.Second
 )
 
@@ -28,7 +28,7 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func() e
 	pause, began, asked := firstPause, time.Now(), 0
 	for attempt := 1; ; {
 		err := call()
-		if wait := tooMany(err); wait > 0 && wait <= tooLong && time.Since(began) < awayLimit {
+		if wait := tooMany(err); wait > 0 && time.Since(began)+wait < tooLong {
 			if !waited(ctx, wait) {
 				return err
 			}
