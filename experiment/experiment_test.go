@@ -79,6 +79,10 @@ func TestErrorInTheLab(t *testing.T) {
 	if err == nil || err.Error() != "e.yaml:6:40: delay: must not be negative" {
 		t.Errorf("inline: %v", err)
 	}
+	_, err = experiment.Parse("e.yaml", []byte("name: x\ntopology: {nodes: {a: {}}}\n"))
+	if want := "e.yaml:2:1: this is a lab's file, not an experiment's; start it: labctl apply -f e.yaml"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 	_, err = experiment.Parse("e.yaml", []byte("experiment: x\nlab: nowhere.yaml\n"))
 	if err == nil || !strings.HasPrefix(err.Error(), "e.yaml:2:6: lab: open nowhere.yaml: ") {
 		t.Errorf("no lab file: %v", err)

@@ -45,6 +45,9 @@ func Parse(path string, src []byte) (*Experiment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.OfKind("topology", "this is a lab's file, not an experiment's; start it: labctl apply -f "+path); err != nil {
+		return nil, err
+	}
 	draft := &draft{}
 	schema.Decode(d, table, draft)
 	x := &Experiment{Name: draft.name, EndNs: draft.duration, Expect: draft.expect, Checks: draft.checks, Uploads: d.Files.Uploads(), source: src, labSource: src}

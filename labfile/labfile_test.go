@@ -57,6 +57,7 @@ topology:
 		{"only a comment", "# nothing\n", []string{"lab.yaml:1:1: the file is empty"}},
 		{"no map", "- a\n", []string{"lab.yaml:1:1: lab: want a map, got a list"}},
 		{"two documents", "name: x\ntopology: {nodes: {a: {}}}\n---\nname: y\n", []string{"lab.yaml:3:1: a second document begins here; a file holds one"}},
+		{"an experiment", "experiment: x\nlab: lab.yaml\nchecks: []\n", []string{`lab.yaml:1:1: this is an experiment's file, not a lab's; run it: labctl run lab.yaml`}},
 		{"self-joined", "name: x\ntopology:\n  nodes: {a: {}}\n  links: [{endpoints: [a, a]}]\n", []string{`lab.yaml:4:27: endpoints: a link joins two different nodes, not "a" with itself`}},
 		{"nothing required is there", "seed: 1\n", []string{`lab.yaml:1:1: lab: "name" is missing`, `lab.yaml:1:1: lab: "topology" is missing`}},
 		{"no ring", twoHosts + "queue: {device: 0p}}\n", []string{`lab.yaml:5:43: device: must be from 1 to 65536p, got 0`}},

@@ -35,6 +35,9 @@ func Parse(path string, src []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.OfKind("experiment", "this is an experiment's file, not a lab's; run it: labctl run "+path); err != nil {
+		return nil, err
+	}
 	draft := NewDraft()
 	schema.Decode(d, Table, draft)
 	draft.Finish(d, "")

@@ -136,6 +136,17 @@ func objectOf(v view, cmd *controlv1.Command) (lab, object string) {
 		object = "token " + k.RotateToken.GetId()
 	case *controlv1.Command_RevokeToken:
 		object = "token " + k.RevokeToken.GetId()
+	case *controlv1.Command_PublishTemplate:
+		object = "template " + k.PublishTemplate.GetTemplate().GetName()
+	case *controlv1.Command_DeleteTemplate:
+		object = "template " + k.DeleteTemplate.GetName()
+	case *controlv1.Command_StartInstance:
+		c := k.StartInstance
+		lab, object = fullName(c.GetPerson(), c.GetLab().GetSpec().GetName()), "template "+c.GetTemplate()
+	case *controlv1.Command_SubmitInstance:
+		lab, object = labelOf(v, k.SubmitInstance.GetLabId()), "template "+k.SubmitInstance.GetTemplate()
+	case *controlv1.Command_RegradeTemplate:
+		object = "template " + k.RegradeTemplate.GetName()
 	case *controlv1.Command_SetQuota:
 		object = quotaText(k.SetQuota)
 	}

@@ -77,7 +77,8 @@ func (o *auditOptions) run(ctx context.Context, now time.Time) (err error) {
 			}
 			for _, e := range m.GetEntries() {
 				l.Add(e, fmt.Sprint(e.GetIndex()), dateOf(e.GetAt()), e.GetUser(), e.GetFrom(), e.GetMethod(), e.GetLab(), e.GetObject(), e.GetResult(), e.GetToken(), e.GetDetail())
-				l.Brief.Add(e.GetDetail(), e.GetAt().AsTime().UTC().Format("01-02 15:04:05"), e.GetUser(), e.GetMethod(), strings.TrimSpace(e.GetLab()+" "+e.GetObject()), e.GetResult())
+				_, what, _ := strings.Cut(e.GetMethod(), ".") // no two services have a method of the same name
+				l.Brief.Add(e.GetDetail(), e.GetAt().AsTime().UTC().Format("01-02 15:04:05"), e.GetUser(), what, strings.TrimSpace(e.GetLab()+" "+e.GetObject()), e.GetResult())
 			}
 		}
 	})

@@ -102,15 +102,17 @@ func (a *app) writeResults(b *strings.Builder, results []*labv1.CheckResult) {
 		l.Add(c, c.GetId(), result, number(c.GetPoints()), c.GetGot())
 	}
 	_ = a.format.Write(b, l) // a strings.Builder takes all
+	more := "\n"
 	for _, c := range results {
 		if len(c.GetLook()) > 0 {
-			fmt.Fprintf(b, "\n%s: see %s", c.GetId(), strings.Join(c.GetLook(), "; "))
+			fmt.Fprintf(b, "%s%s: see %s\n", more, c.GetId(), strings.Join(c.GetLook(), "; "))
+			more = ""
 		}
 		if c.GetHint() != "" {
-			fmt.Fprintf(b, "\n  %s", c.GetHint())
+			fmt.Fprintf(b, "%s  %s\n", more, c.GetHint())
+			more = ""
 		}
 	}
-	b.WriteString("\n")
 }
 
 func hiddenText(n uint32) string {

@@ -198,9 +198,11 @@ func newUserListCommand(a *app) *cobra.Command {
 }
 
 func userList(users []*labv1.User) *output.List {
-	l := &output.List{Columns: []string{"NAME", "ROLE", "SECTION", "EMAIL", "TOKENS", "SINCE", "REMOVED"}}
+	l := &output.List{Columns: []string{"NAME", "ROLE", "SECTION", "EMAIL", "TOKENS", "SINCE", "REMOVED"},
+		Brief: &output.Brief{Columns: []string{"NAME", "ROLE", "SECTION", "EMAIL", "TOKENS", "SINCE", "REMOVED"}}}
 	for _, u := range users {
 		l.Add(u, u.GetName(), auth.RoleName(u.GetRole()), u.GetSection(), u.GetEmail(), fmt.Sprint(u.GetTokens()), dateOf(u.GetCreatedAt()), dateOf(u.GetRemovedAt()))
+		l.Brief.Add("", u.GetName(), auth.RoleName(u.GetRole()), u.GetSection(), u.GetEmail(), fmt.Sprint(u.GetTokens()), dayOf(u.GetCreatedAt()), dayOf(u.GetRemovedAt()))
 	}
 	return l
 }
@@ -211,6 +213,12 @@ func dateOf(t *timestamppb.Timestamp) string {
 		return ""
 	}
 	return t.AsTime().UTC().Format(time.RFC3339)
+}
+
+// dayOf is the day of a wall time; empty: none.
+func dayOf(t *timestamppb.Timestamp) string {
+	day, _, _ := strings.Cut(dateOf(t), "T")
+	return day
 }
 
 func newUserGetCommand(a *app) *cobra.Command {

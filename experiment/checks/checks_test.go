@@ -85,6 +85,8 @@ func TestVerbs(t *testing.T) {
 		{`exists: {event: "tcp:segment_sent", where: 'len == 8'}`, false, "0, wanted at least 1; of 4 tcp:segment_sent none is so"},
 		{`exists: {event: "tcp:segment_sent", where: 'flags > 5'}`, false, "event tcp:segment_sent of client at 0 ns: string > int not implemented"},
 		{`order: [{where: 'len == 500'}, {where: 'len == 9'}]`, true, "2 of 2 in order"},
+		{`order: [{event: "tcp:segment_lost", where: 'len == 3'}, {where: 'len == 9'}]`, false,
+			"0 of 2 in order, no tcp:segment_lost where len == 3; of 2 tcp:segment_lost none is so"},
 		{`order: [{where: 'len == 9'}, {event: "tcp:segment_sent", where: 'flags == "SYN"'}]`, false,
 			`1 of 2 in order, no tcp:segment_sent where flags == "SYN" after them; of 1 tcp:segment_sent none is so`},
 

@@ -41,10 +41,13 @@ func (q *sequence) end(r *trace.CheckSummary) {
 	r.Got = fmt.Sprintf("%d of %d in order", len(q.found), len(q.steps))
 	if !r.OK {
 		missing := q.steps[len(q.found)]
-		r.Got += ", no " + missing.String() + " after them" + missing.others()
+		r.Got += ", no " + missing.String()
 		if len(q.found) == 0 {
 			r.Events = missing.near
+		} else {
+			r.Got += " after them"
 		}
+		r.Got += missing.others()
 		// What is nearest to the gap is looked at first.
 		if n := len(q.found); n > 1 {
 			r.Events = append([]trace.Event{q.found[n-1]}, q.found[:n-1]...)

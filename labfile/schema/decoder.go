@@ -36,6 +36,17 @@ func NewDecoder(file, dir string, src []byte) (*Decoder, error) {
 // Decode reads the whole file into v by its table.
 func Decode[T any](d *Decoder, o *Object[T], v *T) { o.decode(d, d.root, "", v) }
 
+// OfKind refuses a file of another kind, which one of its top keys gives away, by an error that says what to do with it: all that
+// its other keys are told to be would only be noise. Nil: the key is not there.
+func (d *Decoder) OfKind(key, message string) error {
+	for i := 0; d.root.Kind == yaml.MappingNode && i+1 < len(d.root.Content); i += 2 {
+		if k := d.root.Content[i]; k.Value == key {
+			return &Error{Position: d.at(k), Message: message}
+		}
+	}
+	return nil
+}
+
 // Place is where a field was written and the key it was written under.
 type Place struct {
 	Position
