@@ -14,6 +14,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"labd.dev/internal/port"
 	"labd.dev/internal/tlsfiles"
@@ -27,6 +29,10 @@ const (
 	maxMessageBytes = 64 << 20
 	// dialTimeout bounds a connection attempt; on a machine that answers at all it takes milliseconds.
 	dialTimeout = 3 * time.Second
+	// keepaliveTime and keepaliveTimeout are when a server that says nothing while a call waits is asked for a sign of life, and
+	// when it is taken to be gone: one that is cut off does not close its connections. gRPC asks no more often than this.
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
 	// inProcess is the address of a labd in the same process. It is not waited for: its end is ours.
 	inProcess = "this process"
 )
@@ -101,10 +107,7 @@ func Open(o Options) (*Client, error) {
 			return nil, errors.Join(&Error{Code: CodeUsage, Message: "the token is not sent to " + address +
 				" without TLS, where others could read it on the way: give --tls-ca"}, l.close())
 		}
-		conn, err := grpc.NewClient("passthrough:///"+address,
-			grpc.WithTransportCredentials(port.Credentials(d)),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
-			grpc.WithNoProxy(), CallOptions())
+		conn, err := newConn(address, port.Credentials(d))
 		if err != nil {
 			return nil, errors.Join(&Error{Code: CodeUsage, Message: err.Error()}, l.close())
 		}
@@ -114,6 +117,15 @@ func Open(o Options) (*Client, error) {
 		return nil, &Error{Code: CodeUsage, Message: "no address of a labd was given"}
 	}
 	return newClient(l, true), nil
+}
+
+// newConn makes a connection to one server, which connects at the first call.
+func newConn(address string, creds credentials.TransportCredentials, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+address, append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithNoProxy(), CallOptions()}, more...)...)
 }
 
 // onLoopback tells whether an address is on this very machine.

@@ -41,8 +41,9 @@ const (
 	// maxStreams bounds the calls under way on one connection.
 	maxStreams = 1000
 	// keepaliveTime and keepaliveTimeout are when a silent connection between two daemons is asked for a sign of life, and
-	// how long that may take: a connection that is cut off breaks within a lease of a worker.
-	keepaliveTime    = 5 * time.Second
+	// how long that may take; gRPC asks no more often. What must be known sooner has deadlines of its own: leases, and each call
+	// to a worker.
+	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 5 * time.Second
 	// dialTimeout bounds one attempt to connect to another daemon.
 	dialTimeout = 5 * time.Second
