@@ -34,6 +34,7 @@ type fakeServer struct {
 	held    map[string][]byte // content by SHA-256
 	runFile string            // the one file of every run
 	leader  string            // to whom it says to have handed a call on; empty: nobody
+	marks   []string          // of the calls to CreateLab, whether they have been made before
 }
 
 func (s *fakeServer) GetLab(ctx context.Context, _ *labv1.GetLabRequest) (*labv1.GetLabResponse, error) {
@@ -45,7 +46,8 @@ func (s *fakeServer) GetLab(ctx context.Context, _ *labv1.GetLabRequest) (*labv1
 	return &labv1.GetLabResponse{}, s.answer(int(s.calls.Add(1)))
 }
 
-func (s *fakeServer) CreateLab(context.Context, *labv1.CreateLabRequest) (*labv1.CreateLabResponse, error) {
+func (s *fakeServer) CreateLab(ctx context.Context, _ *labv1.CreateLabRequest) (*labv1.CreateLabResponse, error) {
+	s.marks = append(s.marks, strings.Join(metadata.ValueFromIncomingContext(ctx, repeatedHeader), " "))
 	return &labv1.CreateLabResponse{}, s.answer(int(s.calls.Add(1)))
 }
 
@@ -192,6 +194,17 @@ func TestRetries(t *testing.T) {
 				t.Fatalf("%d calls and %v, want %d", got, err, c.calls)
 			}
 		})
+	}
+}
+
+// A call that is made again says so: the first attempt may still be on its way.
+func TestRepeatedCallsSaySo(t *testing.T) {
+	fake := &fakeServer{answer: func(n int) error { return unless(n == attempts, status.Error(codes.Unavailable, "busy")) }}
+	if err := create("r1")(dial(t, fake)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(fake.marks, ","); got != ",true,true,true" {
+		t.Errorf("the calls were marked %q", got)
 	}
 }
 

@@ -96,7 +96,7 @@ func (l *link) heard(s *server, err error) error {
 // Invoke carries a unary call out, and again where that is safe and helps.
 func (l *link) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
 	ctx = l.mark(ctx)
-	err := l.repeat(ctx, method, req, func() error {
+	err := l.repeat(ctx, method, req, func(ctx context.Context) error {
 		s := l.current()
 		if len(l.servers) == 1 {
 			return l.heard(s, s.conn.Invoke(ctx, method, req, reply, opts...))

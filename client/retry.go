@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -24,10 +25,10 @@ const (
 // repeat carries a call out, and again when labd could not answer it just then, where repeating it is safe: it reads, or it
 // carries a request id, by which labd knows it again. Another server is asked at once. Where none is left nothing is
 // repeated, unless labd was there before: then it restarts, and is waited for.
-func (l *link) repeat(ctx context.Context, method string, req any, call func() error) error {
-	pause, began, asked := firstPause, time.Now(), 0
+func (l *link) repeat(ctx context.Context, method string, req any, call func(context.Context) error) error {
+	first, pause, began, asked := ctx, firstPause, time.Now(), 0
 	for attempt := 1; ; {
-		err := call()
+		err := call(ctx)
 		if wait := tooMany(err); wait > 0 && time.Since(began)+wait < tooLong {
 			if !waited(ctx, wait) {
 				return err
@@ -37,6 +38,7 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func() e
 		if status.Code(err) != codes.Unavailable || !safeToRepeat(method, req) || tlsTrouble(status.Convert(err).Message()) != "" {
 			return err
 		}
+		ctx = metadata.AppendToOutgoingContext(first, repeatedHeader, "true")
 		if asked++; asked < len(l.servers) && (broken(err) || elsewhere(err)) {
 			continue
 		}
@@ -54,6 +56,9 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func() e
 		pause = min(2*pause, maxPause)
 	}
 }
+
+// repeatedHeader says that a call has been made before, and that nobody knows what became of it: it may still be on its way.
+const repeatedHeader = "labd-repeated"
 
 // waited waits; false: the context ended before.
 func waited(ctx context.Context, d time.Duration) bool {

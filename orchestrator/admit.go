@@ -42,10 +42,11 @@ func (g guarded) RegisterService(desc *grpc.ServiceDesc, impl any) {
 					}
 					return handle(ctx, req)
 				}
+				final := func(ctx context.Context, req any) (any, error) { return g.c.final(ctx, req, admitted) }
 				if outer == nil {
-					return admitted(ctx, req)
+					return final(ctx, req)
 				}
-				return outer(ctx, req, info, admitted)
+				return outer(ctx, req, info, final)
 			})
 		}
 	}

@@ -112,7 +112,7 @@ func applyWithin(txn *memdb.Txn, index uint64, cmd *controlv1.Command) (res resu
 	a.noteCommand(cmd, lab, object, nil)
 	outcome.Kind = kind
 	if cmd.GetRequestId() != "" {
-		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome})
+		a.remember(&controlv1.RequestState{RequestId: cmd.GetRequestId(), RaftIndex: index, Outcome: outcome, Refusal: cmd.GetVoidRequest().GetRefusal()})
 	}
 	return result{outcome: outcome, changes: changesOf(a.view, kind, index, a.made)}, a.wrote, nil
 }
@@ -126,9 +126,12 @@ func kindOf(cmd *controlv1.Command) string {
 	return ""
 }
 
-// repeated answers a request that was carried out before.
+// repeated answers a request that was carried out before, or was over without.
 func repeated(past *controlv1.RequestState, kind string) result {
-	if past.GetOutcome().GetKind() != kind {
+	switch was := past.GetOutcome().GetKind(); {
+	case past.GetRefusal() != nil, was == kindVoid && kind != kindVoid:
+		return result{refused: voided(past)}
+	case was != kind && kind != kindVoid:
 		return result{refused: refuse(labv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
 			"the request id was used before, for another kind of request")}
 	}
@@ -177,6 +180,8 @@ func (a *applier) dispatch(cmd *controlv1.Command) (*controlv1.RequestOutcome, *
 		return a.unshareLab(k.UnshareLab)
 	case *controlv1.Command_AppendAudit:
 		return a.appendAudit(k.AppendAudit)
+	case *controlv1.Command_VoidRequest:
+		return &controlv1.RequestOutcome{}, nil // which is remembered
 	default:
 		return a.dispatchIdentity(cmd)
 	}

@@ -58,9 +58,7 @@ func (a *applier) noteCommand(cmd *controlv1.Command, lab, object string, refuse
 func (a *applier) keepAudit(e *controlv1.AuditState, part uint32) {
 	e.Index, e.Part = a.index, part
 	for _, text := range []*string{&e.Person, &e.TokenId, &e.From, &e.Method, &e.Lab, &e.Object, &e.Result, &e.Detail} {
-		if len(*text) > maxAuditText {
-			*text = strings.ToValidUTF8((*text)[:maxAuditText], "") + "..."
-		}
+		*text = cutText(*text, maxAuditText)
 	}
 	a.insert(tableAudit, e)
 	counter, most := counterAudit, uint64(keptAudit)

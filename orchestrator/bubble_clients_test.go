@@ -120,6 +120,9 @@ func (k *clients) call(id int, do call, rng *rand.Rand) answer {
 		if k.c.how == staleReads && (do.deed == deedGet || do.deed == deedList) {
 			ctx = metadata.AppendToOutgoingContext(ctx, staleHeader, "true")
 		}
+		if tries > 1 {
+			ctx = metadata.AppendToOutgoingContext(ctx, repeatedHeader, "true")
+		}
 		if k.c.how == newIDs {
 			request = fmt.Sprintf("request-%d-%d", n, tries)
 		}

@@ -355,5 +355,9 @@ func (c *Controller) propose(ctx context.Context, requestID string, cmd *control
 	cmd.By, cmd.From, cmd.TokenId, cmd.Method = caller.Person, caller.From, caller.TokenID, caller.Method
 	cmd.RequestId = requestKey(ctx, requestID)
 	cmd.NowUnixNs = c.conf.Now().UnixNano()
-	return c.node.propose(cmd)
+	res, err := c.node.propose(cmd)
+	if err == nil && requestID != "" {
+		learnt(ctx)
+	}
+	return res, err
 }

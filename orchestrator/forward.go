@@ -106,8 +106,8 @@ func (c *Controller) ForwardUnary(ctx context.Context, req any, info *grpc.Unary
 		resp = out.New().Interface()
 		return conn.Invoke(c.markForwarded(ctx), info.FullMethod, req, resp)
 	})
-	if here {
-		return handle(ctx, req)
+	if here != nil {
+		return handle(here, req)
 	}
 	return resp, err
 }
@@ -128,7 +128,7 @@ func (c *Controller) ForwardStream(srv any, ss grpc.ServerStream, info *grpc.Str
 		}
 		return err
 	})
-	if here {
+	if here != nil {
 		return handle(srv, ss)
 	}
 	return err
@@ -138,10 +138,10 @@ func (c *Controller) forwards(method string) bool {
 	return c.conf.Cluster != nil && strings.HasPrefix(method, publicPackage) && !answeredHere[method]
 }
 
-// atLeader has call carried out at the leader's; here says that this server leads. While there is no leader it waits for
+// atLeader has call carried out at the leader's; here is the call's context if this server leads. While there is no leader it waits for
 // one, for as long as a failover takes. A call that was turned away because the leader was one no more is tried again:
-// nothing has come of it; and one that was lost with the leader, where it may be carried out twice.
-func (c *Controller) atLeader(ctx context.Context, again bool, call func(context.Context, grpc.ClientConnInterface) error) (here bool, err error) {
+// nothing has come of it; and one that was lost with the leader, where it may be carried out twice: whoever gets it next is told.
+func (c *Controller) atLeader(ctx context.Context, again bool, call func(context.Context, grpc.ClientConnInterface) error) (here context.Context, err error) {
 	wait, cancel := context.WithTimeout(ctx, c.conf.Cluster.Timing.LeaderWait)
 	defer cancel()
 	for {
@@ -149,20 +149,23 @@ func (c *Controller) atLeader(ctx context.Context, again bool, call func(context
 		id, address := c.Leader()
 		switch {
 		case id == c.ServerID() || c.node.raft.State() == raft.Leader:
-			return true, nil
+			return ctx, nil
 		case forwardedBy(ctx) != "":
-			return false, notLeading()
+			return nil, notLeading()
 		case id != "":
 			conn, err := c.conf.Cluster.Connect(address)
 			if err != nil {
-				return false, err
+				return nil, err
 			}
 			if err = c.callLeader(ctx, id, address, conn, call); !turnedAway(err) && !(again && isRefusal(err)) {
 				if forwardedBy(ctx) == "" && !isRefusal(err) {
 					// It can only fail where the answer has begun, which is when the caller knows already.
 					_ = grpc.SetHeader(ctx, metadata.Pairs(leaderHeader, address))
 				}
-				return false, err
+				return nil, err
+			}
+			if !turnedAway(err) {
+				ctx = asRepeated(ctx)
 			}
 			pause(wait, turnedAwayPause)
 		default:
@@ -170,17 +173,17 @@ func (c *Controller) atLeader(ctx context.Context, again bool, call func(context
 			case <-changed:
 			case <-wait.Done():
 			case <-c.node.fsm.halted:
-				return false, storageError(c.node.fsm.cause)
+				return nil, storageError(c.node.fsm.cause)
 			}
 		}
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return nil, ctx.Err()
 		}
 		if wait.Err() != nil {
 			if isRefusal(err) {
-				return false, err
+				return nil, err
 			}
-			return false, c.noLeader(ctx)
+			return nil, c.noLeader(ctx)
 		}
 	}
 }

@@ -134,6 +134,9 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if g == nil {
 		return s.applyNew(ctx, l, req)
 	}
+	if !req.GetDryRun() && s.c.nothingToDo(ctx, req.GetRequestId()) {
+		return &labv1.ApplyLabResponse{Outcome: labv1.ApplyLabResponse_OUTCOME_UNCHANGED, Lab: s.describe(ctx, l, g)}, nil
+	}
 	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, g)}, nil

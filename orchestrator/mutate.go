@@ -136,6 +136,7 @@ func (c *Controller) pastRequest(ctx context.Context, requestID, kind string) (*
 	if res.refused != nil {
 		return nil, res.refused
 	}
+	learnt(ctx)
 	return res.outcome, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -18,6 +20,8 @@ type Refusal struct {
 	RetryAfter time.Duration
 	// Violations are the fields that are wrong; only with ERROR_REASON_INVALID, and there not always.
 	Violations []Violation
+
+	code codes.Code // gRPC's; 0: the reason's
 }
 
 // Violation is a field of a request that is wrong.

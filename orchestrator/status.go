@@ -154,7 +154,7 @@ func refusalStatus(r *Refusal) error {
 		details = append(details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
 			{Subject: r.Subject, Description: r.Message}}})
 	}
-	code := codeOf[r.Reason]
+	code := cmp.Or(r.code, codeOf[r.Reason])
 	if after := cmp.Or(r.RetryAfter, retryDelay); code == codes.Unavailable || r.RetryAfter != 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 	}

@@ -69,6 +69,7 @@ type Command struct {
 	//	*Command_GradeSubmission
 	//	*Command_RegradeTemplate
 	//	*Command_SetQuota
+	//	*Command_VoidRequest
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,6 +460,15 @@ func (x *Command) GetSetQuota() *SetQuota {
 	return nil
 }
 
+func (x *Command) GetVoidRequest() *VoidRequest {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_VoidRequest); ok {
+			return x.VoidRequest
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -599,6 +609,10 @@ type Command_SetQuota struct {
 	SetQuota *SetQuota `protobuf:"bytes,80,opt,name=set_quota,json=setQuota,proto3,oneof"`
 }
 
+type Command_VoidRequest struct {
+	VoidRequest *VoidRequest `protobuf:"bytes,90,opt,name=void_request,json=voidRequest,proto3,oneof"`
+}
+
 func (*Command_CreateLab) isCommand_Kind() {}
 
 func (*Command_DeleteLab) isCommand_Kind() {}
@@ -666,6 +680,8 @@ func (*Command_GradeSubmission) isCommand_Kind() {}
 func (*Command_RegradeTemplate) isCommand_Kind() {}
 
 func (*Command_SetQuota) isCommand_Kind() {}
+
+func (*Command_VoidRequest) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
@@ -3002,12 +3018,127 @@ func (x *SetQuota) GetLimits() []*v1.QuotaLimit {
 	return nil
 }
 
+// VoidRequest has the request of the command's id refused for good, unless it was carried out before: an attempt of it that
+// comes later hears the same.
+type VoidRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *Refusal               `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"` // what the caller is told
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidRequest) Reset() {
+	*x = VoidRequest{}
+	mi := &file_control_v1_command_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidRequest) ProtoMessage() {}
+
+func (x *VoidRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidRequest.ProtoReflect.Descriptor instead.
+func (*VoidRequest) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *VoidRequest) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// Refusal is why a request was refused for good.
+type Refusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        v1.ErrorReason         `protobuf:"varint,1,opt,name=reason,proto3,enum=lab.v1.ErrorReason" json:"reason,omitempty"` // as callers get it
+	Code          uint32                 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`                             // gRPC's
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`                        // for a person; a long one is cut
+	Subject       string                 `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`                        // what a quota bounds; empty: no quota was reached
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_control_v1_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Refusal) GetReason() v1.ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return v1.ErrorReason(0)
+}
+
+func (x *Refusal) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Refusal) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Refusal) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x16control/v1/class.proto\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xac\x11\n" +
+	"control.v1\x1a\x16control/v1/class.proto\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/error.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xea\x11\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -3061,7 +3192,8 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x0fsubmit_instance\x18? \x01(\v2\x1a.control.v1.SubmitInstanceH\x00R\x0esubmitInstance\x12H\n" +
 	"\x10grade_submission\x18@ \x01(\v2\x1b.control.v1.GradeSubmissionH\x00R\x0fgradeSubmission\x12H\n" +
 	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplate\x123\n" +
-	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuotaB\x06\n" +
+	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuota\x12<\n" +
+	"\fvoid_request\x18Z \x01(\v2\x17.control.v1.VoidRequestH\x00R\vvoidRequestB\x06\n" +
 	"\x04kind\"w\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
@@ -3231,7 +3363,14 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\bSetQuota\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
 	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12*\n" +
-	"\x06limits\x18\x03 \x03(\v2\x12.lab.v1.QuotaLimitR\x06limitsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\x06limits\x18\x03 \x03(\v2\x12.lab.v1.QuotaLimitR\x06limits\"<\n" +
+	"\vVoidRequest\x12-\n" +
+	"\arefusal\x18\x01 \x01(\v2\x13.control.v1.RefusalR\arefusal\"~\n" +
+	"\aRefusal\x12+\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x13.lab.v1.ErrorReasonR\x06reason\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\rR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubjectB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -3245,7 +3384,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -3286,21 +3425,24 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*GradeSubmission)(nil),   // 36: control.v1.GradeSubmission
 	(*RegradeTemplate)(nil),   // 37: control.v1.RegradeTemplate
 	(*SetQuota)(nil),          // 38: control.v1.SetQuota
-	nil,                       // 39: control.v1.SubmitInstance.AnswersEntry
-	(*v1.LabSpec)(nil),        // 40: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 41: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 42: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 43: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 44: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 45: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 46: lab.v1.LabMember
-	(v1.LabRole)(0),           // 47: lab.v1.LabRole
-	(v1.Role)(0),              // 48: lab.v1.Role
-	(*TokenState)(nil),        // 49: control.v1.TokenState
-	(*AuditState)(nil),        // 50: control.v1.AuditState
-	(*TemplateState)(nil),     // 51: control.v1.TemplateState
-	(*Grade)(nil),             // 52: control.v1.Grade
-	(*v1.QuotaLimit)(nil),     // 53: lab.v1.QuotaLimit
+	(*VoidRequest)(nil),       // 39: control.v1.VoidRequest
+	(*Refusal)(nil),           // 40: control.v1.Refusal
+	nil,                       // 41: control.v1.SubmitInstance.AnswersEntry
+	(*v1.LabSpec)(nil),        // 42: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 43: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 44: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 45: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 46: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 47: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 48: lab.v1.LabMember
+	(v1.LabRole)(0),           // 49: lab.v1.LabRole
+	(v1.Role)(0),              // 50: lab.v1.Role
+	(*TokenState)(nil),        // 51: control.v1.TokenState
+	(*AuditState)(nil),        // 52: control.v1.AuditState
+	(*TemplateState)(nil),     // 53: control.v1.TemplateState
+	(*Grade)(nil),             // 54: control.v1.Grade
+	(*v1.QuotaLimit)(nil),     // 55: lab.v1.QuotaLimit
+	(v1.ErrorReason)(0),       // 56: lab.v1.ErrorReason
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -3337,37 +3479,40 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	36, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
 	37, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
 	38, // 33: control.v1.Command.set_quota:type_name -> control.v1.SetQuota
-	40, // 34: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	41, // 35: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 36: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	40, // 37: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	41, // 38: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 39: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	42, // 40: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	43, // 41: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	44, // 42: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	45, // 43: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	20, // 44: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	46, // 45: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	47, // 46: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	24, // 47: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
-	48, // 48: control.v1.ImportPerson.role:type_name -> lab.v1.Role
-	49, // 49: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
-	48, // 50: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
-	49, // 51: control.v1.AddToken.token:type_name -> control.v1.TokenState
-	49, // 52: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
-	50, // 53: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
-	51, // 54: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
-	1,  // 55: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
-	39, // 56: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
-	52, // 57: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
-	48, // 58: control.v1.SetQuota.role:type_name -> lab.v1.Role
-	53, // 59: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	39, // 34: control.v1.Command.void_request:type_name -> control.v1.VoidRequest
+	42, // 35: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	43, // 36: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	6,  // 37: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	42, // 38: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	43, // 39: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	9,  // 40: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	44, // 41: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	45, // 42: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	46, // 43: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	47, // 44: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	20, // 45: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	48, // 46: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	49, // 47: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	24, // 48: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	50, // 49: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	51, // 50: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	50, // 51: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	51, // 52: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	51, // 53: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	52, // 54: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	53, // 55: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
+	1,  // 56: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
+	41, // 57: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
+	54, // 58: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
+	50, // 59: control.v1.SetQuota.role:type_name -> lab.v1.Role
+	55, // 60: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
+	40, // 61: control.v1.VoidRequest.refusal:type_name -> control.v1.Refusal
+	56, // 62: control.v1.Refusal.reason:type_name -> lab.v1.ErrorReason
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -3412,6 +3557,7 @@ func file_control_v1_command_proto_init() {
 		(*Command_GradeSubmission)(nil),
 		(*Command_RegradeTemplate)(nil),
 		(*Command_SetQuota)(nil),
+		(*Command_VoidRequest)(nil),
 	}
 	file_control_v1_command_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
@@ -3420,7 +3566,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

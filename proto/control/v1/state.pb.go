@@ -966,12 +966,14 @@ func (x *FileState) GetServers() []string {
 	return nil
 }
 
-// RequestState is a caller's request that was carried out, so that its repetition is not.
+// RequestState is a caller's request that was carried out, so that its repetition is not; or that was refused for good, so that no
+// attempt of it is carried out that comes late.
 type RequestState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`  // as the caller chose it, after the person and a "/" where there is one
 	RaftIndex     uint64                 `protobuf:"varint,2,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"` // of its command
-	Outcome       *RequestOutcome        `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome       *RequestOutcome        `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`                       // of what was carried out
+	Refusal       *Refusal               `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`                       // absent: it was carried out
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1023,6 +1025,13 @@ func (x *RequestState) GetRaftIndex() uint64 {
 func (x *RequestState) GetOutcome() *RequestOutcome {
 	if x != nil {
 		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RequestState) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
 	}
 	return nil
 }
@@ -1489,13 +1498,14 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
-	"\aservers\x18\x03 \x03(\tR\aservers\"\x82\x01\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\"\xb1\x01\n" +
 	"\fRequestState\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +
 	"\n" +
 	"raft_index\x18\x02 \x01(\x04R\traftIndex\x124\n" +
-	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\"\xe6\x01\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x1a.control.v1.RequestOutcomeR\aoutcome\x12-\n" +
+	"\arefusal\x18\x04 \x01(\v2\x13.control.v1.RefusalR\arefusal\"\xe6\x01\n" +
 	"\x0eRequestOutcome\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x15\n" +
 	"\x06lab_id\x18\x02 \x01(\tR\x05labId\x12#\n" +
@@ -1568,9 +1578,10 @@ var file_control_v1_state_proto_goTypes = []any{
 	(*v1.LabMember)(nil),    // 22: lab.v1.LabMember
 	(*RunResult)(nil),       // 23: control.v1.RunResult
 	(*v1.JournalEntry)(nil), // 24: lab.v1.JournalEntry
-	(*v1.Stamp)(nil),        // 25: lab.v1.Stamp
-	(*v1.ImportedUser)(nil), // 26: lab.v1.ImportedUser
-	(*v1.QuotaLimit)(nil),   // 27: lab.v1.QuotaLimit
+	(*Refusal)(nil),         // 25: control.v1.Refusal
+	(*v1.Stamp)(nil),        // 26: lab.v1.Stamp
+	(*v1.ImportedUser)(nil), // 27: lab.v1.ImportedUser
+	(*v1.QuotaLimit)(nil),   // 28: lab.v1.QuotaLimit
 }
 var file_control_v1_state_proto_depIdxs = []int32{
 	1,  // 0: control.v1.SnapshotRecord.header:type_name -> control.v1.SnapshotHeader
@@ -1600,14 +1611,15 @@ var file_control_v1_state_proto_depIdxs = []int32{
 	4,  // 24: control.v1.RunState.deaths:type_name -> control.v1.LabDeath
 	24, // 25: control.v1.InputState.entry:type_name -> lab.v1.JournalEntry
 	9,  // 26: control.v1.RequestState.outcome:type_name -> control.v1.RequestOutcome
-	25, // 27: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
-	26, // 28: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
-	27, // 29: control.v1.QuotaState.limits:type_name -> lab.v1.QuotaLimit
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	25, // 27: control.v1.RequestState.refusal:type_name -> control.v1.Refusal
+	26, // 28: control.v1.RequestOutcome.stamp:type_name -> lab.v1.Stamp
+	27, // 29: control.v1.RequestOutcome.imported:type_name -> lab.v1.ImportedUser
+	28, // 30: control.v1.QuotaState.limits:type_name -> lab.v1.QuotaLimit
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_state_proto_init() }
