@@ -176,6 +176,14 @@ func graded(ctx context.Context, c *client.Client, s *labv1.Submission) (*labv1.
 	return s, nil
 }
 
+// pointsOf is what checks are worth together.
+func pointsOf(results []*labv1.CheckResult) (sum float64) {
+	for _, r := range results {
+		sum += r.GetPoints()
+	}
+	return sum
+}
+
 func (a *app) submitted(s *labv1.Submission) error {
 	if !a.format.ForPeople() {
 		return a.format.WriteOne(a.out, &output.List{Objects: []any{s}})
@@ -193,7 +201,7 @@ func (a *app) submitted(s *labv1.Submission) error {
 		b.WriteString("\n\n")
 		a.writeResults(&b, s.GetResults())
 		what := "points"
-		if s.GetState() == labv1.Submission_STATE_VISIBLE {
+		if s.GetState() == labv1.Submission_STATE_VISIBLE && pointsOf(s.GetResults()) < s.GetMaxPoints() {
 			what = "points so far; the hidden checks are asked after the deadline"
 		}
 		fmt.Fprintf(&b, "\n%s of %s %s", number(s.GetScore()), number(s.GetMaxPoints()), what)
