@@ -62,6 +62,24 @@ func (c *Controller) Identify(ctx context.Context, method, from string, trusted 
 	return who, nil
 }
 
+// Screen tells who makes a call, as far as its headers and this server's own state do, without waiting for anything. asked says
+// whether anybody asks; a caller without a name may yet turn out to be somebody, where another server leads. An error says that it
+// will not. trusted: whoever calls without a token is of this very process.
+func (c *Controller) Screen(ctx context.Context, from string, trusted bool) (person string, asked bool, err error) {
+	header := headerOf(ctx, authorizationHeader)
+	if c.conf.Ask == AskNever || trusted && header == "" || !c.Identity() {
+		return "", false, nil
+	}
+	who, err := c.holder(c.store.view(), header, from)
+	if err == nil {
+		return who.Person, true, nil
+	}
+	if _, malformed := auth.Bearer(header); malformed == nil && c.leading() == nil {
+		return "", true, nil
+	}
+	return "", true, err
+}
+
 // Identity tells whether this server asks who calls.
 func (c *Controller) Identity() bool {
 	return c.conf.Ask == AskAlways || c.conf.Ask == AskOnceKnown && c.store.view().asksWhoCalls()

@@ -91,6 +91,8 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED:         codes.PermissionDenied,
 	labv1.ErrorReason_ERROR_REASON_LOCKED_OUT:          codes.ResourceExhausted,
 	labv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS:      codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE:   codes.ResourceExhausted,
+	labv1.ErrorReason_ERROR_REASON_MESSAGE_TOO_SLOW:    codes.DeadlineExceeded,
 	labv1.ErrorReason_ERROR_REASON_USER_NOT_FOUND:      codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND:     codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_LAST_ADMIN:          codes.FailedPrecondition,
@@ -104,6 +106,9 @@ func StatusUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle g
 	resp, err := handle(ctx, req)
 	return resp, toStatus(notTheCaller(ctx, err))
 }
+
+// Status is an error as callers get it.
+func Status(err error) error { return toStatus(err) }
 
 // StatusStream turns a stream's error into a gRPC status.
 func StatusStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {

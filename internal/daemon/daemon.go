@@ -30,13 +30,12 @@ import (
 )
 
 const (
-	// maxRequestBytes bounds a request: a lab of 10,000 nodes is about 3 MB, a file's block 256 KiB.
-	maxRequestBytes = 16 << 20
 	// maxWorkerBytes bounds a message between controller and worker, which may hold a whole journal.
 	maxWorkerBytes = 128 << 20
 	// pipeBytes is the room in the pipe between two parts in one process.
 	pipeBytes = 1 << 20
-	// windowBytes is HTTP/2's flow control window, large because traces and files are streamed.
+	// windowBytes is HTTP/2's flow control window of what comes to a client, and between daemons, large because traces and files are
+	// streamed; what comes to a server has callWindowBytes for each call.
 	windowBytes = 1 << 20
 	// maxStreams bounds the calls under way on one connection.
 	maxStreams = 1000
@@ -87,6 +86,25 @@ type Config struct {
 	Lease time.Duration
 	// Logger hears what goes on; nil: nobody does.
 	Logger *slog.Logger
+
+	patience patience // with clients; zero values mean defaults
+}
+
+// patience is for how long a server puts up with a client that is silent or slow.
+type patience struct {
+	handshake                       time.Duration
+	keepaliveTime, keepaliveTimeout time.Duration
+	message                         slowness
+}
+
+func (p patience) orDefault() patience {
+	if p.keepaliveTime == 0 {
+		p.keepaliveTime, p.keepaliveTimeout = clientKeepaliveTime, clientKeepaliveTimeout
+	}
+	if p.message == (slowness{}) {
+		p.message = defaultSlowness
+	}
+	return p
 }
 
 // Daemon is a running labd.
@@ -100,6 +118,7 @@ type Daemon struct {
 	links   links       // to the other servers
 	calls   metrics.Calls
 	rates   *rates
+	intake  *intake
 	pipe    *bufconn.Listener
 	conn    *grpc.ClientConn // in-process, of client
 	client  *client.Client
@@ -138,7 +157,7 @@ func (d *Daemon) start() (err error) {
 		return err
 	}
 	if d.conf.Listen != "" {
-		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: security, Logger: d.log}); err != nil {
+		if d.port, err = port.Listen(d.conf.Listen, port.Config{Security: security, HandshakeTimeout: d.conf.patience.handshake, Logger: d.log}); err != nil {
 			return fmt.Errorf("cannot listen at %s: %w", d.conf.Listen, err)
 		}
 		d.port.Listener(port.HTTP2) // who comes before labd serves waits until it does
@@ -184,25 +203,27 @@ func (d *Daemon) openControl(worker workerv1.WorkerServiceClient) (err error) {
 }
 
 func (d *Daemon) serve() (err error) {
-	at := &gate{control: d.control, rates: d.rates}
+	at, patience := &gate{control: d.control, rates: d.rates}, d.conf.patience.orDefault()
+	d.intake = newIntake(at, patience.message)
 	d.server = grpc.NewServer(
-		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout),
+		grpc.Creds(port.Credentials(nil)), grpc.ConnectionTimeout(prefaceTimeout), grpc.InTapHandle(d.intake.tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: clientIdle, Time: clientKeepaliveTime, Timeout: clientKeepaliveTimeout}),
-		grpc.MaxRecvMsgSize(maxRequestBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
+			MaxConnectionIdle: clientIdle, Time: patience.keepaliveTime, Timeout: patience.keepaliveTimeout}),
+		grpc.MaxConcurrentStreams(maxStreams), grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.InitialWindowSize(callWindowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ChainUnaryInterceptor(d.calls.Unary, logUnary(d.log), recoverUnary(d.log), orchestrator.StatusUnary, d.control.ForwardUnary, at.unary, d.control.StaleUnary),
-		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), orchestrator.StatusStream, d.control.ForwardStream, at.stream),
+		grpc.ChainStreamInterceptor(d.calls.Stream, logStream(d.log), recoverStream(d.log), orchestrator.StatusStream, d.intake.stream, d.control.ForwardStream, at.stream),
 	)
-	d.control.Register(d.server)
-	d.control.RegisterRegistry(d.server)
+	services := registrar{d.server, d.intake}
+	d.control.Register(services)
+	d.control.RegisterRegistry(services)
 	if d.conf.Cluster != nil {
-		d.control.RegisterPeers(d.server)
+		d.control.RegisterPeers(services)
 	}
 	d.health = health.NewServer()
-	healthv1.RegisterHealthServer(d.server, d.health)
-	reflection.Register(d.server)
+	healthv1.RegisterHealthServer(services, d.health)
+	reflection.Register(services)
 
 	d.pipe = bufconn.Listen(pipeBytes)
 	d.serving.Go(func() { d.served(d.server.Serve(d.pipe)) })
@@ -335,12 +356,12 @@ func startWorker(data *dataDir, log *slog.Logger) (*hostedWorker, error) {
 // newWorkerServer makes the gRPC server before a worker.
 func newWorkerServer(w *worker.Worker, log *slog.Logger, opts ...grpc.ServerOption) *grpc.Server {
 	at := &gate{}
-	s := grpc.NewServer(append(opts,
-		grpc.MaxRecvMsgSize(maxWorkerBytes), grpc.MaxSendMsgSize(maxWorkerBytes),
+	in := newIntake(at, defaultSlowness)
+	s := grpc.NewServer(append(opts, grpc.InTapHandle(in.tap), grpc.MaxSendMsgSize(maxWorkerBytes),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(recoverUnary(log), at.unary), grpc.ChainStreamInterceptor(recoverStream(log), at.stream))...)
-	workerv1.RegisterWorkerServiceServer(s, w)
+		grpc.ChainUnaryInterceptor(recoverUnary(log), at.unary), grpc.ChainStreamInterceptor(recoverStream(log), in.stream, at.stream))...)
+	workerv1.RegisterWorkerServiceServer(registrar{s, in}, w)
 	return s
 }
 

@@ -15,7 +15,7 @@ import (
 // Figures is where this labd's metrics come from.
 func (d *Daemon) Figures() metrics.Sources {
 	s := figures(d.port, d.conf.Security)
-	s.Calls, s.Server = &d.calls, d.control.Vitals
+	s.Calls, s.Denied, s.Server = &d.calls, d.intake.Refused, d.control.Vitals
 	if d.worker != nil {
 		s.Worker = reportOf(d.worker.worker)
 	}

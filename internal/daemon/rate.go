@@ -45,19 +45,10 @@ func (r *rates) take(caller auth.Caller) error {
 
 // takeAnyone counts a call from an address that is asked for nothing.
 func (r *rates) takeAnyone(from string) error {
-	ip, err := netip.ParseAddr(from)
-	if err != nil || ip.Unmap().IsLoopback() {
+	if ip, err := netip.ParseAddr(from); err != nil || ip.Unmap().IsLoopback() {
 		return nil // this process, or this machine
 	}
-	bits := 32
-	if ip = ip.Unmap().WithZone(""); ip.Is6() {
-		bits = 64 // RFC 4291 2.5.4: within it a host picks addresses at will
-	}
-	source, err := ip.Prefix(bits)
-	if err != nil {
-		return nil
-	}
-	return tooMany(r.addresses.take(source, r.now()), from)
+	return tooMany(r.addresses.take(sourceOf(from), r.now()), from)
 }
 
 func tooMany(wait time.Duration, who string) error {

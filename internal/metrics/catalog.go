@@ -16,7 +16,8 @@ type Metric struct {
 // All that labd tells; docs/metrics.md is made from it.
 var (
 	buildInfo = metric("labd_build_info", "gauge", "1, with the version that runs", "version")
-	refused   = metric("labd_port_refused_total", "counter", "Connections to the port that were closed before anybody got them; docs/cluster.md has the reasons", "reason")
+	refused   = metric("labd_port_refused_total", "counter", "Connections to the port that labd closed; docs/cluster.md has the reasons", "reason")
+	denied    = metric("labd_calls_refused_total", "counter", "gRPC calls that were refused by their headers, or for a message too large, too slow or too many; the labels are reasons of errors", "reason")
 	calls     = metric("labd_calls_total", "counter", "gRPC calls that have ended, by method and by gRPC's code", "method", "code")
 	underWay  = metric("labd_calls_under_way", "gauge", "gRPC calls under way, streams among them")
 	expires   = metric("labd_certificate_expires_seconds", "gauge", "When the own certificate expires, in seconds since 1970")

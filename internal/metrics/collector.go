@@ -14,6 +14,8 @@ type Sources struct {
 	Version string
 	// Refused counts the port's refused connections by reason.
 	Refused func() map[string]uint64
+	// Denied counts the calls that were refused before they began, by reason.
+	Denied func() map[string]uint64
 	// Server is how the server in this process is.
 	Server func() orchestrator.Vitals
 	// Worker is how the worker in this process is; nil: it cannot say.
@@ -40,6 +42,11 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	if c.from.Refused != nil {
 		for reason, n := range c.from.Refused() {
 			refused.tell(to, float64(n), reason)
+		}
+	}
+	if c.from.Denied != nil {
+		for reason, n := range c.from.Denied() {
+			denied.tell(to, float64(n), reason)
 		}
 	}
 	if c.from.CertificateUntil != nil {

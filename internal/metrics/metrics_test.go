@@ -33,6 +33,7 @@ func everything() Sources {
 	})
 	return Sources{Version: "v1", Calls: calls,
 		Refused:          func() map[string]uint64 { return map[string]uint64{"timeout": 3} },
+		Denied:           func() map[string]uint64 { return map[string]uint64{"TOKEN_MISSING": 2} },
 		CertificateUntil: func() time.Time { return time.Unix(1_700_000_000, 0) },
 		Server: func() orchestrator.Vitals {
 			return orchestrator.Vitals{Leads: true, Term: 7, Voters: 3, Objects: map[string]int{"labs": 2}, WorkersUp: 4}

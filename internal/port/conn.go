@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Conn is a connection that a Port took.
@@ -17,6 +18,7 @@ type Conn struct {
 	state    *tls.ConnectionState // nil without TLS
 	first    []byte               // read already, and the protocol's
 	once     sync.Once            // of Close's giving back the place
+	ended    atomic.Bool          // the other end has closed it, or it broke
 }
 
 // TLS is how the connection is secured; nil: it is not.
@@ -39,7 +41,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.first = c.first[n:]
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.ended.Store(true)
+	}
+	return n, err
 }
 
 // CloseWrite says that nothing more is written; what the other end still writes can be read.
@@ -50,9 +56,15 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// Close ends the connection.
+// Close ends the connection. That gRPC gives up one whose other end has not is counted: by itself it does so only where no sign
+// of life comes, or HTTP/2's rules are broken.
 func (c *Conn) Close() error {
-	c.once.Do(func() { c.port.release(c.RemoteAddr()) })
+	c.once.Do(func() {
+		if c.protocol == HTTP2 && !c.ended.Load() && c.port.serves(HTTP2) {
+			c.port.refuse(c, GivenUp, nil)
+		}
+		c.port.release(c.RemoteAddr())
+	})
 	return c.Conn.Close()
 }
 

@@ -242,6 +242,13 @@ func (p *Port) release(from net.Addr) {
 	p.sources.remove(from)
 }
 
+// serves tells whether somebody listens to a protocol.
+func (p *Port) serves(protocol Protocol) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listeners[protocol] != nil
+}
+
 // served lists the protocols that somebody listens to, in an order that does not change.
 func (p *Port) served() []Protocol {
 	p.mu.Lock()
@@ -266,10 +273,33 @@ func (p *Port) handshake(raw net.Conn) (*Conn, error) {
 	} else {
 		err = p.handshakeTLS(conn, raw)
 	}
+	if err == nil && conn.protocol == HTTP2 {
+		err = conn.readOpening()
+	}
 	if err != nil {
 		return nil, err
 	}
 	return conn, raw.SetDeadline(time.Time{})
+}
+
+// readOpening reads on to the end of what an HTTP/2 client says first without waiting for anything, its preface and its
+// settings (RFC 9113 3.4): gRPC then has both at hand.
+func (c *Conn) readOpening() error {
+	read := func(to int) error {
+		have := len(c.first)
+		c.first = slices.Grow(c.first, max(0, to-have))[:max(have, to)]
+		_, err := io.ReadFull(c.Conn, c.first[have:])
+		return err
+	}
+	if err := read(len(http2Preface) + frameHeaderBytes); err != nil {
+		return err
+	}
+	frame := c.first[len(http2Preface):]
+	length := int(frame[0])<<16 | int(frame[1])<<8 | int(frame[2])
+	if string(c.first[:len(http2Preface)]) != http2Preface || frame[3] != settingsFrame || length > maxSettingsBytes {
+		return fmt.Errorf("%w: it does not begin as HTTP/2 does", errUnknownProtocol)
+	}
+	return read(len(http2Preface) + frameHeaderBytes + length)
 }
 
 // sniff reads a connection's first bytes. It takes one at a time: what follows a protocol's name is the protocol's.

@@ -59,6 +59,9 @@ func echo(t *testing.T, p *Port, protocol Protocol) {
 	})
 }
 
+// noSettings is a SETTINGS frame without any.
+const noSettings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
 // answer is what the other end says to a line.
 func answer(t *testing.T, conn net.Conn, line string) string {
 	t.Helper()
@@ -120,7 +123,7 @@ func TestProtocolsShareThePort(t *testing.T) {
 		}
 	}
 	conn := dialRaw(t, p)
-	if got := answer(t, conn, http2Preface); got != "h2 PRI * HTTP/2.0\r\n" { // the preface goes to the protocol itself
+	if got := answer(t, conn, http2Preface+noSettings); got != "h2 PRI * HTTP/2.0\r\n" { // the preface goes to the protocol itself
 		t.Errorf("HTTP/2 answers %q", got)
 	}
 	if refused := p.Refused(); len(refused) != 0 {
@@ -137,7 +140,10 @@ func TestRefused(t *testing.T) {
 		{"a later version", "labd-raft/2\n", UnknownProtocol},
 		{"a protocol that nobody serves", "labd-frames/1\n", UnknownProtocol},
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", TLSHere},
+		{"HTTP/2 without settings", http2Preface + "\x00\x00\x00\x01\x05\x00\x00\x00\x01", UnknownProtocol},
+		{"HTTP/2 with too many settings", http2Preface + "\x00\x10\x00\x04\x00\x00\x00\x00\x00", UnknownProtocol},
 		{"the end", "", GoneAway},
+		{"a preface, then the end", http2Preface, GoneAway},
 		{"half a preface, then the end", "PRI * HT", GoneAway},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -170,7 +176,10 @@ func TestNothingIsServed(t *testing.T) {
 func TestSlowPreface(t *testing.T) {
 	p := listen(t, Config{HandshakeTimeout: 300 * time.Millisecond})
 	echo(t, p, HTTP2)
-	silent, slow := dialRaw(t, p), dialRaw(t, p)
+	silent, slow, unsettled := dialRaw(t, p), dialRaw(t, p), dialRaw(t, p)
+	if _, err := io.WriteString(unsettled, http2Preface+"\x00\x00\x06\x04"); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := make(chan error, 1)
 	go func() {
@@ -183,10 +192,11 @@ func TestSlowPreface(t *testing.T) {
 		}
 		sent <- nil
 	}()
-	wantRefused(t, p, Timeout, 2)
+	wantRefused(t, p, Timeout, 3)
 	cancel()
 	<-sent
 	wantClosed(t, silent)
+	wantClosed(t, unsettled)
 }
 
 // Those who say nothing cannot keep out those who do.

@@ -17,6 +17,16 @@ const (
 // http2Preface is what an HTTP/2 client sends first (RFC 9113 3.4).
 const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+const (
+	// frameHeaderBytes is the length of an HTTP/2 frame's header (RFC 9113 4.1), of which the first three are the payload's length
+	// and the fourth is the type.
+	frameHeaderBytes = 9
+	// settingsFrame is the type of SETTINGS, which follows the preface (RFC 9113 3.4).
+	settingsFrame = 4
+	// maxSettingsBytes bounds the first of them: 170 settings of six bytes, where RFC 9113 6.5.2 has six of them.
+	maxSettingsBytes = 1 << 10
+)
+
 // opening is what a connection without TLS begins with.
 func (p Protocol) opening() string {
 	if p == HTTP2 {

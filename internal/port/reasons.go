@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Reason is why a connection was closed before anybody got it.
+// Reason is why a connection was closed: before anybody got it, or given up.
 type Reason string
 
 const (
@@ -31,11 +31,12 @@ const (
 	TooManyOpen       Reason = "too_many_open"        // too many connections are open
 	TooManyFromSource Reason = "too_many_from_source" // too many connections from its address are open
 	Failed            Reason = "connection_failed"    // the connection broke
+	GivenUp           Reason = "given_up"             // no sign of life came any more, or HTTP/2's rules were broken
 )
 
 // Reasons lists all of them.
 var Reasons = []Reason{Timeout, Evicted, GoneAway, UnknownProtocol, NotServed, TLSNeeded, TLSHere, Certificate, NoDaemon,
-	TLSFailed, Backlog, TooManyOpen, TooManyFromSource, Failed}
+	TLSFailed, Backlog, TooManyOpen, TooManyFromSource, Failed, GivenUp}
 
 var (
 	errUnknownProtocol = errors.New("it speaks nothing that is served here")

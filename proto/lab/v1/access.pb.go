@@ -154,15 +154,21 @@ func (Permission) EnumDescriptor() ([]byte, []int) {
 
 // Access is what a call asks of its caller, and which fields of its request say of what.
 type Access struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Permission    Permission             `protobuf:"varint,1,opt,name=permission,proto3,enum=lab.v1.Permission" json:"permission,omitempty"`
-	Lab           string                 `protobuf:"bytes,2,opt,name=lab,proto3" json:"lab,omitempty"`         // path of the field that names a lab; empty: none does
-	Run           string                 `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`         // path of the field that names a run by its id
-	Nodes         []string               `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`     // paths of the fields that name nodes which the permission is asked for
-	Viewed        []string               `protobuf:"bytes,5,rep,name=viewed,proto3" json:"viewed,omitempty"`   // paths of the fields that name nodes which only VIEWER is asked for
-	Links         []string               `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`     // paths of the fields that name links or directions which the permission is asked for
-	Fault         string                 `protobuf:"bytes,8,opt,name=fault,proto3" json:"fault,omitempty"`     // path of the field that names a fault, on whose node or link the permission is asked for
-	Answers       *Answers               `protobuf:"bytes,7,opt,name=answers,proto3" json:"answers,omitempty"` // where they differ from the permission's
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Permission Permission             `protobuf:"varint,1,opt,name=permission,proto3,enum=lab.v1.Permission" json:"permission,omitempty"`
+	Lab        string                 `protobuf:"bytes,2,opt,name=lab,proto3" json:"lab,omitempty"`         // path of the field that names a lab; empty: none does
+	Run        string                 `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`         // path of the field that names a run by its id
+	Nodes      []string               `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`     // paths of the fields that name nodes which the permission is asked for
+	Viewed     []string               `protobuf:"bytes,5,rep,name=viewed,proto3" json:"viewed,omitempty"`   // paths of the fields that name nodes which only VIEWER is asked for
+	Links      []string               `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`     // paths of the fields that name links or directions which the permission is asked for
+	Fault      string                 `protobuf:"bytes,8,opt,name=fault,proto3" json:"fault,omitempty"`     // path of the field that names a fault, on whose node or link the permission is asked for
+	Answers    *Answers               `protobuf:"bytes,7,opt,name=answers,proto3" json:"answers,omitempty"` // where they differ from the permission's
+	// Bytes of one message to the call at the most; 0: 64 KiB, which is enough for names and settings. What says that it is
+	// longer is refused before the server reads on.
+	MaxRequestBytes uint32 `protobuf:"varint,9,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
+	// The call is found in the audit, with who called, when, from where, what for and what came of it, whether it was carried
+	// out or refused. All that change something are, and those that tell what nobody else may know.
+	Audited       bool `protobuf:"varint,10,opt,name=audited,proto3" json:"audited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -253,6 +259,20 @@ func (x *Access) GetAnswers() *Answers {
 	return nil
 }
 
+func (x *Access) GetMaxRequestBytes() uint32 {
+	if x != nil {
+		return x.MaxRequestBytes
+	}
+	return 0
+}
+
+func (x *Access) GetAudited() bool {
+	if x != nil {
+		return x.Audited
+	}
+	return false
+}
+
 // Answers are the reasons for which a call is refused that lacks its permission; absent: it is not for that. A test makes
 // every call in each of these ways.
 type Answers struct {
@@ -264,6 +284,8 @@ type Answers struct {
 	Revoked       *ErrorReason           `protobuf:"varint,5,opt,name=revoked,proto3,enum=lab.v1.ErrorReason,oneof" json:"revoked,omitempty"`                // or one that was taken back
 	Stranger      *ErrorReason           `protobuf:"varint,6,opt,name=stranger,proto3,enum=lab.v1.ErrorReason,oneof" json:"stranger,omitempty"`              // a student to whom what is named is neither owned nor shared
 	Weaker        *ErrorReason           `protobuf:"varint,7,opt,name=weaker,proto3,enum=lab.v1.ErrorReason,oneof" json:"weaker,omitempty"`                  // a caller who may less, by role, by place in the lab or by the token's scope
+	Viewer        *ErrorReason           `protobuf:"varint,8,opt,name=viewer,proto3,enum=lab.v1.ErrorReason,oneof" json:"viewer,omitempty"`                  // a member who is viewer of all nodes
+	Elsewhere     *ErrorReason           `protobuf:"varint,9,opt,name=elsewhere,proto3,enum=lab.v1.ErrorReason,oneof" json:"elsewhere,omitempty"`            // a member who is operator of other nodes than those that are named, or of others than all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -347,6 +369,20 @@ func (x *Answers) GetWeaker() ErrorReason {
 	return ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+func (x *Answers) GetViewer() ErrorReason {
+	if x != nil && x.Viewer != nil {
+		return *x.Viewer
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *Answers) GetElsewhere() ErrorReason {
+	if x != nil && x.Elsewhere != nil {
+		return *x.Elsewhere
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
 var file_lab_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -382,7 +418,7 @@ var File_lab_v1_access_proto protoreflect.FileDescriptor
 
 const file_lab_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x13lab/v1/access.proto\x12\x06lab.v1\x1a google/protobuf/descriptor.proto\x1a\x12lab/v1/error.proto\"\xe5\x01\n" +
+	"\x13lab/v1/access.proto\x12\x06lab.v1\x1a google/protobuf/descriptor.proto\x1a\x12lab/v1/error.proto\"\xab\x02\n" +
 	"\x06Access\x122\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\x0e2\x12.lab.v1.PermissionR\n" +
@@ -393,7 +429,10 @@ const file_lab_v1_access_proto_rawDesc = "" +
 	"\x06viewed\x18\x05 \x03(\tR\x06viewed\x12\x14\n" +
 	"\x05links\x18\x06 \x03(\tR\x05links\x12\x14\n" +
 	"\x05fault\x18\b \x01(\tR\x05fault\x12)\n" +
-	"\aanswers\x18\a \x01(\v2\x0f.lab.v1.AnswersR\aanswers\"\xcb\x03\n" +
+	"\aanswers\x18\a \x01(\v2\x0f.lab.v1.AnswersR\aanswers\x12*\n" +
+	"\x11max_request_bytes\x18\t \x01(\rR\x0fmaxRequestBytes\x12\x18\n" +
+	"\aaudited\x18\n" +
+	" \x01(\bR\aaudited\"\xce\x04\n" +
 	"\aAnswers\x123\n" +
 	"\bno_token\x18\x01 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x00R\anoToken\x88\x01\x01\x126\n" +
 	"\tmalformed\x18\x02 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x01R\tmalformed\x88\x01\x01\x12.\n" +
@@ -401,7 +440,9 @@ const file_lab_v1_access_proto_rawDesc = "" +
 	"\aexpired\x18\x04 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x03R\aexpired\x88\x01\x01\x122\n" +
 	"\arevoked\x18\x05 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x04R\arevoked\x88\x01\x01\x124\n" +
 	"\bstranger\x18\x06 \x01(\x0e2\x13.lab.v1.ErrorReasonH\x05R\bstranger\x88\x01\x01\x120\n" +
-	"\x06weaker\x18\a \x01(\x0e2\x13.lab.v1.ErrorReasonH\x06R\x06weaker\x88\x01\x01B\v\n" +
+	"\x06weaker\x18\a \x01(\x0e2\x13.lab.v1.ErrorReasonH\x06R\x06weaker\x88\x01\x01\x120\n" +
+	"\x06viewer\x18\b \x01(\x0e2\x13.lab.v1.ErrorReasonH\aR\x06viewer\x88\x01\x01\x126\n" +
+	"\telsewhere\x18\t \x01(\x0e2\x13.lab.v1.ErrorReasonH\bR\telsewhere\x88\x01\x01B\v\n" +
 	"\t_no_tokenB\f\n" +
 	"\n" +
 	"_malformedB\b\n" +
@@ -411,22 +452,25 @@ const file_lab_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"\b_revokedB\v\n" +
 	"\t_strangerB\t\n" +
-	"\a_weaker*S\n" +
+	"\a_weakerB\t\n" +
+	"\a_viewerB\f\n" +
+	"\n" +
+	"_elsewhere*S\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_STUDENT\x10\x01\x12\x13\n" +
 	"\x0fROLE_INSTRUCTOR\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x03*\xee\x02\n" +
+	"ROLE_ADMIN\x10\x03*\xf6\x02\n" +
 	"\n" +
 	"Permission\x12\x1a\n" +
 	"\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x11PERMISSION_ANYONE\x10\x01\x1a\x04\xea\xe0\x18\x00\x12%\n" +
 	"\x11PERMISSION_PERSON\x10\x02\x1a\x0e\xea\xe0\x18\n" +
 	"\bF\x10G\x18H I(J\x12)\n" +
-	"\x11PERMISSION_VIEWER\x10\x03\x1a\x12\xea\xe0\x18\x0e\bF\x10G\x18H I(J0\x028K\x12+\n" +
-	"\x13PERMISSION_OPERATOR\x10\x04\x1a\x12\xea\xe0\x18\x0e\bF\x10G\x18H I(J0\x028K\x12(\n" +
-	"\x10PERMISSION_OWNER\x10\x05\x1a\x12\xea\xe0\x18\x0e\bF\x10G\x18H I(J0\x028K\x12+\n" +
+	"\x11PERMISSION_VIEWER\x10\x03\x1a\x12\xea\xe0\x18\x0e\bF\x10G\x18H I(J0\x028K\x12/\n" +
+	"\x13PERMISSION_OPERATOR\x10\x04\x1a\x16\xea\xe0\x18\x12\bF\x10G\x18H I(J0\x028K@KH\t\x12,\n" +
+	"\x10PERMISSION_OWNER\x10\x05\x1a\x16\xea\xe0\x18\x12\bF\x10G\x18H I(J0\x028K@KHK\x12+\n" +
 	"\x15PERMISSION_INSTRUCTOR\x10\x06\x1a\x10\xea\xe0\x18\f\bF\x10G\x18H I(J8K\x12&\n" +
 	"\x10PERMISSION_ADMIN\x10\a\x1a\x10\xea\xe0\x18\f\bF\x10G\x18H I(J8K\x12)\n" +
 	"\x11PERMISSION_DAEMON\x10\b\x1a\x12\xea\xe0\x18\x0e\bK\x10K\x18K K(K0K8K:H\n" +
@@ -466,15 +510,17 @@ var file_lab_v1_access_proto_depIdxs = []int32{
 	4,  // 6: lab.v1.Answers.revoked:type_name -> lab.v1.ErrorReason
 	4,  // 7: lab.v1.Answers.stranger:type_name -> lab.v1.ErrorReason
 	4,  // 8: lab.v1.Answers.weaker:type_name -> lab.v1.ErrorReason
-	5,  // 9: lab.v1.access:extendee -> google.protobuf.MethodOptions
-	6,  // 10: lab.v1.answers:extendee -> google.protobuf.EnumValueOptions
-	2,  // 11: lab.v1.access:type_name -> lab.v1.Access
-	3,  // 12: lab.v1.answers:type_name -> lab.v1.Answers
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	11, // [11:13] is the sub-list for extension type_name
-	9,  // [9:11] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	4,  // 9: lab.v1.Answers.viewer:type_name -> lab.v1.ErrorReason
+	4,  // 10: lab.v1.Answers.elsewhere:type_name -> lab.v1.ErrorReason
+	5,  // 11: lab.v1.access:extendee -> google.protobuf.MethodOptions
+	6,  // 12: lab.v1.answers:extendee -> google.protobuf.EnumValueOptions
+	2,  // 13: lab.v1.access:type_name -> lab.v1.Access
+	3,  // 14: lab.v1.answers:type_name -> lab.v1.Answers
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	13, // [13:15] is the sub-list for extension type_name
+	11, // [11:13] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_lab_v1_access_proto_init() }

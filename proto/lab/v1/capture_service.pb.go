@@ -172,9 +172,9 @@ const file_lab_v1_capture_service_proto_rawDesc = "" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\"D\n" +
 	"\x14WatchCaptureResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
-	"\apackets\x18\x02 \x01(\x04R\apackets2p\n" +
-	"\x0eCaptureService\x12^\n" +
-	"\fWatchCapture\x12\x1b.lab.v1.WatchCaptureRequest\x1a\x1c.lab.v1.WatchCaptureResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\apackets\x18\x02 \x01(\x04R\apackets2t\n" +
+	"\x0eCaptureService\x12b\n" +
+	"\fWatchCapture\x12\x1b.lab.v1.WatchCaptureRequest\x1a\x1c.lab.v1.WatchCaptureResponse\"\x15\xe2\xe0\x18\x11\b\x03\x12\x03lab\"\x04node:\x02H\t0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_capture_service_proto_rawDescOnce sync.Once

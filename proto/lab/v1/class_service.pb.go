@@ -2056,20 +2056,20 @@ const file_lab_v1_class_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1a\n" +
 	"\btemplate\x18\x02 \x01(\tR\btemplate\";\n" +
 	"\x17RegradeTemplateResponse\x12 \n" +
-	"\vsubmissions\x18\x01 \x01(\rR\vsubmissions2\x99\b\n" +
-	"\fClassService\x12Z\n" +
-	"\x0fPublishTemplate\x12\x1e.lab.v1.PublishTemplateRequest\x1a\x1f.lab.v1.PublishTemplateResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12T\n" +
+	"\vsubmissions\x18\x01 \x01(\rR\vsubmissions2\xaa\b\n" +
+	"\fClassService\x12a\n" +
+	"\x0fPublishTemplate\x12\x1e.lab.v1.PublishTemplateRequest\x1a\x1f.lab.v1.PublishTemplateResponse\"\r\xe2\xe0\x18\t\b\x06H\x80\x80\x80\bP\x01\x12T\n" +
 	"\rListTemplates\x12\x1c.lab.v1.ListTemplatesRequest\x1a\x1d.lab.v1.ListTemplatesResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12N\n" +
-	"\vGetTemplate\x12\x1a.lab.v1.GetTemplateRequest\x1a\x1b.lab.v1.GetTemplateResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12W\n" +
-	"\x0eDeleteTemplate\x12\x1d.lab.v1.DeleteTemplateRequest\x1a\x1e.lab.v1.DeleteTemplateResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12T\n" +
-	"\rStartInstance\x12\x1c.lab.v1.StartInstanceRequest\x1a\x1d.lab.v1.StartInstanceResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12T\n" +
-	"\rResetInstance\x12\x1c.lab.v1.ResetInstanceRequest\x1a\x1d.lab.v1.ResetInstanceResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12T\n" +
-	"\rCheckInstance\x12\x1c.lab.v1.CheckInstanceRequest\x1a\x1d.lab.v1.CheckInstanceResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12W\n" +
-	"\x0eSubmitInstance\x12\x1d.lab.v1.SubmitInstanceRequest\x1a\x1e.lab.v1.SubmitInstanceResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12T\n" +
+	"\vGetTemplate\x12\x1a.lab.v1.GetTemplateRequest\x1a\x1b.lab.v1.GetTemplateResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12Y\n" +
+	"\x0eDeleteTemplate\x12\x1d.lab.v1.DeleteTemplateRequest\x1a\x1e.lab.v1.DeleteTemplateResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12V\n" +
+	"\rStartInstance\x12\x1c.lab.v1.StartInstanceRequest\x1a\x1d.lab.v1.StartInstanceResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01\x12V\n" +
+	"\rResetInstance\x12\x1c.lab.v1.ResetInstanceRequest\x1a\x1d.lab.v1.ResetInstanceResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01\x12T\n" +
+	"\rCheckInstance\x12\x1c.lab.v1.CheckInstanceRequest\x1a\x1d.lab.v1.CheckInstanceResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12Y\n" +
+	"\x0eSubmitInstance\x12\x1d.lab.v1.SubmitInstanceRequest\x1a\x1e.lab.v1.SubmitInstanceResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01\x12T\n" +
 	"\rGetSubmission\x12\x1c.lab.v1.GetSubmissionRequest\x1a\x1d.lab.v1.GetSubmissionResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12W\n" +
 	"\x0eGetClassStatus\x12\x1d.lab.v1.GetClassStatusRequest\x1a\x1e.lab.v1.GetClassStatusResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12H\n" +
-	"\tGetScores\x12\x18.lab.v1.GetScoresRequest\x1a\x19.lab.v1.GetScoresResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12Z\n" +
-	"\x0fRegradeTemplate\x12\x1e.lab.v1.RegradeTemplateRequest\x1a\x1f.lab.v1.RegradeTemplateResponse\"\x06\xe2\xe0\x18\x02\b\x06B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\tGetScores\x12\x18.lab.v1.GetScoresRequest\x1a\x19.lab.v1.GetScoresResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12\\\n" +
+	"\x0fRegradeTemplate\x12\x1e.lab.v1.RegradeTemplateRequest\x1a\x1f.lab.v1.RegradeTemplateResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_class_service_proto_rawDescOnce sync.Once

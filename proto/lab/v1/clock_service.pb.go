@@ -439,9 +439,9 @@ const file_lab_v1_clock_service_proto_rawDesc = "" +
 	"\x14ControlClockResponse\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12/\n" +
 	"\bprogress\x18\x02 \x01(\v2\x13.lab.v1.LabProgressR\bprogress\x12\x16\n" +
-	"\x06events\x18\x03 \x01(\x04R\x06events2f\n" +
-	"\fClockService\x12V\n" +
-	"\fControlClock\x12\x1b.lab.v1.ControlClockRequest\x1a\x1c.lab.v1.ControlClockResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x06events\x18\x03 \x01(\x04R\x06events2h\n" +
+	"\fClockService\x12X\n" +
+	"\fControlClock\x12\x1b.lab.v1.ControlClockRequest\x1a\x1c.lab.v1.ControlClockResponse\"\r\xe2\xe0\x18\t\b\x05\x12\x03labP\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_clock_service_proto_rawDescOnce sync.Once

@@ -940,15 +940,15 @@ const file_lab_v1_cluster_service_proto_rawDesc = "" +
 	"\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12MEMBER_ROLE_LEADER\x10\x01\x12\x18\n" +
 	"\x14MEMBER_ROLE_FOLLOWER\x10\x02\x12\x18\n" +
-	"\x14MEMBER_ROLE_NONVOTER\x10\x032\xdf\x04\n" +
+	"\x14MEMBER_ROLE_NONVOTER\x10\x032\xed\x04\n" +
 	"\x0eClusterService\x12N\n" +
-	"\vListMembers\x12\x1a.lab.v1.ListMembersRequest\x1a\x1b.lab.v1.ListMembersResponse\"\x06\xe2\xe0\x18\x02\b\a\x12H\n" +
-	"\tAddMember\x12\x18.lab.v1.AddMemberRequest\x1a\x19.lab.v1.AddMemberResponse\"\x06\xe2\xe0\x18\x02\b\a\x12Q\n" +
-	"\fRemoveMember\x12\x1b.lab.v1.RemoveMemberRequest\x1a\x1c.lab.v1.RemoveMemberResponse\"\x06\xe2\xe0\x18\x02\b\a\x12c\n" +
-	"\x12TransferLeadership\x12!.lab.v1.TransferLeadershipRequest\x1a\".lab.v1.TransferLeadershipResponse\"\x06\xe2\xe0\x18\x02\b\a\x12H\n" +
-	"\tGetHealth\x12\x18.lab.v1.GetHealthRequest\x1a\x19.lab.v1.GetHealthResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12S\n" +
-	"\fReadSnapshot\x12\x1b.lab.v1.ReadSnapshotRequest\x1a\x1c.lab.v1.ReadSnapshotResponse\"\x06\xe2\xe0\x18\x02\b\a0\x01\x12\\\n" +
-	"\x0fRestoreSnapshot\x12\x1e.lab.v1.RestoreSnapshotRequest\x1a\x1f.lab.v1.RestoreSnapshotResponse\"\x06\xe2\xe0\x18\x02\b\a(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\vListMembers\x12\x1a.lab.v1.ListMembersRequest\x1a\x1b.lab.v1.ListMembersResponse\"\x06\xe2\xe0\x18\x02\b\a\x12J\n" +
+	"\tAddMember\x12\x18.lab.v1.AddMemberRequest\x1a\x19.lab.v1.AddMemberResponse\"\b\xe2\xe0\x18\x04\b\aP\x01\x12S\n" +
+	"\fRemoveMember\x12\x1b.lab.v1.RemoveMemberRequest\x1a\x1c.lab.v1.RemoveMemberResponse\"\b\xe2\xe0\x18\x04\b\aP\x01\x12e\n" +
+	"\x12TransferLeadership\x12!.lab.v1.TransferLeadershipRequest\x1a\".lab.v1.TransferLeadershipResponse\"\b\xe2\xe0\x18\x04\b\aP\x01\x12H\n" +
+	"\tGetHealth\x12\x18.lab.v1.GetHealthRequest\x1a\x19.lab.v1.GetHealthResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12U\n" +
+	"\fReadSnapshot\x12\x1b.lab.v1.ReadSnapshotRequest\x1a\x1c.lab.v1.ReadSnapshotResponse\"\b\xe2\xe0\x18\x04\b\aP\x010\x01\x12b\n" +
+	"\x0fRestoreSnapshot\x12\x1e.lab.v1.RestoreSnapshotRequest\x1a\x1f.lab.v1.RestoreSnapshotResponse\"\f\xe2\xe0\x18\b\b\aH\x80\x80 P\x01(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_cluster_service_proto_rawDescOnce sync.Once

@@ -424,10 +424,10 @@ const file_lab_v1_exec_service_proto_rawDesc = "" +
 	"\x11WatchExecResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x12\x1b\n" +
-	"\texit_code\x18\x03 \x01(\x05R\bexitCode2\xa6\x02\n" +
-	"\vExecService\x12w\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode2\xac\x02\n" +
+	"\vExecService\x12}\n" +
 	"\n" +
-	"CreateExec\x12\x19.lab.v1.CreateExecRequest\x1a\x1a.lab.v1.CreateExecResponse\"2\xe2\xe0\x18.\b\x04\x12\x03lab\"\tping.from\"\x0ftraceroute.from\"\tsend.from\x12M\n" +
+	"CreateExec\x12\x19.lab.v1.CreateExecRequest\x1a\x1a.lab.v1.CreateExecResponse\"8\xe2\xe0\x184\b\x04\x12\x03lab\"\tping.from\"\x0ftraceroute.from\"\tsend.fromH\x80\x80\x10P\x01\x12M\n" +
 	"\tListExecs\x12\x18.lab.v1.ListExecsRequest\x1a\x19.lab.v1.ListExecsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12O\n" +
 	"\tWatchExec\x12\x18.lab.v1.WatchExecRequest\x1a\x19.lab.v1.WatchExecResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 

@@ -366,13 +366,13 @@ const file_lab_v1_fault_service_proto_rawDesc = "" +
 	"\x11ListFaultsRequest\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\"A\n" +
 	"\x12ListFaultsResponse\x12+\n" +
-	"\x06faults\x18\x01 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults2\xa6\x02\n" +
-	"\fFaultService\x12k\n" +
-	"\vCreateFault\x12\x1a.lab.v1.CreateFaultRequest\x1a\x1b.lab.v1.CreateFaultResponse\"#\xe2\xe0\x18\x1f\b\x04\x12\x03lab\"\n" +
+	"\x06faults\x18\x01 \x03(\v2\x13.lab.v1.FaultStatusR\x06faults2\xae\x02\n" +
+	"\fFaultService\x12m\n" +
+	"\vCreateFault\x12\x1a.lab.v1.CreateFaultRequest\x1a\x1b.lab.v1.CreateFaultResponse\"%\xe2\xe0\x18!\b\x04\x12\x03lab\"\n" +
 	"fault.node2\n" +
-	"fault.link\x12W\n" +
+	"fault.linkP\x01\x12]\n" +
 	"\n" +
-	"ClearFault\x12\x19.lab.v1.ClearFaultRequest\x1a\x1a.lab.v1.ClearFaultResponse\"\x12\xe2\xe0\x18\x0e\b\x04\x12\x03labB\x05fault\x12P\n" +
+	"ClearFault\x12\x19.lab.v1.ClearFaultRequest\x1a\x1a.lab.v1.ClearFaultResponse\"\x18\xe2\xe0\x18\x14\b\x04\x12\x03lab:\x02H\fB\x05faultP\x01\x12P\n" +
 	"\n" +
 	"ListFaults\x12\x19.lab.v1.ListFaultsRequest\x1a\x1a.lab.v1.ListFaultsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 

@@ -1128,14 +1128,14 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\x10LAB_STATE_FAILED\x10\x03\x12\x15\n" +
 	"\x11LAB_STATE_WAITING\x10\x05\x12\x19\n" +
 	"\x15LAB_STATE_QUARANTINED\x10\x06\x12\x18\n" +
-	"\x14LAB_STATE_RECOVERING\x10\x042\xcb\x03\n" +
+	"\x14LAB_STATE_RECOVERING\x10\x042\xdb\x03\n" +
 	"\n" +
-	"LabService\x12H\n" +
-	"\tCreateLab\x12\x18.lab.v1.CreateLabRequest\x1a\x19.lab.v1.CreateLabResponse\"\x06\xe2\xe0\x18\x02\b\x05\x12E\n" +
-	"\bApplyLab\x12\x17.lab.v1.ApplyLabRequest\x1a\x18.lab.v1.ApplyLabResponse\"\x06\xe2\xe0\x18\x02\b\x05\x12D\n" +
+	"LabService\x12O\n" +
+	"\tCreateLab\x12\x18.lab.v1.CreateLabRequest\x1a\x19.lab.v1.CreateLabResponse\"\r\xe2\xe0\x18\t\b\x05H\x80\x80\x80\bP\x01\x12L\n" +
+	"\bApplyLab\x12\x17.lab.v1.ApplyLabRequest\x1a\x18.lab.v1.ApplyLabResponse\"\r\xe2\xe0\x18\t\b\x05H\x80\x80\x80\bP\x01\x12D\n" +
 	"\x06GetLab\x12\x15.lab.v1.GetLabRequest\x1a\x16.lab.v1.GetLabResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12E\n" +
-	"\bListLabs\x12\x17.lab.v1.ListLabsRequest\x1a\x18.lab.v1.ListLabsResponse\"\x06\xe2\xe0\x18\x02\b\x03\x12M\n" +
-	"\tDeleteLab\x12\x18.lab.v1.DeleteLabRequest\x1a\x19.lab.v1.DeleteLabResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03lab\x12P\n" +
+	"\bListLabs\x12\x17.lab.v1.ListLabsRequest\x1a\x18.lab.v1.ListLabsResponse\"\x06\xe2\xe0\x18\x02\b\x03\x12O\n" +
+	"\tDeleteLab\x12\x18.lab.v1.DeleteLabRequest\x1a\x19.lab.v1.DeleteLabResponse\"\r\xe2\xe0\x18\t\b\x05\x12\x03labP\x01\x12P\n" +
 	"\n" +
 	"ListInputs\x12\x19.lab.v1.ListInputsRequest\x1a\x1a.lab.v1.ListInputsResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 

@@ -338,11 +338,13 @@ const file_lab_v1_link_service_proto_rawDesc = "" +
 	"\x03set\x18\x03 \x01(\v2\x0f.lab.v1.LinkSetR\x03set\"H\n" +
 	"\x0fSetLinkResponse\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12#\n" +
-	"\x05stamp\x18\x02 \x01(\v2\r.lab.v1.StampR\x05stamp2\xfe\x01\n" +
+	"\x05stamp\x18\x02 \x01(\v2\r.lab.v1.StampR\x05stamp2\x88\x02\n" +
 	"\vLinkService\x12M\n" +
-	"\tListLinks\x12\x18.lab.v1.ListLinksRequest\x1a\x19.lab.v1.ListLinksResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12M\n" +
-	"\aGetLink\x12\x16.lab.v1.GetLinkRequest\x1a\x17.lab.v1.GetLinkResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab2\x04link\x12Q\n" +
-	"\aSetLink\x12\x16.lab.v1.SetLinkRequest\x1a\x17.lab.v1.SetLinkResponse\"\x15\xe2\xe0\x18\x11\b\x04\x12\x03lab2\bset.linkB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\tListLinks\x12\x18.lab.v1.ListLinksRequest\x1a\x19.lab.v1.ListLinksResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12Q\n" +
+	"\aGetLink\x12\x16.lab.v1.GetLinkRequest\x1a\x17.lab.v1.GetLinkResponse\"\x15\xe2\xe0\x18\x11\b\x03\x12\x03lab2\x04link:\x02H\n" +
+	"\x12W\n" +
+	"\aSetLink\x12\x16.lab.v1.SetLinkRequest\x1a\x17.lab.v1.SetLinkResponse\"\x1b\xe2\xe0\x18\x17\b\x04\x12\x03lab2\bset.link:\x02H\n" +
+	"P\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_link_service_proto_rawDescOnce sync.Once

@@ -337,11 +337,11 @@ const file_lab_v1_node_service_proto_rawDesc = "" +
 	"\x04conn\x18\x03 \x01(\tR\x04conn\x12\x1c\n" +
 	"\tlistening\x18\x04 \x01(\bR\tlistening\"=\n" +
 	"\x11ListConnsResponse\x12(\n" +
-	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns2\x80\x02\n" +
+	"\x05conns\x18\x01 \x03(\v2\x12.lab.v1.ConnStatusR\x05conns2\x88\x02\n" +
 	"\vNodeService\x12M\n" +
-	"\tListNodes\x12\x18.lab.v1.ListNodesRequest\x1a\x19.lab.v1.ListNodesResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12M\n" +
-	"\aGetNode\x12\x16.lab.v1.GetNodeRequest\x1a\x17.lab.v1.GetNodeResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node\x12S\n" +
-	"\tListConns\x12\x18.lab.v1.ListConnsRequest\x1a\x19.lab.v1.ListConnsResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04nodeB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\tListNodes\x12\x18.lab.v1.ListNodesRequest\x1a\x19.lab.v1.ListNodesResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12Q\n" +
+	"\aGetNode\x12\x16.lab.v1.GetNodeRequest\x1a\x17.lab.v1.GetNodeResponse\"\x15\xe2\xe0\x18\x11\b\x03\x12\x03lab\"\x04node:\x02H\t\x12W\n" +
+	"\tListConns\x12\x18.lab.v1.ListConnsRequest\x1a\x19.lab.v1.ListConnsResponse\"\x15\xe2\xe0\x18\x11\b\x03\x12\x03lab\"\x04node:\x02H\tB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_node_service_proto_rawDescOnce sync.Once

@@ -595,9 +595,9 @@ const file_lab_v1_quota_service_proto_rawDesc = "" +
 	"\x1dQUOTA_SUBJECT_CONCURRENT_RUNS\x10\x04\x12\x16\n" +
 	"\x12QUOTA_SUBJECT_RUNS\x10\x05\x12\x17\n" +
 	"\x13QUOTA_SUBJECT_FILES\x10\x06\x12\x1c\n" +
-	"\x18QUOTA_SUBJECT_FILE_BYTES\x10\a2\x9c\x01\n" +
-	"\fQuotaService\x12E\n" +
-	"\bSetQuota\x12\x17.lab.v1.SetQuotaRequest\x1a\x18.lab.v1.SetQuotaResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12E\n" +
+	"\x18QUOTA_SUBJECT_FILE_BYTES\x10\a2\x9e\x01\n" +
+	"\fQuotaService\x12G\n" +
+	"\bSetQuota\x12\x17.lab.v1.SetQuotaRequest\x1a\x18.lab.v1.SetQuotaResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12E\n" +
 	"\bGetQuota\x12\x17.lab.v1.GetQuotaRequest\x1a\x18.lab.v1.GetQuotaResponse\"\x06\xe2\xe0\x18\x02\b\x02B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (

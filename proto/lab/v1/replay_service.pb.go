@@ -327,9 +327,9 @@ const file_lab_v1_replay_service_proto_rawDesc = "" +
 	"\n" +
 	"ReplayFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data2]\n" +
-	"\rReplayService\x12L\n" +
-	"\tReplayRun\x12\x18.lab.v1.ReplayRunRequest\x1a\x19.lab.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\x05(\x010\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\x04data\x18\x02 \x01(\fR\x04data2b\n" +
+	"\rReplayService\x12Q\n" +
+	"\tReplayRun\x12\x18.lab.v1.ReplayRunRequest\x1a\x19.lab.v1.ReplayRunResponse\"\v\xe2\xe0\x18\a\b\x05H\x80\x80\x80\x01(\x010\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_replay_service_proto_rawDescOnce sync.Once

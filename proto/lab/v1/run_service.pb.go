@@ -1171,17 +1171,17 @@ const file_lab_v1_run_service_proto_rawDesc = "" +
 	"\x12RUN_STATE_STARTING\x10\x01\x12\x15\n" +
 	"\x11RUN_STATE_RUNNING\x10\x02\x12\x13\n" +
 	"\x0fRUN_STATE_ENDED\x10\x03\x12\x14\n" +
-	"\x10RUN_STATE_FAILED\x10\x042\x9f\x05\n" +
+	"\x10RUN_STATE_FAILED\x10\x042\xaa\x05\n" +
 	"\n" +
-	"RunService\x12H\n" +
-	"\tCreateRun\x12\x18.lab.v1.CreateRunRequest\x1a\x19.lab.v1.CreateRunResponse\"\x06\xe2\xe0\x18\x02\b\x05\x12H\n" +
+	"RunService\x12O\n" +
+	"\tCreateRun\x12\x18.lab.v1.CreateRunRequest\x1a\x19.lab.v1.CreateRunResponse\"\r\xe2\xe0\x18\t\b\x05H\x80\x80\x80\bP\x01\x12H\n" +
 	"\x06GetRun\x12\x15.lab.v1.GetRunRequest\x1a\x16.lab.v1.GetRunResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e\x12E\n" +
 	"\bListRuns\x12\x17.lab.v1.ListRunsRequest\x1a\x18.lab.v1.ListRunsResponse\"\x06\xe2\xe0\x18\x02\b\x03\x12P\n" +
-	"\bWatchRun\x12\x17.lab.v1.WatchRunRequest\x1a\x18.lab.v1.WatchRunResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e0\x01\x12Z\n" +
-	"\fInterruptRun\x12\x1b.lab.v1.InterruptRunRequest\x1a\x1c.lab.v1.InterruptRunResponse\"\x0f\xe2\xe0\x18\v\b\x05\x1a\x03run:\x020\x0e\x12Z\n" +
+	"\bWatchRun\x12\x17.lab.v1.WatchRunRequest\x1a\x18.lab.v1.WatchRunResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e0\x01\x12\\\n" +
+	"\fInterruptRun\x12\x1b.lab.v1.InterruptRunRequest\x1a\x1c.lab.v1.InterruptRunResponse\"\x11\xe2\xe0\x18\r\b\x05\x1a\x03run:\x020\x0eP\x01\x12Z\n" +
 	"\fListRunFiles\x12\x1b.lab.v1.ListRunFilesRequest\x1a\x1c.lab.v1.ListRunFilesResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e\x12Y\n" +
-	"\vReadRunFile\x12\x1a.lab.v1.ReadRunFileRequest\x1a\x1b.lab.v1.ReadRunFileResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e0\x01\x12Q\n" +
-	"\tDeleteRun\x12\x18.lab.v1.DeleteRunRequest\x1a\x19.lab.v1.DeleteRunResponse\"\x0f\xe2\xe0\x18\v\b\x05\x1a\x03run:\x020\x0eB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\vReadRunFile\x12\x1a.lab.v1.ReadRunFileRequest\x1a\x1b.lab.v1.ReadRunFileResponse\"\x0f\xe2\xe0\x18\v\b\x03\x1a\x03run:\x020\x0e0\x01\x12S\n" +
+	"\tDeleteRun\x12\x18.lab.v1.DeleteRunRequest\x1a\x19.lab.v1.DeleteRunResponse\"\x11\xe2\xe0\x18\r\b\x05\x1a\x03run:\x020\x0eP\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_run_service_proto_rawDescOnce sync.Once

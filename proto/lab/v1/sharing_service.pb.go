@@ -564,12 +564,12 @@ const file_lab_v1_sharing_service_proto_rawDesc = "" +
 	"\x14LAB_ROLE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLAB_ROLE_VIEWER\x10\x01\x12\x15\n" +
 	"\x11LAB_ROLE_OPERATOR\x10\x02\x12\x12\n" +
-	"\x0eLAB_ROLE_OWNER\x10\x032\xd8\x02\n" +
-	"\x0eSharingService\x12J\n" +
-	"\bShareLab\x12\x17.lab.v1.ShareLabRequest\x1a\x18.lab.v1.ShareLabResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03lab\x12P\n" +
+	"\x0eLAB_ROLE_OWNER\x10\x032\xde\x02\n" +
+	"\x0eSharingService\x12L\n" +
+	"\bShareLab\x12\x17.lab.v1.ShareLabRequest\x1a\x18.lab.v1.ShareLabResponse\"\r\xe2\xe0\x18\t\b\x05\x12\x03labP\x01\x12R\n" +
 	"\n" +
-	"UnshareLab\x12\x19.lab.v1.UnshareLabRequest\x1a\x1a.lab.v1.UnshareLabResponse\"\v\xe2\xe0\x18\a\b\x05\x12\x03lab\x12J\n" +
-	"\bLeaveLab\x12\x17.lab.v1.LeaveLabRequest\x1a\x18.lab.v1.LeaveLabResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12\\\n" +
+	"UnshareLab\x12\x19.lab.v1.UnshareLabRequest\x1a\x1a.lab.v1.UnshareLabResponse\"\r\xe2\xe0\x18\t\b\x05\x12\x03labP\x01\x12L\n" +
+	"\bLeaveLab\x12\x17.lab.v1.LeaveLabRequest\x1a\x18.lab.v1.LeaveLabResponse\"\r\xe2\xe0\x18\t\b\x03\x12\x03labP\x01\x12\\\n" +
 	"\x0eListLabMembers\x12\x1d.lab.v1.ListLabMembersRequest\x1a\x1e.lab.v1.ListLabMembersResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03labB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (

@@ -715,13 +715,13 @@ const file_lab_v1_token_service_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"'\n" +
 	"\x13RevokeTokenResponse\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\tR\x03ids2\xcb\x02\n" +
-	"\fTokenService\x12N\n" +
-	"\vCreateToken\x12\x1a.lab.v1.CreateTokenRequest\x1a\x1b.lab.v1.CreateTokenResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12K\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids2\xd1\x02\n" +
+	"\fTokenService\x12P\n" +
+	"\vCreateToken\x12\x1a.lab.v1.CreateTokenRequest\x1a\x1b.lab.v1.CreateTokenResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01\x12K\n" +
 	"\n" +
-	"ListTokens\x12\x19.lab.v1.ListTokensRequest\x1a\x1a.lab.v1.ListTokensResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12N\n" +
-	"\vRotateToken\x12\x1a.lab.v1.RotateTokenRequest\x1a\x1b.lab.v1.RotateTokenResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12N\n" +
-	"\vRevokeToken\x12\x1a.lab.v1.RevokeTokenRequest\x1a\x1b.lab.v1.RevokeTokenResponse\"\x06\xe2\xe0\x18\x02\b\x02B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"ListTokens\x12\x19.lab.v1.ListTokensRequest\x1a\x1a.lab.v1.ListTokensResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12P\n" +
+	"\vRotateToken\x12\x1a.lab.v1.RotateTokenRequest\x1a\x1b.lab.v1.RotateTokenResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01\x12P\n" +
+	"\vRevokeToken\x12\x1a.lab.v1.RevokeTokenRequest\x1a\x1b.lab.v1.RevokeTokenResponse\"\b\xe2\xe0\x18\x04\b\x02P\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_token_service_proto_rawDescOnce sync.Once

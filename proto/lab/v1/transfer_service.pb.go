@@ -625,9 +625,9 @@ const file_lab_v1_transfer_service_proto_rawDesc = "" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x1a\n" +
 	"\btransfer\x18\x02 \x01(\tR\btransfer\"*\n" +
 	"\x14ReadReceivedResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x94\x04\n" +
-	"\x0fTransferService\x12\x99\x01\n" +
-	"\x0eCreateTransfer\x12\x1d.lab.v1.CreateTransferRequest\x1a\x1e.lab.v1.CreateTransferResponse\"H\xe2\xe0\x18D\b\x04\x12\x03lab\"\rtransfer.from\"\rhttp_get.from\"\budp.from*\vtransfer.to*\x06udp.to\x12S\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\x96\x04\n" +
+	"\x0fTransferService\x12\x9b\x01\n" +
+	"\x0eCreateTransfer\x12\x1d.lab.v1.CreateTransferRequest\x1a\x1e.lab.v1.CreateTransferResponse\"J\xe2\xe0\x18F\b\x04\x12\x03lab\"\rtransfer.from\"\rhttp_get.from\"\budp.from*\vtransfer.to*\x06udp.toP\x01\x12S\n" +
 	"\vGetTransfer\x12\x1a.lab.v1.GetTransferRequest\x1a\x1b.lab.v1.GetTransferResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12Y\n" +
 	"\rListTransfers\x12\x1c.lab.v1.ListTransfersRequest\x1a\x1d.lab.v1.ListTransfersResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab\x12[\n" +
 	"\rWatchTransfer\x12\x1c.lab.v1.WatchTransferRequest\x1a\x1d.lab.v1.WatchTransferResponse\"\v\xe2\xe0\x18\a\b\x03\x12\x03lab0\x01\x12X\n" +

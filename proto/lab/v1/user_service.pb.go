@@ -1010,15 +1010,15 @@ const file_lab_v1_user_service_proto_rawDesc = "" +
 	"\bidentity\x18\x01 \x01(\bR\bidentity\x12 \n" +
 	"\x04user\x18\x02 \x01(\v2\f.lab.v1.UserR\x04user\x12'\n" +
 	"\x05token\x18\x03 \x01(\v2\x11.lab.v1.TokenInfoR\x05token\x12\x12\n" +
-	"\x04from\x18\x04 \x01(\tR\x04from2\xc6\x03\n" +
-	"\vUserService\x12N\n" +
-	"\vImportUsers\x12\x1a.lab.v1.ImportUsersRequest\x1a\x1b.lab.v1.ImportUsersResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12H\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from2\xd1\x03\n" +
+	"\vUserService\x12U\n" +
+	"\vImportUsers\x12\x1a.lab.v1.ImportUsersRequest\x1a\x1b.lab.v1.ImportUsersResponse\"\r\xe2\xe0\x18\t\b\x06H\x80\x80\x80\bP\x01\x12H\n" +
 	"\tListUsers\x12\x18.lab.v1.ListUsersRequest\x1a\x19.lab.v1.ListUsersResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12B\n" +
-	"\aGetUser\x12\x16.lab.v1.GetUserRequest\x1a\x17.lab.v1.GetUserResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12K\n" +
+	"\aGetUser\x12\x16.lab.v1.GetUserRequest\x1a\x17.lab.v1.GetUserResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12M\n" +
 	"\n" +
-	"UpdateUser\x12\x19.lab.v1.UpdateUserRequest\x1a\x1a.lab.v1.UpdateUserResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12K\n" +
+	"UpdateUser\x12\x19.lab.v1.UpdateUserRequest\x1a\x1a.lab.v1.UpdateUserResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12M\n" +
 	"\n" +
-	"RemoveUser\x12\x19.lab.v1.RemoveUserRequest\x1a\x1a.lab.v1.RemoveUserResponse\"\x06\xe2\xe0\x18\x02\b\x06\x12?\n" +
+	"RemoveUser\x12\x19.lab.v1.RemoveUserRequest\x1a\x1a.lab.v1.RemoveUserResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12?\n" +
 	"\x06WhoAmI\x12\x15.lab.v1.WhoAmIRequest\x1a\x16.lab.v1.WhoAmIResponse\"\x06\xe2\xe0\x18\x02\b\x02B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (

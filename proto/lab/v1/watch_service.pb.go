@@ -730,10 +730,10 @@ const file_lab_v1_watch_service_proto_rawDesc = "" +
 	"\x11STATUS_KIND_LINKS\x10\x02\x12\x15\n" +
 	"\x11STATUS_KIND_CONNS\x10\x03\x12\x19\n" +
 	"\x15STATUS_KIND_TRANSFERS\x10\x04\x12\x16\n" +
-	"\x12STATUS_KIND_FAULTS\x10\x052\x8c\x02\n" +
+	"\x12STATUS_KIND_FAULTS\x10\x052\x90\x02\n" +
 	"\fWatchService\x12J\n" +
-	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01\x12[\n" +
-	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse\"\x11\xe2\xe0\x18\r\b\x03\x12\x03lab\"\x04node0\x01\x12S\n" +
+	"\tWatchLabs\x12\x18.lab.v1.WatchLabsRequest\x1a\x19.lab.v1.WatchLabsResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01\x12_\n" +
+	"\vWatchStatus\x12\x1a.lab.v1.WatchStatusRequest\x1a\x1b.lab.v1.WatchStatusResponse\"\x15\xe2\xe0\x18\x11\b\x03\x12\x03lab\"\x04node:\x02H\t0\x01\x12S\n" +
 	"\fWatchChanges\x12\x1b.lab.v1.WatchChangesRequest\x1a\x1c.lab.v1.WatchChangesResponse\"\x06\xe2\xe0\x18\x02\b\x030\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (

@@ -638,12 +638,12 @@ const file_lab_v1_worker_service_proto_rawDesc = "" +
 	"\x11WORKER_STATE_AWAY\x10\x02\x12\x15\n" +
 	"\x11WORKER_STATE_DOWN\x10\x03\x12\x19\n" +
 	"\x15WORKER_STATE_DRAINING\x10\x04\x12\x18\n" +
-	"\x14WORKER_STATE_DRAINED\x10\x052\xda\x02\n" +
+	"\x14WORKER_STATE_DRAINED\x10\x052\xde\x02\n" +
 	"\rWorkerService\x12N\n" +
 	"\vListWorkers\x12\x1a.lab.v1.ListWorkersRequest\x1a\x1b.lab.v1.ListWorkersResponse\"\x06\xe2\xe0\x18\x02\b\x02\x12S\n" +
-	"\fWatchWorkers\x12\x1b.lab.v1.WatchWorkersRequest\x1a\x1c.lab.v1.WatchWorkersResponse\"\x06\xe2\xe0\x18\x02\b\x020\x01\x12N\n" +
-	"\vDrainWorker\x12\x1a.lab.v1.DrainWorkerRequest\x1a\x1b.lab.v1.DrainWorkerResponse\"\x06\xe2\xe0\x18\x02\b\a\x12T\n" +
-	"\rUndrainWorker\x12\x1c.lab.v1.UndrainWorkerRequest\x1a\x1d.lab.v1.UndrainWorkerResponse\"\x06\xe2\xe0\x18\x02\b\aB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"\fWatchWorkers\x12\x1b.lab.v1.WatchWorkersRequest\x1a\x1c.lab.v1.WatchWorkersResponse\"\x06\xe2\xe0\x18\x02\b\x020\x01\x12P\n" +
+	"\vDrainWorker\x12\x1a.lab.v1.DrainWorkerRequest\x1a\x1b.lab.v1.DrainWorkerResponse\"\b\xe2\xe0\x18\x04\b\aP\x01\x12V\n" +
+	"\rUndrainWorker\x12\x1c.lab.v1.UndrainWorkerRequest\x1a\x1d.lab.v1.UndrainWorkerResponse\"\b\xe2\xe0\x18\x04\b\aP\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_worker_service_proto_rawDescOnce sync.Once

@@ -220,9 +220,10 @@ const file_server_v1_file_proto_rawDesc = "" +
 	"\x0eGetFileRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\"%\n" +
 	"\x0fGetFileResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xa5\x01\n" +
-	"\vFileService\x12J\n" +
-	"\aPutFile\x12\x19.server.v1.PutFileRequest\x1a\x1a.server.v1.PutFileResponse\"\x06\xe2\xe0\x18\x02\b\b(\x01\x12J\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xa9\x01\n" +
+	"\vFileService\x12N\n" +
+	"\aPutFile\x12\x19.server.v1.PutFileRequest\x1a\x1a.server.v1.PutFileResponse\"\n" +
+	"\xe2\xe0\x18\x06\b\bH\x80\x80@(\x01\x12J\n" +
 	"\aGetFile\x12\x19.server.v1.GetFileRequest\x1a\x1a.server.v1.GetFileResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01B#Z!labd.dev/proto/server/v1;serverv1b\x06proto3"
 
 var (

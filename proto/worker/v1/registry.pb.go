@@ -628,9 +628,9 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"LeaseGrant\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x19\n" +
-	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs2b\n" +
-	"\x0fRegistryService\x12O\n" +
-	"\bRegister\x12\x1a.worker.v1.RegisterRequest\x1a\x1b.worker.v1.RegisterResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01B#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
+	"\blease_ns\x18\x02 \x01(\x03R\aleaseNs2g\n" +
+	"\x0fRegistryService\x12T\n" +
+	"\bRegister\x12\x1a.worker.v1.RegisterRequest\x1a\x1b.worker.v1.RegisterResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\x10(\x010\x01B#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
 
 var (
 	file_worker_v1_registry_proto_rawDescOnce sync.Once

@@ -3082,15 +3082,16 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\x96\x0e\n" +
-	"\rWorkerService\x12W\n" +
-	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12J\n" +
-	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse\"\x06\xe2\xe0\x18\x02\b\b(\x01\x12K\n" +
-	"\bStartLab\x12\x1a.worker.v1.StartLabRequest\x1a\x1b.worker.v1.StartLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12H\n" +
-	"\aStopLab\x12\x19.worker.v1.StopLabRequest\x1a\x1a.worker.v1.StopLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12Q\n" +
+	"\bMODE_RUN\x10\x022\xb8\x0e\n" +
+	"\rWorkerService\x12\\\n" +
+	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\b\x12N\n" +
+	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse\"\n" +
+	"\xe2\xe0\x18\x06\b\bH\x80\x80@(\x01\x12P\n" +
+	"\bStartLab\x12\x1a.worker.v1.StartLabRequest\x1a\x1b.worker.v1.StartLabResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80@\x12H\n" +
+	"\aStopLab\x12\x19.worker.v1.StopLabRequest\x1a\x1a.worker.v1.StopLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12V\n" +
 	"\n" +
-	"StampInput\x12\x1c.worker.v1.StampInputRequest\x1a\x1d.worker.v1.StampInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12T\n" +
-	"\vCommitInput\x12\x1d.worker.v1.CommitInputRequest\x1a\x1e.worker.v1.CommitInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
+	"StampInput\x12\x1c.worker.v1.StampInputRequest\x1a\x1d.worker.v1.StampInputResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\x10\x12Y\n" +
+	"\vCommitInput\x12\x1d.worker.v1.CommitInputRequest\x1a\x1e.worker.v1.CommitInputResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\x10\x12W\n" +
 	"\fAbandonInput\x12\x1e.worker.v1.AbandonInputRequest\x1a\x1f.worker.v1.AbandonInputResponse\"\x06\xe2\xe0\x18\x02\b\b\x12K\n" +
 	"\bListLabs\x12\x1a.worker.v1.ListLabsRequest\x1a\x1b.worker.v1.ListLabsResponse\"\x06\xe2\xe0\x18\x02\b\b\x12E\n" +
 	"\x06GetLab\x12\x18.worker.v1.GetLabRequest\x1a\x19.worker.v1.GetLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12M\n" +
@@ -3099,9 +3100,9 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\tReadTrace\x12\x1b.worker.v1.ReadTraceRequest\x1a\x1c.worker.v1.ReadTraceResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12V\n" +
 	"\vFollowTrace\x12\x1d.worker.v1.FollowTraceRequest\x1a\x1e.worker.v1.FollowTraceResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12J\n" +
 	"\aCapture\x12\x19.worker.v1.CaptureRequest\x1a\x1a.worker.v1.CaptureResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12W\n" +
-	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\"\x06\xe2\xe0\x18\x02\b\b\x12R\n" +
-	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse\"\x06\xe2\xe0\x18\x02\b\b(\x010\x01\x12K\n" +
-	"\bGradeLab\x12\x1a.worker.v1.GradeLabRequest\x1a\x1b.worker.v1.GradeLabResponse\"\x06\xe2\xe0\x18\x02\b\b\x12Q\n" +
+	"\fControlClock\x12\x1e.worker.v1.ControlClockRequest\x1a\x1f.worker.v1.ControlClockResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
+	"\tReplayRun\x12\x1b.worker.v1.ReplayRunRequest\x1a\x1c.worker.v1.ReplayRunResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\x01(\x010\x01\x12P\n" +
+	"\bGradeLab\x12\x1a.worker.v1.GradeLabRequest\x1a\x1b.worker.v1.GradeLabResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80@\x12Q\n" +
 	"\n" +
 	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
 	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\"\x06\xe2\xe0\x18\x02\b\b\x12V\n" +
