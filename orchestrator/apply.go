@@ -207,7 +207,7 @@ func (a *applier) addLab(c *controlv1.CreateLab, after *controlv1.LabState) (*co
 	}
 	a.insert(tableLabs, &controlv1.LabState{
 		Id: c.GetLabId(), Spec: c.GetSpec(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
-		Owner: c.GetOwner(),
+		Owner: c.GetOwner(), ConnectionsAtMost: c.GetConnectionsAtMost(),
 	})
 	return &controlv1.RequestOutcome{LabId: c.GetLabId()}, nil
 }
@@ -316,6 +316,9 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	if refused := a.view.within(c.GetOwner(), moreForRun(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
+	if refused := atOnce(c.GetJournal(), c.GetConnectionsAtMost()); refused != nil {
+		return nil, refused
+	}
 	if !a.count(counterRuns, +1, maxRuns) {
 		return nil, overQuota("runs", maxRuns)
 	}
@@ -330,7 +333,7 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 		Owner: c.GetOwner(),
 		Id:    id, Name: c.GetName(), Spec: c.GetSpec(), EndNs: c.GetEndNs(), Capture: c.GetCapture(), LabYaml: c.GetLabYaml(),
 		Manifest: c.GetManifest(), CreatedUnixNs: a.now, Workers: c.GetWorkers(), Epoch: 1,
-		Number: number,
+		Number: number, ConnectionsAtMost: c.GetConnectionsAtMost(),
 	})
 	return &controlv1.RequestOutcome{LabId: id}, nil
 }

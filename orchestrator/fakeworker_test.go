@@ -31,6 +31,7 @@ type fakeWorker struct {
 	blobs  map[string][]byte
 	refuse error // StartLab's answer
 	deaf   int   // so many calls of ListLabs fail
+	bounds *workerv1.SetBoundsRequest
 }
 
 type fakeLab struct {

@@ -104,6 +104,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.reconcileLoop)
 	l.tasks.Go(l.watchLeases)
 	l.tasks.Go(l.keepReached)
+	l.tasks.Go(l.keepBounds)
 	l.tasks.Go(l.keepFiles)
 	l.tasks.Go(l.noteRefusals)
 	l.tasks.Go(l.showLabs)

@@ -20,7 +20,8 @@ func (s *quotaService) SetQuota(ctx context.Context, req *labv1.SetQuotaRequest)
 	if err := checkLimits(req); err != nil {
 		return nil, err
 	}
-	if _, err := s.c.leader(ctx); err != nil {
+	l, err := s.c.leader(ctx)
+	if err != nil {
 		return nil, err
 	}
 	caller, v := auth.CallerOf(ctx), s.c.store.view()
@@ -38,13 +39,13 @@ func (s *quotaService) SetQuota(ctx context.Context, req *labv1.SetQuotaRequest)
 	if err := mayGive(caller, v, req); err != nil {
 		return nil, err
 	}
-	_, err := s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_SetQuota{
+	_, err = s.c.propose(ctx, req.GetRequestId(), &controlv1.Command{Kind: &controlv1.Command_SetQuota{
 		SetQuota: &controlv1.SetQuota{User: req.GetUser(), Role: req.GetRole(), Limits: req.GetLimits()}}})
 	if err != nil {
 		return nil, err
 	}
 	v = s.c.store.view()
-	return &labv1.SetQuotaResponse{Uses: usesOf(v, req.GetUser(), role), Over: v.peopleOver(req.GetUser(), role)}, nil
+	return &labv1.SetQuotaResponse{Uses: l.usesOf(ctx, v, req.GetUser(), role), Over: v.peopleOver(req.GetUser(), role)}, nil
 }
 
 // checkLimits refuses what names nobody, or no bound, or a subject twice.
@@ -72,6 +73,9 @@ func checkLimits(req *labv1.SetQuotaRequest) error {
 			if b.AtMost > setLimit {
 				return invalid(path+".at_most", "at most %d; or unlimited", setLimit)
 			}
+			if b.AtMost == 0 && bare(subject) {
+				return invalid(path+".at_most", "with no %s a lab is of no use: at least 1", subjectWords(subject))
+			}
 		case *labv1.QuotaLimit_Unlimited:
 			if !b.Unlimited {
 				return invalid(path+".unlimited", "true, or another bound")
@@ -85,6 +89,11 @@ func checkLimits(req *labv1.SetQuotaRequest) error {
 		}
 	}
 	return nil
+}
+
+// bare tells whether labs can do nothing at all with none of a subject.
+func bare(s labv1.QuotaSubject) bool {
+	return s == labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE || s == labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS
 }
 
 // mayGive refuses an instructor who gives more than the instructor may have: a student's token is one that the instructor can
@@ -104,12 +113,21 @@ func mayGive(caller auth.Caller, v view, req *labv1.SetQuotaRequest) error {
 }
 
 // usesOf are a person's bounds with what the person has, or a role's with nothing.
-func usesOf(v view, person string, role labv1.Role) []*labv1.QuotaUse {
+func (l *leadership) usesOf(ctx context.Context, v view, person string, role labv1.Role) []*labv1.QuotaUse {
 	b, have := v.boundsOf(person, role), amounts{}
 	if person != "" {
-		have = v.inUse(person)
+		have = l.has(ctx, v, person)
 	}
 	return b.uses(have)
+}
+
+// has is what a person has, with what only workers know.
+func (l *leadership) has(ctx context.Context, v view, person string) amounts {
+	have, more := v.inUse(person), l.measured(ctx, v, person)
+	for s := range have {
+		have[s] += more[s]
+	}
+	return have
 }
 
 func (b *bounds) uses(have amounts) (list []*labv1.QuotaUse) {
@@ -141,7 +159,8 @@ func (v view) peopleOver(person string, role labv1.Role) (over []string) {
 }
 
 func (s *quotaService) GetQuota(ctx context.Context, req *labv1.GetQuotaRequest) (*labv1.GetQuotaResponse, error) {
-	if _, err := s.c.leader(ctx); err != nil {
+	l, err := s.c.leader(ctx)
+	if err != nil {
 		return nil, err
 	}
 	caller, v := auth.CallerOf(ctx), s.c.store.view()
@@ -157,10 +176,10 @@ func (s *quotaService) GetQuota(ctx context.Context, req *labv1.GetQuotaRequest)
 		if role < auth.Student || role > auth.Admin {
 			return nil, invalid("role", "there is no role %d", role)
 		}
-		return &labv1.GetQuotaResponse{Role: role, Uses: usesOf(v, "", role)}, nil
+		return &labv1.GetQuotaResponse{Role: role, Uses: l.usesOf(ctx, v, "", role)}, nil
 	case user == "" && caller.Person == "": // whoever calls a labd without identity is bounded by what the server keeps
 		b := bounds{most: usualLimits(auth.Admin)}
-		return &labv1.GetQuotaResponse{Role: auth.Admin, Uses: b.uses(v.inUse(""))}, nil
+		return &labv1.GetQuotaResponse{Role: auth.Admin, Uses: b.uses(l.has(ctx, v, ""))}, nil
 	case user == "":
 		user = caller.Person
 	}
@@ -168,5 +187,5 @@ func (s *quotaService) GetQuota(ctx context.Context, req *labv1.GetQuotaRequest)
 	if p == nil {
 		return nil, noPerson(user)
 	}
-	return &labv1.GetQuotaResponse{User: user, Role: p.GetRole(), Uses: usesOf(v, user, p.GetRole())}, nil
+	return &labv1.GetQuotaResponse{User: user, Role: p.GetRole(), Uses: l.usesOf(ctx, v, user, p.GetRole())}, nil
 }

@@ -343,14 +343,26 @@ func startRequest(v view, labID string, epoch uint64) (*workerv1.StartLabRequest
 			replayTo = max(replayTo, journal[n-1].GetTNs())
 		}
 		return &workerv1.StartLabRequest{LabId: labID, Epoch: epoch, Spec: lab.GetSpec(), Mode: workerv1.Mode_MODE_STANDING,
-			Journal: journal, ReplayToNs: replayTo, Owner: lab.GetOwner()}, nil
+			Journal: journal, ReplayToNs: replayTo, Owner: lab.GetOwner(),
+			Bounds: startBounds(v, lab.GetOwner(), lab.GetWorkers()), ConnectionsAtMost: lab.GetConnectionsAtMost()}, nil
 	}
 	if run := v.run(labID); run != nil {
 		return &workerv1.StartLabRequest{LabId: labID, Epoch: epoch, Spec: run.GetSpec(), Mode: workerv1.Mode_MODE_RUN,
 			Journal: journal, EndNs: run.GetEndNs(), Capture: run.GetCapture(), Manifest: run.GetManifest(),
-			LabYaml: run.GetLabYaml(), ReplayToNs: replayRunTo(run), Owner: run.GetOwner()}, nil
+			LabYaml: run.GetLabYaml(), ReplayToNs: replayRunTo(run), Owner: run.GetOwner(),
+			Bounds: startBounds(v, run.GetOwner(), run.GetWorkers()), ConnectionsAtMost: run.GetConnectionsAtMost()}, nil
 	}
 	return nil, errors.New("it was deleted meanwhile")
+}
+
+// startBounds is what the owner of a lab may use of the workers that begin with it; nil: as much as there is room for. Each is
+// told its own part soon after.
+func startBounds(v view, owner string, workers []string) *workerv1.OwnerBounds {
+	rates := v.ratesOf(owner)
+	if len(rates) == 0 || len(workers) == 0 {
+		return nil
+	}
+	return &workerv1.OwnerBounds{Owner: owner, EventsPerS: rates[workers[0]]}
 }
 
 // replayRunTo is up to where a run is run at full speed: it was there before. One that has ended is made again as a whole.

@@ -58,6 +58,7 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if cmd.Workers, err = l.choose(ctx, need); err != nil {
 		return nil, err
 	}
+	cmd.ConnectionsAtMost = s.c.store.view().connectionsOf(caller.Person)
 	if cmd.Owner = caller.Person; cmd.Owner != "" {
 		cmd.RunId = newRunID(cmd.GetName())
 	}

@@ -7,6 +7,7 @@ type Budget struct {
 	PerLab    uint64 // events of a loop in the whole lab; 0: unlimited
 	PerSecond uint64 // events of a loop in one simulated second; 0: DefaultPerSecond
 	Memory    uint64 // bytes that a loop's frames, chunks and connections may take; 0: DefaultMemory
+	ConnEnds  uint64 // ends of connections that a loop may have at once; 0: unlimited
 }
 
 // DefaultPerSecond is far above what a busy lab needs (a saturated 100 Gbit/s link makes 8 million arrivals a second) and
@@ -45,6 +46,8 @@ type meter struct {
 	perLab     uint64
 	perSecond  uint64
 	memory     int    // bytes
+	connEnds   int    // that there may be
+	connsOpen  int    // ends that there are
 	sampleFrom uint64 // events before a limit at which counting by origin begins
 }
 
@@ -59,6 +62,9 @@ func (m *meter) start(l *Loop) {
 	m.memory = int(min(l.cfg.Budget.Memory, 1<<62))
 	if m.memory == 0 {
 		m.memory = DefaultMemory
+	}
+	if m.connEnds = int(min(l.cfg.Budget.ConnEnds, 1<<62)); m.connEnds == 0 {
+		m.connEnds = 1 << 62
 	}
 	m.sampleFrom = min(busiestSample, m.perLab/2, m.perSecond/2)
 	m.second = Second
@@ -78,11 +84,14 @@ func (m *meter) setWatch(l *Loop) {
 	m.sample, m.sampled = nil, 0
 }
 
-// look is called for each event that is run while the count is close to a limit, and when too much memory is held. A second is noticed to have begun only
-// then, so that up to two budgets fit into one second; what is promised is that a storm ends.
+// look is called for each event that is run while the count is close to a limit, and when too much is held. A second is
+// noticed to have begun only then, so that up to two budgets fit into one second; what is promised is that a storm ends.
 func (m *meter) look(l *Loop, t *Timer) error {
 	if err := l.overMemory(); err != nil {
 		return err
+	}
+	if m.connsOpen > m.connEnds {
+		return &ConnsError{Loop: l.cfg.Name, At: l.now, Ends: m.connsOpen, Limit: m.connEnds}
 	}
 	if l.watch == 0 && l.ran <= m.limit()-m.sampleFrom {
 		m.setWatch(l) // there was too much for a moment between two events

@@ -200,6 +200,7 @@ func (s *Stack) newConn(t *tuple, rt *route, set *settings, h ConnHandler) *Conn
 	}
 	s.tcp.last = c
 	s.loop.Charge(connBytes)
+	s.loop.CountConn(1)
 	return c
 }
 
@@ -214,6 +215,7 @@ func (s *Stack) forgetName(c *Conn) {
 // unlist takes the connection off the list; the demultiplexer has forgotten it before.
 func (s *Stack) unlist(c *Conn) {
 	s.loop.Charge(-connBytes)
+	s.loop.CountConn(-1)
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {

@@ -97,20 +97,23 @@ func labList(labs []*labv1.Lab) *output.List {
 		p := lab.GetProgress()
 		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
-			fmt.Sprint(p.GetJournalEntries()), lab.GetWorker(), cmp.Or(p.GetError(), lab.GetReason()))
-		l.Brief.Add(cmp.Or(p.GetError(), lab.GetReason()), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
+			fmt.Sprint(p.GetJournalEntries()), lab.GetWorker(), cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld()))
+		l.Brief.Add(cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld()), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.ShortSeconds(p.GetNowNs()), output.ShortDuration(p.GetLagNs()), fmt.Sprint(p.GetJournalEntries()))
 	}
 	return l
 }
 
-// labStateText says also that a running lab's clock is stopped, and how far one is that recovers.
+// labStateText says also that a running lab's clock is stopped, or the lab held back, and how far one is that recovers.
 func labStateText(lab *labv1.Lab) string {
 	if p := lab.GetProgress(); lab.State == labv1.LabState_LAB_STATE_RECOVERING && p.GetRecoverToNs() > 0 {
 		return fmt.Sprintf("recovering %.0f%% at %.0fx", 100*float64(p.GetNowNs())/float64(p.GetRecoverToNs()), p.GetRecoverSpeed())
 	}
 	if lab.State == labv1.LabState_LAB_STATE_RUNNING && lab.GetProgress().GetPaused() {
 		return "paused"
+	}
+	if lab.State == labv1.LabState_LAB_STATE_RUNNING && lab.GetProgress().GetHeld() != "" {
+		return "held"
 	}
 	return output.EnumText(lab.State)
 }

@@ -20,13 +20,23 @@ func newQuotaCommand(a *app) *cobra.Command {
 		Use:   "quota get|set",
 		Short: "See and change how much each person may have at once",
 		Long: `See and change how much each person may have at once: standing labs, the nodes and links in them and in runs that have not
-ended, runs at a time and runs kept, files and their bytes. A person's own bound goes before that of the role, and the
-role's before what is built in:
+ended, runs at a time and runs kept, files and their bytes, events a second, connections in a lab. A person's own bound goes
+before that of the role, and the role's before what is built in:
 
-              labs  nodes   links  concurrent-runs   runs  files  file-bytes
-  student        5    200     400                2     50    200       1 GiB
-  instructor    50   5000   10000               10   1000   2000       4 GiB
-  admin       unlimited
+                     student  instructor      admin
+  labs                     5          50  unlimited
+  nodes                  200       5 000  unlimited
+  links                  400      10 000  unlimited
+  concurrent-runs          2          10  unlimited
+  runs                    50       1 000  unlimited
+  files                  200       2 000  unlimited
+  file-bytes           1 GiB       4 GiB  unlimited
+  event-rate       unlimited   unlimited  unlimited
+  connections         10 000     100 000  unlimited
+
+Most of these refuse what would be too much. event-rate holds back: labs of who would run more events in a second are slowed
+down until they do not, say "held" in labctl get labs, and come to the same. connections is of each lab by itself; a lab that
+has more at once ends with that reason. It keeps the bound that it was made under.
 
 A labd that serves its own machine only asks nobody who they are, and nobody has a quota there.`,
 		Example: "  labctl quota get\n  labctl quota set --user bob --labs 8",
@@ -190,6 +200,8 @@ have, and no more of it than they may have themselves.`,
 		{labv1.QuotaSubject_QUOTA_SUBJECT_RUNS, "runs that are kept, those included"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILES, "uploaded files"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILE_BYTES, "bytes of uploaded files: 256MiB"},
+		{labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE, "events a second of wall time, of all labs and runs together"},
+		{labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS, "TCP connections at once, in each lab or run that is made from now on"},
 	} {
 		f := &limitFlag{limit: &labv1.QuotaLimit{Subject: s.subject}}
 		limits = append(limits, f)

@@ -132,6 +132,14 @@ func (c Client) GetReport(ctx context.Context, in *workerv1.GetReportRequest, op
 	return c.head().GetReport(ctx, in, opts...)
 }
 
+// SetBounds bounds all the workers.
+func (c Client) SetBounds(ctx context.Context, in *workerv1.SetBoundsRequest, opts ...grpc.CallOption) (*workerv1.SetBoundsResponse, error) {
+	_, err := all(c, func(_ int, w workerv1.WorkerServiceClient) (*workerv1.SetBoundsResponse, error) {
+		return w.SetBounds(ctx, in, opts...)
+	})
+	return &workerv1.SetBoundsResponse{}, err
+}
+
 // ListLabs lists the head's labs: what each worker holds is asked of it itself.
 func (c Client) ListLabs(ctx context.Context, in *workerv1.ListLabsRequest, opts ...grpc.CallOption) (*workerv1.ListLabsResponse, error) {
 	return c.head().ListLabs(ctx, in, opts...)

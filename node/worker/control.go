@@ -243,6 +243,9 @@ func (l *lab) stepOn(at sim.Time, over bool) error {
 	case at >= limit:
 		at, over = limit, false // nothing is left before the step's end
 	}
+	if !l.withinRate() {
+		return nil
+	}
 	return l.pass(at, limit, over)
 }
 

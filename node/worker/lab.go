@@ -73,6 +73,8 @@ type lab struct {
 	late   lateness // of its events, on the real clock
 	place  *place   // among the labs that share the machine
 	asking bool     // it has a turn, or waits for one
+	rate   *rate    // its owner's; nil: it has none
+	heldAt int64    // ticks, when it was last held back by that; 0: never
 
 	worker  *Worker // that rebuilds it when the disk was to blame for its end; nil: a replay's
 	revived int     // how often that has been tried, and has happened
@@ -92,6 +94,9 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 	}
 	l.tenure = w.tenure
 	l.place = w.shared().newPlace(req.GetOwner())
+	if w.rates != nil {
+		l.rate = w.rates.rate(req.GetOwner())
+	}
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {

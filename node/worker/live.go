@@ -149,7 +149,7 @@ const (
 // eventBudget is what ends the lab's event storms.
 func (l *lab) eventBudget(p *node.Plan) sim.Budget {
 	b := l.req.GetSpec().GetBudget()
-	out := sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond(), Memory: b.GetMemoryBytes()}
+	out := sim.Budget{PerLab: b.GetPerLab(), PerSecond: b.GetPerSecond(), Memory: b.GetMemoryBytes(), ConnEnds: l.mostConnEnds()}
 	if p.SwitchLoop() != nil {
 		if out.PerLab == 0 {
 			out.PerLab = stormPerLab
@@ -182,6 +182,9 @@ func (e *stormError) Unwrap() error { return e.BudgetError }
 
 // explain names what a budget's error knows by number.
 func (l *lab) explain(err error) error {
+	if c, ok := errors.AsType[*sim.ConnsError](err); ok {
+		return l.tooManyConns(c.At)
+	}
 	b, ok := errors.AsType[*sim.BudgetError](err)
 	if _, told := errors.AsType[*stormError](err); !ok || told {
 		return err

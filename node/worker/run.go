@@ -143,7 +143,7 @@ func (l *lab) step() error {
 	case !l.clock.virtual() && !l.wait(at):
 		return nil
 	}
-	if !l.itsTurn() {
+	if !l.rebuilding && !l.withinRate() || !l.itsTurn() {
 		return nil
 	}
 	// A recovery stops now and then as well, to answer calls.
@@ -178,7 +178,7 @@ func (l *lab) pass(at, upTo sim.Time, over bool) error {
 		return err
 	}
 	l.lookAfter(at)
-	if err := l.overMemory(); err != nil {
+	if err := errors.Join(l.overMemory(), l.overConns()); err != nil {
 		return err
 	}
 	return l.advanced()

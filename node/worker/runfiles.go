@@ -83,7 +83,8 @@ func (f *runFiles) open(l *lab) (err error) {
 			return err
 		}
 	}
-	start := &workerv1.StartLabRequest{Spec: l.req.GetSpec(), Mode: l.req.GetMode(), EndNs: l.req.GetEndNs(), Capture: l.req.GetCapture()}
+	start := &workerv1.StartLabRequest{Spec: l.req.GetSpec(), Mode: l.req.GetMode(), EndNs: l.req.GetEndNs(), Capture: l.req.GetCapture(),
+		ConnectionsAtMost: l.req.GetConnectionsAtMost()}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(start)
 	if err != nil {
 		return err

@@ -218,7 +218,7 @@ func (l *lab) progress() *labv1.LabProgress {
 		NowNs: int64(l.passed()), LagNs: int64(lag), SlipNs: int64(slip), JournalEntries: uint64(len(l.journal)),
 		Records: l.files.records, Ended: l.ended, Partial: l.partial,
 		Paused: l.control.paused, Pace: l.clock.pace,
-		LateP50Ns: int64(l.late.quantile(0.5)), LateP99Ns: int64(l.late.quantile(0.99)),
+		LateP50Ns: int64(l.late.quantile(0.5)), LateP99Ns: int64(l.late.quantile(0.99)), Held: l.heldBy(),
 	}
 	if l.ended {
 		p.NowNs = int64(l.endedAt)

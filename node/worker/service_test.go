@@ -57,7 +57,7 @@ var (
 		"FollowTrace", "Capture", "ReplayRun", "GradeLab"}
 	contents  = []string{"PutBlob"} // adds content that an input may name; no lab sees it before
 	lifecycle = []string{"StartLab", "StopLab"}
-	pacing    = []string{"ControlClock"} // when by the wall, never what: TestClockControlChangesNothing
+	pacing    = []string{"ControlClock", "SetBounds"} // when by the wall, never what: TestClockControlChangesNothing, TestEventRateChangesNothing
 	journaled = []string{"StampInput", "CommitInput", "AbandonInput"}
 )
 

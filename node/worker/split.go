@@ -164,6 +164,9 @@ func (s *split) step() error {
 		if err := s.alive(); err != nil {
 			return err
 		}
+		if !s.replaying && !s.stopping && !s.l.withinRate() {
+			return nil
+		}
 		limit, flags := forEver, uint8(0)
 		if s.head() {
 			var ok bool

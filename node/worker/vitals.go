@@ -14,6 +14,7 @@ type vitals struct {
 	pending   atomic.Uint64 // index of the stamped input; 0: none
 	events    atomic.Uint64 // run
 	memory    atomic.Uint64 // bytes held
+	conns     atomic.Uint64 // ends of connections
 	waits     atomic.Int64  // ticks, since when a split lab waits for other shards; 0: it does not
 }
 
@@ -30,7 +31,12 @@ func ticks() int64 { return int64(time.Since(began)) + 1 }
 func (l *lab) note() {
 	l.vitals.journaled.Store(uint64(len(l.journal)))
 	l.vitals.pending.Store(l.stamps.pending.GetIndex())
-	l.vitals.events.Store(l.ran())
+	ran := l.ran()
+	if !l.rebuilding && (l.split == nil || !l.split.replaying) {
+		l.rate.ran(ran - l.vitals.events.Load())
+	}
+	l.vitals.events.Store(ran)
+	l.vitals.conns.Store(uint64(l.connEnds()))
 	l.vitals.memory.Store(uint64(l.held()))
 }
 
@@ -52,7 +58,7 @@ func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
 	defer w.mu.Unlock()
 	for id, l := range w.labs {
 		lab := &workerv1.LabReport{LabId: id, Epoch: l.epoch, ReachedNs: int64(l.reach.passed()), MemoryBytes: l.vitals.memory.Load(),
-			Broken: l.brokenBy() != ""}
+			Broken: l.brokenBy() != "", Connections: (l.vitals.conns.Load() + 1) / 2}
 		if since := l.vitals.waits.Load(); since != 0 && ticks()-since > int64(stallAfter) {
 			out.Stalled++
 		}
@@ -66,6 +72,12 @@ func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
 	}
 	r.at, r.events = now, seen
 	return out
+}
+
+// SetBounds implements the service.
+func (w *Worker) SetBounds(_ context.Context, req *workerv1.SetBoundsRequest) (*workerv1.SetBoundsResponse, error) {
+	w.rates.setAll(req.GetTerm(), req.GetOwners())
+	return &workerv1.SetBoundsResponse{}, nil
 }
 
 // GetReport implements the service.

@@ -56,6 +56,7 @@ type Worker struct {
 	grades  chan struct{} // and for each lab that is being judged
 	tenure  *tenure       // nil: it needs none
 	share   *share        // of the cores; nil: the only lab has them all
+	rates   *rates        // what owners may run; nil: all
 	asked   struct {      // of GetReport
 		sync.Mutex // guards reporter
 		reporter
@@ -89,7 +90,8 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
 		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased), share: newShare(0),
-		dial: cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
+		rates: newRates(),
+		dial:  cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
@@ -161,6 +163,9 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 	l, err := w.build(req)
 	if err != nil {
 		return err
+	}
+	if req.GetBounds() != nil {
+		w.rates.set(req.GetBounds())
 	}
 	w.guests.labStarted()
 	go l.run()

@@ -685,13 +685,14 @@ func (*Command_VoidRequest) isCommand_Kind() {}
 
 // CreateLab adds a standing lab.
 type CreateLab struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // never used before
-	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	Workers       []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"` // that shall host it, by name; several: each a part of it
-	Owner         string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`     // person; empty: nobody's
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	LabId             string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // never used before
+	Spec              *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Workers           []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`                                                 // that shall host it, by name; several: each a part of it
+	Owner             string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person; empty: nobody's
+	ConnectionsAtMost uint64                 `protobuf:"varint,5,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // at once; 0: not bounded, as in what was written before there was such a bound
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CreateLab) Reset() {
@@ -750,6 +751,13 @@ func (x *CreateLab) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *CreateLab) GetConnectionsAtMost() uint64 {
+	if x != nil {
+		return x.ConnectionsAtMost
+	}
+	return 0
 }
 
 // DeleteLab removes a standing lab and its journal.
@@ -1036,19 +1044,20 @@ func (x *LabMark) GetTNs() int64 {
 
 // CreateRun adds a run with all its inputs.
 type CreateRun struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // it is called so, with its owner's next number
-	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	Journal       []*v1.JournalEntry     `protobuf:"bytes,3,rep,name=journal,proto3" json:"journal,omitempty"`                // by index, from 1
-	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`      // lab time; 0: when the workload has ended
-	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`               // capture every interface
-	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"` // as it was written
-	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`              // JSON object
-	Workers       []string               `protobuf:"bytes,8,rep,name=workers,proto3" json:"workers,omitempty"`                // that shall host it, by name; several: each a part of it
-	Owner         string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`                    // person; empty: nobody's
-	RunId         string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`      // never used before; empty: the id is what the run is called
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Name              string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // it is called so, with its owner's next number
+	Spec              *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Journal           []*v1.JournalEntry     `protobuf:"bytes,3,rep,name=journal,proto3" json:"journal,omitempty"`                                                  // by index, from 1
+	EndNs             int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                                        // lab time; 0: when the workload has ended
+	Capture           bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`                                                 // capture every interface
+	LabYaml           []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`                                   // as it was written
+	Manifest          []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`                                                // JSON object
+	Workers           []string               `protobuf:"bytes,8,rep,name=workers,proto3" json:"workers,omitempty"`                                                  // that shall host it, by name; several: each a part of it
+	Owner             string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`                                                      // person; empty: nobody's
+	RunId             string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                                        // never used before; empty: the id is what the run is called
+	ConnectionsAtMost uint64                 `protobuf:"varint,11,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // as CreateLab's
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CreateRun) Reset() {
@@ -1149,6 +1158,13 @@ func (x *CreateRun) GetRunId() string {
 		return x.RunId
 	}
 	return ""
+}
+
+func (x *CreateRun) GetConnectionsAtMost() uint64 {
+	if x != nil {
+		return x.ConnectionsAtMost
+	}
+	return 0
 }
 
 // EndRun records how a run ended.
@@ -3194,12 +3210,13 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplate\x123\n" +
 	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuota\x12<\n" +
 	"\fvoid_request\x18Z \x01(\v2\x17.control.v1.VoidRequestH\x00R\vvoidRequestB\x06\n" +
-	"\x04kind\"w\n" +
+	"\x04kind\"\xa7\x01\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x18\n" +
 	"\aworkers\x18\x03 \x03(\tR\aworkers\x12\x14\n" +
-	"\x05owner\x18\x04 \x01(\tR\x05owner\"\"\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12.\n" +
+	"\x13connections_at_most\x18\x05 \x01(\x04R\x11connectionsAtMost\"\"\n" +
 	"\tDeleteLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"q\n" +
 	"\tAssignLab\x12\x15\n" +
@@ -3217,7 +3234,7 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aLabMark\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x11\n" +
-	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xa3\x02\n" +
+	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xd3\x02\n" +
 	"\tCreateRun\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12.\n" +
@@ -3229,7 +3246,8 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aworkers\x18\b \x03(\tR\aworkers\x12\x14\n" +
 	"\x05owner\x18\t \x01(\tR\x05owner\x12\x15\n" +
 	"\x06run_id\x18\n" +
-	" \x01(\tR\x05runId\"d\n" +
+	" \x01(\tR\x05runId\x12.\n" +
+	"\x13connections_at_most\x18\v \x01(\x04R\x11connectionsAtMost\"d\n" +
 	"\x06EndRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12-\n" +
 	"\x06result\x18\x02 \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x14\n" +

@@ -462,20 +462,21 @@ func (x *SnapshotEnd) GetSha256() []byte {
 
 // LabState is a standing lab.
 type LabState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                               // unique among all labs and runs
-	Spec          *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                           // as it was created, which its journal begins from; its name is the lab's, unique among its owner's
-	CreatedUnixNs int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
-	Workers       []string               `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`                                     // it is assigned to, by name; none: it waits for one
-	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // of the assignment, from 1
-	ReachedNs     int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`               // lab time known to have been reached
-	ChangedSpec   *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`          // as inputs have changed it; absent: they have not
-	Deaths        []*LabDeath            `protobuf:"bytes,9,rep,name=deaths,proto3" json:"deaths,omitempty"`                                       // of workers that hosted it, the latest
-	Quarantined   bool                   `protobuf:"varint,10,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: no worker is given it
-	Owner         string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                        // person; empty: nobody's, made without identity
-	Members       []*v1.LabMember        `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`                                    // besides the owner, by person and role
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                                            // unique among all labs and runs
+	Spec              *v1.LabSpec            `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                                                        // as it was created, which its journal begins from; its name is the lab's, unique among its owner's
+	CreatedUnixNs     int64                  `protobuf:"varint,3,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"`              // wall time
+	Workers           []string               `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`                                                  // it is assigned to, by name; none: it waits for one
+	Epoch             uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`                                                     // of the assignment, from 1
+	ReachedNs         int64                  `protobuf:"varint,7,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`                            // lab time known to have been reached
+	ChangedSpec       *v1.LabSpec            `protobuf:"bytes,8,opt,name=changed_spec,json=changedSpec,proto3" json:"changed_spec,omitempty"`                       // as inputs have changed it; absent: they have not
+	Deaths            []*LabDeath            `protobuf:"bytes,9,rep,name=deaths,proto3" json:"deaths,omitempty"`                                                    // of workers that hosted it, the latest
+	Quarantined       bool                   `protobuf:"varint,10,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                                        // too many workers died with it: no worker is given it
+	Owner             string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person; empty: nobody's, made without identity
+	Members           []*v1.LabMember        `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`                                                 // besides the owner, by person and role
+	ConnectionsAtMost uint64                 `protobuf:"varint,22,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // at once; 0: not bounded
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *LabState) Reset() {
@@ -585,6 +586,13 @@ func (x *LabState) GetMembers() []*v1.LabMember {
 	return nil
 }
 
+func (x *LabState) GetConnectionsAtMost() uint64 {
+	if x != nil {
+		return x.ConnectionsAtMost
+	}
+	return 0
+}
+
 // LabDeath is the end of a worker's process that hosted a lab.
 type LabDeath struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -648,27 +656,28 @@ func (x *LabDeath) GetAtUnixNs() int64 {
 
 // RunState is a run.
 type RunState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // unique among all labs and runs
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the experiment
-	Spec          *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	EndNs         int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                           // lab time; 0: when the workload has ended
-	Capture       bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`                                    // capture every interface
-	LabYaml       []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`                      // as it was written
-	Manifest      []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`                                   // JSON object
-	CreatedUnixNs int64                  `protobuf:"varint,8,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"` // wall time
-	EndedUnixNs   int64                  `protobuf:"varint,9,opt,name=ended_unix_ns,json=endedUnixNs,proto3" json:"ended_unix_ns,omitempty"`       // wall time; 0: it lives
-	Workers       []string               `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`                                    // it is assigned to, by name, or that hold its files; none: it waits for one
-	Epoch         uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                       // of the assignment, from 1
-	Result        *RunResult             `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`                                      // once ended
-	Number        uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                     // its place among all runs that its owner ever made, from 1; with its name what it is called
-	ReachedNs     int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`              // lab time known to have been reached
-	Remaking      bool                   `protobuf:"varint,16,opt,name=remaking,proto3" json:"remaking,omitempty"`                                 // it has ended, its files were lost, and it runs again to make them
-	Deaths        []*LabDeath            `protobuf:"bytes,17,rep,name=deaths,proto3" json:"deaths,omitempty"`                                      // of workers that hosted it, the latest
-	Quarantined   bool                   `protobuf:"varint,18,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                           // too many workers died with it: it has ended, and is not made again
-	Owner         string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                        // person; empty: nobody's, made without identity
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // unique among all labs and runs
+	Name              string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the experiment
+	Spec              *v1.LabSpec            `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	EndNs             int64                  `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`                                        // lab time; 0: when the workload has ended
+	Capture           bool                   `protobuf:"varint,5,opt,name=capture,proto3" json:"capture,omitempty"`                                                 // capture every interface
+	LabYaml           []byte                 `protobuf:"bytes,6,opt,name=lab_yaml,json=labYaml,proto3" json:"lab_yaml,omitempty"`                                   // as it was written
+	Manifest          []byte                 `protobuf:"bytes,7,opt,name=manifest,proto3" json:"manifest,omitempty"`                                                // JSON object
+	CreatedUnixNs     int64                  `protobuf:"varint,8,opt,name=created_unix_ns,json=createdUnixNs,proto3" json:"created_unix_ns,omitempty"`              // wall time
+	EndedUnixNs       int64                  `protobuf:"varint,9,opt,name=ended_unix_ns,json=endedUnixNs,proto3" json:"ended_unix_ns,omitempty"`                    // wall time; 0: it lives
+	Workers           []string               `protobuf:"bytes,10,rep,name=workers,proto3" json:"workers,omitempty"`                                                 // it is assigned to, by name, or that hold its files; none: it waits for one
+	Epoch             uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                                    // of the assignment, from 1
+	Result            *RunResult             `protobuf:"bytes,13,opt,name=result,proto3" json:"result,omitempty"`                                                   // once ended
+	Number            uint64                 `protobuf:"varint,14,opt,name=number,proto3" json:"number,omitempty"`                                                  // its place among all runs that its owner ever made, from 1; with its name what it is called
+	ReachedNs         int64                  `protobuf:"varint,15,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`                           // lab time known to have been reached
+	Remaking          bool                   `protobuf:"varint,16,opt,name=remaking,proto3" json:"remaking,omitempty"`                                              // it has ended, its files were lost, and it runs again to make them
+	Deaths            []*LabDeath            `protobuf:"bytes,17,rep,name=deaths,proto3" json:"deaths,omitempty"`                                                   // of workers that hosted it, the latest
+	Quarantined       bool                   `protobuf:"varint,18,opt,name=quarantined,proto3" json:"quarantined,omitempty"`                                        // too many workers died with it: it has ended, and is not made again
+	Owner             string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person; empty: nobody's, made without identity
+	ConnectionsAtMost uint64                 `protobuf:"varint,21,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // at once; 0: not bounded
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RunState) Reset() {
@@ -825,6 +834,13 @@ func (x *RunState) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *RunState) GetConnectionsAtMost() uint64 {
+	if x != nil {
+		return x.ConnectionsAtMost
+	}
+	return 0
 }
 
 // InputState is a journaled input of a lab or a run.
@@ -1445,7 +1461,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x83\x03\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\xb3\x03\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
@@ -1459,12 +1475,13 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\vquarantined\x18\n" +
 	" \x01(\bR\vquarantined\x12\x14\n" +
 	"\x05owner\x18\x14 \x01(\tR\x05owner\x12+\n" +
-	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembersJ\x04\b\x06\x10\a\"\\\n" +
+	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembers\x12.\n" +
+	"\x13connections_at_most\x18\x16 \x01(\x04R\x11connectionsAtMostJ\x04\b\x06\x10\a\"\\\n" +
 	"\bLabDeath\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1c\n" +
 	"\n" +
-	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xa5\x04\n" +
+	"at_unix_ns\x18\x03 \x01(\x03R\batUnixNs\"\xd5\x04\n" +
 	"\bRunState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1485,7 +1502,8 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\bremaking\x18\x10 \x01(\bR\bremaking\x12,\n" +
 	"\x06deaths\x18\x11 \x03(\v2\x14.control.v1.LabDeathR\x06deaths\x12 \n" +
 	"\vquarantined\x18\x12 \x01(\bR\vquarantined\x12\x14\n" +
-	"\x05owner\x18\x14 \x01(\tR\x05ownerJ\x04\b\f\x10\r\"\x91\x01\n" +
+	"\x05owner\x18\x14 \x01(\tR\x05owner\x12.\n" +
+	"\x13connections_at_most\x18\x15 \x01(\x04R\x11connectionsAtMostJ\x04\b\f\x10\r\"\x91\x01\n" +
 	"\n" +
 	"InputState\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12*\n" +

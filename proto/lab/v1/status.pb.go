@@ -1819,6 +1819,7 @@ type LabProgress struct {
 	RecoverSpeed   float64                `protobuf:"fixed64,14,opt,name=recover_speed,json=recoverSpeed,proto3" json:"recover_speed,omitempty"`     // lab seconds in a wall second, while recovering
 	LateP50Ns      int64                  `protobuf:"varint,15,opt,name=late_p50_ns,json=lateP50Ns,proto3" json:"late_p50_ns,omitempty"`             // half of the events that the real clock held back ran no later than that, in wall time
 	LateP99Ns      int64                  `protobuf:"varint,16,opt,name=late_p99_ns,json=lateP99Ns,proto3" json:"late_p99_ns,omitempty"`             // 99% of them
+	Held           string                 `protobuf:"bytes,17,opt,name=held,proto3" json:"held,omitempty"`                                           // what has held it back of late though it could go on; empty: nothing has
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1963,6 +1964,13 @@ func (x *LabProgress) GetLateP99Ns() int64 {
 		return x.LateP99Ns
 	}
 	return 0
+}
+
+func (x *LabProgress) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
 }
 
 // PacketHop is a packet as it was on one interface.
@@ -2264,7 +2272,7 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"congestion\"<\n" +
 	"\x10CongestionFigure\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value\"\xca\x03\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\"\xde\x03\n" +
 	"\vLabProgress\x12\x15\n" +
 	"\x06now_ns\x18\x01 \x01(\x03R\x05nowNs\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x15\n" +
@@ -2284,7 +2292,8 @@ const file_lab_v1_status_proto_rawDesc = "" +
 	"\rrecover_to_ns\x18\r \x01(\x03R\vrecoverToNs\x12#\n" +
 	"\rrecover_speed\x18\x0e \x01(\x01R\frecoverSpeed\x12\x1e\n" +
 	"\vlate_p50_ns\x18\x0f \x01(\x03R\tlateP50Ns\x12\x1e\n" +
-	"\vlate_p99_ns\x18\x10 \x01(\x03R\tlateP99Ns\"\xa4\x01\n" +
+	"\vlate_p99_ns\x18\x10 \x01(\x03R\tlateP99Ns\x12\x12\n" +
+	"\x04held\x18\x11 \x01(\tR\x04held\"\xa4\x01\n" +
 	"\tPacketHop\x12\x11\n" +
 	"\x04t_ns\x18\x01 \x01(\x03R\x03tNs\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1c\n" +

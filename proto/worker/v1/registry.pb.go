@@ -450,6 +450,7 @@ type LabReport struct {
 	EventsPerS    float64                `protobuf:"fixed64,4,opt,name=events_per_s,json=eventsPerS,proto3" json:"events_per_s,omitempty"` // of late
 	MemoryBytes   uint64                 `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // that it takes now
 	Broken        bool                   `protobuf:"varint,6,opt,name=broken,proto3" json:"broken,omitempty"`                              // it cannot go on here: see HeldLab
+	Connections   uint64                 `protobuf:"varint,7,opt,name=connections,proto3" json:"connections,omitempty"`                    // that it has, of the shard here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,6 +525,13 @@ func (x *LabReport) GetBroken() bool {
 		return x.Broken
 	}
 	return false
+}
+
+func (x *LabReport) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
 }
 
 // LeaseGrant lets a worker go on.
@@ -615,7 +623,7 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\x0fdisk_free_bytes\x18\x04 \x01(\x04R\rdiskFreeBytes\x12(\n" +
 	"\x04labs\x18\x05 \x03(\v2\x14.worker.v1.LabReportR\x04labs\x12\x18\n" +
 	"\aleaving\x18\x06 \x01(\bR\aleaving\x12\x18\n" +
-	"\astalled\x18\a \x01(\rR\astalled\"\xb4\x01\n" +
+	"\astalled\x18\a \x01(\rR\astalled\"\xd6\x01\n" +
 	"\tLabReport\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1d\n" +
@@ -624,7 +632,8 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\fevents_per_s\x18\x04 \x01(\x01R\n" +
 	"eventsPerS\x12!\n" +
 	"\fmemory_bytes\x18\x05 \x01(\x04R\vmemoryBytes\x12\x16\n" +
-	"\x06broken\x18\x06 \x01(\bR\x06broken\"C\n" +
+	"\x06broken\x18\x06 \x01(\bR\x06broken\x12 \n" +
+	"\vconnections\x18\a \x01(\x04R\vconnections\"C\n" +
 	"\n" +
 	"LeaseGrant\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x19\n" +

@@ -264,11 +264,13 @@ type StartLabRequest struct {
 	ReplayToNs int64                  `protobuf:"varint,10,opt,name=replay_to_ns,json=replayToNs,proto3" json:"replay_to_ns,omitempty"` // a standing lab: replay at full speed up to here, then go on
 	// A lab that is split over several workers: all its shards, in the same order at each of them, each started with all else
 	// the same. The first is the head: it paces the lab, and inputs and the clock are its. Fewer than two: the lab is whole.
-	Shards        []*Shard `protobuf:"bytes,11,rep,name=shards,proto3" json:"shards,omitempty"`
-	Shard         uint32   `protobuf:"varint,12,opt,name=shard,proto3" json:"shard,omitempty"` // which of them this worker hosts, from 0
-	Owner         string   `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`  // person whose lab it is: persons, not labs, share a worker evenly; empty: nobody in particular
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Shards            []*Shard     `protobuf:"bytes,11,rep,name=shards,proto3" json:"shards,omitempty"`
+	Shard             uint32       `protobuf:"varint,12,opt,name=shard,proto3" json:"shard,omitempty"`                                                    // which of them this worker hosts, from 0
+	Owner             string       `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person whose lab it is: persons, not labs, share a worker evenly; empty: nobody in particular
+	Bounds            *OwnerBounds `protobuf:"bytes,14,opt,name=bounds,proto3" json:"bounds,omitempty"`                                                   // of the owner, until SetBounds says otherwise; absent: as they are
+	ConnectionsAtMost uint64       `protobuf:"varint,15,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // that the lab, or a shard of it, may have at once; 0: not bounded
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *StartLabRequest) Reset() {
@@ -392,6 +394,20 @@ func (x *StartLabRequest) GetOwner() string {
 	return ""
 }
 
+func (x *StartLabRequest) GetBounds() *OwnerBounds {
+	if x != nil {
+		return x.Bounds
+	}
+	return nil
+}
+
+func (x *StartLabRequest) GetConnectionsAtMost() uint64 {
+	if x != nil {
+		return x.ConnectionsAtMost
+	}
+	return 0
+}
+
 // Shard is the part of a lab that one worker hosts.
 type Shard struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -453,6 +469,59 @@ func (x *Shard) GetNodes() []string {
 	return nil
 }
 
+// OwnerBounds is what a person's labs and runs may use of one worker, all together.
+type OwnerBounds struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`                                // person
+	EventsPerS    uint64                 `protobuf:"varint,2,opt,name=events_per_s,json=eventsPerS,proto3" json:"events_per_s,omitempty"` // of wall time; 0: not bounded
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnerBounds) Reset() {
+	*x = OwnerBounds{}
+	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnerBounds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnerBounds) ProtoMessage() {}
+
+func (x *OwnerBounds) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnerBounds.ProtoReflect.Descriptor instead.
+func (*OwnerBounds) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *OwnerBounds) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *OwnerBounds) GetEventsPerS() uint64 {
+	if x != nil {
+		return x.EventsPerS
+	}
+	return 0
+}
+
 type StartLabResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -461,7 +530,7 @@ type StartLabResponse struct {
 
 func (x *StartLabResponse) Reset() {
 	*x = StartLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +542,7 @@ func (x *StartLabResponse) String() string {
 func (*StartLabResponse) ProtoMessage() {}
 
 func (x *StartLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +555,7 @@ func (x *StartLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartLabResponse.ProtoReflect.Descriptor instead.
 func (*StartLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 type StopLabRequest struct {
@@ -500,7 +569,7 @@ type StopLabRequest struct {
 
 func (x *StopLabRequest) Reset() {
 	*x = StopLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +581,7 @@ func (x *StopLabRequest) String() string {
 func (*StopLabRequest) ProtoMessage() {}
 
 func (x *StopLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +594,7 @@ func (x *StopLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopLabRequest.ProtoReflect.Descriptor instead.
 func (*StopLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StopLabRequest) GetLabId() string {
@@ -558,7 +627,7 @@ type StopLabResponse struct {
 
 func (x *StopLabResponse) Reset() {
 	*x = StopLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +639,7 @@ func (x *StopLabResponse) String() string {
 func (*StopLabResponse) ProtoMessage() {}
 
 func (x *StopLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +652,7 @@ func (x *StopLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopLabResponse.ProtoReflect.Descriptor instead.
 func (*StopLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StopLabResponse) GetNowNs() int64 {
@@ -607,7 +676,7 @@ type Turn struct {
 
 func (x *Turn) Reset() {
 	*x = Turn{}
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +688,7 @@ func (x *Turn) String() string {
 func (*Turn) ProtoMessage() {}
 
 func (x *Turn) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +701,7 @@ func (x *Turn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Turn.ProtoReflect.Descriptor instead.
 func (*Turn) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Turn) GetTerm() uint64 {
@@ -661,7 +730,7 @@ type StampInputRequest struct {
 
 func (x *StampInputRequest) Reset() {
 	*x = StampInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +742,7 @@ func (x *StampInputRequest) String() string {
 func (*StampInputRequest) ProtoMessage() {}
 
 func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +755,7 @@ func (x *StampInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputRequest.ProtoReflect.Descriptor instead.
 func (*StampInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StampInputRequest) GetLabId() string {
@@ -728,7 +797,7 @@ type StampInputResponse struct {
 
 func (x *StampInputResponse) Reset() {
 	*x = StampInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +809,7 @@ func (x *StampInputResponse) String() string {
 func (*StampInputResponse) ProtoMessage() {}
 
 func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +822,7 @@ func (x *StampInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StampInputResponse.ProtoReflect.Descriptor instead.
 func (*StampInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StampInputResponse) GetIndex() uint64 {
@@ -788,7 +857,7 @@ type CommitInputRequest struct {
 
 func (x *CommitInputRequest) Reset() {
 	*x = CommitInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +869,7 @@ func (x *CommitInputRequest) String() string {
 func (*CommitInputRequest) ProtoMessage() {}
 
 func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +882,7 @@ func (x *CommitInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputRequest.ProtoReflect.Descriptor instead.
 func (*CommitInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CommitInputRequest) GetLabId() string {
@@ -845,7 +914,7 @@ type CommitInputResponse struct {
 
 func (x *CommitInputResponse) Reset() {
 	*x = CommitInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +926,7 @@ func (x *CommitInputResponse) String() string {
 func (*CommitInputResponse) ProtoMessage() {}
 
 func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +939,7 @@ func (x *CommitInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitInputResponse.ProtoReflect.Descriptor instead.
 func (*CommitInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 type AbandonInputRequest struct {
@@ -884,7 +953,7 @@ type AbandonInputRequest struct {
 
 func (x *AbandonInputRequest) Reset() {
 	*x = AbandonInputRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +965,7 @@ func (x *AbandonInputRequest) String() string {
 func (*AbandonInputRequest) ProtoMessage() {}
 
 func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +978,7 @@ func (x *AbandonInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputRequest.ProtoReflect.Descriptor instead.
 func (*AbandonInputRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AbandonInputRequest) GetLabId() string {
@@ -941,7 +1010,7 @@ type AbandonInputResponse struct {
 
 func (x *AbandonInputResponse) Reset() {
 	*x = AbandonInputResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1022,7 @@ func (x *AbandonInputResponse) String() string {
 func (*AbandonInputResponse) ProtoMessage() {}
 
 func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1035,7 @@ func (x *AbandonInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonInputResponse.ProtoReflect.Descriptor instead.
 func (*AbandonInputResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 type ListLabsRequest struct {
@@ -978,7 +1047,7 @@ type ListLabsRequest struct {
 
 func (x *ListLabsRequest) Reset() {
 	*x = ListLabsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1059,7 @@ func (x *ListLabsRequest) String() string {
 func (*ListLabsRequest) ProtoMessage() {}
 
 func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1072,7 @@ func (x *ListLabsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsRequest.ProtoReflect.Descriptor instead.
 func (*ListLabsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListLabsRequest) GetProgress() bool {
@@ -1031,7 +1100,7 @@ type HeldLab struct {
 
 func (x *HeldLab) Reset() {
 	*x = HeldLab{}
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1112,7 @@ func (x *HeldLab) String() string {
 func (*HeldLab) ProtoMessage() {}
 
 func (x *HeldLab) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1125,7 @@ func (x *HeldLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldLab.ProtoReflect.Descriptor instead.
 func (*HeldLab) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeldLab) GetLabId() string {
@@ -1117,7 +1186,7 @@ type ListLabsResponse struct {
 
 func (x *ListLabsResponse) Reset() {
 	*x = ListLabsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1198,7 @@ func (x *ListLabsResponse) String() string {
 func (*ListLabsResponse) ProtoMessage() {}
 
 func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1211,7 @@ func (x *ListLabsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLabsResponse.ProtoReflect.Descriptor instead.
 func (*ListLabsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListLabsResponse) GetLabs() []*HeldLab {
@@ -1161,7 +1230,7 @@ type GetLabRequest struct {
 
 func (x *GetLabRequest) Reset() {
 	*x = GetLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1242,7 @@ func (x *GetLabRequest) String() string {
 func (*GetLabRequest) ProtoMessage() {}
 
 func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1255,7 @@ func (x *GetLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabRequest.ProtoReflect.Descriptor instead.
 func (*GetLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetLabRequest) GetLabId() string {
@@ -1212,7 +1281,7 @@ type GetLabResponse struct {
 
 func (x *GetLabResponse) Reset() {
 	*x = GetLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1293,7 @@ func (x *GetLabResponse) String() string {
 func (*GetLabResponse) ProtoMessage() {}
 
 func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1306,7 @@ func (x *GetLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLabResponse.ProtoReflect.Descriptor instead.
 func (*GetLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetLabResponse) GetProgress() *v1.LabProgress {
@@ -1306,7 +1375,7 @@ type WatchLabRequest struct {
 
 func (x *WatchLabRequest) Reset() {
 	*x = WatchLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1387,7 @@ func (x *WatchLabRequest) String() string {
 func (*WatchLabRequest) ProtoMessage() {}
 
 func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1400,7 @@ func (x *WatchLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabRequest.ProtoReflect.Descriptor instead.
 func (*WatchLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchLabRequest) GetLabId() string {
@@ -1361,7 +1430,7 @@ type WatchLabResponse struct {
 
 func (x *WatchLabResponse) Reset() {
 	*x = WatchLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1442,7 @@ func (x *WatchLabResponse) String() string {
 func (*WatchLabResponse) ProtoMessage() {}
 
 func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1455,7 @@ func (x *WatchLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLabResponse.ProtoReflect.Descriptor instead.
 func (*WatchLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchLabResponse) GetProgress() *v1.LabProgress {
@@ -1435,7 +1504,7 @@ type ListConnsRequest struct {
 
 func (x *ListConnsRequest) Reset() {
 	*x = ListConnsRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1516,7 @@ func (x *ListConnsRequest) String() string {
 func (*ListConnsRequest) ProtoMessage() {}
 
 func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1529,7 @@ func (x *ListConnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnsRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListConnsRequest) GetLabId() string {
@@ -1494,7 +1563,7 @@ type ListConnsResponse struct {
 
 func (x *ListConnsResponse) Reset() {
 	*x = ListConnsResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1575,7 @@ func (x *ListConnsResponse) String() string {
 func (*ListConnsResponse) ProtoMessage() {}
 
 func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1588,7 @@ func (x *ListConnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnsResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListConnsResponse) GetConns() []*v1.ConnStatus {
@@ -1546,7 +1615,7 @@ type ReadTraceRequest struct {
 
 func (x *ReadTraceRequest) Reset() {
 	*x = ReadTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1627,7 @@ func (x *ReadTraceRequest) String() string {
 func (*ReadTraceRequest) ProtoMessage() {}
 
 func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[25]
+	mi := &file_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1640,7 @@ func (x *ReadTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceRequest.ProtoReflect.Descriptor instead.
 func (*ReadTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{25}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadTraceRequest) GetLabId() string {
@@ -1599,7 +1668,7 @@ type ReadTraceResponse struct {
 
 func (x *ReadTraceResponse) Reset() {
 	*x = ReadTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1680,7 @@ func (x *ReadTraceResponse) String() string {
 func (*ReadTraceResponse) ProtoMessage() {}
 
 func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[26]
+	mi := &file_worker_v1_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1693,7 @@ func (x *ReadTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTraceResponse.ProtoReflect.Descriptor instead.
 func (*ReadTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{26}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadTraceResponse) GetRecords() []byte {
@@ -1658,7 +1727,7 @@ type ReadPacketRequest struct {
 
 func (x *ReadPacketRequest) Reset() {
 	*x = ReadPacketRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1739,7 @@ func (x *ReadPacketRequest) String() string {
 func (*ReadPacketRequest) ProtoMessage() {}
 
 func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_worker_v1_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1752,7 @@ func (x *ReadPacketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketRequest.ProtoReflect.Descriptor instead.
 func (*ReadPacketRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadPacketRequest) GetLabId() string {
@@ -1709,7 +1778,7 @@ type ReadPacketResponse struct {
 
 func (x *ReadPacketResponse) Reset() {
 	*x = ReadPacketResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1790,7 @@ func (x *ReadPacketResponse) String() string {
 func (*ReadPacketResponse) ProtoMessage() {}
 
 func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_worker_v1_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1803,7 @@ func (x *ReadPacketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPacketResponse.ProtoReflect.Descriptor instead.
 func (*ReadPacketResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReadPacketResponse) GetHops() []*v1.PacketHop {
@@ -1753,7 +1822,7 @@ type ListRunFilesRequest struct {
 
 func (x *ListRunFilesRequest) Reset() {
 	*x = ListRunFilesRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1834,7 @@ func (x *ListRunFilesRequest) String() string {
 func (*ListRunFilesRequest) ProtoMessage() {}
 
 func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_worker_v1_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1847,7 @@ func (x *ListRunFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListRunFilesRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRunFilesRequest) GetLabId() string {
@@ -1799,7 +1868,7 @@ type RunFile struct {
 
 func (x *RunFile) Reset() {
 	*x = RunFile{}
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +1880,7 @@ func (x *RunFile) String() string {
 func (*RunFile) ProtoMessage() {}
 
 func (x *RunFile) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_worker_v1_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +1893,7 @@ func (x *RunFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFile.ProtoReflect.Descriptor instead.
 func (*RunFile) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{30}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RunFile) GetPath() string {
@@ -1850,7 +1919,7 @@ type ListRunFilesResponse struct {
 
 func (x *ListRunFilesResponse) Reset() {
 	*x = ListRunFilesResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1931,7 @@ func (x *ListRunFilesResponse) String() string {
 func (*ListRunFilesResponse) ProtoMessage() {}
 
 func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_worker_v1_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1944,7 @@ func (x *ListRunFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListRunFilesResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{31}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListRunFilesResponse) GetFiles() []*RunFile {
@@ -1895,7 +1964,7 @@ type ReadRunFileRequest struct {
 
 func (x *ReadRunFileRequest) Reset() {
 	*x = ReadRunFileRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +1976,7 @@ func (x *ReadRunFileRequest) String() string {
 func (*ReadRunFileRequest) ProtoMessage() {}
 
 func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_worker_v1_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +1989,7 @@ func (x *ReadRunFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadRunFileRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{32}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadRunFileRequest) GetLabId() string {
@@ -1946,7 +2015,7 @@ type ReadRunFileResponse struct {
 
 func (x *ReadRunFileResponse) Reset() {
 	*x = ReadRunFileResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2027,7 @@ func (x *ReadRunFileResponse) String() string {
 func (*ReadRunFileResponse) ProtoMessage() {}
 
 func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[33]
+	mi := &file_worker_v1_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2040,7 @@ func (x *ReadRunFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRunFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadRunFileResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{33}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadRunFileResponse) GetData() []byte {
@@ -1991,7 +2060,7 @@ type ReadSavedRequest struct {
 
 func (x *ReadSavedRequest) Reset() {
 	*x = ReadSavedRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2072,7 @@ func (x *ReadSavedRequest) String() string {
 func (*ReadSavedRequest) ProtoMessage() {}
 
 func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[34]
+	mi := &file_worker_v1_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2085,7 @@ func (x *ReadSavedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedRequest.ProtoReflect.Descriptor instead.
 func (*ReadSavedRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{34}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadSavedRequest) GetLabId() string {
@@ -2042,7 +2111,7 @@ type ReadSavedResponse struct {
 
 func (x *ReadSavedResponse) Reset() {
 	*x = ReadSavedResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2123,7 @@ func (x *ReadSavedResponse) String() string {
 func (*ReadSavedResponse) ProtoMessage() {}
 
 func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[35]
+	mi := &file_worker_v1_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2136,7 @@ func (x *ReadSavedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSavedResponse.ProtoReflect.Descriptor instead.
 func (*ReadSavedResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{35}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadSavedResponse) GetData() []byte {
@@ -2088,7 +2157,7 @@ type FollowTraceRequest struct {
 
 func (x *FollowTraceRequest) Reset() {
 	*x = FollowTraceRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2169,7 @@ func (x *FollowTraceRequest) String() string {
 func (*FollowTraceRequest) ProtoMessage() {}
 
 func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[36]
+	mi := &file_worker_v1_worker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2182,7 @@ func (x *FollowTraceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceRequest.ProtoReflect.Descriptor instead.
 func (*FollowTraceRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{36}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FollowTraceRequest) GetLabId() string {
@@ -2150,7 +2219,7 @@ type FollowTraceResponse struct {
 
 func (x *FollowTraceResponse) Reset() {
 	*x = FollowTraceResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2231,7 @@ func (x *FollowTraceResponse) String() string {
 func (*FollowTraceResponse) ProtoMessage() {}
 
 func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[37]
+	mi := &file_worker_v1_worker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2244,7 @@ func (x *FollowTraceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowTraceResponse.ProtoReflect.Descriptor instead.
 func (*FollowTraceResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{37}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FollowTraceResponse) GetRecords() []byte {
@@ -2227,7 +2296,7 @@ type CaptureRequest struct {
 
 func (x *CaptureRequest) Reset() {
 	*x = CaptureRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2308,7 @@ func (x *CaptureRequest) String() string {
 func (*CaptureRequest) ProtoMessage() {}
 
 func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[38]
+	mi := &file_worker_v1_worker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2321,7 @@ func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
 func (*CaptureRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{38}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CaptureRequest) GetLabId() string {
@@ -2307,7 +2376,7 @@ type CaptureResponse struct {
 
 func (x *CaptureResponse) Reset() {
 	*x = CaptureResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2388,7 @@ func (x *CaptureResponse) String() string {
 func (*CaptureResponse) ProtoMessage() {}
 
 func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[39]
+	mi := &file_worker_v1_worker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2401,7 @@ func (x *CaptureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureResponse.ProtoReflect.Descriptor instead.
 func (*CaptureResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{39}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CaptureResponse) GetData() []byte {
@@ -2367,7 +2436,7 @@ type ControlClockRequest struct {
 
 func (x *ControlClockRequest) Reset() {
 	*x = ControlClockRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2448,7 @@ func (x *ControlClockRequest) String() string {
 func (*ControlClockRequest) ProtoMessage() {}
 
 func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[40]
+	mi := &file_worker_v1_worker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2461,7 @@ func (x *ControlClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockRequest.ProtoReflect.Descriptor instead.
 func (*ControlClockRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{40}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ControlClockRequest) GetLabId() string {
@@ -2497,7 +2566,7 @@ type ControlClockResponse struct {
 
 func (x *ControlClockResponse) Reset() {
 	*x = ControlClockResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2578,7 @@ func (x *ControlClockResponse) String() string {
 func (*ControlClockResponse) ProtoMessage() {}
 
 func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[41]
+	mi := &file_worker_v1_worker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2591,7 @@ func (x *ControlClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlClockResponse.ProtoReflect.Descriptor instead.
 func (*ControlClockResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{41}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ControlClockResponse) GetProgress() *v1.LabProgress {
@@ -2551,7 +2620,7 @@ type ReplayRunRequest struct {
 
 func (x *ReplayRunRequest) Reset() {
 	*x = ReplayRunRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[42]
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2632,7 @@ func (x *ReplayRunRequest) String() string {
 func (*ReplayRunRequest) ProtoMessage() {}
 
 func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[42]
+	mi := &file_worker_v1_worker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2645,7 @@ func (x *ReplayRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRunRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{42}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplayRunRequest) GetLoops() uint32 {
@@ -2617,7 +2686,7 @@ type ReplayRunResponse struct {
 
 func (x *ReplayRunResponse) Reset() {
 	*x = ReplayRunResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2698,7 @@ func (x *ReplayRunResponse) String() string {
 func (*ReplayRunResponse) ProtoMessage() {}
 
 func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[43]
+	mi := &file_worker_v1_worker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2711,7 @@ func (x *ReplayRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRunResponse.ProtoReflect.Descriptor instead.
 func (*ReplayRunResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{43}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReplayRunResponse) GetOutcome() *v1.ReplayOutcome {
@@ -2672,7 +2741,7 @@ type GradeLabRequest struct {
 
 func (x *GradeLabRequest) Reset() {
 	*x = GradeLabRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +2753,7 @@ func (x *GradeLabRequest) String() string {
 func (*GradeLabRequest) ProtoMessage() {}
 
 func (x *GradeLabRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[44]
+	mi := &file_worker_v1_worker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +2766,7 @@ func (x *GradeLabRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradeLabRequest.ProtoReflect.Descriptor instead.
 func (*GradeLabRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{44}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GradeLabRequest) GetSpec() *v1.LabSpec {
@@ -2747,7 +2816,7 @@ type GradeLabResponse struct {
 
 func (x *GradeLabResponse) Reset() {
 	*x = GradeLabResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	mi := &file_worker_v1_worker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2828,7 @@ func (x *GradeLabResponse) String() string {
 func (*GradeLabResponse) ProtoMessage() {}
 
 func (x *GradeLabResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[45]
+	mi := &file_worker_v1_worker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2841,7 @@ func (x *GradeLabResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradeLabResponse.ProtoReflect.Descriptor instead.
 func (*GradeLabResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{45}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GradeLabResponse) GetResults() []*v1.CheckResult {
@@ -2803,6 +2872,94 @@ func (x *GradeLabResponse) GetError() string {
 	return ""
 }
 
+type SetBoundsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`    // of the leader, in Raft: what one of an earlier term says later counts for nothing
+	Owners        []*OwnerBounds         `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"` // all who are bounded here
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBoundsRequest) Reset() {
+	*x = SetBoundsRequest{}
+	mi := &file_worker_v1_worker_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBoundsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBoundsRequest) ProtoMessage() {}
+
+func (x *SetBoundsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBoundsRequest.ProtoReflect.Descriptor instead.
+func (*SetBoundsRequest) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *SetBoundsRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SetBoundsRequest) GetOwners() []*OwnerBounds {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+type SetBoundsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBoundsResponse) Reset() {
+	*x = SetBoundsResponse{}
+	mi := &file_worker_v1_worker_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBoundsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBoundsResponse) ProtoMessage() {}
+
+func (x *SetBoundsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBoundsResponse.ProtoReflect.Descriptor instead.
+func (*SetBoundsResponse) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{48}
+}
+
 type GetReportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2811,7 +2968,7 @@ type GetReportRequest struct {
 
 func (x *GetReportRequest) Reset() {
 	*x = GetReportRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[46]
+	mi := &file_worker_v1_worker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +2980,7 @@ func (x *GetReportRequest) String() string {
 func (*GetReportRequest) ProtoMessage() {}
 
 func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[46]
+	mi := &file_worker_v1_worker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +2993,7 @@ func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
 func (*GetReportRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{46}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{49}
 }
 
 type GetReportResponse struct {
@@ -2848,7 +3005,7 @@ type GetReportResponse struct {
 
 func (x *GetReportResponse) Reset() {
 	*x = GetReportResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[47]
+	mi := &file_worker_v1_worker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +3017,7 @@ func (x *GetReportResponse) String() string {
 func (*GetReportResponse) ProtoMessage() {}
 
 func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[47]
+	mi := &file_worker_v1_worker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3030,7 @@ func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
 func (*GetReportResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{47}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetReportResponse) GetReport() *WorkerReport {
@@ -2895,7 +3052,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x0ePutBlobRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x11\n" +
-	"\x0fPutBlobResponse\"\x98\x03\n" +
+	"\x0fPutBlobResponse\"\xf8\x03\n" +
 	"\x0fStartLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
@@ -2911,11 +3068,17 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"replayToNs\x12(\n" +
 	"\x06shards\x18\v \x03(\v2\x10.worker.v1.ShardR\x06shards\x12\x14\n" +
 	"\x05shard\x18\f \x01(\rR\x05shard\x12\x14\n" +
-	"\x05owner\x18\r \x01(\tR\x05owner\"O\n" +
+	"\x05owner\x18\r \x01(\tR\x05owner\x12.\n" +
+	"\x06bounds\x18\x0e \x01(\v2\x16.worker.v1.OwnerBoundsR\x06bounds\x12.\n" +
+	"\x13connections_at_most\x18\x0f \x01(\x04R\x11connectionsAtMost\"O\n" +
 	"\x05Shard\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05nodes\x18\x03 \x03(\tR\x05nodes\"\x12\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\"E\n" +
+	"\vOwnerBounds\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12 \n" +
+	"\fevents_per_s\x18\x02 \x01(\x04R\n" +
+	"eventsPerS\"\x12\n" +
 	"\x10StartLabResponse\"\\\n" +
 	"\x0eStopLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
@@ -3075,14 +3238,18 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x13.lab.v1.CheckResultR\aresults\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x04R\arecords\x12!\n" +
 	"\ftrace_sha256\x18\x03 \x01(\fR\vtraceSha256\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"\x12\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"V\n" +
+	"\x10SetBoundsRequest\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12.\n" +
+	"\x06owners\x18\x02 \x03(\v2\x16.worker.v1.OwnerBoundsR\x06owners\"\x13\n" +
+	"\x11SetBoundsResponse\"\x12\n" +
 	"\x10GetReportRequest\"D\n" +
 	"\x11GetReportResponse\x12/\n" +
 	"\x06report\x18\x01 \x01(\v2\x17.worker.v1.WorkerReportR\x06report*=\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMODE_STANDING\x10\x01\x12\f\n" +
-	"\bMODE_RUN\x10\x022\xb8\x0e\n" +
+	"\bMODE_RUN\x10\x022\x8c\x0f\n" +
 	"\rWorkerService\x12\\\n" +
 	"\fMissingBlobs\x12\x1e.worker.v1.MissingBlobsRequest\x1a\x1f.worker.v1.MissingBlobsResponse\"\v\xe2\xe0\x18\a\b\bH\x80\x80\x80\b\x12N\n" +
 	"\aPutBlob\x12\x19.worker.v1.PutBlobRequest\x1a\x1a.worker.v1.PutBlobResponse\"\n" +
@@ -3107,7 +3274,9 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"ReadPacket\x12\x1c.worker.v1.ReadPacketRequest\x1a\x1d.worker.v1.ReadPacketResponse\"\x06\xe2\xe0\x18\x02\b\b\x12W\n" +
 	"\fListRunFiles\x12\x1e.worker.v1.ListRunFilesRequest\x1a\x1f.worker.v1.ListRunFilesResponse\"\x06\xe2\xe0\x18\x02\b\b\x12V\n" +
 	"\vReadRunFile\x12\x1d.worker.v1.ReadRunFileRequest\x1a\x1e.worker.v1.ReadRunFileResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12P\n" +
-	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12N\n" +
+	"\tReadSaved\x12\x1b.worker.v1.ReadSavedRequest\x1a\x1c.worker.v1.ReadSavedResponse\"\x06\xe2\xe0\x18\x02\b\b0\x01\x12R\n" +
+	"\tSetBounds\x12\x1b.worker.v1.SetBoundsRequest\x1a\x1c.worker.v1.SetBoundsResponse\"\n" +
+	"\xe2\xe0\x18\x06\b\bH\x80\x80@\x12N\n" +
 	"\tGetReport\x12\x1b.worker.v1.GetReportRequest\x1a\x1c.worker.v1.GetReportResponse\"\x06\xe2\xe0\x18\x02\b\bB#Z!labd.dev/proto/worker/v1;workerv1b\x06proto3"
 
 var (
@@ -3123,7 +3292,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -3132,159 +3301,166 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*PutBlobResponse)(nil),      // 4: worker.v1.PutBlobResponse
 	(*StartLabRequest)(nil),      // 5: worker.v1.StartLabRequest
 	(*Shard)(nil),                // 6: worker.v1.Shard
-	(*StartLabResponse)(nil),     // 7: worker.v1.StartLabResponse
-	(*StopLabRequest)(nil),       // 8: worker.v1.StopLabRequest
-	(*StopLabResponse)(nil),      // 9: worker.v1.StopLabResponse
-	(*Turn)(nil),                 // 10: worker.v1.Turn
-	(*StampInputRequest)(nil),    // 11: worker.v1.StampInputRequest
-	(*StampInputResponse)(nil),   // 12: worker.v1.StampInputResponse
-	(*CommitInputRequest)(nil),   // 13: worker.v1.CommitInputRequest
-	(*CommitInputResponse)(nil),  // 14: worker.v1.CommitInputResponse
-	(*AbandonInputRequest)(nil),  // 15: worker.v1.AbandonInputRequest
-	(*AbandonInputResponse)(nil), // 16: worker.v1.AbandonInputResponse
-	(*ListLabsRequest)(nil),      // 17: worker.v1.ListLabsRequest
-	(*HeldLab)(nil),              // 18: worker.v1.HeldLab
-	(*ListLabsResponse)(nil),     // 19: worker.v1.ListLabsResponse
-	(*GetLabRequest)(nil),        // 20: worker.v1.GetLabRequest
-	(*GetLabResponse)(nil),       // 21: worker.v1.GetLabResponse
-	(*WatchLabRequest)(nil),      // 22: worker.v1.WatchLabRequest
-	(*WatchLabResponse)(nil),     // 23: worker.v1.WatchLabResponse
-	(*ListConnsRequest)(nil),     // 24: worker.v1.ListConnsRequest
-	(*ListConnsResponse)(nil),    // 25: worker.v1.ListConnsResponse
-	(*ReadTraceRequest)(nil),     // 26: worker.v1.ReadTraceRequest
-	(*ReadTraceResponse)(nil),    // 27: worker.v1.ReadTraceResponse
-	(*ReadPacketRequest)(nil),    // 28: worker.v1.ReadPacketRequest
-	(*ReadPacketResponse)(nil),   // 29: worker.v1.ReadPacketResponse
-	(*ListRunFilesRequest)(nil),  // 30: worker.v1.ListRunFilesRequest
-	(*RunFile)(nil),              // 31: worker.v1.RunFile
-	(*ListRunFilesResponse)(nil), // 32: worker.v1.ListRunFilesResponse
-	(*ReadRunFileRequest)(nil),   // 33: worker.v1.ReadRunFileRequest
-	(*ReadRunFileResponse)(nil),  // 34: worker.v1.ReadRunFileResponse
-	(*ReadSavedRequest)(nil),     // 35: worker.v1.ReadSavedRequest
-	(*ReadSavedResponse)(nil),    // 36: worker.v1.ReadSavedResponse
-	(*FollowTraceRequest)(nil),   // 37: worker.v1.FollowTraceRequest
-	(*FollowTraceResponse)(nil),  // 38: worker.v1.FollowTraceResponse
-	(*CaptureRequest)(nil),       // 39: worker.v1.CaptureRequest
-	(*CaptureResponse)(nil),      // 40: worker.v1.CaptureResponse
-	(*ControlClockRequest)(nil),  // 41: worker.v1.ControlClockRequest
-	(*ControlClockResponse)(nil), // 42: worker.v1.ControlClockResponse
-	(*ReplayRunRequest)(nil),     // 43: worker.v1.ReplayRunRequest
-	(*ReplayRunResponse)(nil),    // 44: worker.v1.ReplayRunResponse
-	(*GradeLabRequest)(nil),      // 45: worker.v1.GradeLabRequest
-	(*GradeLabResponse)(nil),     // 46: worker.v1.GradeLabResponse
-	(*GetReportRequest)(nil),     // 47: worker.v1.GetReportRequest
-	(*GetReportResponse)(nil),    // 48: worker.v1.GetReportResponse
-	nil,                          // 49: worker.v1.GradeLabRequest.AnswersEntry
-	(*v1.LabSpec)(nil),           // 50: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 51: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 52: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 53: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 54: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 55: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 56: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 57: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 58: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 59: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 60: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 61: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 62: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 63: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 64: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 65: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 66: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 67: lab.v1.ReplayFile
-	(*v1.Check)(nil),             // 68: lab.v1.Check
-	(*v1.CheckResult)(nil),       // 69: lab.v1.CheckResult
-	(*WorkerReport)(nil),         // 70: worker.v1.WorkerReport
+	(*OwnerBounds)(nil),          // 7: worker.v1.OwnerBounds
+	(*StartLabResponse)(nil),     // 8: worker.v1.StartLabResponse
+	(*StopLabRequest)(nil),       // 9: worker.v1.StopLabRequest
+	(*StopLabResponse)(nil),      // 10: worker.v1.StopLabResponse
+	(*Turn)(nil),                 // 11: worker.v1.Turn
+	(*StampInputRequest)(nil),    // 12: worker.v1.StampInputRequest
+	(*StampInputResponse)(nil),   // 13: worker.v1.StampInputResponse
+	(*CommitInputRequest)(nil),   // 14: worker.v1.CommitInputRequest
+	(*CommitInputResponse)(nil),  // 15: worker.v1.CommitInputResponse
+	(*AbandonInputRequest)(nil),  // 16: worker.v1.AbandonInputRequest
+	(*AbandonInputResponse)(nil), // 17: worker.v1.AbandonInputResponse
+	(*ListLabsRequest)(nil),      // 18: worker.v1.ListLabsRequest
+	(*HeldLab)(nil),              // 19: worker.v1.HeldLab
+	(*ListLabsResponse)(nil),     // 20: worker.v1.ListLabsResponse
+	(*GetLabRequest)(nil),        // 21: worker.v1.GetLabRequest
+	(*GetLabResponse)(nil),       // 22: worker.v1.GetLabResponse
+	(*WatchLabRequest)(nil),      // 23: worker.v1.WatchLabRequest
+	(*WatchLabResponse)(nil),     // 24: worker.v1.WatchLabResponse
+	(*ListConnsRequest)(nil),     // 25: worker.v1.ListConnsRequest
+	(*ListConnsResponse)(nil),    // 26: worker.v1.ListConnsResponse
+	(*ReadTraceRequest)(nil),     // 27: worker.v1.ReadTraceRequest
+	(*ReadTraceResponse)(nil),    // 28: worker.v1.ReadTraceResponse
+	(*ReadPacketRequest)(nil),    // 29: worker.v1.ReadPacketRequest
+	(*ReadPacketResponse)(nil),   // 30: worker.v1.ReadPacketResponse
+	(*ListRunFilesRequest)(nil),  // 31: worker.v1.ListRunFilesRequest
+	(*RunFile)(nil),              // 32: worker.v1.RunFile
+	(*ListRunFilesResponse)(nil), // 33: worker.v1.ListRunFilesResponse
+	(*ReadRunFileRequest)(nil),   // 34: worker.v1.ReadRunFileRequest
+	(*ReadRunFileResponse)(nil),  // 35: worker.v1.ReadRunFileResponse
+	(*ReadSavedRequest)(nil),     // 36: worker.v1.ReadSavedRequest
+	(*ReadSavedResponse)(nil),    // 37: worker.v1.ReadSavedResponse
+	(*FollowTraceRequest)(nil),   // 38: worker.v1.FollowTraceRequest
+	(*FollowTraceResponse)(nil),  // 39: worker.v1.FollowTraceResponse
+	(*CaptureRequest)(nil),       // 40: worker.v1.CaptureRequest
+	(*CaptureResponse)(nil),      // 41: worker.v1.CaptureResponse
+	(*ControlClockRequest)(nil),  // 42: worker.v1.ControlClockRequest
+	(*ControlClockResponse)(nil), // 43: worker.v1.ControlClockResponse
+	(*ReplayRunRequest)(nil),     // 44: worker.v1.ReplayRunRequest
+	(*ReplayRunResponse)(nil),    // 45: worker.v1.ReplayRunResponse
+	(*GradeLabRequest)(nil),      // 46: worker.v1.GradeLabRequest
+	(*GradeLabResponse)(nil),     // 47: worker.v1.GradeLabResponse
+	(*SetBoundsRequest)(nil),     // 48: worker.v1.SetBoundsRequest
+	(*SetBoundsResponse)(nil),    // 49: worker.v1.SetBoundsResponse
+	(*GetReportRequest)(nil),     // 50: worker.v1.GetReportRequest
+	(*GetReportResponse)(nil),    // 51: worker.v1.GetReportResponse
+	nil,                          // 52: worker.v1.GradeLabRequest.AnswersEntry
+	(*v1.LabSpec)(nil),           // 53: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 54: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 55: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 56: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 57: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 58: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 59: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 60: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 61: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 62: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 63: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 64: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 65: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 66: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 67: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 68: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 69: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 70: lab.v1.ReplayFile
+	(*v1.Check)(nil),             // 71: lab.v1.Check
+	(*v1.CheckResult)(nil),       // 72: lab.v1.CheckResult
+	(*WorkerReport)(nil),         // 73: worker.v1.WorkerReport
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	50, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	53, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	51, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	54, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
 	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
-	52, // 4: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
-	10, // 5: worker.v1.StampInputRequest.turn:type_name -> worker.v1.Turn
-	52, // 6: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	51, // 7: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
-	10, // 8: worker.v1.AbandonInputRequest.turn:type_name -> worker.v1.Turn
-	53, // 9: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
-	18, // 10: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	53, // 11: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	54, // 12: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	55, // 13: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	56, // 14: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	57, // 15: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	58, // 16: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	53, // 17: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	56, // 18: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	57, // 19: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	59, // 20: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	60, // 21: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
-	31, // 22: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	61, // 23: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	61, // 24: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	62, // 25: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	63, // 26: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	64, // 27: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	65, // 28: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	53, // 29: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	66, // 30: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	67, // 31: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	50, // 32: worker.v1.GradeLabRequest.spec:type_name -> lab.v1.LabSpec
-	51, // 33: worker.v1.GradeLabRequest.journal:type_name -> lab.v1.JournalEntry
-	68, // 34: worker.v1.GradeLabRequest.checks:type_name -> lab.v1.Check
-	49, // 35: worker.v1.GradeLabRequest.answers:type_name -> worker.v1.GradeLabRequest.AnswersEntry
-	69, // 36: worker.v1.GradeLabResponse.results:type_name -> lab.v1.CheckResult
-	70, // 37: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
-	1,  // 38: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 39: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 40: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	8,  // 41: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	11, // 42: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	13, // 43: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	15, // 44: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	17, // 45: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	20, // 46: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	22, // 47: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	24, // 48: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	26, // 49: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	37, // 50: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	39, // 51: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	41, // 52: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	43, // 53: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	45, // 54: worker.v1.WorkerService.GradeLab:input_type -> worker.v1.GradeLabRequest
-	28, // 55: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	30, // 56: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	33, // 57: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	35, // 58: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	47, // 59: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
-	2,  // 60: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 61: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	7,  // 62: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	9,  // 63: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	12, // 64: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	14, // 65: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	16, // 66: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	19, // 67: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	21, // 68: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	23, // 69: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	25, // 70: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	27, // 71: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	38, // 72: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	40, // 73: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	42, // 74: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	44, // 75: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	46, // 76: worker.v1.WorkerService.GradeLab:output_type -> worker.v1.GradeLabResponse
-	29, // 77: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	32, // 78: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	34, // 79: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	36, // 80: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	48, // 81: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
-	60, // [60:82] is the sub-list for method output_type
-	38, // [38:60] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	7,  // 4: worker.v1.StartLabRequest.bounds:type_name -> worker.v1.OwnerBounds
+	55, // 5: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	11, // 6: worker.v1.StampInputRequest.turn:type_name -> worker.v1.Turn
+	55, // 7: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	54, // 8: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	11, // 9: worker.v1.AbandonInputRequest.turn:type_name -> worker.v1.Turn
+	56, // 10: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	19, // 11: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
+	56, // 12: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	57, // 13: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	58, // 14: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	59, // 15: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	60, // 16: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	61, // 17: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	56, // 18: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	59, // 19: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	60, // 20: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	62, // 21: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	63, // 22: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	32, // 23: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
+	64, // 24: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	64, // 25: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	65, // 26: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	66, // 27: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	67, // 28: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	68, // 29: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	56, // 30: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	69, // 31: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	70, // 32: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	53, // 33: worker.v1.GradeLabRequest.spec:type_name -> lab.v1.LabSpec
+	54, // 34: worker.v1.GradeLabRequest.journal:type_name -> lab.v1.JournalEntry
+	71, // 35: worker.v1.GradeLabRequest.checks:type_name -> lab.v1.Check
+	52, // 36: worker.v1.GradeLabRequest.answers:type_name -> worker.v1.GradeLabRequest.AnswersEntry
+	72, // 37: worker.v1.GradeLabResponse.results:type_name -> lab.v1.CheckResult
+	7,  // 38: worker.v1.SetBoundsRequest.owners:type_name -> worker.v1.OwnerBounds
+	73, // 39: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
+	1,  // 40: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 41: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 42: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	9,  // 43: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	12, // 44: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	14, // 45: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	16, // 46: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	18, // 47: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	21, // 48: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	23, // 49: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	25, // 50: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	27, // 51: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	38, // 52: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	40, // 53: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	42, // 54: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	44, // 55: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	46, // 56: worker.v1.WorkerService.GradeLab:input_type -> worker.v1.GradeLabRequest
+	29, // 57: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	31, // 58: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	34, // 59: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	36, // 60: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	48, // 61: worker.v1.WorkerService.SetBounds:input_type -> worker.v1.SetBoundsRequest
+	50, // 62: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
+	2,  // 63: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 64: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	8,  // 65: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	10, // 66: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	13, // 67: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	15, // 68: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	17, // 69: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	20, // 70: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	22, // 71: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	24, // 72: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	26, // 73: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	28, // 74: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	39, // 75: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	41, // 76: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	43, // 77: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	45, // 78: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	47, // 79: worker.v1.WorkerService.GradeLab:output_type -> worker.v1.GradeLabResponse
+	30, // 80: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	33, // 81: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	35, // 82: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	37, // 83: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	49, // 84: worker.v1.WorkerService.SetBounds:output_type -> worker.v1.SetBoundsResponse
+	51, // 85: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
+	63, // [63:86] is the sub-list for method output_type
+	40, // [40:63] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -3293,7 +3469,7 @@ func file_worker_v1_worker_proto_init() {
 		return
 	}
 	file_worker_v1_registry_proto_init()
-	file_worker_v1_worker_proto_msgTypes[40].OneofWrappers = []any{
+	file_worker_v1_worker_proto_msgTypes[41].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),
 		(*ControlClockRequest_Resume)(nil),
 		(*ControlClockRequest_Step)(nil),
@@ -3305,7 +3481,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   49,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

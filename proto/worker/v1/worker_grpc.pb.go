@@ -42,6 +42,7 @@ const (
 	WorkerService_ListRunFiles_FullMethodName = "/worker.v1.WorkerService/ListRunFiles"
 	WorkerService_ReadRunFile_FullMethodName  = "/worker.v1.WorkerService/ReadRunFile"
 	WorkerService_ReadSaved_FullMethodName    = "/worker.v1.WorkerService/ReadSaved"
+	WorkerService_SetBounds_FullMethodName    = "/worker.v1.WorkerService/SetBounds"
 	WorkerService_GetReport_FullMethodName    = "/worker.v1.WorkerService/GetReport"
 )
 
@@ -99,6 +100,9 @@ type WorkerServiceClient interface {
 	ReadRunFile(ctx context.Context, in *ReadRunFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadRunFileResponse], error)
 	// ReadSaved streams what a transfer with `save` received.
 	ReadSaved(ctx context.Context, in *ReadSavedRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSavedResponse], error)
+	// SetBounds says what persons may use of this worker from now on. It is no input: it decides when by the wall clock events
+	// run, and changes none.
+	SetBounds(ctx context.Context, in *SetBoundsRequest, opts ...grpc.CallOption) (*SetBoundsResponse, error)
 	// GetReport tells how busy the worker is.
 	GetReport(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error)
 }
@@ -381,6 +385,16 @@ func (c *workerServiceClient) ReadSaved(ctx context.Context, in *ReadSavedReques
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadSavedClient = grpc.ServerStreamingClient[ReadSavedResponse]
 
+func (c *workerServiceClient) SetBounds(ctx context.Context, in *SetBoundsRequest, opts ...grpc.CallOption) (*SetBoundsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetBoundsResponse)
+	err := c.cc.Invoke(ctx, WorkerService_SetBounds_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerServiceClient) GetReport(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetReportResponse)
@@ -445,6 +459,9 @@ type WorkerServiceServer interface {
 	ReadRunFile(*ReadRunFileRequest, grpc.ServerStreamingServer[ReadRunFileResponse]) error
 	// ReadSaved streams what a transfer with `save` received.
 	ReadSaved(*ReadSavedRequest, grpc.ServerStreamingServer[ReadSavedResponse]) error
+	// SetBounds says what persons may use of this worker from now on. It is no input: it decides when by the wall clock events
+	// run, and changes none.
+	SetBounds(context.Context, *SetBoundsRequest) (*SetBoundsResponse, error)
 	// GetReport tells how busy the worker is.
 	GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
@@ -519,6 +536,9 @@ func (UnimplementedWorkerServiceServer) ReadRunFile(*ReadRunFileRequest, grpc.Se
 }
 func (UnimplementedWorkerServiceServer) ReadSaved(*ReadSavedRequest, grpc.ServerStreamingServer[ReadSavedResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadSaved not implemented")
+}
+func (UnimplementedWorkerServiceServer) SetBounds(context.Context, *SetBoundsRequest) (*SetBoundsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetBounds not implemented")
 }
 func (UnimplementedWorkerServiceServer) GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetReport not implemented")
@@ -858,6 +878,24 @@ func _WorkerService_ReadSaved_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ReadSavedServer = grpc.ServerStreamingServer[ReadSavedResponse]
 
+func _WorkerService_SetBounds_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetBoundsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServiceServer).SetBounds(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerService_SetBounds_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServiceServer).SetBounds(ctx, req.(*SetBoundsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WorkerService_GetReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetReportRequest)
 	if err := dec(in); err != nil {
@@ -934,6 +972,10 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRunFiles",
 			Handler:    _WorkerService_ListRunFiles_Handler,
+		},
+		{
+			MethodName: "SetBounds",
+			Handler:    _WorkerService_SetBounds_Handler,
 		},
 		{
 			MethodName: "GetReport",
