@@ -64,9 +64,8 @@ type Client struct {
 	Quotas    labv1.QuotaServiceClient
 	Classes   labv1.ClassServiceClient
 
-	owned   bool
-	link    *link
-	waiting func(string) // may be nil
+	owned bool
+	link  *link
 }
 
 // Options say which labd a client speaks to, and how.

@@ -121,5 +121,5 @@ func startCommand(address string) string {
 // nobodyListens tells whether a call failed because no connection could be made. gRPC says so in the message only.
 func nobodyListens(err error) bool {
 	s, _ := status.FromError(err)
-	return s.Code() == codes.Unavailable && strings.Contains(s.Message(), "dial")
+	return broken(err) && strings.Contains(s.Message(), "dial")
 }

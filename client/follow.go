@@ -20,12 +20,15 @@ const (
 )
 
 // Waiting sets who is told what the client waits for when labd has gone away in the middle of something; with an empty
-// text, that the wait is over. Without it the client waits silently. It is set before the first call.
-func (c *Client) Waiting(tell func(text string)) { c.waiting = tell }
+// text, that the wait is over. Without it the client waits silently. It is set before the first call, and called by whoever
+// waits.
+func (c *Client) Waiting(tell func(text string)) { c.link.waiting = tell }
 
-func (c *Client) tell(text string) {
-	if c.waiting != nil {
-		c.waiting(text)
+func (c *Client) tell(text string) { c.link.tell(text) }
+
+func (l *link) tell(text string) {
+	if l.waiting != nil {
+		l.waiting(text)
 	}
 }
 

@@ -23,10 +23,11 @@ type server struct {
 type link struct {
 	servers   []*server
 	inProcess bool
-	secured   bool        // by TLS
-	stale     bool        // calls ask for stale reads
-	token     string      // that calls show; may be empty
-	answered  atomic.Bool // a labd has answered a call
+	secured   bool         // by TLS
+	stale     bool         // calls ask for stale reads
+	token     string       // that calls show; may be empty
+	answered  atomic.Bool  // a labd has answered a call
+	waiting   func(string) // is told what is waited for; may be nil
 
 	mu  sync.Mutex // guards now
 	now int        // the server that is asked

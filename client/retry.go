@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,11 +25,15 @@ const (
 
 // repeat carries a call out, and again when labd could not answer it just then, where repeating it is safe: it reads, or it
 // carries a request id, by which labd knows it again. Another server is asked at once. Where none is left nothing is
-// repeated, unless labd was there before: then it restarts, and is waited for.
+// repeated, unless labd was there before: then it restarts, and is waited for, as is a lab that moves from a worker that died.
 func (l *link) repeat(ctx context.Context, method string, req any, call func(context.Context) error) error {
-	first, pause, began, asked := ctx, firstPause, time.Now(), 0
+	first, pause, began, asked, told := ctx, firstPause, time.Now(), 0, false
 	for attempt := 1; ; {
 		err := call(ctx)
+		if told && !moving(err) {
+			l.tell("")
+			told = false
+		}
 		if wait := tooMany(err); wait > 0 && time.Since(began)+wait < tooLong {
 			if !waited(ctx, wait) {
 				return err
@@ -43,7 +48,11 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func(con
 			continue
 		}
 		asked = 0
-		if l.answered.Load() && broken(err) {
+		if moving(err) && !told {
+			l.tell(fmt.Sprintf("%s; waiting up to %v", status.Convert(err).Message(), awayLimit))
+			told = true
+		}
+		if moving(err) || l.answered.Load() && broken(err) {
 			if time.Since(began) > awayLimit {
 				return err
 			}
@@ -90,6 +99,15 @@ func tooMany(err error) time.Duration {
 func elsewhere(err error) bool {
 	switch reasonOf(err) {
 	case "NO_QUORUM", "NOT_LEADER", "NOT_READY":
+		return true
+	}
+	return false
+}
+
+// moving tells whether a lab has no worker just now, and will have one: a lease runs out first, and it is rebuilt.
+func moving(err error) bool {
+	switch reasonOf(err) {
+	case "WORKER_AWAY", "LAB_STARTING":
 		return true
 	}
 	return false

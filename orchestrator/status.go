@@ -172,7 +172,8 @@ func workerStatus(s *status.Status) error {
 		return s.Err()
 	}
 	if s.Code() == codes.Unavailable {
-		return refusalStatus(refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY, "a worker does not answer: %s", s.Message()))
+		return refusalStatus(refuse(labv1.ErrorReason_ERROR_REASON_WORKER_AWAY,
+			"the worker that has it does not answer; if it stays away, its labs go on elsewhere"))
 	}
 	return withDetails(s, &errdetails.ErrorInfo{
 		Reason: reasonName(labv1.ErrorReason_ERROR_REASON_WORKER), Domain: errorDomain})

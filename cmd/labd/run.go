@@ -110,7 +110,10 @@ func greet(out io.Writer, conf config.Daemon, d running) {
 	case config.Worker:
 		fmt.Fprintf(out, "  for   %s\n", strings.Join(conf.Server, ", "))
 	case config.Server:
-		fmt.Fprintf(out, "  join  %s\n  try   labctl%s cluster members\n", strings.Join(conf.Join, ", "), serverFlag(d.Addr()))
+		if len(conf.Join) > 0 {
+			fmt.Fprintf(out, "  join  %s\n", strings.Join(conf.Join, ", "))
+		}
+		fmt.Fprintf(out, "  try   labctl%s cluster members\n", serverFlag(d.Addr()))
 	}
 }
 

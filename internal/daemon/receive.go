@@ -170,6 +170,9 @@ func (l *lateness) of(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return l.call.refuse(labv1.ErrorReason_ERROR_REASON_INVALID, "the call ended within a message")
 	}
+	if s, ok := status.FromError(err); ok {
+		return s.Err() // the transport's: the caller has gone
+	}
 	return status.FromContextError(err).Err()
 }
 

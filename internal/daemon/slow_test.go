@@ -8,7 +8,9 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"labd.dev/internal/port"
 	labv1 "labd.dev/proto/lab/v1"
@@ -160,5 +162,13 @@ func TestSlowMessages(t *testing.T) {
 	}
 	if got := r.outcome(id); got != "OK" {
 		t.Errorf("another call on the connection: %s", got)
+	}
+}
+
+// A call whose caller goes away ends as gRPC says, and not as one that labd has failed in.
+func TestGoneCallerIsNoFailure(t *testing.T) {
+	err := (&lateness{}).of(status.Error(codes.Canceled, "context canceled"))
+	if status.Code(err) != codes.Canceled {
+		t.Error(err)
 	}
 }

@@ -9,9 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	labv1 "labd.dev/proto/lab/v1"
@@ -123,6 +126,45 @@ func TestWatchLeavesASilentServer(t *testing.T) {
 		}
 		if took := time.Since(since); took > 2*keepaliveTime+keepaliveTimeout+dialTimeout {
 			t.Errorf("it took %v of silence", took)
+		}
+	})
+}
+
+// A lab whose worker has died moves within a lease or two, and a call for it waits so long, and says so once.
+func TestMovingLabIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		began := time.Now()
+		fake := &fakeServer{answer: func(int) error {
+			s, err := status.New(codes.Unavailable, "worker w1 does not answer").WithDetails(&errdetails.ErrorInfo{Reason: "WORKER_AWAY"})
+			if err != nil {
+				return err
+			}
+			return unless(time.Since(began) > 25*time.Second, s.Err())
+		}}
+		pipe := bufconn.Listen(1 << 16)
+		srv := grpc.NewServer()
+		labv1.RegisterLabServiceServer(srv, fake)
+		serving.Go(func() { _ = srv.Serve(pipe) })
+		defer srv.Stop()
+		conn, err := newConn("one", insecure.NewCredentials(), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(&link{servers: []*server{{address: "one", conn: conn}}}, true)
+		defer c.Close()
+		var told []string
+		c.Waiting(func(text string) { told = append(told, text) })
+		if err := create("r1")(c); err != nil {
+			t.Error(err)
+		}
+		if len(told) != 2 || told[0] != "worker w1 does not answer; waiting up to 1m0s" || told[1] != "" {
+			t.Errorf("told %q", told)
+		}
+		began = time.Now().Add(time.Hour) // it never comes back
+		if err := create("r2")(c); ExitCode(err) != 5 || time.Since(began) > -50*time.Minute {
+			t.Error(err)
 		}
 	})
 }
