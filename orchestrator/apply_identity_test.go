@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"labd.dev/internal/auth"
@@ -119,5 +120,31 @@ func TestAuditOfRefusedCommands(t *testing.T) {
 	all := auditFor(m.fsm.store.view(), auth.Caller{Role: auth.Admin}, &labv1.ListAuditRequest{})
 	if len(all) != 1 || all[0].GetPerson() != "bob" || all[0].GetResult() != "LAB_EXISTS" || all[0].GetIndex() != m.index {
 		t.Error(all)
+	}
+}
+
+// A snapshot that is given back takes nothing out of the audit, and what both have is there once.
+func TestAuditOutlivesASnapshot(t *testing.T) {
+	m := newMachine(t)
+	note := func(method, result string) {
+		m.want("", &controlv1.AppendAudit{Entries: []*controlv1.AuditState{{Method: method, Result: result}}})
+	}
+	note("before", resultOK)
+	saved, err := readSnapshot(bytes.NewReader(m.bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	note("since", resultOK)
+	note("refused since", "NOT_ALLOWED")
+	for range 2 { // the second time there is nothing to add
+		addAudit(saved, m.fsm.store.view())
+	}
+	v := view{txn: saved.Txn(false)}
+	var got []string
+	for _, e := range auditFor(v, auth.Caller{Role: auth.Admin}, &labv1.ListAuditRequest{}) {
+		got = append(got, e.GetMethod())
+	}
+	if !slices.Equal(got, []string{"before", "since", "refused since"}) || v.counter(counterAudit) != 2 || v.counter(counterRefusals) != 1 {
+		t.Errorf("%q, %d and %d counted", got, v.counter(counterAudit), v.counter(counterRefusals))
 	}
 }

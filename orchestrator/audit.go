@@ -3,8 +3,12 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
@@ -33,13 +37,14 @@ func (c *Controller) NoteRefusal(caller auth.Caller, err error) {
 	if !errors.As(err, &refused) || refused.Reason == labv1.ErrorReason_ERROR_REASON_TOKEN_MISSING {
 		return
 	}
-	c.noteCall(caller, "", reasonName(refused.Reason), refused.Message)
+	c.noteCall(caller, nil, reasonName(refused.Reason), refused.Message)
 }
 
-// noteCall has a call noted that no command says of.
-func (c *Controller) noteCall(caller auth.Caller, object, result, detail string) {
+// noteCall has a call noted that no command says of. req may be nil.
+func (c *Controller) noteCall(caller auth.Caller, req any, result, detail string) {
 	e := &controlv1.AuditState{TimeUnixNs: c.conf.Now().UnixNano(), Person: caller.Person, TokenId: caller.TokenID, From: caller.From, Method: caller.Method,
-		Object: object, Result: result, Detail: detail}
+		Result: result, Detail: detail}
+	e.Lab, e.Object = askedOf(caller, req)
 	r := &c.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,37 +108,73 @@ var aboutServers = map[string]bool{
 	labv1.ClockService_ControlClock_FullMethodName:         true,
 }
 
-// NoteBegun has a call noted by which this server may cease to lead.
-func (c *Controller) NoteBegun(ctx context.Context, method string, req any) {
-	if method == labv1.ClusterService_TransferLeadership_FullMethodName {
-		c.noteCall(auth.CallerOf(ctx), objectAsked(req), resultOK, "")
-		c.writeNoted()
+// audited is whether a command of a call has left its entry in the audit.
+type audited struct{ done atomic.Bool }
+
+type auditedKey struct{}
+
+// hasEntry says that a command of the call has left its entry.
+func hasEntry(ctx context.Context) {
+	if a, _ := ctx.Value(auditedKey{}).(*audited); a != nil {
+		a.done.Store(true)
 	}
 }
 
-// NoteDone has a call noted that was carried out without a command of the log, or was not for its caller. req may be nil.
-func (c *Controller) NoteDone(ctx context.Context, method string, req any, err error) {
+// askedFor is the detail of a call that is noted before it is known what comes of it.
+const askedFor = "asked for"
+
+// NoteBegun is the context of a call whose end NoteDone hears of. A call by which this server may cease to lead is noted at once, as
+// afterwards it may note nothing.
+func (c *Controller) NoteBegun(ctx context.Context, method string, req any) context.Context {
+	if method == labv1.ClusterService_TransferLeadership_FullMethodName {
+		c.noteCall(auth.CallerOf(ctx), req, resultOK, askedFor)
+		c.writeNoted()
+	}
+	return context.WithValue(ctx, auditedKey{}, &audited{})
+}
+
+// NoteDone has a call noted that was not for its caller, one that was carried out without a command of the log, and one that changes
+// something and was refused before it came to a command. req may be nil.
+func (c *Controller) NoteDone(ctx context.Context, method string, access *labv1.Access, req any, err error) {
+	a, _ := ctx.Value(auditedKey{}).(*audited)
 	var refused *Refusal
 	switch caller := auth.CallerOf(ctx); {
-	case errors.As(err, &refused) && refused.Reason == labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED:
-		c.NoteRefusal(caller, err)
+	case errors.As(err, &refused) && (refused.Reason == labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED ||
+		access.GetAudited() && !a.done.Load() && !elsewhere[refused.Reason]):
+		c.noteCall(caller, req, reasonName(refused.Reason), refused.Message)
 	case err == nil && aboutServers[method] && method != labv1.ClusterService_TransferLeadership_FullMethodName:
-		c.noteCall(caller, objectAsked(req), resultOK, "")
+		c.noteCall(caller, req, resultOK, "")
 		c.writeNoted()
 	}
 }
 
-// objectAsked is what such a call is about.
-func objectAsked(req any) string {
-	switch r := req.(type) {
-	case *labv1.AddMemberRequest:
-		return "server " + r.GetAddress()
-	case *labv1.RemoveMemberRequest:
-		return "server " + r.GetServer()
-	case *labv1.TransferLeadershipRequest:
-		return "server " + r.GetServer()
-	case *labv1.ControlClockRequest:
-		return "clock of lab " + r.GetLab()
+// elsewhere are the reasons for which clients ask another server, or again: nothing has been decided.
+var elsewhere = map[labv1.ErrorReason]bool{
+	labv1.ErrorReason_ERROR_REASON_NOT_LEADER: true,
+	labv1.ErrorReason_ERROR_REASON_NO_QUORUM:  true,
+	labv1.ErrorReason_ERROR_REASON_NOT_READY:  true,
+}
+
+// askedFields are the fields of requests that say what a call is about, beside its lab, and what people call it.
+var askedFields = []struct{ path, what string }{
+	{"user", "user"}, {"person", "user"}, {"member.person", "user"}, {"template", "template"}, {"worker", "worker"}, {"server", "server"}, {"address", "server"},
+	{"fault", "fault"}, {"set.link", "link"}, {"run", "run"}, {"sha256", "file"}, {"id", "token"}, {"name", ""}, {"spec.name", "lab"},
+}
+
+// askedOf is which lab a call names, as people name it to one another, and what else it is about.
+func askedOf(caller auth.Caller, req any) (lab, object string) {
+	m, ok := req.(proto.Message)
+	if !ok {
+		return "", ""
 	}
-	return ""
+	r := m.ProtoReflect()
+	if lab = fieldText(r, "lab"); lab != "" && !strings.Contains(lab, "/") {
+		lab = fullName(caller.Person, lab)
+	}
+	for _, o := range askedFields {
+		if text := fieldText(r, o.path); text != "" {
+			return lab, strings.TrimSpace(o.what + " " + text)
+		}
+	}
+	return lab, ""
 }

@@ -128,6 +128,7 @@ func (c *Controller) restore(ctx context.Context, from io.Reader) (*labv1.Restor
 	if err := keepLease(saved, c.store.view().lease()); err != nil {
 		return nil, err
 	}
+	addAudit(saved, c.store.view())
 	state, size, err := c.rewritten(view{txn: saved.Txn(false)})
 	if err != nil {
 		return nil, err
@@ -208,4 +209,21 @@ func keepLease(db *memdb.MemDB, lease time.Duration) error {
 	}
 	txn.Commit()
 	return nil
+}
+
+// addAudit adds to a state what the audit says now: who gives back a snapshot takes nothing out of the audit by that. Of two
+// clusters' entries under one index the one of this cluster stays.
+func addAudit(db *memdb.MemDB, now view) {
+	txn := db.Txn(true)
+	defer txn.Abort()
+	a := &applier{txn: txn, view: view{txn: txn}}
+	for _, e := range all[controlv1.AuditState](now, tableAudit, "id") {
+		if found, err := txn.First(tableAudit, "id", e.GetResult() != resultOK, e.GetIndex(), e.GetPart()); err == nil && found != nil {
+			a.insert(tableAudit, e)
+			continue
+		}
+		a.index = e.GetIndex()
+		a.keepAudit(with(e, func(*controlv1.AuditState) {}), e.GetPart())
+	}
+	txn.Commit()
 }

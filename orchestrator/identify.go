@@ -70,11 +70,12 @@ func (c *Controller) Screen(ctx context.Context, from string, trusted bool) (per
 	if c.conf.Ask == AskNever || trusted && header == "" || !c.Identity() {
 		return "", false, nil
 	}
+	leads := c.leading() != nil // before its state is looked at, which has then all that was told to anybody
 	who, err := c.holder(c.store.view(), header, from)
 	if err == nil {
 		return who.Person, true, nil
 	}
-	if _, malformed := auth.Bearer(header); malformed == nil && c.leading() == nil {
+	if _, malformed := auth.Bearer(header); malformed == nil && !leads {
 		return "", true, nil
 	}
 	return "", true, err

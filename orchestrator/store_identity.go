@@ -40,14 +40,18 @@ func (auditKey) FromObject(obj any) (bool, []byte, error) {
 }
 
 func (auditKey) FromArgs(args ...any) ([]byte, error) {
-	if len(args) == 2 {
+	if len(args) == 2 || len(args) == 3 {
 		refused, ok1 := args[0].(bool)
 		index, ok2 := args[1].(uint64)
-		if ok1 && ok2 {
-			return binary.BigEndian.AppendUint64(kindKey(refused), index), nil
+		key := binary.BigEndian.AppendUint64(kindKey(refused), index)
+		if ok1 && ok2 && len(args) == 2 {
+			return key, nil
+		}
+		if part, ok := args[len(args)-1].(uint32); ok && ok1 && ok2 {
+			return binary.BigEndian.AppendUint32(key, part), nil
 		}
 	}
-	return nil, fmt.Errorf("want whether it was refused and an index, have %v", args)
+	return nil, fmt.Errorf("want whether it was refused, an index and perhaps a part, have %v", args)
 }
 
 func kindKey(refused bool) []byte {

@@ -24,6 +24,7 @@ import (
 	"labd.dev/internal/auth"
 	"labd.dev/internal/port"
 	"labd.dev/internal/tlsfiles"
+	"labd.dev/orchestrator"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -58,7 +59,8 @@ func newCampus(t *testing.T) *campus {
 	c := &campus{t: t, p: newPKI(t), tokens: make(map[string]string)}
 	file := filepath.Join(t.TempDir(), "first")
 	c.d = start(t, Config{DataDir: t.TempDir(), Listen: "127.0.0.1:0", NoWorker: true, Security: c.p.security(c.p.daemon),
-		Cluster: &ClusterConfig{Expect: 1}, Identity: IdentityConfig{Auth: AuthOn, TokenFile: file}})
+		Cluster:  &ClusterConfig{Expect: 1, Timing: orchestrator.Timing{Look: 100 * time.Millisecond, Stable: 100 * time.Millisecond}},
+		Identity: IdentityConfig{Auth: AuthOn, TokenFile: file}})
 	var err error
 	if c.w, err = StartWorker(WorkerConfig{DataDir: t.TempDir(), Name: "w1", Listen: "127.0.0.1:0", Servers: []string{c.d.Addr()}, Security: c.p.security(c.p.daemon)}); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -46,9 +47,9 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	if g.control == nil {
 		return handle(ctx, req)
 	}
-	g.control.NoteBegun(ctx, info.FullMethod, req)
+	ctx = g.control.NoteBegun(ctx, info.FullMethod, req)
 	resp, err := handle(ctx, req)
-	g.control.NoteDone(ctx, info.FullMethod, req, err)
+	g.control.NoteDone(ctx, info.FullMethod, accessOf(info.FullMethod), req, err)
 	return resp, err
 }
 
@@ -58,10 +59,14 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 		return err
 	}
 	ctx := auth.WithCaller(ss.Context(), caller)
-	err = handle(srv, &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller})
-	if g.control != nil {
-		g.control.NoteDone(ctx, info.FullMethod, nil, err)
+	if g.control == nil {
+		return handle(srv, &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller})
 	}
+	ctx = g.control.NoteBegun(ctx, info.FullMethod, nil)
+	access := accessOf(info.FullMethod)
+	s := &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller, noted: access.GetAudited()}
+	err = handle(srv, s)
+	g.control.NoteDone(ctx, info.FullMethod, access, s.begun(), err)
 	return err
 }
 
@@ -72,6 +77,16 @@ type callersStream struct {
 	ctx    context.Context
 	gate   *gate
 	caller auth.Caller
+	noted  bool                // what the call is about is to be known in the end
+	first  atomic.Pointer[any] // message that has come, if so
+}
+
+// begun is the first message; nil: none has come.
+func (s *callersStream) begun() any {
+	if m := s.first.Load(); m != nil {
+		return *m
+	}
+	return nil
 }
 
 func (s *callersStream) Context() context.Context { return s.ctx }
@@ -86,6 +101,9 @@ func (s *callersStream) SendMsg(m any) error {
 func (s *callersStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if s.noted {
+		s.first.CompareAndSwap(nil, &m)
 	}
 	return s.stillGood()
 }

@@ -224,7 +224,7 @@ const file_lab_v1_file_service_proto_rawDesc = "" +
 	"\fMissingFiles\x12\x1b.lab.v1.MissingFilesRequest\x1a\x1c.lab.v1.MissingFilesResponse\"\n" +
 	"\xe2\xe0\x18\x06\b\x04H\x80\x80@\x12S\n" +
 	"\n" +
-	"UploadFile\x12\x19.lab.v1.UploadFileRequest\x1a\x1a.lab.v1.UploadFileResponse\"\f\xe2\xe0\x18\b\b\x04H\x80\x80 P\x01(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
+	"UploadFile\x12\x19.lab.v1.UploadFileRequest\x1a\x1a.lab.v1.UploadFileResponse\"\f\xe2\xe0\x18\b\b\x04H\x80\x80DP\x01(\x01B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
 
 var (
 	file_lab_v1_file_service_proto_rawDescOnce sync.Once
