@@ -37,6 +37,12 @@ type PacerConfig struct {
 	Clock   WallClock     // nil: the system's; the pacer closes it
 }
 
+// SystemClock is the best clock that the system has.
+func SystemClock() WallClock { return newWallClock() }
+
+// TimerClock is a clock that is right to about a millisecond, and holds nothing of the kernel's.
+func TimerClock() WallClock { return newTimerClock() }
+
 // Pacer holds the events of a lab until their wall time. One goroutine calls Wait, Due, SetPace and Restart; any may call
 // Wake and read Lag, Worst and Slip.
 //
@@ -58,7 +64,7 @@ type Pacer struct {
 func NewPacer(cfg PacerConfig, at Time) *Pacer {
 	p := &Pacer{clock: cfg.Clock, catchUp: cfg.CatchUp, pace: clampPace(cfg.Pace)}
 	if p.clock == nil {
-		p.clock = newWallClock()
+		p.clock = SystemClock()
 	}
 	if p.catchUp <= 0 {
 		p.catchUp = DefaultCatchUp
@@ -112,10 +118,7 @@ func (p *Pacer) Wait(next Time) bool {
 		if p.woken.Swap(false) {
 			return false
 		}
-		left := time.Duration(Never)
-		if next != Never {
-			left = p.wall(next-p.anchorLab) - (p.clock.Now() - p.anchorWall)
-		}
+		left := p.Left(next)
 		if left <= 0 {
 			p.late(-left)
 			return true
@@ -123,6 +126,17 @@ func (p *Pacer) Wait(next Time) bool {
 		p.clock.Sleep(left)
 	}
 }
+
+// Left is the wall time that is left until lab time at is due; it is overdue where that is negative.
+func (p *Pacer) Left(at Time) time.Duration {
+	if at == Never {
+		return time.Duration(Never)
+	}
+	return p.wall(at-p.anchorLab) - (p.clock.Now() - p.anchorWall)
+}
+
+// Begin is for an owner who has waited for the wall time of lab time at by other means than Wait: it notes what Wait would.
+func (p *Pacer) Begin(at Time) { p.late(max(0, -p.Left(at))) }
 
 // late notes how much later than its wall time an event runs.
 func (p *Pacer) late(by time.Duration) {

@@ -39,6 +39,7 @@ type executor struct {
 	// reports, in a lab that is split over workers, is the least of all shards' reports and of their lookaheads; nil: the lab
 	// is whole.
 	reports func() (least, ahead sim.Time)
+	alone   bool        // loops take turns in the caller's goroutine
 	inner   sim.Windows // of the loops here, within a window of all shards
 
 	start []chan sim.Time // to the goroutine of each loop but the first, which runs in the caller's
@@ -106,7 +107,7 @@ func (x *executor) shardWindow(limit sim.Time) error {
 
 // runTo runs all loops to a time.
 func (x *executor) runTo(end sim.Time, parallel bool) error {
-	if parallel && len(x.loops) > 1 {
+	if parallel && !x.alone && len(x.loops) > 1 {
 		return x.parallel(end)
 	}
 	for _, l := range x.loops {

@@ -70,11 +70,13 @@ type lab struct {
 	done  chan struct{} // closed when the goroutine has ended
 	overC chan struct{} // closed when the lab has ended
 
-	late   lateness // of its events, on the real clock
-	place  *place   // among the labs that share the machine
-	asking bool     // it has a turn, or waits for one
-	rate   *rate    // its owner's; nil: it has none
-	heldAt int64    // ticks, when it was last held back by that; 0: never
+	late    lateness // of its events, on the real clock
+	place   *place   // among the labs that share the machine
+	drivers *drivers // nil: it drives itself
+	driven  driven
+	asking  bool  // it has a turn, or waits for one
+	rate    *rate // its owner's; nil: it has none
+	heldAt  int64 // ticks, when it was last held back by that; 0: never
 
 	worker  *Worker // that rebuilds it when the disk was to blame for its end; nil: a replay's
 	revived int     // how often that has been tried, and has happened
@@ -97,6 +99,7 @@ func newLab(w *Worker, req *workerv1.StartLabRequest, dir string) (*lab, error) 
 	if w.rates != nil {
 		l.rate = w.rates.rate(req.GetOwner())
 	}
+	l.drivers, l.driven.seat = w.drivers, newSeat(l.driveOnce)
 	var err error
 	l.spec = req.GetSpec()
 	if l.plan, err = node.Assign(l.spec, nil); err != nil {
@@ -272,7 +275,7 @@ func (l *lab) do(ctx context.Context, f func() error) error {
 	call := func() { result <- guard(f) }
 	select {
 	case l.calls <- call:
-		l.clock.wake()
+		l.wake()
 	case <-l.done:
 		return l.stopped()
 	case <-ctx.Done():
@@ -298,10 +301,18 @@ var errStopped = fmt.Errorf("%w", errNotFound)
 
 func (l *lab) stopped() error { return fmt.Errorf("%w: lab %q has stopped", errStopped, l.id) }
 
+// wake has the lab's goroutine look for calls, and whether it is to end.
+func (l *lab) wake() {
+	l.clock.wake()
+	if l.drivers != nil {
+		l.drivers.call(l.driven.seat)
+	}
+}
+
 // stop ends the lab's goroutine and waits for it.
 func (l *lab) stop() {
 	close(l.quit)
-	l.clock.wake()
+	l.wake()
 	if l.split != nil {
 		// It may be sending to a shard that does not read.
 		defer time.AfterFunc(stopGrace, l.split.peers.Abort).Stop()

@@ -24,7 +24,7 @@ func (l *lab) run() {
 		if l.ended {
 			l.giveWay()
 			l.idle()
-		} else if err := guard(l.step); err != nil {
+		} else if err := l.stepInTurn(); err != nil {
 			l.fail(err)
 		}
 	}
@@ -117,19 +117,11 @@ func (l *lab) step() error {
 			return nil
 		}
 	}
-	at, over := l.nextStop()
 	if l.control.paused && !l.rebuilding {
 		l.giveWay()
-		return l.stepOn(at, over)
+		return l.stepOn(l.nextStop())
 	}
-	// In real time what an input has brought about is told as soon as its instant is over, also where nothing else happens.
-	if l.untold && l.standing() && !l.clock.virtual() && at > l.x.now() {
-		at, over = l.x.now()+1, false
-	}
-	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
-		// Until the input is committed or abandoned, or there is something to pass time for.
-		at = sim.Never
-	}
+	at, over := l.upcoming()
 	switch {
 	case l.rebuilding:
 		l.recovery.at(l.x.now())
@@ -140,6 +132,9 @@ func (l *lab) step() error {
 		l.giveWay()
 		l.idle()
 		return nil
+	case !l.clock.virtual() && l.rides() && l.clock.now() < at:
+		l.giveWay()
+		return l.ride(at, over)
 	case !l.clock.virtual() && !l.wait(at):
 		return nil
 	}
@@ -156,6 +151,20 @@ func (l *lab) step() error {
 	}
 	defer l.place.ran()
 	return l.pass(at, min(upTo, at+virtualSlice), over) // others may wait
+}
+
+// upcoming is when the lab goes on by itself, and whether that is the run's end; sim.Never: it has to be told something.
+func (l *lab) upcoming() (at sim.Time, over bool) {
+	at, over = l.nextStop()
+	// In real time what an input has brought about is told as soon as its instant is over, also where nothing else happens.
+	if l.untold && l.standing() && !l.clock.virtual() && at > l.x.now() {
+		at, over = l.x.now()+1, false
+	}
+	if hold, held := l.stamps.hold(); held && at >= hold || l.asleep() {
+		// Until the input is committed or abandoned, or there is something to pass time for.
+		return sim.Never, false
+	}
+	return at, over
 }
 
 // rebuilt ends a recovery: the lab is where it was.

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +33,7 @@ const (
 // share hands out turns. Any goroutine may call it.
 type share struct {
 	cores int
+	low   *background  // where turns are run while others keep up with the real clock; nil: nowhere else
 	paced atomic.Int64 // when a lab last kept up with the real clock, ns since start
 	start time.Time
 
@@ -66,7 +66,7 @@ type place struct {
 
 func newShare(cores int) *share {
 	if cores <= 0 {
-		cores = runtime.GOMAXPROCS(0)
+		cores = goCores()
 	}
 	s := &share{cores: cores, start: time.Now(), owners: make(map[string]*owner)}
 	s.paced.Store(-int64(keptFree))
@@ -81,9 +81,21 @@ func (s *share) newPlace(owner string) *place {
 // keptUp notes that a lab on the real clock has run in time.
 func (s *share) keptUp() { s.paced.Store(int64(time.Since(s.start))) }
 
+// anyPaced tells whether a lab has kept up with the real clock lately.
+func (s *share) anyPaced() bool {
+	return time.Since(s.start)-time.Duration(s.paced.Load()) < keptFree
+}
+
+// holds tells whether the lab has a turn.
+func (t *place) holds() bool {
+	t.share.mu.Lock()
+	defer t.share.mu.Unlock()
+	return t.has
+}
+
 // most is how many labs may have a turn now.
 func (s *share) most() int {
-	if time.Since(s.start)-time.Duration(s.paced.Load()) < keptFree {
+	if s.anyPaced() {
 		return max(1, s.cores-1)
 	}
 	return s.cores

@@ -44,20 +44,22 @@ type Config struct {
 type Worker struct {
 	workerv1.UnimplementedWorkerServiceServer
 
-	root    string
-	version string
-	blobs   *blobs
-	marks   *marks // nil: no lab is marked
-	log     *slog.Logger
-	quit    chan struct{} // closed by Close
-	full    chan *lab     // ended because of the disk
-	marking sync.WaitGroup
-	replays chan struct{} // holds one for each replay under way
-	grades  chan struct{} // and for each lab that is being judged
-	tenure  *tenure       // nil: it needs none
-	share   *share        // of the cores; nil: the only lab has them all
-	rates   *rates        // what owners may run; nil: all
-	asked   struct {      // of GetReport
+	root       string
+	version    string
+	blobs      *blobs
+	drivers    *drivers // nil: a replay's lab drives itself
+	background *background
+	marks      *marks // nil: no lab is marked
+	log        *slog.Logger
+	quit       chan struct{} // closed by Close
+	full       chan *lab     // ended because of the disk
+	marking    sync.WaitGroup
+	replays    chan struct{} // holds one for each replay under way
+	grades     chan struct{} // and for each lab that is being judged
+	tenure     *tenure       // nil: it needs none
+	share      *share        // of the cores; nil: the only lab has them all
+	rates      *rates        // what owners may run; nil: all
+	asked      struct {      // of GetReport
 		sync.Mutex // guards reporter
 		reporter
 	}
@@ -93,6 +95,8 @@ func New(cfg Config) (*Worker, error) {
 		rates: newRates(),
 		dial:  cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
+	w.drivers, w.background = newDrivers(w.share.cores, w.wall), newBackground(w.share.cores)
+	w.share.low = w.background
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
 	return w, nil
@@ -125,6 +129,8 @@ func (w *Worker) Close() error {
 	for _, l := range labs {
 		l.stop()
 	}
+	w.drivers.close()
+	w.background.close()
 	return errors.Join(err, w.marks.close())
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -20,23 +21,24 @@ func main() {
 	labs := flag.Int("labs", 50, "paced labs")
 	floods := flag.Int("floods", 1, "runaway labs beside them")
 	trials := flag.Int("trials", 5, "trials of each kind, in turns")
+	warm := flag.Duration("warm", time.Second, "how long the runaway labs have run before the paced ones start; as long is waited where there are none")
 	dur := flag.Duration("dur", 5*time.Second, "wall time of a trial")
 	batch := flag.Bool("batch", false, "the runaway labs are on the virtual clock, as runs are")
 	flag.Parse()
-	if err := compare(*labs, *floods, *trials, *dur, *batch); err != nil {
+	if err := compare(*labs, *floods, *trials, *warm, *dur, *batch); err != nil {
 		fmt.Fprintln(os.Stderr, "fair:", err)
 		os.Exit(1)
 	}
 }
 
-func compare(labs, floods, trials int, dur time.Duration, batch bool) error {
+func compare(labs, floods, trials int, warm, dur time.Duration, batch bool) error {
 	var alone, beside []time.Duration
 	for i := range trials {
-		a, err := trial(labs, 0, dur, batch)
+		a, err := trial(labs, 0, warm, dur, batch)
 		if err != nil {
 			return err
 		}
-		b, err := trial(labs, floods, dur, batch)
+		b, err := trial(labs, floods, warm, dur, batch)
 		if err != nil {
 			return err
 		}
@@ -52,7 +54,8 @@ func compare(labs, floods, trials int, dur time.Duration, batch bool) error {
 }
 
 // trial is the median of the labs' p99s.
-func trial(labs, floods int, dur time.Duration, batch bool) (time.Duration, error) {
+func trial(labs, floods int, warm, dur time.Duration, batch bool) (time.Duration, error) {
+	debug.FreeOSMemory() // what the trial before has left
 	dir, err := os.MkdirTemp("", "fair-")
 	if err != nil {
 		return 0, err
@@ -69,6 +72,7 @@ func trial(labs, floods int, dur time.Duration, batch bool) (time.Duration, erro
 			return 0, err
 		}
 	}
+	time.Sleep(warm)
 	for i := range labs {
 		if err := paced(ctx, w, name(i)); err != nil {
 			return 0, err
