@@ -199,7 +199,7 @@ func (a *applier) addLab(c *controlv1.CreateLab, after *controlv1.LabState) (*co
 	if refused := a.view.lacks(a.by, after, specFiles(c.GetSpec())); refused != nil {
 		return nil, refused
 	}
-	if refused := a.view.within(c.GetOwner(), moreForLab(c.GetSpec())); refused != nil {
+	if refused := cmp.Or(a.view.within(c.GetOwner(), moreForLab(c.GetSpec())), a.view.roomToRecord(c.GetOwner(), c.GetRecorded())); refused != nil {
 		return nil, refused
 	}
 	if !a.count(counterLabs, +1, maxLabs) {
@@ -313,7 +313,7 @@ func (a *applier) createRun(c *controlv1.CreateRun) (*controlv1.RequestOutcome, 
 	if refused := a.view.lacks(a.by, nil, files); refused != nil {
 		return nil, refused
 	}
-	if refused := a.view.within(c.GetOwner(), moreForRun(c.GetSpec())); refused != nil {
+	if refused := cmp.Or(a.view.within(c.GetOwner(), moreForRun(c.GetSpec())), a.view.roomToRecord(c.GetOwner(), c.GetRecorded())); refused != nil {
 		return nil, refused
 	}
 	if refused := atOnce(c.GetJournal(), c.GetConnectionsAtMost()); refused != nil {

@@ -51,6 +51,10 @@ func TestQuotaOfEachSubject(t *testing.T) {
 		c.Entry.Input = &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
 		return c
 	}
+	recorded := func(run *controlv1.CreateRun, bytes uint64) any {
+		run.Recorded = &controlv1.TraceUse{Bytes: bytes, Largest: "run x-1 (1.0 KiB)"}
+		return run
+	}
 	file := func(sum string, size uint64) any {
 		return &controlv1.AddFile{Sha256: sum, SizeBytes: size, Owner: "bob"}
 	}
@@ -70,6 +74,8 @@ func TestQuotaOfEachSubject(t *testing.T) {
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILES, 1, []any{file("aa", 3), file("aa", 3)}, file("bb", 3), "bob has 1 files, and may have 1"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILE_BYTES, 10, []any{file("aa", 10)}, file("bb", 1), "bob has 10 bytes of files, and may have 10: 1 more"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILE_BYTES, 10, nil, file("bb", ^uint64(0)), "bob has 0 bytes of files"},
+		{labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES, 2048, []any{runOf("bob", 1), &controlv1.EndRun{RunId: "bob.r1"}, recorded(runOf("bob", 2), 2047)}, recorded(runOf("bob", 3), 2048),
+			"what bob's labs and runs have recorded takes 2.0 KiB, and may take 2.0 KiB; most of it is of run x-1 (1.0 KiB): labctl delete run NAME"},
 	} {
 		t.Run(subjectName(c.subject), func(t *testing.T) {
 			m := enrolled(t)
@@ -101,7 +107,7 @@ func TestQuotaBelowWhatIsInUse(t *testing.T) {
 	m.want("", &controlv1.SetQuota{User: "bob", Limits: []*labv1.QuotaLimit{
 		atMost(labv1.QuotaSubject_QUOTA_SUBJECT_LABS, 2), atMost(labv1.QuotaSubject_QUOTA_SUBJECT_NODES, 5)}})
 	v := m.fsm.store.view()
-	if over := v.peopleOver("bob", auth.Student); len(v.labsOf("bob")) != 4 || len(over) != 1 || over[0] != "bob" {
+	if over := v.peopleOver("bob", auth.Student, nil); len(v.labsOf("bob")) != 4 || len(over) != 1 || over[0] != "bob" {
 		t.Fatalf("%d labs are left, and over are %v", len(v.labsOf("bob")), over)
 	}
 	same := appendInput("bob.0", 1, 1)
@@ -111,7 +117,7 @@ func TestQuotaBelowWhatIsInUse(t *testing.T) {
 		m.wantRefusal(overQuotaReason, "", labOf("bob", 9))
 		m.want("", &controlv1.DeleteLab{LabId: fmt.Sprintf("bob.%d", i)})
 	}
-	if over := m.fsm.store.view().peopleOver("", auth.Student); over != nil {
+	if over := m.fsm.store.view().peopleOver("", auth.Student, nil); over != nil {
 		t.Errorf("over are %v", over)
 	}
 	m.want("", labOf("bob", 9))

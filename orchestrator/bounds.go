@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,9 +12,9 @@ import (
 	workerv1 "labd.dev/proto/worker/v1"
 )
 
-// Bounds that workers keep, since nobody else sees what is bounded: events a second, and connections at once. They change
-// nothing that a lab computes. The rate holds a lab back, and may be changed at any time; how many connections a lab may have
-// ends it, and is fixed when the lab is made, so that its journal means the same for ever.
+// Bounds that workers keep, since nobody else sees what is bounded: events a second, bytes recorded, and connections at once. They
+// change nothing that a lab computes. The first two hold a lab back, and may be changed at any time; how many connections a lab
+// may have ends it, and is fixed when the lab is made, so that its journal means the same for ever.
 
 // boundsEvery is how often workers are told what persons may use there. A lab that is started brings its owner's bounds along.
 const boundsEvery = time.Second
@@ -50,18 +51,47 @@ func atOnce(journal []*labv1.JournalEntry, most uint64) *Refusal {
 	return nil
 }
 
-// ratesAt is what persons may run on each worker. A person's rate is shared out by how many labs each worker has of them.
-func (v view) ratesAt() map[string][]*workerv1.OwnerBounds {
-	if !v.anyRate() {
-		return nil
+// boundsAt is what persons may use of each worker. A person's rate is shared out by how many labs each worker has of them; what
+// may yet be recorded is told to each that has something of theirs.
+func (l *leadership) boundsAt(v view) map[string][]*workerv1.OwnerBounds {
+	at := make(map[string]map[string]*workerv1.OwnerBounds)
+	bound := func(worker, owner string) *workerv1.OwnerBounds {
+		if at[worker] == nil {
+			at[worker] = make(map[string]*workerv1.OwnerBounds)
+		}
+		if at[worker][owner] == nil {
+			at[worker][owner] = &workerv1.OwnerBounds{Owner: owner}
+		}
+		return at[worker][owner]
 	}
-	at := make(map[string][]*workerv1.OwnerBounds)
-	for _, p := range v.people() {
-		for worker, most := range v.ratesOf(p.GetName()) {
-			at[worker] = append(at[worker], &workerv1.OwnerBounds{Owner: p.GetName(), EventsPerS: most})
+	if v.anyRate() {
+		for _, p := range v.people() {
+			for worker, most := range v.ratesOf(p.GetName()) {
+				bound(worker, p.GetName()).EventsPerS = most
+			}
 		}
 	}
-	return at
+	bytes, on := l.fleet.recordedBy()
+	for owner, workers := range on {
+		most := noLimit
+		if p := v.person(owner); p != nil {
+			most = v.boundsOf(owner, p.GetRole()).most[labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES]
+		}
+		if most == noLimit {
+			continue
+		}
+		left := most - min(most, bytes[owner])
+		for _, worker := range workers {
+			bound(worker, owner).TraceBytesLeft = &left
+		}
+	}
+	lists := make(map[string][]*workerv1.OwnerBounds)
+	for worker, owners := range at {
+		for _, owner := range slices.Sorted(maps.Keys(owners)) {
+			lists[worker] = append(lists[worker], owners[owner])
+		}
+	}
+	return lists
 }
 
 // anyRate tells whether anybody's rate is bounded: by itself nobody's is.
@@ -113,16 +143,19 @@ func (l *leadership) keepBounds() {
 }
 
 // tellBounds tells each worker of all bounds there, also where there are none: what it was told before, with a lab or by a
-// leader before, counts no more.
+// leader before, counts no more. The workers tell how much of their disks labs take.
 func (l *leadership) tellBounds() {
-	rates := l.c.store.view().ratesAt()
+	v := l.c.store.view()
+	bounds := l.boundsAt(v)
 	var asked sync.WaitGroup
 	for name, client := range l.fleet.present() {
 		asked.Go(func() {
 			ctx, cancel := context.WithTimeout(l.ctx, askTimeout)
 			defer cancel()
-			_, err := client.SetBounds(ctx, &workerv1.SetBoundsRequest{Term: l.term, Owners: rates[name]})
-			if err != nil && len(rates[name]) > 0 && l.ctx.Err() == nil {
+			told, err := client.SetBounds(ctx, &workerv1.SetBoundsRequest{Term: l.term, Owners: bounds[name], Revision: l.fleet.heardRecorded(name)})
+			if err == nil {
+				l.fleet.noteRecorded(v, name, told)
+			} else if len(bounds[name]) > 0 && l.ctx.Err() == nil {
 				l.c.log.Warn("a worker could not be told what persons may use there", "worker", name, "error", err)
 			}
 		})
@@ -130,7 +163,8 @@ func (l *leadership) tellBounds() {
 	asked.Wait()
 }
 
-// measured is what only workers know of what a person has: how busy it is, and the connections of the lab that has most.
+// measured is what only workers know of what a person has: how busy it is, the connections of the lab that has most, and what is
+// recorded.
 func (l *leadership) measured(ctx context.Context, v view, person string) (n amounts) {
 	l.askLocal(ctx)
 	its := make(map[string]bool)
@@ -148,6 +182,7 @@ func (l *leadership) measured(ctx context.Context, v view, person string) (n amo
 		}
 	}
 	n[labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE] = uint64(events)
+	n[labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES] = l.recorded(v, person).GetBytes()
 	for _, c := range conns {
 		n[labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS] = max(n[labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS], c)
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
@@ -23,7 +25,7 @@ func (w *fakeWorker) SetBounds(_ context.Context, req *workerv1.SetBoundsRequest
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bounds = req
-	return &workerv1.SetBoundsResponse{}, nil
+	return proto.CloneOf(w.disk), nil
 }
 
 func opening(at ...int64) (journal []*labv1.JournalEntry) {
@@ -75,7 +77,10 @@ func TestRatesOfWorkers(t *testing.T) {
 		m.want("", runOf("bob", i))
 	}
 	m.want("", &controlv1.EndRun{RunId: "bob.r0"})
-	if at := m.fsm.store.view().ratesAt(); at != nil {
+	boundsAt := func(v view) map[string][]*workerv1.OwnerBounds {
+		return (&leadership{fleet: newFleet(time.Second, nil)}).boundsAt(v)
+	}
+	if at := boundsAt(m.fsm.store.view()); len(at) > 0 {
 		t.Errorf("nobody is bounded, and yet %v", at)
 	}
 	want := func(rates map[string]uint64) {
@@ -85,7 +90,7 @@ func TestRatesOfWorkers(t *testing.T) {
 			t.Errorf("bob's rates: %v, want %v", got, rates)
 		}
 		told := make(map[string]uint64)
-		for w, list := range v.ratesAt() {
+		for w, list := range boundsAt(v) {
 			for _, b := range list {
 				if told[w] = b.GetEventsPerS(); b.GetOwner() != "bob" {
 					t.Errorf("%s is bounded at %s", b.GetOwner(), w)

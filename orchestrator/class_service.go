@@ -246,7 +246,7 @@ func (s *classService) start(ctx context.Context, requestID, name string, reset 
 		res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_StartInstance{StartInstance: &controlv1.StartInstance{
 			Template: t.GetName(), Revision: t.GetRevision(), Person: caller.Person, Reset_: reset,
 			Lab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers, Owner: caller.Person,
-				ConnectionsAtMost: s.c.store.view().connectionsOf(caller.Person)}}}})
+				ConnectionsAtMost: s.c.store.view().connectionsOf(caller.Person), Recorded: l.recorded(s.c.store.view(), caller.Person)}}}})
 		return res.outcome, err
 	})
 	if err != nil {

@@ -32,6 +32,7 @@ type fakeWorker struct {
 	refuse error // StartLab's answer
 	deaf   int   // so many calls of ListLabs fail
 	bounds *workerv1.SetBoundsRequest
+	disk   *workerv1.SetBoundsResponse
 }
 
 type fakeLab struct {

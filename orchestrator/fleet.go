@@ -56,6 +56,7 @@ type site struct {
 	fresh    int                          // labs given to it since
 	full     time.Time                    // it has had no room then; zero: it has
 	lapsed   bool                         // its labs are being given away: it is granted nothing more
+	recorded recordings                   // on its disk
 }
 
 func newFleet(lease time.Duration, dial func(string) (workerv1.WorkerServiceClient, io.Closer, error)) *fleet {

@@ -55,7 +55,7 @@ func (s *labService) create(ctx context.Context, l *leadership, requestID string
 	state, err := s.place(ctx, l, spec, func(workers []string) (*controlv1.RequestOutcome, error) {
 		res, err := s.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_CreateLab{
 			CreateLab: &controlv1.CreateLab{LabId: newLabID(spec.GetName()), Spec: spec, Workers: workers, Owner: caller.Person,
-				ConnectionsAtMost: s.c.store.view().connectionsOf(caller.Person)}}})
+				ConnectionsAtMost: s.c.store.view().connectionsOf(caller.Person), Recorded: l.recorded(s.c.store.view(), caller.Person)}}})
 		return res.outcome, err
 	})
 	if err != nil {

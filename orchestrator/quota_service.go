@@ -45,7 +45,7 @@ func (s *quotaService) SetQuota(ctx context.Context, req *labv1.SetQuotaRequest)
 		return nil, err
 	}
 	v = s.c.store.view()
-	return &labv1.SetQuotaResponse{Uses: l.usesOf(ctx, v, req.GetUser(), role), Over: v.peopleOver(req.GetUser(), role)}, nil
+	return &labv1.SetQuotaResponse{Uses: l.usesOf(ctx, v, req.GetUser(), role), Over: l.peopleOver(v, req.GetUser(), role)}, nil
 }
 
 // checkLimits refuses what names nobody, or no bound, or a subject twice.
@@ -93,7 +93,7 @@ func checkLimits(req *labv1.SetQuotaRequest) error {
 
 // bare tells whether labs can do nothing at all with none of a subject.
 func bare(s labv1.QuotaSubject) bool {
-	return s == labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE || s == labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS
+	return s == labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE || s == labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS || s == labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES
 }
 
 // mayGive refuses an instructor who gives more than the instructor may have: a student's token is one that the instructor can
@@ -142,12 +142,19 @@ func (b *bounds) uses(have amounts) (list []*labv1.QuotaUse) {
 }
 
 // peopleOver lists who has more than he may: the person, or those of the role.
-func (v view) peopleOver(person string, role labv1.Role) (over []string) {
+func (l *leadership) peopleOver(v view, person string, role labv1.Role) []string {
+	recorded, _ := l.fleet.recordedBy()
+	return v.peopleOver(person, role, recorded)
+}
+
+// peopleOver lists them by what each has recorded, too.
+func (v view) peopleOver(person string, role labv1.Role, recorded map[string]uint64) (over []string) {
 	for _, p := range v.people() {
 		if p.GetRemovedUnixNs() != 0 || p.GetRole() != role || person != "" && person != p.GetName() {
 			continue
 		}
 		most, have := v.boundsOf(p.GetName(), role).most, v.inUse(p.GetName())
+		have[labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES] = recorded[p.GetName()]
 		for s := range have {
 			if have[s] > most[s] {
 				over = append(over, p.GetName())

@@ -58,7 +58,8 @@ func (s *runService) CreateRun(ctx context.Context, req *labv1.CreateRunRequest)
 	if cmd.Workers, err = l.choose(ctx, need); err != nil {
 		return nil, err
 	}
-	cmd.ConnectionsAtMost = s.c.store.view().connectionsOf(caller.Person)
+	v := s.c.store.view()
+	cmd.ConnectionsAtMost, cmd.Recorded = v.connectionsOf(caller.Person), l.recorded(v, caller.Person)
 	if cmd.Owner = caller.Person; cmd.Owner != "" {
 		cmd.RunId = newRunID(cmd.GetName())
 	}

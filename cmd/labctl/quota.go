@@ -20,8 +20,8 @@ func newQuotaCommand(a *app) *cobra.Command {
 		Use:   "quota get|set",
 		Short: "See and change how much each person may have at once",
 		Long: `See and change how much each person may have at once: standing labs, the nodes and links in them and in runs that have not
-ended, runs at a time and runs kept, files and their bytes, events a second, connections in a lab. A person's own bound goes
-before that of the role, and the role's before what is built in:
+ended, runs at a time and runs kept, files and their bytes, events a second, connections in a lab, bytes of what is recorded. A
+person's own bound goes before that of the role, and the role's before what is built in:
 
                      student  instructor      admin
   labs                     5          50  unlimited
@@ -33,10 +33,12 @@ before that of the role, and the role's before what is built in:
   file-bytes           1 GiB       4 GiB  unlimited
   event-rate       unlimited   unlimited  unlimited
   connections         10 000     100 000  unlimited
+  trace-bytes          2 GiB      20 GiB  unlimited
 
 Most of these refuse what would be too much. event-rate holds back: labs of who would run more events in a second are slowed
 down until they do not, say "held" in labctl get labs, and come to the same. connections is of each lab by itself; a lab that
-has more at once ends with that reason. It keeps the bound that it was made under.
+has more at once ends with that reason. It keeps the bound that it was made under. trace-bytes is what runs and labs have
+recorded and saved: at the bound new ones are refused, and a run that records is held back until something is deleted.
 
 A labd that serves its own machine only asks nobody who they are, and nobody has a quota there.`,
 		Example: "  labctl quota get\n  labctl quota set --user bob --labs 8",
@@ -133,7 +135,7 @@ func (f *limitFlag) Set(s string) error {
 		return nil
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
-	if err != nil && f.limit.GetSubject() == labv1.QuotaSubject_QUOTA_SUBJECT_FILE_BYTES {
+	if err != nil && strings.HasSuffix(quotaSubjectText(f.limit.GetSubject()), "-bytes") {
 		n, err = schema.ParseSize(s)
 	} else if err != nil {
 		err = fmt.Errorf("%q is no number, nor unlimited, nor usual", s)
@@ -202,6 +204,7 @@ have, and no more of it than they may have themselves.`,
 		{labv1.QuotaSubject_QUOTA_SUBJECT_FILE_BYTES, "bytes of uploaded files: 256MiB"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE, "events a second of wall time, of all labs and runs together"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS, "TCP connections at once, in each lab or run that is made from now on"},
+		{labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES, "bytes of what labs and runs have recorded and saved: 2GiB"},
 	} {
 		f := &limitFlag{limit: &labv1.QuotaLimit{Subject: s.subject}}
 		limits = append(limits, f)

@@ -151,9 +151,14 @@ func (o *runOptions) carryOut(ctx context.Context, c *client.Client, x *experime
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go interruptRun(ctx, cancel, c, r.Run.Id, interrupted)
-	p := newProgress(o.err)
+	p, held := newProgress(o.err), false
 	defer p.clear()
 	return c.FollowRun(ctx, r.Run.Id, func(run *labv1.Run) {
+		if why := run.GetProgress().GetHeld(); why != "" && !held {
+			held = true // said once: it may be held back for moments at a time
+			p.clear()
+			fmt.Fprintf(o.err, "labctl: the run is held back by %s\n", why)
+		}
 		p.show("%s  %d events", output.Seconds(run.GetProgress().GetNowNs()), run.GetProgress().GetEvents())
 	})
 }

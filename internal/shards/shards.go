@@ -132,12 +132,9 @@ func (c Client) GetReport(ctx context.Context, in *workerv1.GetReportRequest, op
 	return c.head().GetReport(ctx, in, opts...)
 }
 
-// SetBounds bounds all the workers.
+// SetBounds bounds the head: each worker is told of its own bounds itself.
 func (c Client) SetBounds(ctx context.Context, in *workerv1.SetBoundsRequest, opts ...grpc.CallOption) (*workerv1.SetBoundsResponse, error) {
-	_, err := all(c, func(_ int, w workerv1.WorkerServiceClient) (*workerv1.SetBoundsResponse, error) {
-		return w.SetBounds(ctx, in, opts...)
-	})
-	return &workerv1.SetBoundsResponse{}, err
+	return c.head().SetBounds(ctx, in, opts...)
 }
 
 // ListLabs lists the head's labs: what each worker holds is asked of it itself.

@@ -98,7 +98,7 @@ func (l *lab) goesOn() bool {
 		return false
 	default:
 	}
-	if l.ended || len(l.calls) > 0 || l.control.paused || !l.tenure.holds() || !l.place.holds() || !l.rebuilding && l.rate.wait() > 0 {
+	if l.ended || len(l.calls) > 0 || l.control.paused || !l.tenure.holds() || !l.place.holds() || !l.rebuilding && l.isBounded() {
 		return false
 	}
 	at, _ := l.upcoming()

@@ -243,7 +243,7 @@ func (l *lab) stepOn(at sim.Time, over bool) error {
 	case at >= limit:
 		at, over = limit, false // nothing is left before the step's end
 	}
-	if !l.withinRate() {
+	if !l.withinBounds() {
 		return nil
 	}
 	return l.pass(at, limit, over)

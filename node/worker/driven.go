@@ -39,7 +39,7 @@ func (l *lab) ride(at sim.Time, over bool) error {
 // so is a lab that is held back.
 func (l *lab) driveOnce() (left time.Duration, again bool) {
 	l.reach.busy()
-	if l.driven.over || l.rate.wait() > 0 || len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) <= l.driven.at {
+	if l.driven.over || l.isBounded() || len(l.waiting) > 0 && sim.Time(l.waiting[0].GetTNs()) <= l.driven.at {
 		return 0, false
 	}
 	begin := time.Now()

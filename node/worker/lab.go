@@ -74,9 +74,9 @@ type lab struct {
 	place   *place   // among the labs that share the machine
 	drivers *drivers // nil: it drives itself
 	driven  driven
-	asking  bool  // it has a turn, or waits for one
-	rate    *rate // its owner's; nil: it has none
-	heldAt  int64 // ticks, when it was last held back by that; 0: never
+	asking  bool     // it has a turn, or waits for one
+	rate    *rate    // its owner's; nil: it has none
+	back    heldBack // by that
 
 	worker  *Worker // that rebuilds it when the disk was to blame for its end; nil: a replay's
 	revived int     // how often that has been tried, and has happened

@@ -8,9 +8,10 @@ import (
 	workerv1 "labd.dev/proto/worker/v1"
 )
 
-// How many events a person's labs may run here in a second of wall time. A lab whose owner has had more is held back before its
-// next window, and goes on when that has been made up for: what it computes is the same, only later. A replay that takes a lab
-// where it was before is not held back, for nobody has asked for it.
+// What a person's labs may use here: how many events they may run in a second of wall time, and how much they may record. A lab
+// whose owner has had more is held back before its next window, and goes on when that has been made up for, or there is room:
+// what it computes is the same, only later. A replay that takes a lab where it was before is not held back, for nobody has asked
+// for it.
 
 const (
 	// rateBurst is how much of what was not used may be used at once later: more than a window of a busy lab takes, and so
@@ -36,6 +37,7 @@ type rate struct {
 	most  float64    // events a second; 0: not bounded
 	owed  float64    // events that were run before they were due; negative: that may be run at once
 	at    time.Time  // when owed was so
+	spare *uint64    // bytes that may yet be recorded; nil: not bounded
 }
 
 func newRates() *rates { return &rates{of: make(map[string]*rate)} }
@@ -61,7 +63,7 @@ func (r *rates) entry(owner string) *rate {
 // set bounds a person.
 func (r *rates) set(b *workerv1.OwnerBounds) {
 	if to := r.rate(b.GetOwner()); to != nil {
-		to.bound(b.GetEventsPerS())
+		to.bound(b)
 	}
 }
 
@@ -73,21 +75,25 @@ func (r *rates) setAll(term uint64, bounds []*workerv1.OwnerBounds) {
 		return
 	}
 	r.term = term
-	most := make(map[string]uint64, len(bounds))
+	bound := make(map[string]*workerv1.OwnerBounds, len(bounds))
 	for _, b := range bounds {
-		most[b.GetOwner()] = b.GetEventsPerS()
+		bound[b.GetOwner()] = b
 		r.entry(b.GetOwner())
 	}
 	for owner, to := range r.of {
-		to.bound(most[owner])
+		to.bound(bound[owner])
 	}
 }
 
-func (r *rate) bound(perS uint64) {
+func (r *rate) bound(b *workerv1.OwnerBounds) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.settle(time.Now())
-	r.most = float64(perS)
+	r.most, r.spare = float64(b.GetEventsPerS()), nil
+	if b != nil && b.TraceBytesLeft != nil {
+		left := b.GetTraceBytesLeft()
+		r.spare = &left
+	}
 }
 
 // settle takes off what has become due since it was last done. The caller holds the lock.
@@ -126,21 +132,65 @@ func (r *rate) wait() time.Duration {
 	return time.Duration(max(r.owed, 0) / r.most * float64(time.Second))
 }
 
-// why is what holds a lab back, for people.
-func (r *rate) why() string {
+// recorded notes bytes by which what is recorded has grown.
+func (r *rate) recorded(bytes uint64) {
+	if r == nil || bytes == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.spare != nil {
+		*r.spare -= min(*r.spare, bytes)
+	}
+}
+
+// full tells whether nothing more may be recorded.
+func (r *rate) full() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spare != nil && *r.spare == 0
+}
+
+// tooMany and tooMuch are what holds a lab back, for people.
+func (r *rate) tooMany() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return fmt.Sprintf("event-rate: what %s has on this worker may run %.0f events a second together; see `labctl quota get`", r.owner, r.most)
 }
 
-// withinRate tells whether the lab may run on, as far as what its owner may run goes. While it may not, it answers calls.
-func (l *lab) withinRate() bool {
-	wait := l.rate.wait()
+func (r *rate) tooMuch() string {
+	return fmt.Sprintf("trace-bytes: what %s has recorded takes all the room it may; it goes on once there is some: "+
+		"labctl get runs, labctl delete run NAME", r.owner)
+}
+
+// bounded is how long the lab may not run on, as far as what its owner may use goes, and why.
+func (l *lab) bounded() (wait time.Duration, by func(*rate) string) {
+	if wait = l.rate.wait(); wait > 0 {
+		return wait, (*rate).tooMany
+	}
+	if l.rate.full() && l.recording() {
+		return rateLook, (*rate).tooMuch
+	}
+	return 0, nil
+}
+
+// isBounded tells whether the lab may not run on just now.
+func (l *lab) isBounded() bool {
+	wait, _ := l.bounded()
+	return wait > 0
+}
+
+// withinBounds tells whether the lab may run on. While it may not, it answers calls.
+func (l *lab) withinBounds() bool {
+	wait, by := l.bounded()
 	if wait == 0 {
 		return true
 	}
 	l.giveWay()
-	l.heldAt = ticks()
+	l.back = heldBack{at: ticks(), by: by}
 	timer := time.NewTimer(min(wait, rateLook))
 	defer timer.Stop()
 	select {
@@ -152,10 +202,16 @@ func (l *lab) withinRate() bool {
 	return false
 }
 
+// heldBack is what has held a lab back last.
+type heldBack struct {
+	at int64 // ticks; 0: nothing has
+	by func(*rate) string
+}
+
 // heldBy is what has held the lab back of late; empty: nothing has.
 func (l *lab) heldBy() string {
-	if l.heldAt == 0 || l.ended || ticks()-l.heldAt > int64(heldLately) {
+	if l.back.at == 0 || l.ended || ticks()-l.back.at > int64(heldLately) {
 		return ""
 	}
-	return l.rate.why()
+	return l.back.by(l.rate)
 }

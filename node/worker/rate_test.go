@@ -47,7 +47,22 @@ func TestRate(t *testing.T) {
 		}
 		all.setAll(3, nil)
 		wait(0)
+		left := uint64(10)
+		all.setAll(3, []*workerv1.OwnerBounds{{Owner: "bob", TraceBytesLeft: &left}})
+		r.recorded(9)
+		if r.full() {
+			t.Error("there is room for one more byte")
+		}
+		r.recorded(9)
+		if !r.full() || all.rate("eve").full() {
+			t.Error("bob has no more room, and eve's is not bounded")
+		}
+		all.setAll(3, nil)
+		if r.full() {
+			t.Error("nobody is bounded any more")
+		}
 		r = nil
+		r.recorded(1)
 		r.ran(1)
 		wait(0)
 	})
@@ -80,8 +95,8 @@ func TestEventRateChangesNothing(t *testing.T) {
 	if least := time.Duration((float64(events)/perS - 0.5) * float64(time.Second)); took < least {
 		t.Errorf("%d events in %v, at %d a second: %v at the least", events, took, perS, least)
 	}
-	if free.heldAt != 0 || one.heldAt == 0 && two.heldAt == 0 {
-		t.Errorf("held back: bob's at %d and %d, eve's at %d", one.heldAt, two.heldAt, free.heldAt)
+	if free.back.at != 0 || one.back.at == 0 && two.back.at == 0 {
+		t.Errorf("held back: bob's at %d and %d, eve's at %d", one.back.at, two.back.at, free.back.at)
 	}
 	for _, id := range []string{"first", "second"} {
 		b.identical(labDir(b.root, id), labDir(b.root, "free"))
@@ -131,7 +146,7 @@ func TestHeldBackInAStep(t *testing.T) {
 	began := time.Now()
 	r := control(&workerv1.ControlClockRequest{RequestId: "s", Action: &workerv1.ControlClockRequest_Step{
 		Step: &labv1.StepClock{Size: &labv1.StepClock_Events{Events: 300}}}})
-	if r.GetEvents() < 300 || l.heldAt == 0 || time.Since(began) < 100*time.Millisecond {
-		t.Errorf("%d events in %v, held back at %d", r.GetEvents(), time.Since(began), l.heldAt)
+	if r.GetEvents() < 300 || l.back.at == 0 || time.Since(began) < 100*time.Millisecond {
+		t.Errorf("%d events in %v, held back at %d", r.GetEvents(), time.Since(began), l.back.at)
 	}
 }

@@ -138,7 +138,7 @@ func (l *lab) step() error {
 	case !l.clock.virtual() && !l.wait(at):
 		return nil
 	}
-	if !l.rebuilding && !l.withinRate() || !l.itsTurn() {
+	if !l.rebuilding && !l.withinBounds() || !l.itsTurn() {
 		return nil
 	}
 	// A recovery stops now and then as well, to answer calls.

@@ -77,6 +77,13 @@ func (s *saved) flush() error {
 	return s.err
 }
 
+// writing tells whether there is a file that may grow.
+func (s *saved) writing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.files) > 0
+}
+
 func (s *saved) close() error {
 	err := s.flush()
 	s.mu.Lock()

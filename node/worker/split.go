@@ -164,7 +164,7 @@ func (s *split) step() error {
 		if err := s.alive(); err != nil {
 			return err
 		}
-		if !s.replaying && !s.stopping && !s.l.withinRate() {
+		if !s.replaying && !s.stopping && !s.l.withinBounds() {
 			return nil
 		}
 		limit, flags := forEver, uint8(0)

@@ -77,7 +77,7 @@ func (w *Worker) report(r *reporter) *workerv1.WorkerReport {
 // SetBounds implements the service.
 func (w *Worker) SetBounds(_ context.Context, req *workerv1.SetBoundsRequest) (*workerv1.SetBoundsResponse, error) {
 	w.rates.setAll(req.GetTerm(), req.GetOwners())
-	return &workerv1.SetBoundsResponse{}, nil
+	return w.usage.since(req.GetRevision()), nil
 }
 
 // GetReport implements the service.

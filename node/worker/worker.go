@@ -58,7 +58,8 @@ type Worker struct {
 	grades     chan struct{} // and for each lab that is being judged
 	tenure     *tenure       // nil: it needs none
 	share      *share        // of the cores; nil: the only lab has them all
-	rates      *rates        // what owners may run; nil: all
+	rates      *rates        // what owners may use; nil: all
+	usage      *usage        // of the disk
 	asked      struct {      // of GetReport
 		sync.Mutex // guards reporter
 		reporter
@@ -92,13 +93,14 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		root: cfg.Root, version: cfg.Version, log: cfg.Logger, blobs: b, marks: m, quit: make(chan struct{}), full: make(chan *lab, maxLabs),
 		labs: map[string]*lab{}, replays: make(chan struct{}, maxReplays), grades: make(chan struct{}, maxGrades), tenure: newTenure(cfg.Leased), share: newShare(0),
-		rates: newRates(),
-		dial:  cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
+		rates: newRates(), usage: newUsage(),
+		dial: cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
 	w.drivers, w.background = newDrivers(w.share.cores, w.wall), newBackground(w.share.cores)
 	w.share.low = w.background
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
+	w.marking.Go(w.keepUsage)
 	return w, nil
 }
 

@@ -691,6 +691,7 @@ type CreateLab struct {
 	Workers           []string               `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`                                                 // that shall host it, by name; several: each a part of it
 	Owner             string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person; empty: nobody's
 	ConnectionsAtMost uint64                 `protobuf:"varint,5,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // at once; 0: not bounded, as in what was written before there was such a bound
+	Recorded          *TraceUse              `protobuf:"bytes,6,opt,name=recorded,proto3" json:"recorded,omitempty"`                                               // by what the owner has; absent, as in what was written before it was asked for: nothing
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -760,6 +761,66 @@ func (x *CreateLab) GetConnectionsAtMost() uint64 {
 	return 0
 }
 
+func (x *CreateLab) GetRecorded() *TraceUse {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
+// TraceUse is how much a person's labs and runs have recorded, as workers have told the leader.
+type TraceUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Largest       string                 `protobuf:"bytes,2,opt,name=largest,proto3" json:"largest,omitempty"` // of them, for people: "run x-1 (1.2 GiB), lab demo (30 MiB)"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceUse) Reset() {
+	*x = TraceUse{}
+	mi := &file_control_v1_command_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceUse) ProtoMessage() {}
+
+func (x *TraceUse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceUse.ProtoReflect.Descriptor instead.
+func (*TraceUse) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TraceUse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *TraceUse) GetLargest() string {
+	if x != nil {
+		return x.Largest
+	}
+	return ""
+}
+
 // DeleteLab removes a standing lab and its journal.
 type DeleteLab struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -770,7 +831,7 @@ type DeleteLab struct {
 
 func (x *DeleteLab) Reset() {
 	*x = DeleteLab{}
-	mi := &file_control_v1_command_proto_msgTypes[2]
+	mi := &file_control_v1_command_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +843,7 @@ func (x *DeleteLab) String() string {
 func (*DeleteLab) ProtoMessage() {}
 
 func (x *DeleteLab) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[2]
+	mi := &file_control_v1_command_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +856,7 @@ func (x *DeleteLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteLab.ProtoReflect.Descriptor instead.
 func (*DeleteLab) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{2}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeleteLab) GetLabId() string {
@@ -818,7 +879,7 @@ type AssignLab struct {
 
 func (x *AssignLab) Reset() {
 	*x = AssignLab{}
-	mi := &file_control_v1_command_proto_msgTypes[3]
+	mi := &file_control_v1_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +891,7 @@ func (x *AssignLab) String() string {
 func (*AssignLab) ProtoMessage() {}
 
 func (x *AssignLab) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[3]
+	mi := &file_control_v1_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +904,7 @@ func (x *AssignLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignLab.ProtoReflect.Descriptor instead.
 func (*AssignLab) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AssignLab) GetLabId() string {
@@ -886,7 +947,7 @@ type AppendInput struct {
 
 func (x *AppendInput) Reset() {
 	*x = AppendInput{}
-	mi := &file_control_v1_command_proto_msgTypes[4]
+	mi := &file_control_v1_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +959,7 @@ func (x *AppendInput) String() string {
 func (*AppendInput) ProtoMessage() {}
 
 func (x *AppendInput) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[4]
+	mi := &file_control_v1_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +972,7 @@ func (x *AppendInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendInput.ProtoReflect.Descriptor instead.
 func (*AppendInput) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AppendInput) GetLabId() string {
@@ -946,7 +1007,7 @@ type MarkReached struct {
 
 func (x *MarkReached) Reset() {
 	*x = MarkReached{}
-	mi := &file_control_v1_command_proto_msgTypes[5]
+	mi := &file_control_v1_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1019,7 @@ func (x *MarkReached) String() string {
 func (*MarkReached) ProtoMessage() {}
 
 func (x *MarkReached) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[5]
+	mi := &file_control_v1_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1032,7 @@ func (x *MarkReached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReached.ProtoReflect.Descriptor instead.
 func (*MarkReached) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MarkReached) GetMarks() []*LabMark {
@@ -993,7 +1054,7 @@ type LabMark struct {
 
 func (x *LabMark) Reset() {
 	*x = LabMark{}
-	mi := &file_control_v1_command_proto_msgTypes[6]
+	mi := &file_control_v1_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1066,7 @@ func (x *LabMark) String() string {
 func (*LabMark) ProtoMessage() {}
 
 func (x *LabMark) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[6]
+	mi := &file_control_v1_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1079,7 @@ func (x *LabMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabMark.ProtoReflect.Descriptor instead.
 func (*LabMark) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LabMark) GetLabId() string {
@@ -1056,13 +1117,14 @@ type CreateRun struct {
 	Owner             string                 `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`                                                      // person; empty: nobody's
 	RunId             string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                                        // never used before; empty: the id is what the run is called
 	ConnectionsAtMost uint64                 `protobuf:"varint,11,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // as CreateLab's
+	Recorded          *TraceUse              `protobuf:"bytes,12,opt,name=recorded,proto3" json:"recorded,omitempty"`                                               // as CreateLab's
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CreateRun) Reset() {
 	*x = CreateRun{}
-	mi := &file_control_v1_command_proto_msgTypes[7]
+	mi := &file_control_v1_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1136,7 @@ func (x *CreateRun) String() string {
 func (*CreateRun) ProtoMessage() {}
 
 func (x *CreateRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[7]
+	mi := &file_control_v1_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1149,7 @@ func (x *CreateRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRun.ProtoReflect.Descriptor instead.
 func (*CreateRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateRun) GetName() string {
@@ -1167,6 +1229,13 @@ func (x *CreateRun) GetConnectionsAtMost() uint64 {
 	return 0
 }
 
+func (x *CreateRun) GetRecorded() *TraceUse {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
 // EndRun records how a run ended.
 type EndRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1179,7 +1248,7 @@ type EndRun struct {
 
 func (x *EndRun) Reset() {
 	*x = EndRun{}
-	mi := &file_control_v1_command_proto_msgTypes[8]
+	mi := &file_control_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1260,7 @@ func (x *EndRun) String() string {
 func (*EndRun) ProtoMessage() {}
 
 func (x *EndRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[8]
+	mi := &file_control_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1273,7 @@ func (x *EndRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRun.ProtoReflect.Descriptor instead.
 func (*EndRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EndRun) GetRunId() string {
@@ -1241,7 +1310,7 @@ type RunResult struct {
 
 func (x *RunResult) Reset() {
 	*x = RunResult{}
-	mi := &file_control_v1_command_proto_msgTypes[9]
+	mi := &file_control_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1322,7 @@ func (x *RunResult) String() string {
 func (*RunResult) ProtoMessage() {}
 
 func (x *RunResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[9]
+	mi := &file_control_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1335,7 @@ func (x *RunResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResult.ProtoReflect.Descriptor instead.
 func (*RunResult) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunResult) GetProgress() *v1.LabProgress {
@@ -1307,7 +1376,7 @@ type DeleteRun struct {
 
 func (x *DeleteRun) Reset() {
 	*x = DeleteRun{}
-	mi := &file_control_v1_command_proto_msgTypes[10]
+	mi := &file_control_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1388,7 @@ func (x *DeleteRun) String() string {
 func (*DeleteRun) ProtoMessage() {}
 
 func (x *DeleteRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[10]
+	mi := &file_control_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1401,7 @@ func (x *DeleteRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRun.ProtoReflect.Descriptor instead.
 func (*DeleteRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteRun) GetRunId() string {
@@ -1355,7 +1424,7 @@ type AddFile struct {
 
 func (x *AddFile) Reset() {
 	*x = AddFile{}
-	mi := &file_control_v1_command_proto_msgTypes[11]
+	mi := &file_control_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1436,7 @@ func (x *AddFile) String() string {
 func (*AddFile) ProtoMessage() {}
 
 func (x *AddFile) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[11]
+	mi := &file_control_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1449,7 @@ func (x *AddFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddFile.ProtoReflect.Descriptor instead.
 func (*AddFile) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AddFile) GetSha256() string {
@@ -1428,7 +1497,7 @@ type WorkerUp struct {
 
 func (x *WorkerUp) Reset() {
 	*x = WorkerUp{}
-	mi := &file_control_v1_command_proto_msgTypes[12]
+	mi := &file_control_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1509,7 @@ func (x *WorkerUp) String() string {
 func (*WorkerUp) ProtoMessage() {}
 
 func (x *WorkerUp) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[12]
+	mi := &file_control_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1522,7 @@ func (x *WorkerUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerUp.ProtoReflect.Descriptor instead.
 func (*WorkerUp) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WorkerUp) GetName() string {
@@ -1525,7 +1594,7 @@ type WorkerDown struct {
 
 func (x *WorkerDown) Reset() {
 	*x = WorkerDown{}
-	mi := &file_control_v1_command_proto_msgTypes[13]
+	mi := &file_control_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1606,7 @@ func (x *WorkerDown) String() string {
 func (*WorkerDown) ProtoMessage() {}
 
 func (x *WorkerDown) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[13]
+	mi := &file_control_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1619,7 @@ func (x *WorkerDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerDown.ProtoReflect.Descriptor instead.
 func (*WorkerDown) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WorkerDown) GetName() string {
@@ -1593,7 +1662,7 @@ type DrainWorker struct {
 
 func (x *DrainWorker) Reset() {
 	*x = DrainWorker{}
-	mi := &file_control_v1_command_proto_msgTypes[14]
+	mi := &file_control_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1674,7 @@ func (x *DrainWorker) String() string {
 func (*DrainWorker) ProtoMessage() {}
 
 func (x *DrainWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[14]
+	mi := &file_control_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1687,7 @@ func (x *DrainWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
 func (*DrainWorker) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DrainWorker) GetName() string {
@@ -1654,7 +1723,7 @@ type RemakeRun struct {
 
 func (x *RemakeRun) Reset() {
 	*x = RemakeRun{}
-	mi := &file_control_v1_command_proto_msgTypes[15]
+	mi := &file_control_v1_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1735,7 @@ func (x *RemakeRun) String() string {
 func (*RemakeRun) ProtoMessage() {}
 
 func (x *RemakeRun) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[15]
+	mi := &file_control_v1_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1748,7 @@ func (x *RemakeRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemakeRun.ProtoReflect.Descriptor instead.
 func (*RemakeRun) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemakeRun) GetRunId() string {
@@ -1713,7 +1782,7 @@ type ReleaseLab struct {
 
 func (x *ReleaseLab) Reset() {
 	*x = ReleaseLab{}
-	mi := &file_control_v1_command_proto_msgTypes[16]
+	mi := &file_control_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1794,7 @@ func (x *ReleaseLab) String() string {
 func (*ReleaseLab) ProtoMessage() {}
 
 func (x *ReleaseLab) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[16]
+	mi := &file_control_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1807,7 @@ func (x *ReleaseLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLab.ProtoReflect.Descriptor instead.
 func (*ReleaseLab) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseLab) GetLabId() string {
@@ -1759,7 +1828,7 @@ type RunRemade struct {
 
 func (x *RunRemade) Reset() {
 	*x = RunRemade{}
-	mi := &file_control_v1_command_proto_msgTypes[17]
+	mi := &file_control_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1840,7 @@ func (x *RunRemade) String() string {
 func (*RunRemade) ProtoMessage() {}
 
 func (x *RunRemade) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[17]
+	mi := &file_control_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1853,7 @@ func (x *RunRemade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRemade.ProtoReflect.Descriptor instead.
 func (*RunRemade) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunRemade) GetRunId() string {
@@ -1812,7 +1881,7 @@ type FoundCluster struct {
 
 func (x *FoundCluster) Reset() {
 	*x = FoundCluster{}
-	mi := &file_control_v1_command_proto_msgTypes[18]
+	mi := &file_control_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1893,7 @@ func (x *FoundCluster) String() string {
 func (*FoundCluster) ProtoMessage() {}
 
 func (x *FoundCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[18]
+	mi := &file_control_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1906,7 @@ func (x *FoundCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundCluster.ProtoReflect.Descriptor instead.
 func (*FoundCluster) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FoundCluster) GetClusterId() string {
@@ -1865,7 +1934,7 @@ type DropFiles struct {
 
 func (x *DropFiles) Reset() {
 	*x = DropFiles{}
-	mi := &file_control_v1_command_proto_msgTypes[19]
+	mi := &file_control_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +1946,7 @@ func (x *DropFiles) String() string {
 func (*DropFiles) ProtoMessage() {}
 
 func (x *DropFiles) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[19]
+	mi := &file_control_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +1959,7 @@ func (x *DropFiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropFiles.ProtoReflect.Descriptor instead.
 func (*DropFiles) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DropFiles) GetSha256() []string {
@@ -1919,7 +1988,7 @@ type FileHolding struct {
 
 func (x *FileHolding) Reset() {
 	*x = FileHolding{}
-	mi := &file_control_v1_command_proto_msgTypes[20]
+	mi := &file_control_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2000,7 @@ func (x *FileHolding) String() string {
 func (*FileHolding) ProtoMessage() {}
 
 func (x *FileHolding) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[20]
+	mi := &file_control_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2013,7 @@ func (x *FileHolding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileHolding.ProtoReflect.Descriptor instead.
 func (*FileHolding) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{20}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FileHolding) GetOwner() string {
@@ -1979,7 +2048,7 @@ type ShareLab struct {
 
 func (x *ShareLab) Reset() {
 	*x = ShareLab{}
-	mi := &file_control_v1_command_proto_msgTypes[21]
+	mi := &file_control_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2060,7 @@ func (x *ShareLab) String() string {
 func (*ShareLab) ProtoMessage() {}
 
 func (x *ShareLab) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[21]
+	mi := &file_control_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2073,7 @@ func (x *ShareLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareLab.ProtoReflect.Descriptor instead.
 func (*ShareLab) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{21}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ShareLab) GetLabId() string {
@@ -2033,7 +2102,7 @@ type UnshareLab struct {
 
 func (x *UnshareLab) Reset() {
 	*x = UnshareLab{}
-	mi := &file_control_v1_command_proto_msgTypes[22]
+	mi := &file_control_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2114,7 @@ func (x *UnshareLab) String() string {
 func (*UnshareLab) ProtoMessage() {}
 
 func (x *UnshareLab) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[22]
+	mi := &file_control_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2127,7 @@ func (x *UnshareLab) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnshareLab.ProtoReflect.Descriptor instead.
 func (*UnshareLab) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{22}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UnshareLab) GetLabId() string {
@@ -2094,7 +2163,7 @@ type ImportPeople struct {
 
 func (x *ImportPeople) Reset() {
 	*x = ImportPeople{}
-	mi := &file_control_v1_command_proto_msgTypes[23]
+	mi := &file_control_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2175,7 @@ func (x *ImportPeople) String() string {
 func (*ImportPeople) ProtoMessage() {}
 
 func (x *ImportPeople) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[23]
+	mi := &file_control_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2188,7 @@ func (x *ImportPeople) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPeople.ProtoReflect.Descriptor instead.
 func (*ImportPeople) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{23}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImportPeople) GetPeople() []*ImportPerson {
@@ -2157,7 +2226,7 @@ type ImportPerson struct {
 
 func (x *ImportPerson) Reset() {
 	*x = ImportPerson{}
-	mi := &file_control_v1_command_proto_msgTypes[24]
+	mi := &file_control_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2238,7 @@ func (x *ImportPerson) String() string {
 func (*ImportPerson) ProtoMessage() {}
 
 func (x *ImportPerson) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[24]
+	mi := &file_control_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2251,7 @@ func (x *ImportPerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPerson.ProtoReflect.Descriptor instead.
 func (*ImportPerson) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{24}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ImportPerson) GetName() string {
@@ -2233,7 +2302,7 @@ type UpdatePerson struct {
 
 func (x *UpdatePerson) Reset() {
 	*x = UpdatePerson{}
-	mi := &file_control_v1_command_proto_msgTypes[25]
+	mi := &file_control_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2314,7 @@ func (x *UpdatePerson) String() string {
 func (*UpdatePerson) ProtoMessage() {}
 
 func (x *UpdatePerson) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[25]
+	mi := &file_control_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2327,7 @@ func (x *UpdatePerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePerson.ProtoReflect.Descriptor instead.
 func (*UpdatePerson) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{25}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpdatePerson) GetName() string {
@@ -2299,7 +2368,7 @@ type RemovePerson struct {
 
 func (x *RemovePerson) Reset() {
 	*x = RemovePerson{}
-	mi := &file_control_v1_command_proto_msgTypes[26]
+	mi := &file_control_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2380,7 @@ func (x *RemovePerson) String() string {
 func (*RemovePerson) ProtoMessage() {}
 
 func (x *RemovePerson) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[26]
+	mi := &file_control_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2393,7 @@ func (x *RemovePerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePerson.ProtoReflect.Descriptor instead.
 func (*RemovePerson) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{26}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemovePerson) GetName() string {
@@ -2344,7 +2413,7 @@ type AddToken struct {
 
 func (x *AddToken) Reset() {
 	*x = AddToken{}
-	mi := &file_control_v1_command_proto_msgTypes[27]
+	mi := &file_control_v1_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2425,7 @@ func (x *AddToken) String() string {
 func (*AddToken) ProtoMessage() {}
 
 func (x *AddToken) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[27]
+	mi := &file_control_v1_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2438,7 @@ func (x *AddToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddToken.ProtoReflect.Descriptor instead.
 func (*AddToken) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{27}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddToken) GetToken() *TokenState {
@@ -2391,7 +2460,7 @@ type RotateToken struct {
 
 func (x *RotateToken) Reset() {
 	*x = RotateToken{}
-	mi := &file_control_v1_command_proto_msgTypes[28]
+	mi := &file_control_v1_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2472,7 @@ func (x *RotateToken) String() string {
 func (*RotateToken) ProtoMessage() {}
 
 func (x *RotateToken) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[28]
+	mi := &file_control_v1_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2485,7 @@ func (x *RotateToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateToken.ProtoReflect.Descriptor instead.
 func (*RotateToken) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{28}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RotateToken) GetId() string {
@@ -2450,7 +2519,7 @@ type RevokeToken struct {
 
 func (x *RevokeToken) Reset() {
 	*x = RevokeToken{}
-	mi := &file_control_v1_command_proto_msgTypes[29]
+	mi := &file_control_v1_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2531,7 @@ func (x *RevokeToken) String() string {
 func (*RevokeToken) ProtoMessage() {}
 
 func (x *RevokeToken) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[29]
+	mi := &file_control_v1_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2544,7 @@ func (x *RevokeToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeToken.ProtoReflect.Descriptor instead.
 func (*RevokeToken) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{29}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RevokeToken) GetId() string {
@@ -2496,7 +2565,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_control_v1_command_proto_msgTypes[30]
+	mi := &file_control_v1_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2577,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[30]
+	mi := &file_control_v1_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2590,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{30}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Bootstrap) GetToken() *TokenState {
@@ -2549,7 +2618,7 @@ type AppendAudit struct {
 
 func (x *AppendAudit) Reset() {
 	*x = AppendAudit{}
-	mi := &file_control_v1_command_proto_msgTypes[31]
+	mi := &file_control_v1_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2630,7 @@ func (x *AppendAudit) String() string {
 func (*AppendAudit) ProtoMessage() {}
 
 func (x *AppendAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[31]
+	mi := &file_control_v1_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2643,7 @@ func (x *AppendAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendAudit.ProtoReflect.Descriptor instead.
 func (*AppendAudit) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{31}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AppendAudit) GetEntries() []*AuditState {
@@ -2602,7 +2671,7 @@ type PublishTemplate struct {
 
 func (x *PublishTemplate) Reset() {
 	*x = PublishTemplate{}
-	mi := &file_control_v1_command_proto_msgTypes[32]
+	mi := &file_control_v1_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2683,7 @@ func (x *PublishTemplate) String() string {
 func (*PublishTemplate) ProtoMessage() {}
 
 func (x *PublishTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[32]
+	mi := &file_control_v1_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2696,7 @@ func (x *PublishTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishTemplate.ProtoReflect.Descriptor instead.
 func (*PublishTemplate) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{32}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PublishTemplate) GetTemplate() *TemplateState {
@@ -2655,7 +2724,7 @@ type DeleteTemplate struct {
 
 func (x *DeleteTemplate) Reset() {
 	*x = DeleteTemplate{}
-	mi := &file_control_v1_command_proto_msgTypes[33]
+	mi := &file_control_v1_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2736,7 @@ func (x *DeleteTemplate) String() string {
 func (*DeleteTemplate) ProtoMessage() {}
 
 func (x *DeleteTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[33]
+	mi := &file_control_v1_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2749,7 @@ func (x *DeleteTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTemplate.ProtoReflect.Descriptor instead.
 func (*DeleteTemplate) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{33}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteTemplate) GetName() string {
@@ -2711,7 +2780,7 @@ type StartInstance struct {
 
 func (x *StartInstance) Reset() {
 	*x = StartInstance{}
-	mi := &file_control_v1_command_proto_msgTypes[34]
+	mi := &file_control_v1_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2792,7 @@ func (x *StartInstance) String() string {
 func (*StartInstance) ProtoMessage() {}
 
 func (x *StartInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[34]
+	mi := &file_control_v1_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2805,7 @@ func (x *StartInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartInstance.ProtoReflect.Descriptor instead.
 func (*StartInstance) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{34}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StartInstance) GetTemplate() string {
@@ -2788,7 +2857,7 @@ type SubmitInstance struct {
 
 func (x *SubmitInstance) Reset() {
 	*x = SubmitInstance{}
-	mi := &file_control_v1_command_proto_msgTypes[35]
+	mi := &file_control_v1_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +2869,7 @@ func (x *SubmitInstance) String() string {
 func (*SubmitInstance) ProtoMessage() {}
 
 func (x *SubmitInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[35]
+	mi := &file_control_v1_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +2882,7 @@ func (x *SubmitInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitInstance.ProtoReflect.Descriptor instead.
 func (*SubmitInstance) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{35}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SubmitInstance) GetTemplate() string {
@@ -2865,7 +2934,7 @@ type GradeSubmission struct {
 
 func (x *GradeSubmission) Reset() {
 	*x = GradeSubmission{}
-	mi := &file_control_v1_command_proto_msgTypes[36]
+	mi := &file_control_v1_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +2946,7 @@ func (x *GradeSubmission) String() string {
 func (*GradeSubmission) ProtoMessage() {}
 
 func (x *GradeSubmission) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[36]
+	mi := &file_control_v1_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +2959,7 @@ func (x *GradeSubmission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradeSubmission.ProtoReflect.Descriptor instead.
 func (*GradeSubmission) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{36}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GradeSubmission) GetTemplate() string {
@@ -2938,7 +3007,7 @@ type RegradeTemplate struct {
 
 func (x *RegradeTemplate) Reset() {
 	*x = RegradeTemplate{}
-	mi := &file_control_v1_command_proto_msgTypes[37]
+	mi := &file_control_v1_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3019,7 @@ func (x *RegradeTemplate) String() string {
 func (*RegradeTemplate) ProtoMessage() {}
 
 func (x *RegradeTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[37]
+	mi := &file_control_v1_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3032,7 @@ func (x *RegradeTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegradeTemplate.ProtoReflect.Descriptor instead.
 func (*RegradeTemplate) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{37}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RegradeTemplate) GetName() string {
@@ -2985,7 +3054,7 @@ type SetQuota struct {
 
 func (x *SetQuota) Reset() {
 	*x = SetQuota{}
-	mi := &file_control_v1_command_proto_msgTypes[38]
+	mi := &file_control_v1_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3066,7 @@ func (x *SetQuota) String() string {
 func (*SetQuota) ProtoMessage() {}
 
 func (x *SetQuota) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[38]
+	mi := &file_control_v1_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3079,7 @@ func (x *SetQuota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuota.ProtoReflect.Descriptor instead.
 func (*SetQuota) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{38}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SetQuota) GetUser() string {
@@ -3045,7 +3114,7 @@ type VoidRequest struct {
 
 func (x *VoidRequest) Reset() {
 	*x = VoidRequest{}
-	mi := &file_control_v1_command_proto_msgTypes[39]
+	mi := &file_control_v1_command_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3126,7 @@ func (x *VoidRequest) String() string {
 func (*VoidRequest) ProtoMessage() {}
 
 func (x *VoidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[39]
+	mi := &file_control_v1_command_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3139,7 @@ func (x *VoidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidRequest.ProtoReflect.Descriptor instead.
 func (*VoidRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{39}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VoidRequest) GetRefusal() *Refusal {
@@ -3093,7 +3162,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_control_v1_command_proto_msgTypes[40]
+	mi := &file_control_v1_command_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3174,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_command_proto_msgTypes[40]
+	mi := &file_control_v1_command_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3187,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_control_v1_command_proto_rawDescGZIP(), []int{40}
+	return file_control_v1_command_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Refusal) GetReason() v1.ErrorReason {
@@ -3210,13 +3279,17 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplate\x123\n" +
 	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuota\x12<\n" +
 	"\fvoid_request\x18Z \x01(\v2\x17.control.v1.VoidRequestH\x00R\vvoidRequestB\x06\n" +
-	"\x04kind\"\xa7\x01\n" +
+	"\x04kind\"\xd9\x01\n" +
 	"\tCreateLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12\x18\n" +
 	"\aworkers\x18\x03 \x03(\tR\aworkers\x12\x14\n" +
 	"\x05owner\x18\x04 \x01(\tR\x05owner\x12.\n" +
-	"\x13connections_at_most\x18\x05 \x01(\x04R\x11connectionsAtMost\"\"\n" +
+	"\x13connections_at_most\x18\x05 \x01(\x04R\x11connectionsAtMost\x120\n" +
+	"\brecorded\x18\x06 \x01(\v2\x14.control.v1.TraceUseR\brecorded\":\n" +
+	"\bTraceUse\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\alargest\x18\x02 \x01(\tR\alargest\"\"\n" +
 	"\tDeleteLab\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\"q\n" +
 	"\tAssignLab\x12\x15\n" +
@@ -3234,7 +3307,7 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\aLabMark\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x11\n" +
-	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\xd3\x02\n" +
+	"\x04t_ns\x18\x03 \x01(\x03R\x03tNs\"\x85\x03\n" +
 	"\tCreateRun\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12.\n" +
@@ -3247,7 +3320,8 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x05owner\x18\t \x01(\tR\x05owner\x12\x15\n" +
 	"\x06run_id\x18\n" +
 	" \x01(\tR\x05runId\x12.\n" +
-	"\x13connections_at_most\x18\v \x01(\x04R\x11connectionsAtMost\"d\n" +
+	"\x13connections_at_most\x18\v \x01(\x04R\x11connectionsAtMost\x120\n" +
+	"\brecorded\x18\f \x01(\v2\x14.control.v1.TraceUseR\brecorded\"d\n" +
 	"\x06EndRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12-\n" +
 	"\x06result\x18\x02 \x01(\v2\x15.control.v1.RunResultR\x06result\x12\x14\n" +
@@ -3402,135 +3476,138 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
-	(*DeleteLab)(nil),         // 2: control.v1.DeleteLab
-	(*AssignLab)(nil),         // 3: control.v1.AssignLab
-	(*AppendInput)(nil),       // 4: control.v1.AppendInput
-	(*MarkReached)(nil),       // 5: control.v1.MarkReached
-	(*LabMark)(nil),           // 6: control.v1.LabMark
-	(*CreateRun)(nil),         // 7: control.v1.CreateRun
-	(*EndRun)(nil),            // 8: control.v1.EndRun
-	(*RunResult)(nil),         // 9: control.v1.RunResult
-	(*DeleteRun)(nil),         // 10: control.v1.DeleteRun
-	(*AddFile)(nil),           // 11: control.v1.AddFile
-	(*WorkerUp)(nil),          // 12: control.v1.WorkerUp
-	(*WorkerDown)(nil),        // 13: control.v1.WorkerDown
-	(*DrainWorker)(nil),       // 14: control.v1.DrainWorker
-	(*RemakeRun)(nil),         // 15: control.v1.RemakeRun
-	(*ReleaseLab)(nil),        // 16: control.v1.ReleaseLab
-	(*RunRemade)(nil),         // 17: control.v1.RunRemade
-	(*FoundCluster)(nil),      // 18: control.v1.FoundCluster
-	(*DropFiles)(nil),         // 19: control.v1.DropFiles
-	(*FileHolding)(nil),       // 20: control.v1.FileHolding
-	(*ShareLab)(nil),          // 21: control.v1.ShareLab
-	(*UnshareLab)(nil),        // 22: control.v1.UnshareLab
-	(*ImportPeople)(nil),      // 23: control.v1.ImportPeople
-	(*ImportPerson)(nil),      // 24: control.v1.ImportPerson
-	(*UpdatePerson)(nil),      // 25: control.v1.UpdatePerson
-	(*RemovePerson)(nil),      // 26: control.v1.RemovePerson
-	(*AddToken)(nil),          // 27: control.v1.AddToken
-	(*RotateToken)(nil),       // 28: control.v1.RotateToken
-	(*RevokeToken)(nil),       // 29: control.v1.RevokeToken
-	(*Bootstrap)(nil),         // 30: control.v1.Bootstrap
-	(*AppendAudit)(nil),       // 31: control.v1.AppendAudit
-	(*PublishTemplate)(nil),   // 32: control.v1.PublishTemplate
-	(*DeleteTemplate)(nil),    // 33: control.v1.DeleteTemplate
-	(*StartInstance)(nil),     // 34: control.v1.StartInstance
-	(*SubmitInstance)(nil),    // 35: control.v1.SubmitInstance
-	(*GradeSubmission)(nil),   // 36: control.v1.GradeSubmission
-	(*RegradeTemplate)(nil),   // 37: control.v1.RegradeTemplate
-	(*SetQuota)(nil),          // 38: control.v1.SetQuota
-	(*VoidRequest)(nil),       // 39: control.v1.VoidRequest
-	(*Refusal)(nil),           // 40: control.v1.Refusal
-	nil,                       // 41: control.v1.SubmitInstance.AnswersEntry
-	(*v1.LabSpec)(nil),        // 42: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 43: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 44: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 45: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 46: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 47: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 48: lab.v1.LabMember
-	(v1.LabRole)(0),           // 49: lab.v1.LabRole
-	(v1.Role)(0),              // 50: lab.v1.Role
-	(*TokenState)(nil),        // 51: control.v1.TokenState
-	(*AuditState)(nil),        // 52: control.v1.AuditState
-	(*TemplateState)(nil),     // 53: control.v1.TemplateState
-	(*Grade)(nil),             // 54: control.v1.Grade
-	(*v1.QuotaLimit)(nil),     // 55: lab.v1.QuotaLimit
-	(v1.ErrorReason)(0),       // 56: lab.v1.ErrorReason
+	(*TraceUse)(nil),          // 2: control.v1.TraceUse
+	(*DeleteLab)(nil),         // 3: control.v1.DeleteLab
+	(*AssignLab)(nil),         // 4: control.v1.AssignLab
+	(*AppendInput)(nil),       // 5: control.v1.AppendInput
+	(*MarkReached)(nil),       // 6: control.v1.MarkReached
+	(*LabMark)(nil),           // 7: control.v1.LabMark
+	(*CreateRun)(nil),         // 8: control.v1.CreateRun
+	(*EndRun)(nil),            // 9: control.v1.EndRun
+	(*RunResult)(nil),         // 10: control.v1.RunResult
+	(*DeleteRun)(nil),         // 11: control.v1.DeleteRun
+	(*AddFile)(nil),           // 12: control.v1.AddFile
+	(*WorkerUp)(nil),          // 13: control.v1.WorkerUp
+	(*WorkerDown)(nil),        // 14: control.v1.WorkerDown
+	(*DrainWorker)(nil),       // 15: control.v1.DrainWorker
+	(*RemakeRun)(nil),         // 16: control.v1.RemakeRun
+	(*ReleaseLab)(nil),        // 17: control.v1.ReleaseLab
+	(*RunRemade)(nil),         // 18: control.v1.RunRemade
+	(*FoundCluster)(nil),      // 19: control.v1.FoundCluster
+	(*DropFiles)(nil),         // 20: control.v1.DropFiles
+	(*FileHolding)(nil),       // 21: control.v1.FileHolding
+	(*ShareLab)(nil),          // 22: control.v1.ShareLab
+	(*UnshareLab)(nil),        // 23: control.v1.UnshareLab
+	(*ImportPeople)(nil),      // 24: control.v1.ImportPeople
+	(*ImportPerson)(nil),      // 25: control.v1.ImportPerson
+	(*UpdatePerson)(nil),      // 26: control.v1.UpdatePerson
+	(*RemovePerson)(nil),      // 27: control.v1.RemovePerson
+	(*AddToken)(nil),          // 28: control.v1.AddToken
+	(*RotateToken)(nil),       // 29: control.v1.RotateToken
+	(*RevokeToken)(nil),       // 30: control.v1.RevokeToken
+	(*Bootstrap)(nil),         // 31: control.v1.Bootstrap
+	(*AppendAudit)(nil),       // 32: control.v1.AppendAudit
+	(*PublishTemplate)(nil),   // 33: control.v1.PublishTemplate
+	(*DeleteTemplate)(nil),    // 34: control.v1.DeleteTemplate
+	(*StartInstance)(nil),     // 35: control.v1.StartInstance
+	(*SubmitInstance)(nil),    // 36: control.v1.SubmitInstance
+	(*GradeSubmission)(nil),   // 37: control.v1.GradeSubmission
+	(*RegradeTemplate)(nil),   // 38: control.v1.RegradeTemplate
+	(*SetQuota)(nil),          // 39: control.v1.SetQuota
+	(*VoidRequest)(nil),       // 40: control.v1.VoidRequest
+	(*Refusal)(nil),           // 41: control.v1.Refusal
+	nil,                       // 42: control.v1.SubmitInstance.AnswersEntry
+	(*v1.LabSpec)(nil),        // 43: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 44: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 45: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 46: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 47: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 48: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 49: lab.v1.LabMember
+	(v1.LabRole)(0),           // 50: lab.v1.LabRole
+	(v1.Role)(0),              // 51: lab.v1.Role
+	(*TokenState)(nil),        // 52: control.v1.TokenState
+	(*AuditState)(nil),        // 53: control.v1.AuditState
+	(*TemplateState)(nil),     // 54: control.v1.TemplateState
+	(*Grade)(nil),             // 55: control.v1.Grade
+	(*v1.QuotaLimit)(nil),     // 56: lab.v1.QuotaLimit
+	(v1.ErrorReason)(0),       // 57: lab.v1.ErrorReason
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
-	2,  // 1: control.v1.Command.delete_lab:type_name -> control.v1.DeleteLab
-	3,  // 2: control.v1.Command.assign_lab:type_name -> control.v1.AssignLab
-	4,  // 3: control.v1.Command.append_input:type_name -> control.v1.AppendInput
-	5,  // 4: control.v1.Command.mark_reached:type_name -> control.v1.MarkReached
-	7,  // 5: control.v1.Command.create_run:type_name -> control.v1.CreateRun
-	8,  // 6: control.v1.Command.end_run:type_name -> control.v1.EndRun
-	10, // 7: control.v1.Command.delete_run:type_name -> control.v1.DeleteRun
-	11, // 8: control.v1.Command.add_file:type_name -> control.v1.AddFile
-	12, // 9: control.v1.Command.worker_up:type_name -> control.v1.WorkerUp
-	13, // 10: control.v1.Command.worker_down:type_name -> control.v1.WorkerDown
-	14, // 11: control.v1.Command.drain_worker:type_name -> control.v1.DrainWorker
-	15, // 12: control.v1.Command.remake_run:type_name -> control.v1.RemakeRun
-	17, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
-	18, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
-	19, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
-	16, // 16: control.v1.Command.release_lab:type_name -> control.v1.ReleaseLab
-	21, // 17: control.v1.Command.share_lab:type_name -> control.v1.ShareLab
-	22, // 18: control.v1.Command.unshare_lab:type_name -> control.v1.UnshareLab
-	23, // 19: control.v1.Command.import_people:type_name -> control.v1.ImportPeople
-	25, // 20: control.v1.Command.update_person:type_name -> control.v1.UpdatePerson
-	26, // 21: control.v1.Command.remove_person:type_name -> control.v1.RemovePerson
-	27, // 22: control.v1.Command.add_token:type_name -> control.v1.AddToken
-	28, // 23: control.v1.Command.rotate_token:type_name -> control.v1.RotateToken
-	29, // 24: control.v1.Command.revoke_token:type_name -> control.v1.RevokeToken
-	30, // 25: control.v1.Command.bootstrap:type_name -> control.v1.Bootstrap
-	31, // 26: control.v1.Command.append_audit:type_name -> control.v1.AppendAudit
-	32, // 27: control.v1.Command.publish_template:type_name -> control.v1.PublishTemplate
-	33, // 28: control.v1.Command.delete_template:type_name -> control.v1.DeleteTemplate
-	34, // 29: control.v1.Command.start_instance:type_name -> control.v1.StartInstance
-	35, // 30: control.v1.Command.submit_instance:type_name -> control.v1.SubmitInstance
-	36, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
-	37, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
-	38, // 33: control.v1.Command.set_quota:type_name -> control.v1.SetQuota
-	39, // 34: control.v1.Command.void_request:type_name -> control.v1.VoidRequest
-	42, // 35: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	43, // 36: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	6,  // 37: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	42, // 38: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	43, // 39: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	9,  // 40: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	44, // 41: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	45, // 42: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	46, // 43: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	47, // 44: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	20, // 45: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	48, // 46: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	49, // 47: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	24, // 48: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
-	50, // 49: control.v1.ImportPerson.role:type_name -> lab.v1.Role
-	51, // 50: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
-	50, // 51: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
-	51, // 52: control.v1.AddToken.token:type_name -> control.v1.TokenState
-	51, // 53: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
-	52, // 54: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
-	53, // 55: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
-	1,  // 56: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
-	41, // 57: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
-	54, // 58: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
-	50, // 59: control.v1.SetQuota.role:type_name -> lab.v1.Role
-	55, // 60: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
-	40, // 61: control.v1.VoidRequest.refusal:type_name -> control.v1.Refusal
-	56, // 62: control.v1.Refusal.reason:type_name -> lab.v1.ErrorReason
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	3,  // 1: control.v1.Command.delete_lab:type_name -> control.v1.DeleteLab
+	4,  // 2: control.v1.Command.assign_lab:type_name -> control.v1.AssignLab
+	5,  // 3: control.v1.Command.append_input:type_name -> control.v1.AppendInput
+	6,  // 4: control.v1.Command.mark_reached:type_name -> control.v1.MarkReached
+	8,  // 5: control.v1.Command.create_run:type_name -> control.v1.CreateRun
+	9,  // 6: control.v1.Command.end_run:type_name -> control.v1.EndRun
+	11, // 7: control.v1.Command.delete_run:type_name -> control.v1.DeleteRun
+	12, // 8: control.v1.Command.add_file:type_name -> control.v1.AddFile
+	13, // 9: control.v1.Command.worker_up:type_name -> control.v1.WorkerUp
+	14, // 10: control.v1.Command.worker_down:type_name -> control.v1.WorkerDown
+	15, // 11: control.v1.Command.drain_worker:type_name -> control.v1.DrainWorker
+	16, // 12: control.v1.Command.remake_run:type_name -> control.v1.RemakeRun
+	18, // 13: control.v1.Command.run_remade:type_name -> control.v1.RunRemade
+	19, // 14: control.v1.Command.found_cluster:type_name -> control.v1.FoundCluster
+	20, // 15: control.v1.Command.drop_files:type_name -> control.v1.DropFiles
+	17, // 16: control.v1.Command.release_lab:type_name -> control.v1.ReleaseLab
+	22, // 17: control.v1.Command.share_lab:type_name -> control.v1.ShareLab
+	23, // 18: control.v1.Command.unshare_lab:type_name -> control.v1.UnshareLab
+	24, // 19: control.v1.Command.import_people:type_name -> control.v1.ImportPeople
+	26, // 20: control.v1.Command.update_person:type_name -> control.v1.UpdatePerson
+	27, // 21: control.v1.Command.remove_person:type_name -> control.v1.RemovePerson
+	28, // 22: control.v1.Command.add_token:type_name -> control.v1.AddToken
+	29, // 23: control.v1.Command.rotate_token:type_name -> control.v1.RotateToken
+	30, // 24: control.v1.Command.revoke_token:type_name -> control.v1.RevokeToken
+	31, // 25: control.v1.Command.bootstrap:type_name -> control.v1.Bootstrap
+	32, // 26: control.v1.Command.append_audit:type_name -> control.v1.AppendAudit
+	33, // 27: control.v1.Command.publish_template:type_name -> control.v1.PublishTemplate
+	34, // 28: control.v1.Command.delete_template:type_name -> control.v1.DeleteTemplate
+	35, // 29: control.v1.Command.start_instance:type_name -> control.v1.StartInstance
+	36, // 30: control.v1.Command.submit_instance:type_name -> control.v1.SubmitInstance
+	37, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
+	38, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
+	39, // 33: control.v1.Command.set_quota:type_name -> control.v1.SetQuota
+	40, // 34: control.v1.Command.void_request:type_name -> control.v1.VoidRequest
+	43, // 35: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	2,  // 36: control.v1.CreateLab.recorded:type_name -> control.v1.TraceUse
+	44, // 37: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	7,  // 38: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	43, // 39: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	44, // 40: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	2,  // 41: control.v1.CreateRun.recorded:type_name -> control.v1.TraceUse
+	10, // 42: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	45, // 43: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	46, // 44: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	47, // 45: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	48, // 46: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	21, // 47: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	49, // 48: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	50, // 49: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	25, // 50: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	51, // 51: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	52, // 52: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	51, // 53: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	52, // 54: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	52, // 55: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	53, // 56: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	54, // 57: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
+	1,  // 58: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
+	42, // 59: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
+	55, // 60: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
+	51, // 61: control.v1.SetQuota.role:type_name -> lab.v1.Role
+	56, // 62: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
+	41, // 63: control.v1.VoidRequest.refusal:type_name -> control.v1.Refusal
+	57, // 64: control.v1.Refusal.reason:type_name -> lab.v1.ErrorReason
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -3577,14 +3654,14 @@ func file_control_v1_command_proto_init() {
 		(*Command_SetQuota)(nil),
 		(*Command_VoidRequest)(nil),
 	}
-	file_control_v1_command_proto_msgTypes[25].OneofWrappers = []any{}
+	file_control_v1_command_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

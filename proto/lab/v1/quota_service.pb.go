@@ -39,21 +39,25 @@ const (
 	// TCP connections that a single lab or run may have at once. It keeps the bound that it was made under; what passes it ends
 	// with that reason, as what passes its budget of events does.
 	QuotaSubject_QUOTA_SUBJECT_CONNECTIONS QuotaSubject = 9
+	// Bytes of what labs and runs have recorded and saved, where workers keep it, as they last told. At the bound new labs and runs
+	// are refused, and what records is held back until there is room.
+	QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES QuotaSubject = 10
 )
 
 // Enum value maps for QuotaSubject.
 var (
 	QuotaSubject_name = map[int32]string{
-		0: "QUOTA_SUBJECT_UNSPECIFIED",
-		1: "QUOTA_SUBJECT_LABS",
-		2: "QUOTA_SUBJECT_NODES",
-		3: "QUOTA_SUBJECT_LINKS",
-		4: "QUOTA_SUBJECT_CONCURRENT_RUNS",
-		5: "QUOTA_SUBJECT_RUNS",
-		6: "QUOTA_SUBJECT_FILES",
-		7: "QUOTA_SUBJECT_FILE_BYTES",
-		8: "QUOTA_SUBJECT_EVENT_RATE",
-		9: "QUOTA_SUBJECT_CONNECTIONS",
+		0:  "QUOTA_SUBJECT_UNSPECIFIED",
+		1:  "QUOTA_SUBJECT_LABS",
+		2:  "QUOTA_SUBJECT_NODES",
+		3:  "QUOTA_SUBJECT_LINKS",
+		4:  "QUOTA_SUBJECT_CONCURRENT_RUNS",
+		5:  "QUOTA_SUBJECT_RUNS",
+		6:  "QUOTA_SUBJECT_FILES",
+		7:  "QUOTA_SUBJECT_FILE_BYTES",
+		8:  "QUOTA_SUBJECT_EVENT_RATE",
+		9:  "QUOTA_SUBJECT_CONNECTIONS",
+		10: "QUOTA_SUBJECT_TRACE_BYTES",
 	}
 	QuotaSubject_value = map[string]int32{
 		"QUOTA_SUBJECT_UNSPECIFIED":     0,
@@ -66,6 +70,7 @@ var (
 		"QUOTA_SUBJECT_FILE_BYTES":      7,
 		"QUOTA_SUBJECT_EVENT_RATE":      8,
 		"QUOTA_SUBJECT_CONNECTIONS":     9,
+		"QUOTA_SUBJECT_TRACE_BYTES":     10,
 	}
 )
 
@@ -596,7 +601,7 @@ const file_lab_v1_quota_service_proto_rawDesc = "" +
 	"\x10GetQuotaResponse\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
 	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12$\n" +
-	"\x04uses\x18\x03 \x03(\v2\x10.lab.v1.QuotaUseR\x04uses*\xa6\x02\n" +
+	"\x04uses\x18\x03 \x03(\v2\x10.lab.v1.QuotaUseR\x04uses*\xc5\x02\n" +
 	"\fQuotaSubject\x12\x1d\n" +
 	"\x19QUOTA_SUBJECT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12QUOTA_SUBJECT_LABS\x10\x01\x12\x17\n" +
@@ -607,7 +612,9 @@ const file_lab_v1_quota_service_proto_rawDesc = "" +
 	"\x13QUOTA_SUBJECT_FILES\x10\x06\x12\x1c\n" +
 	"\x18QUOTA_SUBJECT_FILE_BYTES\x10\a\x12\x1c\n" +
 	"\x18QUOTA_SUBJECT_EVENT_RATE\x10\b\x12\x1d\n" +
-	"\x19QUOTA_SUBJECT_CONNECTIONS\x10\t2\x9e\x01\n" +
+	"\x19QUOTA_SUBJECT_CONNECTIONS\x10\t\x12\x1d\n" +
+	"\x19QUOTA_SUBJECT_TRACE_BYTES\x10\n" +
+	"2\x9e\x01\n" +
 	"\fQuotaService\x12G\n" +
 	"\bSetQuota\x12\x17.lab.v1.SetQuotaRequest\x1a\x18.lab.v1.SetQuotaResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12E\n" +
 	"\bGetQuota\x12\x17.lab.v1.GetQuotaRequest\x1a\x18.lab.v1.GetQuotaResponse\"\x06\xe2\xe0\x18\x02\b\x02B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"

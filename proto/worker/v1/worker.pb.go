@@ -471,11 +471,12 @@ func (x *Shard) GetNodes() []string {
 
 // OwnerBounds is what a person's labs and runs may use of one worker, all together.
 type OwnerBounds struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`                                // person
-	EventsPerS    uint64                 `protobuf:"varint,2,opt,name=events_per_s,json=eventsPerS,proto3" json:"events_per_s,omitempty"` // of wall time; 0: not bounded
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Owner          string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`                                                  // person
+	EventsPerS     uint64                 `protobuf:"varint,2,opt,name=events_per_s,json=eventsPerS,proto3" json:"events_per_s,omitempty"`                   // of wall time; 0: not bounded
+	TraceBytesLeft *uint64                `protobuf:"varint,3,opt,name=trace_bytes_left,json=traceBytesLeft,proto3,oneof" json:"trace_bytes_left,omitempty"` // that may be recorded beyond what the worker has told; absent: not bounded
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OwnerBounds) Reset() {
@@ -518,6 +519,13 @@ func (x *OwnerBounds) GetOwner() string {
 func (x *OwnerBounds) GetEventsPerS() uint64 {
 	if x != nil {
 		return x.EventsPerS
+	}
+	return 0
+}
+
+func (x *OwnerBounds) GetTraceBytesLeft() uint64 {
+	if x != nil && x.TraceBytesLeft != nil {
+		return *x.TraceBytesLeft
 	}
 	return 0
 }
@@ -2874,8 +2882,9 @@ func (x *GradeLabResponse) GetError() string {
 
 type SetBoundsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`    // of the leader, in Raft: what one of an earlier term says later counts for nothing
-	Owners        []*OwnerBounds         `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"` // all who are bounded here
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`         // of the leader, in Raft: what one of an earlier term says later counts for nothing
+	Owners        []*OwnerBounds         `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"`      // all who are bounded here
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"` // of the response that the leader heard last; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2924,8 +2933,19 @@ func (x *SetBoundsRequest) GetOwners() []*OwnerBounds {
 	return nil
 }
 
+func (x *SetBoundsRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// SetBoundsResponse tells how much disk the directories of labs and runs take, where that has changed since a revision.
 type SetBoundsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // of what is told here
+	Whole         bool                   `protobuf:"varint,2,opt,name=whole,proto3" json:"whole,omitempty"`       // these are all: others that were told before are gone
+	Labs          []*LabBytes            `protobuf:"bytes,3,rep,name=labs,proto3" json:"labs,omitempty"`          // by id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2960,6 +2980,80 @@ func (*SetBoundsResponse) Descriptor() ([]byte, []int) {
 	return file_worker_v1_worker_proto_rawDescGZIP(), []int{48}
 }
 
+func (x *SetBoundsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SetBoundsResponse) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *SetBoundsResponse) GetLabs() []*LabBytes {
+	if x != nil {
+		return x.Labs
+	}
+	return nil
+}
+
+// LabBytes is how much of a worker's disk a lab or a run takes.
+type LabBytes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"` // standing lab or run
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`             // of its directory
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabBytes) Reset() {
+	*x = LabBytes{}
+	mi := &file_worker_v1_worker_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabBytes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabBytes) ProtoMessage() {}
+
+func (x *LabBytes) ProtoReflect() protoreflect.Message {
+	mi := &file_worker_v1_worker_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabBytes.ProtoReflect.Descriptor instead.
+func (*LabBytes) Descriptor() ([]byte, []int) {
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *LabBytes) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *LabBytes) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type GetReportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2968,7 +3062,7 @@ type GetReportRequest struct {
 
 func (x *GetReportRequest) Reset() {
 	*x = GetReportRequest{}
-	mi := &file_worker_v1_worker_proto_msgTypes[49]
+	mi := &file_worker_v1_worker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3074,7 @@ func (x *GetReportRequest) String() string {
 func (*GetReportRequest) ProtoMessage() {}
 
 func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[49]
+	mi := &file_worker_v1_worker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3087,7 @@ func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
 func (*GetReportRequest) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{49}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{50}
 }
 
 type GetReportResponse struct {
@@ -3005,7 +3099,7 @@ type GetReportResponse struct {
 
 func (x *GetReportResponse) Reset() {
 	*x = GetReportResponse{}
-	mi := &file_worker_v1_worker_proto_msgTypes[50]
+	mi := &file_worker_v1_worker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3111,7 @@ func (x *GetReportResponse) String() string {
 func (*GetReportResponse) ProtoMessage() {}
 
 func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_worker_v1_worker_proto_msgTypes[50]
+	mi := &file_worker_v1_worker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3124,7 @@ func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
 func (*GetReportResponse) Descriptor() ([]byte, []int) {
-	return file_worker_v1_worker_proto_rawDescGZIP(), []int{50}
+	return file_worker_v1_worker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetReportResponse) GetReport() *WorkerReport {
@@ -3074,11 +3168,13 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x05Shard\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05nodes\x18\x03 \x03(\tR\x05nodes\"E\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\"\x89\x01\n" +
 	"\vOwnerBounds\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12 \n" +
 	"\fevents_per_s\x18\x02 \x01(\x04R\n" +
-	"eventsPerS\"\x12\n" +
+	"eventsPerS\x12-\n" +
+	"\x10trace_bytes_left\x18\x03 \x01(\x04H\x00R\x0etraceBytesLeft\x88\x01\x01B\x13\n" +
+	"\x11_trace_bytes_left\"\x12\n" +
 	"\x10StartLabResponse\"\\\n" +
 	"\x0eStopLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
@@ -3238,11 +3334,18 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x13.lab.v1.CheckResultR\aresults\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x04R\arecords\x12!\n" +
 	"\ftrace_sha256\x18\x03 \x01(\fR\vtraceSha256\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"V\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"r\n" +
 	"\x10SetBoundsRequest\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12.\n" +
-	"\x06owners\x18\x02 \x03(\v2\x16.worker.v1.OwnerBoundsR\x06owners\"\x13\n" +
-	"\x11SetBoundsResponse\"\x12\n" +
+	"\x06owners\x18\x02 \x03(\v2\x16.worker.v1.OwnerBoundsR\x06owners\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"n\n" +
+	"\x11SetBoundsResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05whole\x18\x02 \x01(\bR\x05whole\x12'\n" +
+	"\x04labs\x18\x03 \x03(\v2\x13.worker.v1.LabBytesR\x04labs\"7\n" +
+	"\bLabBytes\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x12\n" +
 	"\x10GetReportRequest\"D\n" +
 	"\x11GetReportResponse\x12/\n" +
 	"\x06report\x18\x01 \x01(\v2\x17.worker.v1.WorkerReportR\x06report*=\n" +
@@ -3292,7 +3395,7 @@ func file_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_worker_v1_worker_proto_goTypes = []any{
 	(Mode)(0),                    // 0: worker.v1.Mode
 	(*MissingBlobsRequest)(nil),  // 1: worker.v1.MissingBlobsRequest
@@ -3344,123 +3447,125 @@ var file_worker_v1_worker_proto_goTypes = []any{
 	(*GradeLabResponse)(nil),     // 47: worker.v1.GradeLabResponse
 	(*SetBoundsRequest)(nil),     // 48: worker.v1.SetBoundsRequest
 	(*SetBoundsResponse)(nil),    // 49: worker.v1.SetBoundsResponse
-	(*GetReportRequest)(nil),     // 50: worker.v1.GetReportRequest
-	(*GetReportResponse)(nil),    // 51: worker.v1.GetReportResponse
-	nil,                          // 52: worker.v1.GradeLabRequest.AnswersEntry
-	(*v1.LabSpec)(nil),           // 53: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),      // 54: lab.v1.JournalEntry
-	(*v1.Input)(nil),             // 55: lab.v1.Input
-	(*v1.LabProgress)(nil),       // 56: lab.v1.LabProgress
-	(*v1.NodeStatus)(nil),        // 57: lab.v1.NodeStatus
-	(*v1.LinkStatus)(nil),        // 58: lab.v1.LinkStatus
-	(*v1.TransferStatus)(nil),    // 59: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),        // 60: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),       // 61: lab.v1.FaultStatus
-	(*v1.ConnStatus)(nil),        // 62: lab.v1.ConnStatus
-	(*v1.PacketHop)(nil),         // 63: lab.v1.PacketHop
-	(*v1.RecordPosition)(nil),    // 64: lab.v1.RecordPosition
-	(*v1.PauseClock)(nil),        // 65: lab.v1.PauseClock
-	(*v1.ResumeClock)(nil),       // 66: lab.v1.ResumeClock
-	(*v1.StepClock)(nil),         // 67: lab.v1.StepClock
-	(*v1.PaceClock)(nil),         // 68: lab.v1.PaceClock
-	(*v1.ReplayOutcome)(nil),     // 69: lab.v1.ReplayOutcome
-	(*v1.ReplayFile)(nil),        // 70: lab.v1.ReplayFile
-	(*v1.Check)(nil),             // 71: lab.v1.Check
-	(*v1.CheckResult)(nil),       // 72: lab.v1.CheckResult
-	(*WorkerReport)(nil),         // 73: worker.v1.WorkerReport
+	(*LabBytes)(nil),             // 50: worker.v1.LabBytes
+	(*GetReportRequest)(nil),     // 51: worker.v1.GetReportRequest
+	(*GetReportResponse)(nil),    // 52: worker.v1.GetReportResponse
+	nil,                          // 53: worker.v1.GradeLabRequest.AnswersEntry
+	(*v1.LabSpec)(nil),           // 54: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),      // 55: lab.v1.JournalEntry
+	(*v1.Input)(nil),             // 56: lab.v1.Input
+	(*v1.LabProgress)(nil),       // 57: lab.v1.LabProgress
+	(*v1.NodeStatus)(nil),        // 58: lab.v1.NodeStatus
+	(*v1.LinkStatus)(nil),        // 59: lab.v1.LinkStatus
+	(*v1.TransferStatus)(nil),    // 60: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),        // 61: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),       // 62: lab.v1.FaultStatus
+	(*v1.ConnStatus)(nil),        // 63: lab.v1.ConnStatus
+	(*v1.PacketHop)(nil),         // 64: lab.v1.PacketHop
+	(*v1.RecordPosition)(nil),    // 65: lab.v1.RecordPosition
+	(*v1.PauseClock)(nil),        // 66: lab.v1.PauseClock
+	(*v1.ResumeClock)(nil),       // 67: lab.v1.ResumeClock
+	(*v1.StepClock)(nil),         // 68: lab.v1.StepClock
+	(*v1.PaceClock)(nil),         // 69: lab.v1.PaceClock
+	(*v1.ReplayOutcome)(nil),     // 70: lab.v1.ReplayOutcome
+	(*v1.ReplayFile)(nil),        // 71: lab.v1.ReplayFile
+	(*v1.Check)(nil),             // 72: lab.v1.Check
+	(*v1.CheckResult)(nil),       // 73: lab.v1.CheckResult
+	(*WorkerReport)(nil),         // 74: worker.v1.WorkerReport
 }
 var file_worker_v1_worker_proto_depIdxs = []int32{
-	53, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
+	54, // 0: worker.v1.StartLabRequest.spec:type_name -> lab.v1.LabSpec
 	0,  // 1: worker.v1.StartLabRequest.mode:type_name -> worker.v1.Mode
-	54, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
+	55, // 2: worker.v1.StartLabRequest.journal:type_name -> lab.v1.JournalEntry
 	6,  // 3: worker.v1.StartLabRequest.shards:type_name -> worker.v1.Shard
 	7,  // 4: worker.v1.StartLabRequest.bounds:type_name -> worker.v1.OwnerBounds
-	55, // 5: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
+	56, // 5: worker.v1.StampInputRequest.input:type_name -> lab.v1.Input
 	11, // 6: worker.v1.StampInputRequest.turn:type_name -> worker.v1.Turn
-	55, // 7: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
-	54, // 8: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
+	56, // 7: worker.v1.StampInputResponse.input:type_name -> lab.v1.Input
+	55, // 8: worker.v1.CommitInputRequest.entry:type_name -> lab.v1.JournalEntry
 	11, // 9: worker.v1.AbandonInputRequest.turn:type_name -> worker.v1.Turn
-	56, // 10: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
+	57, // 10: worker.v1.HeldLab.progress:type_name -> lab.v1.LabProgress
 	19, // 11: worker.v1.ListLabsResponse.labs:type_name -> worker.v1.HeldLab
-	56, // 12: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
-	57, // 13: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
-	58, // 14: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
-	59, // 15: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	60, // 16: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
-	61, // 17: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
-	56, // 18: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
-	59, // 19: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
-	60, // 20: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
-	62, // 21: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
-	63, // 22: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
+	57, // 12: worker.v1.GetLabResponse.progress:type_name -> lab.v1.LabProgress
+	58, // 13: worker.v1.GetLabResponse.nodes:type_name -> lab.v1.NodeStatus
+	59, // 14: worker.v1.GetLabResponse.links:type_name -> lab.v1.LinkStatus
+	60, // 15: worker.v1.GetLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	61, // 16: worker.v1.GetLabResponse.execs:type_name -> lab.v1.ExecStatus
+	62, // 17: worker.v1.GetLabResponse.faults:type_name -> lab.v1.FaultStatus
+	57, // 18: worker.v1.WatchLabResponse.progress:type_name -> lab.v1.LabProgress
+	60, // 19: worker.v1.WatchLabResponse.transfers:type_name -> lab.v1.TransferStatus
+	61, // 20: worker.v1.WatchLabResponse.execs:type_name -> lab.v1.ExecStatus
+	63, // 21: worker.v1.ListConnsResponse.conns:type_name -> lab.v1.ConnStatus
+	64, // 22: worker.v1.ReadPacketResponse.hops:type_name -> lab.v1.PacketHop
 	32, // 23: worker.v1.ListRunFilesResponse.files:type_name -> worker.v1.RunFile
-	64, // 24: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
-	64, // 25: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
-	65, // 26: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
-	66, // 27: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
-	67, // 28: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
-	68, // 29: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
-	56, // 30: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
-	69, // 31: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
-	70, // 32: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
-	53, // 33: worker.v1.GradeLabRequest.spec:type_name -> lab.v1.LabSpec
-	54, // 34: worker.v1.GradeLabRequest.journal:type_name -> lab.v1.JournalEntry
-	71, // 35: worker.v1.GradeLabRequest.checks:type_name -> lab.v1.Check
-	52, // 36: worker.v1.GradeLabRequest.answers:type_name -> worker.v1.GradeLabRequest.AnswersEntry
-	72, // 37: worker.v1.GradeLabResponse.results:type_name -> lab.v1.CheckResult
+	65, // 24: worker.v1.FollowTraceRequest.after:type_name -> lab.v1.RecordPosition
+	65, // 25: worker.v1.FollowTraceResponse.position:type_name -> lab.v1.RecordPosition
+	66, // 26: worker.v1.ControlClockRequest.pause:type_name -> lab.v1.PauseClock
+	67, // 27: worker.v1.ControlClockRequest.resume:type_name -> lab.v1.ResumeClock
+	68, // 28: worker.v1.ControlClockRequest.step:type_name -> lab.v1.StepClock
+	69, // 29: worker.v1.ControlClockRequest.pace:type_name -> lab.v1.PaceClock
+	57, // 30: worker.v1.ControlClockResponse.progress:type_name -> lab.v1.LabProgress
+	70, // 31: worker.v1.ReplayRunResponse.outcome:type_name -> lab.v1.ReplayOutcome
+	71, // 32: worker.v1.ReplayRunResponse.file:type_name -> lab.v1.ReplayFile
+	54, // 33: worker.v1.GradeLabRequest.spec:type_name -> lab.v1.LabSpec
+	55, // 34: worker.v1.GradeLabRequest.journal:type_name -> lab.v1.JournalEntry
+	72, // 35: worker.v1.GradeLabRequest.checks:type_name -> lab.v1.Check
+	53, // 36: worker.v1.GradeLabRequest.answers:type_name -> worker.v1.GradeLabRequest.AnswersEntry
+	73, // 37: worker.v1.GradeLabResponse.results:type_name -> lab.v1.CheckResult
 	7,  // 38: worker.v1.SetBoundsRequest.owners:type_name -> worker.v1.OwnerBounds
-	73, // 39: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
-	1,  // 40: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
-	3,  // 41: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
-	5,  // 42: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
-	9,  // 43: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
-	12, // 44: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
-	14, // 45: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
-	16, // 46: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
-	18, // 47: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
-	21, // 48: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
-	23, // 49: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
-	25, // 50: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
-	27, // 51: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
-	38, // 52: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
-	40, // 53: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
-	42, // 54: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
-	44, // 55: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
-	46, // 56: worker.v1.WorkerService.GradeLab:input_type -> worker.v1.GradeLabRequest
-	29, // 57: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
-	31, // 58: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
-	34, // 59: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
-	36, // 60: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
-	48, // 61: worker.v1.WorkerService.SetBounds:input_type -> worker.v1.SetBoundsRequest
-	50, // 62: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
-	2,  // 63: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
-	4,  // 64: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
-	8,  // 65: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
-	10, // 66: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
-	13, // 67: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
-	15, // 68: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
-	17, // 69: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
-	20, // 70: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
-	22, // 71: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
-	24, // 72: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
-	26, // 73: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
-	28, // 74: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
-	39, // 75: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
-	41, // 76: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
-	43, // 77: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
-	45, // 78: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
-	47, // 79: worker.v1.WorkerService.GradeLab:output_type -> worker.v1.GradeLabResponse
-	30, // 80: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
-	33, // 81: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
-	35, // 82: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
-	37, // 83: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
-	49, // 84: worker.v1.WorkerService.SetBounds:output_type -> worker.v1.SetBoundsResponse
-	51, // 85: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
-	63, // [63:86] is the sub-list for method output_type
-	40, // [40:63] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	50, // 39: worker.v1.SetBoundsResponse.labs:type_name -> worker.v1.LabBytes
+	74, // 40: worker.v1.GetReportResponse.report:type_name -> worker.v1.WorkerReport
+	1,  // 41: worker.v1.WorkerService.MissingBlobs:input_type -> worker.v1.MissingBlobsRequest
+	3,  // 42: worker.v1.WorkerService.PutBlob:input_type -> worker.v1.PutBlobRequest
+	5,  // 43: worker.v1.WorkerService.StartLab:input_type -> worker.v1.StartLabRequest
+	9,  // 44: worker.v1.WorkerService.StopLab:input_type -> worker.v1.StopLabRequest
+	12, // 45: worker.v1.WorkerService.StampInput:input_type -> worker.v1.StampInputRequest
+	14, // 46: worker.v1.WorkerService.CommitInput:input_type -> worker.v1.CommitInputRequest
+	16, // 47: worker.v1.WorkerService.AbandonInput:input_type -> worker.v1.AbandonInputRequest
+	18, // 48: worker.v1.WorkerService.ListLabs:input_type -> worker.v1.ListLabsRequest
+	21, // 49: worker.v1.WorkerService.GetLab:input_type -> worker.v1.GetLabRequest
+	23, // 50: worker.v1.WorkerService.WatchLab:input_type -> worker.v1.WatchLabRequest
+	25, // 51: worker.v1.WorkerService.ListConns:input_type -> worker.v1.ListConnsRequest
+	27, // 52: worker.v1.WorkerService.ReadTrace:input_type -> worker.v1.ReadTraceRequest
+	38, // 53: worker.v1.WorkerService.FollowTrace:input_type -> worker.v1.FollowTraceRequest
+	40, // 54: worker.v1.WorkerService.Capture:input_type -> worker.v1.CaptureRequest
+	42, // 55: worker.v1.WorkerService.ControlClock:input_type -> worker.v1.ControlClockRequest
+	44, // 56: worker.v1.WorkerService.ReplayRun:input_type -> worker.v1.ReplayRunRequest
+	46, // 57: worker.v1.WorkerService.GradeLab:input_type -> worker.v1.GradeLabRequest
+	29, // 58: worker.v1.WorkerService.ReadPacket:input_type -> worker.v1.ReadPacketRequest
+	31, // 59: worker.v1.WorkerService.ListRunFiles:input_type -> worker.v1.ListRunFilesRequest
+	34, // 60: worker.v1.WorkerService.ReadRunFile:input_type -> worker.v1.ReadRunFileRequest
+	36, // 61: worker.v1.WorkerService.ReadSaved:input_type -> worker.v1.ReadSavedRequest
+	48, // 62: worker.v1.WorkerService.SetBounds:input_type -> worker.v1.SetBoundsRequest
+	51, // 63: worker.v1.WorkerService.GetReport:input_type -> worker.v1.GetReportRequest
+	2,  // 64: worker.v1.WorkerService.MissingBlobs:output_type -> worker.v1.MissingBlobsResponse
+	4,  // 65: worker.v1.WorkerService.PutBlob:output_type -> worker.v1.PutBlobResponse
+	8,  // 66: worker.v1.WorkerService.StartLab:output_type -> worker.v1.StartLabResponse
+	10, // 67: worker.v1.WorkerService.StopLab:output_type -> worker.v1.StopLabResponse
+	13, // 68: worker.v1.WorkerService.StampInput:output_type -> worker.v1.StampInputResponse
+	15, // 69: worker.v1.WorkerService.CommitInput:output_type -> worker.v1.CommitInputResponse
+	17, // 70: worker.v1.WorkerService.AbandonInput:output_type -> worker.v1.AbandonInputResponse
+	20, // 71: worker.v1.WorkerService.ListLabs:output_type -> worker.v1.ListLabsResponse
+	22, // 72: worker.v1.WorkerService.GetLab:output_type -> worker.v1.GetLabResponse
+	24, // 73: worker.v1.WorkerService.WatchLab:output_type -> worker.v1.WatchLabResponse
+	26, // 74: worker.v1.WorkerService.ListConns:output_type -> worker.v1.ListConnsResponse
+	28, // 75: worker.v1.WorkerService.ReadTrace:output_type -> worker.v1.ReadTraceResponse
+	39, // 76: worker.v1.WorkerService.FollowTrace:output_type -> worker.v1.FollowTraceResponse
+	41, // 77: worker.v1.WorkerService.Capture:output_type -> worker.v1.CaptureResponse
+	43, // 78: worker.v1.WorkerService.ControlClock:output_type -> worker.v1.ControlClockResponse
+	45, // 79: worker.v1.WorkerService.ReplayRun:output_type -> worker.v1.ReplayRunResponse
+	47, // 80: worker.v1.WorkerService.GradeLab:output_type -> worker.v1.GradeLabResponse
+	30, // 81: worker.v1.WorkerService.ReadPacket:output_type -> worker.v1.ReadPacketResponse
+	33, // 82: worker.v1.WorkerService.ListRunFiles:output_type -> worker.v1.ListRunFilesResponse
+	35, // 83: worker.v1.WorkerService.ReadRunFile:output_type -> worker.v1.ReadRunFileResponse
+	37, // 84: worker.v1.WorkerService.ReadSaved:output_type -> worker.v1.ReadSavedResponse
+	49, // 85: worker.v1.WorkerService.SetBounds:output_type -> worker.v1.SetBoundsResponse
+	52, // 86: worker.v1.WorkerService.GetReport:output_type -> worker.v1.GetReportResponse
+	64, // [64:87] is the sub-list for method output_type
+	41, // [41:64] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_worker_v1_worker_proto_init() }
@@ -3469,6 +3574,7 @@ func file_worker_v1_worker_proto_init() {
 		return
 	}
 	file_worker_v1_registry_proto_init()
+	file_worker_v1_worker_proto_msgTypes[6].OneofWrappers = []any{}
 	file_worker_v1_worker_proto_msgTypes[41].OneofWrappers = []any{
 		(*ControlClockRequest_Pause)(nil),
 		(*ControlClockRequest_Resume)(nil),
@@ -3481,7 +3587,7 @@ func file_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_worker_v1_worker_proto_rawDesc), len(file_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   52,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
