@@ -73,17 +73,29 @@ func (b *background) close() {
 	b.ended.Wait()
 }
 
+// yields tells whether what can wait is run in the background: there are labs that keep up with the real clock.
+func (s *share) yields() bool { return s.low != nil && s.anyPaced() }
+
+// yielding runs f, in the background if that is where it belongs. It must not panic.
+func (s *share) yielding(f func()) {
+	if !s.yields() {
+		f()
+		return
+	}
+	s.low.run(f)
+}
+
 // stepInTurn takes steps as long as the lab's turn lasts, in the background while there are labs that keep up with the real clock.
 func (l *lab) stepInTurn() (err error) {
 	s := l.place.share
-	if rank, asks := l.rank(); !l.asking || !asks || rank != inBatch || s.low == nil || !s.anyPaced() || !l.place.holds() {
+	if rank, asks := l.rank(); !l.asking || !asks || rank != inBatch || !s.yields() || !l.place.holds() {
 		return guard(l.step)
 	}
 	s.low.run(func() {
 		l.x.alone = true
 		defer func() { l.x.alone = false }()
 		for {
-			if err = guard(l.step); err != nil || !l.goesOn() {
+			if err = guard(l.step); err != nil || !s.yields() || !l.goesOn() {
 				return
 			}
 		}

@@ -56,7 +56,10 @@ func (w *Worker) GradeLab(ctx context.Context, req *workerv1.GradeLabRequest) (*
 	if err != nil {
 		return nil, grpcError(err)
 	}
-	resp, err := l.judge(ctx, req)
+	var resp *workerv1.GradeLabResponse
+	w.share.yielding(func() {
+		err = guard(func() (err error) { resp, err = l.judge(ctx, req); return err })
+	})
 	return resp, grpcError(err)
 }
 

@@ -25,6 +25,11 @@ import (
 // Replay runs a finished lab again from its run directory alone, in virtual time on so many loops (0: as many as it had),
 // writes a second run directory, and compares the two. The difference is nil if they are identical.
 func Replay(ctx context.Context, dir string, loops int, out string) (*Difference, error) {
+	return replay(ctx, nil, dir, loops, out)
+}
+
+// replay replays beside the labs of a share; nil: there are none.
+func replay(ctx context.Context, beside *share, dir string, loops int, out string) (*Difference, error) {
 	req, err := readStart(dir)
 	if err != nil {
 		return nil, err
@@ -38,7 +43,7 @@ func Replay(ctx context.Context, dir string, loops int, out string) (*Difference
 		req.Spec.Placement = &labv1.Placement{Loops: uint32(loops)}
 	}
 	req.LabId = "replay"
-	l, err := newLab(&Worker{blobs: &blobs{dir: filepath.Join(dir, blobsDir)}, log: slog.New(slog.DiscardHandler)}, req, out)
+	l, err := newLab(&Worker{blobs: &blobs{dir: filepath.Join(dir, blobsDir)}, log: slog.New(slog.DiscardHandler), share: beside}, req, out)
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}

@@ -47,7 +47,7 @@ func (w *Worker) ReplayRun(s replayStream) error {
 	if err != nil {
 		return grpcError(err)
 	}
-	err = replayIn(s, filepath.Join(dir, "run"), filepath.Join(dir, "again"))
+	err = replayIn(s, w.share, filepath.Join(dir, "run"), filepath.Join(dir, "again"))
 	return grpcError(errors.Join(err, os.RemoveAll(dir)))
 }
 
@@ -57,12 +57,12 @@ type replayError struct{ text string }
 func (e *replayError) Error() string { return e.text }
 func (e *replayError) Unwrap() error { return errBadRequest }
 
-func replayIn(s replayStream, in, out string) error {
+func replayIn(s replayStream, beside *share, in, out string) error {
 	first, err := receiveRun(s, in)
 	if err != nil {
 		return err
 	}
-	d, err := Replay(s.Context(), in, int(min(first.GetLoops(), maxLoops)), out)
+	d, err := replay(s.Context(), beside, in, int(min(first.GetLoops(), maxLoops)), out)
 	if err != nil {
 		if s.Context().Err() == nil {
 			// Whoever sent the files knows nothing of where they lie here.

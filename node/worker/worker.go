@@ -96,7 +96,7 @@ func New(cfg Config) (*Worker, error) {
 		rates: newRates(), usage: newUsage(),
 		dial: cfg.DialFrames, wall: cfg.WallClock, guests: newGuests(),
 	}
-	w.drivers, w.background = newDrivers(w.share.cores, w.wall), newBackground(w.share.cores)
+	w.drivers, w.background = newDrivers(w.share.cores, w.wall), newBackground(w.share.cores+maxGrades)
 	w.share.low = w.background
 	w.marking.Go(w.keepMarks)
 	w.marking.Go(w.reviveLabs)
