@@ -148,3 +148,51 @@ func TestAuditOutlivesASnapshot(t *testing.T) {
 		t.Errorf("%q, %d and %d counted", got, v.counter(counterAudit), v.counter(counterRefusals))
 	}
 }
+
+// Two owners take each other out at once: the first command holds, and the second comes from somebody who is no owner any more.
+// Nor does a share count that was on its way, whereas who leaves needs nobody's leave.
+func TestMembersAreChangedByOwners(t *testing.T) {
+	m := newMachine(t)
+	m.want("", &controlv1.ImportPeople{People: []*controlv1.ImportPerson{person("ann", auth.Student), person("bob", auth.Student), person("cat", auth.Student)}})
+	m.want("", &controlv1.CreateLab{LabId: "l1", Owner: "ann", Spec: createLab("x").GetSpec()})
+	by := func(who string, kind any) *Refusal {
+		t.Helper()
+		cmd := command(t, "", kind)
+		cmd.By, cmd.Method = who, "SharingService.UnshareLab"
+		m.index++
+		db, _ := m.fsm.store.current()
+		res, err := apply(db, m.index, cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.refused
+	}
+	share := func(who, with string, role labv1.LabRole) *Refusal {
+		return by(who, &controlv1.ShareLab{LabId: "l1", Member: &labv1.LabMember{Person: with, Role: role}})
+	}
+	const owner, viewer = labv1.LabRole_LAB_ROLE_OWNER, labv1.LabRole_LAB_ROLE_VIEWER
+	for _, refused := range []*Refusal{share("ann", "bob", owner), share("ann", "cat", owner), share("bob", "cat", viewer),
+		by("bob", &controlv1.UnshareLab{LabId: "l1", Person: "cat", Role: owner})} {
+		if refused != nil {
+			t.Fatal(refused)
+		}
+	}
+	for what, refused := range map[string]*Refusal{
+		"cat takes bob out":  by("cat", &controlv1.UnshareLab{LabId: "l1", Person: "bob"}),
+		"cat shares it":      share("cat", "cat", owner),
+		"cat, a viewer, too": by("cat", &controlv1.UnshareLab{LabId: "l1", Person: "ann"}),
+	} {
+		if refused == nil || refused.Reason != labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED {
+			t.Errorf("%s: %v", what, refused)
+		}
+	}
+	if refused := by("cat", &controlv1.UnshareLab{LabId: "l1", Person: "cat"}); refused != nil {
+		t.Errorf("cat leaves: %v", refused)
+	}
+	if refused := share("cat", "cat", owner); refused == nil || refused.Reason != labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND {
+		t.Errorf("cat, a stranger: %v", refused)
+	}
+	if got := m.fsm.store.view().lab("l1").GetMembers(); len(got) != 1 || got[0].GetPerson() != "bob" {
+		t.Errorf("members: %v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"labd.dev/internal/auth"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -16,6 +17,9 @@ func (a *applier) shareLab(c *controlv1.ShareLab) (*controlv1.RequestOutcome, *R
 	lab := a.view.lab(c.GetLabId())
 	if lab == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
+	}
+	if refused := a.stillOwns(lab); refused != nil {
+		return nil, refused
 	}
 	m := c.GetMember()
 	if refused := a.view.ownWork(a.by, lab.GetId(), m.GetPerson()); refused != nil {
@@ -35,11 +39,32 @@ func (a *applier) shareLab(c *controlv1.ShareLab) (*controlv1.RequestOutcome, *R
 	return &controlv1.RequestOutcome{LabId: lab.GetId()}, nil
 }
 
+// stillOwns asks once more whether who asked for a change of a lab's members may: another owner may have taken them out, or a
+// role may have been taken from them, since the call was let in.
+func (a *applier) stillOwns(lab *controlv1.LabState) *Refusal {
+	if a.by == "" {
+		return nil // nobody is asked who they are
+	}
+	place := a.view.placeIn(auth.Caller{Person: a.by, Role: a.view.person(a.by).GetRole()}, lab)
+	switch {
+	case place == nil:
+		return refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "lab %q is gone", lab.GetSpec().GetName())
+	case !place.Owns():
+		return refuse(labv1.ErrorReason_ERROR_REASON_NOT_ALLOWED, "lab %q is not yours any more: this is for its owners", lab.GetSpec().GetName())
+	}
+	return nil
+}
+
 // unshareLab takes a person out of a lab, or out of one role there.
 func (a *applier) unshareLab(c *controlv1.UnshareLab) (*controlv1.RequestOutcome, *Refusal) {
 	lab := a.view.lab(c.GetLabId())
 	if lab == nil {
 		return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone")
+	}
+	if c.GetPerson() != a.by { // who leaves needs nobody's leave
+		if refused := a.stillOwns(lab); refused != nil {
+			return nil, refused
+		}
 	}
 	members := slices.DeleteFunc(slices.Clone(lab.GetMembers()), func(m *labv1.LabMember) bool {
 		return m.GetPerson() == c.GetPerson() && (c.GetRole() == labv1.LabRole_LAB_ROLE_UNSPECIFIED || c.GetRole() == m.GetRole())

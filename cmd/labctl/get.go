@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -312,13 +314,37 @@ func (o *getOptions) inputs(ctx context.Context, c *client.Client) (*output.List
 		for i, e := range r.Entries {
 			kind, what := inputText(e.Input)
 			authors = append(authors, r.Authors[i].GetBy())
-			l.Add(e, fmt.Sprint(e.Index), output.Seconds(e.TNs), kind, what)
+			l.Add(&givenInput{e, r.Authors[i]}, fmt.Sprint(e.Index), output.Seconds(e.TNs), kind, what)
 			after = e.Index
 		}
 		if !r.More || len(r.Entries) == 0 {
 			return withAuthors(l, authors), nil
 		}
 	}
+}
+
+// givenInput is an entry of the journal with who gave it, and when, beside what the journal has.
+type givenInput struct {
+	entry  *labv1.JournalEntry
+	author *labv1.InputAuthor
+}
+
+// MarshalJSON puts who gave it behind what the journal has.
+func (g *givenInput) MarshalJSON() ([]byte, error) {
+	entry, err := output.Marshal(g.entry)
+	if err != nil || g.author.GetBy() == "" {
+		return entry, err
+	}
+	given := struct {
+		By string     `json:"by"`
+		At *time.Time `json:"at,omitempty"`
+	}{By: g.author.GetBy()}
+	if g.author.GetAt() != nil {
+		at := g.author.GetAt().AsTime()
+		given.At = &at
+	}
+	author, err := json.Marshal(given)
+	return append(append(entry[:len(entry)-1], ','), author[1:]...), err
 }
 
 // withAuthors puts before the last column of a list of inputs who gave them, where labd asks people who they are.

@@ -22,7 +22,7 @@ import (
 
 func newUserCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "user import|list|get|remove",
+		Use:   "user import|list|get|update|remove",
 		Short: "See and change the people that a labd knows",
 		Long: `See and change the people that a labd knows: administrators, instructors, students. Instructors have students,
 administrators everybody. A labd that serves its own machine only needs none of this.`,
@@ -30,7 +30,7 @@ administrators everybody. A labd that serves its own machine only needs none of 
 		Args:    arguments(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newUserImportCommand(a), newUserListCommand(a), newUserGetCommand(a), newUserRemoveCommand(a))
+	cmd.AddCommand(newUserImportCommand(a), newUserListCommand(a), newUserGetCommand(a), newUserUpdateCommand(a), newUserRemoveCommand(a))
 	return cmd
 }
 
@@ -244,6 +244,48 @@ func newUserGetCommand(a *app) *cobra.Command {
 			})
 		},
 	}, userNames)
+}
+
+func newUserUpdateCommand(a *app) *cobra.Command {
+	var role, section, email string
+	cmd := a.completes(&cobra.Command{
+		Use:   "update NAME",
+		Short: "Change a person's role, section or e-mail address",
+		Long: `Change a person's role, section or e-mail address; what is not named stays. An empty section or address takes it away. The
+person's tokens, labs and runs stay, and allow from the next call on what the role does. Instructors change students, administrators
+everybody; the last administrator stays one.`,
+		Example: "  labctl user update bob --section wed --email bob@example.org\n  labctl user update ann --role instructor",
+		Args:    arguments(cobra.ExactArgs(1)),
+	}, userNames)
+	cmd.Flags().StringVar(&role, "role", "", "student, instructor or admin")
+	cmd.Flags().StringVar(&section, "section", "", "section of the class")
+	cmd.Flags().StringVar(&email, "email", "", "e-mail address")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		req := &labv1.UpdateUserRequest{RequestId: client.RequestID(), User: args[0]}
+		if cmd.Flags().Changed("section") {
+			req.Section = &section
+		}
+		if cmd.Flags().Changed("email") {
+			req.Email = &email
+		}
+		if cmd.Flags().Changed("role") {
+			var err error
+			if req.Role, err = auth.ParseRole(role); err != nil {
+				return &usageError{"--role: " + err.Error()}
+			}
+		}
+		if req.Section == nil && req.Email == nil && req.Role == labv1.Role_ROLE_UNSPECIFIED {
+			return &usageError{"say what to change: --role, --section or --email"}
+		}
+		return a.with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			r, err := c.Users.UpdateUser(ctx, req)
+			if err != nil {
+				return err
+			}
+			return a.format.Write(a.out, userList([]*labv1.User{r.GetUser()}))
+		})
+	}
+	return cmd
 }
 
 func newUserRemoveCommand(a *app) *cobra.Command {

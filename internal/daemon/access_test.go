@@ -73,7 +73,11 @@ func newCampus(t *testing.T) *campus {
 	c.admin = c.as("admin")
 	c.enrol()
 	ann := c.as("ann")
-	lab, err := ann.Labs.CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "lab", Spec: twoHosts("arena", labv1.Clock_CLOCK_REAL)})
+	arena := twoHosts("arena", labv1.Clock_CLOCK_REAL)
+	arena.Nodes = append(arena.Nodes, &labv1.NodeSpec{Name: "c"})
+	arena.Links = append(arena.Links, &labv1.LinkSpec{A: &labv1.Endpoint{Node: "a", Interface: "eth1"}, B: &labv1.Endpoint{Node: "c", Interface: "eth0"},
+		Forward: &labv1.DirectionSpec{}, Reverse: &labv1.DirectionSpec{}})
+	lab, err := ann.Labs.CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "lab", Spec: arena})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +113,8 @@ func (c *campus) as(who string) *client.Client {
 func (c *campus) enrol() {
 	c.t.Helper()
 	req := &labv1.ImportUsersRequest{RequestId: "enrol"}
-	for name, role := range map[string]labv1.Role{"ann": auth.Student, "bob": auth.Student, "ivy": auth.Instructor} {
+	for name, role := range map[string]labv1.Role{"ann": auth.Student, "bob": auth.Student, "ivy": auth.Instructor,
+		"val": auth.Student, "opi": auth.Student} {
 		token := auth.NewToken()
 		c.tokens[name] = token.Text()
 		req.Users = append(req.Users, &labv1.NewUser{Name: name, Role: role, Token: &labv1.NewToken{Id: token.ID, Sha256: token.Hash()}})
@@ -255,11 +260,64 @@ func right(p labv1.Permission) string {
 	return "ann"
 }
 
+// share makes val a viewer of all of ann's lab, and opi an operator of node b alone; and has a fault on node a, which opi does not
+// see, any more than the link a--c.
+func (c *campus) share() {
+	c.t.Helper()
+	ann := c.as("ann")
+	for _, m := range []*labv1.LabMember{{Person: "val", Role: labv1.LabRole_LAB_ROLE_VIEWER}, {Person: "opi", Role: labv1.LabRole_LAB_ROLE_OPERATOR, Nodes: []string{"b"}}} {
+		if _, err := ann.Sharing.ShareLab(c.t.Context(), &labv1.ShareLabRequest{RequestId: client.RequestID(), Lab: c.lab, Member: m}); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	eventually(c.t, "a fault on node a", func() bool {
+		_, err := ann.Faults.CreateFault(c.t.Context(), &labv1.CreateFaultRequest{RequestId: "hidden", Lab: c.lab,
+			Fault: &labv1.Fault{Id: "hidden", Node: "a", Effect: &labv1.Fault_Reboot{Reboot: &labv1.Reboot{}}}})
+		return err == nil
+	})
+}
+
+// requestElsewhere is a request that names in ann's lab what opi does not see.
+func (c *campus) requestElsewhere(m protoreflect.MethodDescriptor, a *labv1.Access) proto.Message {
+	req := c.request(m, a, false)
+	if len(a.GetNodes()) > 0 {
+		setPath(req.ProtoReflect(), a.GetNodes()[0], "a") // others are of other kinds of command
+	} else if len(a.GetLinks()) > 0 {
+		setPath(req.ProtoReflect(), a.GetLinks()[0], "a--c")
+	}
+	if a.GetFault() != "" {
+		setPath(req.ProtoReflect(), a.GetFault(), "hidden")
+	}
+	return req
+}
+
+// tryMembers makes a call by members of ann's lab who may too little there.
+func (c *campus) tryMembers(name string, m protoreflect.MethodDescriptor, a *labv1.Access, answers *labv1.Answers) {
+	c.t.Helper()
+	for _, by := range []struct {
+		who    string
+		answer *labv1.ErrorReason
+	}{{"val", answers.Viewer}, {"opi", answers.Elsewhere}} {
+		if by.answer == nil && (a.GetAudited() || m.IsStreamingServer()) {
+			continue // it would be carried out
+		}
+		got := c.call(name, m, c.requestElsewhere(m, a), c.tokens[by.who])
+		if by.answer == nil {
+			if aboutTheCaller(got) {
+				c.t.Errorf("%s, by member %s: %s; its definition lets it pass", name, by.who, got)
+			}
+		} else if reason := strings.TrimPrefix(by.answer.String(), "ERROR_REASON_"); got != reason {
+			c.t.Errorf("%s, by member %s: %s, and by its definition %s", name, by.who, got, reason)
+		}
+	}
+}
+
 // Every call of every service is made without a token, with what is none, with one that is wrong, has expired or was taken
-// back, by whom what it names does not belong to, and by who may less: each answers as its definition says. And by the right
-// one it is not refused for who calls.
+// back, by whom what it names does not belong to, by who may less, and by members of the lab: one who only views it, and one who
+// operates other nodes. Each answers as its definition says. And by the right one it is not refused for who calls.
 func TestEveryCallWithoutItsPermission(t *testing.T) {
 	c := newCampus(t)
+	c.share()
 	calls, services := 0, 0
 	for _, pkg := range []protoreflect.FullName{"lab.v1", "server.v1", "worker.v1"} {
 		protoregistry.GlobalFiles.RangeFilesByPackage(pkg, func(file protoreflect.FileDescriptor) bool {
@@ -305,6 +363,7 @@ func (c *campus) try(m protoreflect.MethodDescriptor) {
 	want("by one who may less", c.tokens[weaker(a.GetPermission())], answers.Weaker, a.GetLab() == "")
 	if a.GetLab() != "" {
 		want("about another's lab", c.tokens["bob"], answers.Stranger, false)
+		c.tryMembers(name, m, a, answers)
 	}
 	if a.GetRun() != "" {
 		stranger := labv1.ErrorReason_ERROR_REASON_RUN_NOT_FOUND

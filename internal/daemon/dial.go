@@ -34,14 +34,20 @@ const maxLinks = 64
 type links struct {
 	dialer *port.Dialer
 
-	mu    sync.Mutex // guards conns
-	conns map[string]*grpc.ClientConn
+	mu     sync.Mutex // guards what is below
+	conns  map[string]*grpc.ClientConn
+	closed bool
 }
+
+var errStopped = errors.New("this server stops")
 
 // to gives the connection to a server, made at the first call.
 func (l *links) to(address string) (grpc.ClientConnInterface, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errStopped
+	}
 	if conn := l.conns[address]; conn != nil {
 		return conn, nil
 	}
@@ -70,7 +76,7 @@ func (l *links) close() error {
 	for _, conn := range l.conns {
 		err = errors.Join(err, conn.Close())
 	}
-	l.conns = nil
+	l.conns, l.closed = nil, true
 	return err
 }
 
