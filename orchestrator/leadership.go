@@ -93,6 +93,14 @@ func (l *leadership) takeOver() error {
 // joinLocal takes in the worker in this process. It shares this server's fate, so that it needs no lease.
 func (l *leadership) joinLocal() error {
 	name, id := l.c.conf.WorkerName, l.c.conf.ServerID
+	if was := l.c.store.view().worker(name); was.GetUp() && was.GetWorkerId() != id {
+		// The state is a snapshot of another labd's, whose worker was in that one's process.
+		_, err := l.c.proposeOwn(&controlv1.Command{Kind: &controlv1.Command_WorkerDown{
+			WorkerDown: &controlv1.WorkerDown{Name: name, Instance: was.GetInstance(), Reason: "the state was restored in another labd"}}})
+		if err != nil {
+			return err
+		}
+	}
 	if err := l.workerUp(&controlv1.WorkerUp{Name: name, WorkerId: id, Instance: l.c.instance}); err != nil {
 		return err
 	}
