@@ -60,11 +60,11 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	}
 	ctx := auth.WithCaller(ss.Context(), caller)
 	if g.control == nil {
-		return handle(srv, &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller})
+		return handle(srv, &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller, answers: info.IsServerStream})
 	}
 	ctx = g.control.NoteBegun(ctx, info.FullMethod, nil)
 	access := accessOf(info.FullMethod)
-	s := &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller, noted: access.GetAudited()}
+	s := &callersStream{ServerStream: ss, ctx: ctx, gate: g, caller: caller, answers: info.IsServerStream, noted: access.GetAudited()}
 	err = handle(srv, s)
 	g.control.NoteDone(ctx, info.FullMethod, access, s.begun(), err)
 	return err
@@ -74,11 +74,12 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 // at its next message.
 type callersStream struct {
 	grpc.ServerStream
-	ctx    context.Context
-	gate   *gate
-	caller auth.Caller
-	noted  bool                // what the call is about is to be known in the end
-	first  atomic.Pointer[any] // message that has come, if so
+	ctx     context.Context
+	gate    *gate
+	caller  auth.Caller
+	answers bool                // more than once
+	noted   bool                // what the call is about is to be known in the end
+	first   atomic.Pointer[any] // message that has come, if so
 }
 
 // begun is the first message; nil: none has come.
@@ -91,7 +92,12 @@ func (s *callersStream) begun() any {
 
 func (s *callersStream) Context() context.Context { return s.ctx }
 
+// SendMsg lets the one answer to all that came pass: what it tells has been done, be it that a snapshot was restored in which
+// the caller's token is not.
 func (s *callersStream) SendMsg(m any) error {
+	if !s.answers {
+		return s.ServerStream.SendMsg(m)
+	}
 	if err := s.stillGood(); err != nil {
 		return err
 	}
