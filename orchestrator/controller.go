@@ -266,6 +266,7 @@ func (c *Controller) followLeadership() {
 		if l != nil {
 			c.setLead(nil)
 			l.close()
+			c.sayLead("this server leads no longer", l)
 			l = nil
 		}
 	}
@@ -297,6 +298,14 @@ func (c *Controller) followLeadership() {
 		}
 		l = opened
 		c.setLead(l)
+		c.sayLead("this server leads", l)
+	}
+}
+
+// sayLead logs that a leadership has begun or ended, where there are others that could lead.
+func (c *Controller) sayLead(what string, l *leadership) {
+	if c.conf.Cluster != nil {
+		c.log.Info(what, "term", l.term)
 	}
 }
 

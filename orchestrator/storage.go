@@ -60,8 +60,9 @@ type diskHealth struct {
 	log     *slog.Logger
 	closing chan struct{} // closed when the server stops
 
-	mu  sync.Mutex // guards err
-	err error      // of the last write; nil if it was taken
+	mu   sync.Mutex // guards err and slow
+	err  error      // of the last write; nil if it was taken
+	slow bool       // the last write took long
 }
 
 // note takes a write's outcome, and tells whether the one before failed as well.
@@ -77,6 +78,24 @@ func (d *diskHealth) note(err error) (again bool) {
 	}
 	d.err = err
 	return again
+}
+
+// slowWrite is how long a write of the log may take before it is told: half of what followers wait for a leader's word, so
+// that a disk is named before calls run out of time.
+const slowWrite = 500 * time.Millisecond
+
+// took takes note of how long a write took: the first one that took long is told, and the first that did not after it.
+func (d *diskHealth) took(long time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch slow := long >= slowWrite; {
+	case slow && !d.slow:
+		d.log.Warn("the disk is slow: every change waits for it", "write", long.Round(time.Millisecond))
+		d.slow = true
+	case !slow && d.slow:
+		d.log.Info("the disk is no longer slow")
+		d.slow = false
+	}
 }
 
 // failing is why the last write was not taken; nil if it was.
@@ -108,7 +127,9 @@ type watchedLog struct {
 func (w *watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Log{l}) }
 
 func (w *watchedLog) StoreLogs(ls []*raft.Log) error {
+	began := time.Now()
 	err := w.LogStore.StoreLogs(ls)
+	w.health.took(time.Since(began))
 	if w.health.note(err) {
 		w.health.pause()
 	}

@@ -21,6 +21,8 @@ const (
 	redialPause    = 50 * time.Millisecond
 	seekPause      = 100 * time.Millisecond
 	maxRedialPause = time.Second
+	// maxReasonsTold bounds the reasons that are logged while a worker finds no server: more are words that change each time.
+	maxReasonsTold = 16
 	// firstGrant bounds the wait for the first lease.
 	firstGrant = 5 * time.Second
 	// farewell bounds the wait for the leader to hear that the worker goes.
@@ -51,7 +53,7 @@ func (w *Worker) Serve(ctx context.Context, m Member) error {
 		<-watched
 	}()
 	m.Hello.Protocol = Protocol
-	pause, told := redialPause, ""
+	pause, told := redialPause, map[string]bool{}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := w.member(ctx, m)
@@ -63,10 +65,12 @@ func (w *Worker) Serve(ctx context.Context, m Member) error {
 			return fmt.Errorf("this worker cannot register: %s", status.Convert(err).Message())
 		}
 		if time.Since(began) > maxRedialPause {
-			pause, told = redialPause, ""
+			pause = redialPause
+			clear(told)
 		}
-		if text := fmt.Sprint(err); text != told {
-			told = text
+		// One line for each reason: the servers are asked in turn, several times a second.
+		if text := fmt.Sprint(err); !told[text] && len(told) < maxReasonsTold {
+			told[text] = true
 			w.log.Warn("not registered; trying again", "error", err)
 		}
 		timer := time.NewTimer(pause)
