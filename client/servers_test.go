@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"net"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"labd.dev/internal/port"
+	"labd.dev/internal/runbook"
 	"labd.dev/internal/tlsfiles"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -147,6 +149,35 @@ func certificates(t *testing.T) (daemon, client tlsfiles.Files) {
 		tlsfiles.Files{CA: file("ca.crt"), Cert: file("client.crt"), Key: file("client.key")}
 }
 
+// staticTLS shows one certificate and asks for none.
+type staticTLS struct {
+	port.Security
+	cert tls.Certificate
+}
+
+func (s *staticTLS) Server() (*tls.Config, error) {
+	return &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS13}, nil
+}
+
+// expiredCertificate is of a CA's, and ran out a day ago.
+func expiredCertificate(t *testing.T, caFile string) *staticTLS {
+	t.Helper()
+	now := time.Now().Add(-400 * 24 * time.Hour)
+	ca, _, err := tlsfiles.OpenAuthority(caFile, filepath.Join(filepath.Dir(caFile), "ca.key"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := filepath.Join(t.TempDir(), "cert"), filepath.Join(t.TempDir(), "key")
+	if err := ca.IssueTo(cert, key, "labd", []string{"127.0.0.1"}, tlsfiles.ForDaemon, now); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &staticTLS{cert: pair}
+}
+
 // What is wrong with certificates is said, whichever end has found it, and nothing is repeated.
 func TestCertificateTrouble(t *testing.T) {
 	daemon, good := certificates(t)
@@ -168,7 +199,13 @@ func TestCertificateTrouble(t *testing.T) {
 	if err := call(secured, &good); err != nil {
 		t.Fatal(err)
 	}
+	expired := serveAt(t, fake, expiredCertificate(t, good.CA))
 	mixed := tlsfiles.Files{CA: good.CA, Cert: other.Cert, Key: other.Key}
+	late := call(expired, &good)
+	if late == nil {
+		t.Fatal("an expired certificate is taken")
+	}
+	runbook.Says(t, "a certificate has expired", late.Error())
 	for _, c := range []struct {
 		want string
 		err  error

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"labd.dev/internal/runbook"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -148,6 +149,7 @@ func TestLabThatKillsItsWorkers(t *testing.T) {
 	}
 	_, err := f.transferIn("x", "t")
 	wantReason(t, err, codes.FailedPrecondition, "LAB_QUARANTINED")
+	runbook.Says(t, "a lab kills its workers' processes", reasonIn(err), err.Error())
 	resp, err := f.labs.ApplyLab(t.Context(), &labv1.ApplyLabRequest{RequestId: "again", Spec: lab.GetSpec()})
 	if err != nil || resp.GetOutcome() != labv1.ApplyLabResponse_OUTCOME_UNCHANGED || resp.GetLab().GetState() != labv1.LabState_LAB_STATE_RUNNING {
 		t.Fatalf("applied again: %v %v", resp, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"labd.dev/internal/auth"
+	"labd.dev/internal/runbook"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -87,6 +88,9 @@ func TestQuotaOfEachSubject(t *testing.T) {
 			res, _ := m.apply("", c.over).(result)
 			if r := res.refused; r == nil || r.Reason != overQuotaReason || r.Subject != subjectName(c.subject) || !strings.Contains(r.Message, c.said) {
 				t.Fatalf("%+v; want a refusal that says %q", r, c.said)
+			}
+			if c.subject == labv1.QuotaSubject_QUOTA_SUBJECT_LABS {
+				runbook.Says(t, "somebody has reached a quota", overQuotaReason.String(), res.refused.Message)
 			}
 			if !bytes.Equal(before, m.bytes()) {
 				t.Fatal("it was refused and yet changed the state")

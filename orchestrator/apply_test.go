@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"labd.dev/internal/runbook"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -231,8 +232,12 @@ func TestUnknownCommandHalts(t *testing.T) {
 			m := newMachine(t)
 			m.want("", createLab("x"))
 			before := m.bytes()
-			if err, ok := m.fsm.Apply(&raft.Log{Index: 2, Data: data}).(error); !ok {
+			err, ok := m.fsm.Apply(&raft.Log{Index: 2, Data: data}).(error)
+			if !ok {
 				t.Fatalf("applied: %v", err)
+			}
+			if name != "no proto" {
+				runbook.Says(t, "a newer labd wrote into the log", err.Error())
 			}
 			select {
 			case <-m.fsm.halted:

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"labd.dev/internal/runbook"
 	"labd.dev/orchestrator/raftnet"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -33,7 +34,8 @@ var testTiming = Timing{Heartbeat: 200 * time.Millisecond, Election: 200 * time.
 
 // network is what the servers of a test reach each other over: all in memory, and each way can be cut.
 type network struct {
-	t *testing.T
+	t     *testing.T
+	heard *runbook.Log // of all its servers
 
 	mu      sync.Mutex // guards what is below
 	members map[string]*member
@@ -65,7 +67,7 @@ type member struct {
 }
 
 func newNetwork(t *testing.T) *network {
-	return &network{t: t, members: make(map[string]*member), cut: make(map[[2]string]bool)}
+	return &network{t: t, heard: &runbook.Log{}, members: make(map[string]*member), cut: make(map[[2]string]bool)}
 }
 
 // server prepares a server; start starts it.
@@ -86,7 +88,7 @@ func (m *member) tryStart() error {
 	m.links = make(map[string]*grpc.ClientConn)
 	_, m.raft = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.address), time.Second)
 	conf := Config{FilesDir: m.filesDir, RaftDir: m.dir, ServerID: m.id, Worker: m.worker.connect(m.t), WorkerName: "w-" + m.address[:1], Lease: 400 * time.Millisecond, Version: "test",
-		Logger: testLogger(),
+		Logger: slog.New(slog.NewMultiHandler(testLogger().Handler(), m.net.heard.Logger().Handler())),
 		Cluster: &Cluster{Belongs: m.cluster, Keep: func(of Membership) error { m.cluster = of; return nil }, Advertise: m.address,
 			Expect: m.expect, Join: m.join, Timing: m.timing, Connect: m.connect,
 			Transport: func(raftnet.Identity) raft.Transport { return m.raft }}}
@@ -474,6 +476,7 @@ func TestMinority(t *testing.T) {
 	for _, want := range []string{"reaches 1 of 3 servers", "a majority is 2", leader.address, rest[1].address} {
 		wantText(t, err, want)
 	}
+	runbook.Says(t, "the majority of the servers is away", err.Error())
 	_, err = alone.labs().GetLab(t.Context(), &labv1.GetLabRequest{Lab: "x"})
 	wantReason(t, err, codes.Unavailable, "NO_QUORUM")
 	var header metadata.MD

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"labd.dev/internal/runbook"
 	serverv1 "labd.dev/proto/server/v1"
 )
 
@@ -175,9 +176,11 @@ func TestLostLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *LostLogError
-	if err := m.tryStart(); !errors.As(err, &lost) || lost.Cluster != "id-a" {
-		t.Errorf("it starts: %v", err)
+	err := m.tryStart()
+	if !errors.As(err, &lost) || lost.Cluster != "id-a" {
+		t.Fatalf("it starts: %v", err)
 	}
+	runbook.Says(t, "a server has lost its log, and knows that it had one", err.Error())
 }
 
 func TestMembershipIsKept(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/codes"
 
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	serverv1 "labd.dev/proto/server/v1"
 )
@@ -32,7 +33,9 @@ func TestDuplicateServerID(t *testing.T) {
 	n, all := three(t)
 	copied := n.server("id-b", "b2:7070", 0, "a:7070")
 	copied.cluster = Membership{"id-a", StageJoining} // the data directory was copied, and with it the cluster's id
-	failsWith(t, copied.start(), "has the id id-b too")
+	m := copied.start()
+	failsWith(t, m, "has the id id-b too")
+	runbook.Says(t, "two servers run on copies of one data directory", m.control.Err().Error())
 	leader := leaderOf(t, all)
 	if got := len(leader.control.servers()); got != 3 {
 		t.Errorf("the cluster has %d servers now", got)
@@ -55,6 +58,7 @@ func TestJoinToAnotherCluster(t *testing.T) {
 	other.stop()
 	other.join = []string{"a:7070"}
 	failsWith(t, other.start(), "this server belongs to cluster id-x, the other one to cluster id-a")
+	runbook.Says(t, "a server is asked to join another cluster", other.control.Err().Error())
 	leader := leaderOf(t, all)
 	_, err := leader.admin().AddMember(t.Context(), &labv1.AddMemberRequest{Address: "x:7070"})
 	wantReason(t, err, codes.FailedPrecondition, "OTHER_CLUSTER")
@@ -91,6 +95,7 @@ func TestEmptyDisk(t *testing.T) {
 		return leader.sees("id-fresh", raft.Voter) && !leader.sees(lost.id, raft.Voter)
 	})
 	eventually(t, "it has the lab", func() bool { return fresh.control.store.view().labNamed("", "x") != nil })
+	runbook.Says(t, "a server starts with an empty disk", n.heard.String())
 	if got := len(leader.control.servers()); got != 3 {
 		t.Errorf("%d servers", got)
 	}
@@ -241,6 +246,11 @@ func TestSaveAndRestore(t *testing.T) {
 			_, err := give(t, follower, c.state)
 			wantReason(t, err, codes.InvalidArgument, c.reason)
 			wantText(t, err, "nothing was changed")
+			if name == "a newer version" {
+				runbook.Says(t, "a newer labd wrote the backup", err.Error())
+			} else {
+				runbook.Says(t, "a backup has changed, or is cut short", err.Error())
+			}
 			if _, err := follower.labs().GetLab(t.Context(), &labv1.GetLabRequest{Lab: "y"}); err != nil {
 				t.Errorf("it was changed: %v", err)
 			}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -230,4 +231,5 @@ func TestSplitThatNoCutAllows(t *testing.T) {
 	wantReason(t, err, codes.InvalidArgument, "INVALID")
 	wantText(t, err, "cannot be split over 2 workers")
 	wantText(t, err, "a--b (no delay)")
+	runbook.Says(t, "a lab cannot be split as it asks", err.Error())
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,6 +21,7 @@ import (
 	"github.com/hashicorp/raft-wal/metadb"
 	"google.golang.org/grpc/codes"
 
+	"labd.dev/internal/runbook"
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -75,8 +77,9 @@ func TestFullDisk(t *testing.T) {
 	mem := raft.NewInmemStore()
 	d := &disk{LogStore: mem, StableStore: mem}
 	w := newFakeWorker()
+	var heard runbook.Log
 	s := serve(t, w, func(conf Config) (*Controller, error) {
-		conf.Logger = slog.New(slog.DiscardHandler)
+		conf.Logger = heard.Logger()
 		return openOn(&storage{logs: d, stable: d, snaps: raft.NewInmemSnapshotStore(), closer: io.NopCloser(nil)}, conf)
 	}, "")
 	s.create("x")
@@ -84,8 +87,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.set(true)
+	var said string
 	for range 3 {
 		_, err := s.transfer("r2")
+		said = err.Error()
 		wantReason(t, err, codes.ResourceExhausted, "STORAGE")
 		if !strings.Contains(err.Error(), "no space left on device") {
 			t.Errorf("it does not say why: %v", err)
@@ -102,6 +107,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("there is room again: %v", err)
 		}
 	}
+	runbook.Says(t, "a server's disk is full", said, heard.String())
 	if second.GetStamp().GetIndex() != 2 {
 		t.Errorf("the repeated request: %v", second)
 	}
@@ -112,6 +118,30 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("%d inputs took effect, want 2", len(lab.applied))
 		}
 	}
+}
+
+// A disk that takes long for a write is named, once, and so is that it does no longer. The log is raft-wal's own.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := (&bubble{}).newDisk()
+		st, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.closer.Close()
+		var heard runbook.Log
+		logs := &watchedLog{st.logs, &diskHealth{log: heard.Logger(), closing: make(chan struct{})}}
+		for i, delay := range []time.Duration{diskDelay, slowWrite, 2 * slowWrite, diskDelay, diskDelay} {
+			d.fail(delay, false)
+			if err := logs.StoreLog(&raft.Log{Index: uint64(i) + 1, Term: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runbook.Says(t, "a server's disk is slow", heard.String())
+		if n := strings.Count(heard.String(), "\n"); n != 2 {
+			t.Errorf("%d lines:\n%s", n, heard.String())
+		}
+	})
 }
 
 // A server whose disk is full can be stopped.
@@ -177,9 +207,11 @@ func TestDamagedLog(t *testing.T) {
 			if err := os.WriteFile(name, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := openStorage(dir, hclog.NewNullLogger()); !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), filepath.Base(name)) {
+			_, err := openStorage(dir, hclog.NewNullLogger())
+			if !errors.Is(err, errLogDamaged) || !strings.Contains(err.Error(), filepath.Base(name)) {
 				t.Fatalf("%s, byte %d: %v", filepath.Base(name), at, err)
 			}
+			runbook.Says(t, "the log has changed on disk", err.Error())
 		}
 		if err := os.WriteFile(name, whole, 0o600); err != nil {
 			t.Fatal(err)
@@ -237,10 +269,12 @@ func TestTornLog(t *testing.T) {
 		if err := os.WriteFile(names[0], torn, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		st, err := openStorage(dir, hclog.NewNullLogger())
+		var heard runbook.Log
+		st, err := openStorage(dir, RaftLogger(heard.Logger()))
 		if err != nil {
 			t.Fatalf("%d bytes cut off: %v", cut, err)
 		}
+		runbook.Says(t, "the last record of the log is torn", heard.String())
 		if last, err := st.logs.LastIndex(); err != nil || last != 9 {
 			t.Errorf("%d bytes cut off: the log ends at %d, %v", cut, last, err)
 		}
@@ -286,9 +320,11 @@ func TestDamagedSnapshotOnDisk(t *testing.T) {
 	s.stop()
 	damage(states[0])
 	conf := Config{RaftDir: filepath.Join(dir, "raft"), FilesDir: filepath.Join(dir, "files"), ServerID: "s1", Worker: newFakeWorker().connect(t), WorkerName: "w"}
-	if c, err := Open(conf); err == nil || !strings.Contains(err.Error(), "failed to load any existing snapshots") {
-		t.Fatalf("it starts: %v %v", c, err)
+	c, err := Open(conf)
+	if err == nil {
+		t.Fatalf("it starts: %v", c)
 	}
+	runbook.Says(t, "all snapshots of the log have changed on disk", err.Error())
 }
 
 // A state that a newer version has left is named, not guessed at.

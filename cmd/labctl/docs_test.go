@@ -41,17 +41,23 @@ func TestInstructorPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	readerOf(t)
-	for kind, name := range map[string]string{"csv": "roster.csv", "yaml": "checks.yaml"} {
-		_, block, ok := strings.Cut(string(text), "\n```"+kind+"\n")
+	showFiles(t, string(text), map[string]string{"csv": "roster.csv", "yaml": "checks.yaml"})
+	runPage(t, lines, daemon.IdentityConfig{Auth: daemon.AuthOn, TokenFile: "admin.token"})
+}
+
+// showFiles writes the files that a page shows, each in a block of its kind.
+func showFiles(t *testing.T, page string, names map[string]string) {
+	t.Helper()
+	for kind, name := range names {
+		_, block, ok := strings.Cut(page, "\n```"+kind+"\n")
 		block, _, closed := strings.Cut(block, "```\n")
-		if !ok || !closed || !strings.Contains(string(text), "`"+name+"`") {
-			t.Fatalf("%s does not show %s", page, name)
+		if !ok || !closed || !strings.Contains(page, "`"+name+"`") {
+			t.Fatalf("the page does not show %s", name)
 		}
 		if err := os.WriteFile(name, []byte(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	runPage(t, lines, daemon.IdentityConfig{Auth: daemon.AuthOn, TokenFile: "admin.token"})
 }
 
 // readerOf makes a directory with what a reader of the pages has, and goes there.
@@ -113,22 +119,31 @@ func commandsOf(t *testing.T, path string) [][]string {
 		t.Fatal(err)
 	}
 	var commands [][]string
-	for i, block := range strings.Split(string(text), "\n```") {
+	for _, line := range linesOf(string(text)) {
+		rest, ok := strings.CutPrefix(line, "go run ./cmd/labctl ")
+		if !ok {
+			rest, ok = strings.CutPrefix(line, "labctl ")
+		}
+		if ok {
+			commands = append(commands, words(t, rest))
+		}
+	}
+	return commands
+}
+
+// linesOf lists the lines of a page's code blocks, without their prompts and comments. The first of each is the block's kind.
+func linesOf(page string) []string {
+	var lines []string
+	for i, block := range strings.Split(page, "\n```") {
 		if i%2 == 0 {
 			continue
 		}
 		for line := range strings.Lines(block) {
 			line, _, _ = strings.Cut(strings.TrimPrefix(line, "$ "), " #")
-			rest, ok := strings.CutPrefix(strings.TrimSpace(line), "go run ./cmd/labctl ")
-			if !ok {
-				rest, ok = strings.CutPrefix(strings.TrimSpace(line), "labctl ")
-			}
-			if ok {
-				commands = append(commands, words(t, rest))
-			}
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	return commands
+	return lines
 }
 
 // words splits a command line at spaces outside of single quotes.

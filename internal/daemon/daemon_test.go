@@ -21,6 +21,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	"labd.dev/client"
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -354,6 +355,7 @@ func TestDataOfANewerVersion(t *testing.T) {
 	if !errors.As(err, &newer) || newer.Version != 2 {
 		t.Fatalf("error %v", err)
 	}
+	runbook.Says(t, "a newer labd wrote the data directory", err.Error())
 	if b, err := os.ReadFile(filepath.Join(dir, "version")); err != nil || string(b) != "2\n" {
 		t.Fatalf("the version was touched: %q %v", b, err)
 	}

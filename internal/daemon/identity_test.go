@@ -15,6 +15,7 @@ import (
 
 	"labd.dev/client"
 	"labd.dev/internal/auth"
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 )
 
@@ -417,6 +418,7 @@ func TestLockedOut(t *testing.T) {
 	whoAmI(t, guess)
 	_, err := whoAmI(t, guess)
 	wantReason(t, "the twelfth wrong token", err, labv1.ErrorReason_ERROR_REASON_LOCKED_OUT)
+	runbook.Says(t, "an address is locked out", err.Error())
 	for range 100 {
 		whoAmI(t, s.as("labd_x"))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"labd.dev/client"
 	"labd.dev/internal/auth"
+	"labd.dev/internal/runbook"
 	"labd.dev/orchestrator"
 	labv1 "labd.dev/proto/lab/v1"
 )
@@ -119,7 +120,9 @@ func TestFloodOfCalls(t *testing.T) {
 	// Ann's calls of a time to come: until then nothing is added, however long this test takes.
 	for later := time.Now().Add(time.Hour); s.d.rates.people.take("ann", later) == 0; {
 	}
-	wantReason(t, "a call too many", ask(ann), labv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS)
+	err := ask(ann)
+	wantReason(t, "a call too many", err, labv1.ErrorReason_ERROR_REASON_TOO_MANY_CALLS)
+	runbook.Says(t, "somebody calls too often", err.Error())
 	if err := ask(bob); err != nil {
 		t.Errorf("another person: %v", err)
 	}

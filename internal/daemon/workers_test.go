@@ -22,6 +22,7 @@ import (
 
 	"labd.dev/client"
 	"labd.dev/internal/port"
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 )
@@ -331,7 +332,11 @@ func TestKilledWorkersLabsGoOn(t *testing.T) {
 // comes back empty.
 func TestCutOffWorkerIsFenced(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "w1", "w2")
+	var heard runbook.Log
+	f := newFleet(t)
+	for _, name := range []string{"w1", "w2"} {
+		f.add(WorkerConfig{Name: name, Logger: heard.Logger()})
+	}
 	apply(t, f.c, twoHosts("pair", labv1.Clock_CLOCK_REAL))
 	f.transfer("pair", "t1", 100_000)
 	f.followed("pair", "t1")
@@ -366,6 +371,7 @@ func TestCutOffWorkerIsFenced(t *testing.T) {
 		held, err := old.ListLabs(t.Context(), &workerv1.ListLabsRequest{})
 		return err == nil && len(held.GetLabs()) == 0 && f.state(name) == labv1.WorkerState_WORKER_STATE_UP
 	})
+	runbook.Says(t, "a worker is cut off or paused for longer than its lease", heard.String())
 	f.checkReplay("pair")
 }
 
@@ -386,6 +392,7 @@ func TestDrain(t *testing.T) {
 	if err := drain("w1", false); !errors.As(err, &e) || e.Reason != "LAST_WORKER" || e.Code != client.CodeRefused {
 		t.Fatalf("drain of the last worker: %v", err)
 	}
+	runbook.Says(t, "the last worker is drained", e.Reason, e.Message)
 	if err := drain("w9", false); !errors.As(err, &e) || e.Reason != "WORKER_NOT_FOUND" {
 		t.Fatalf("drain of no worker: %v", err)
 	}
@@ -500,7 +507,7 @@ func TestWorkersThatAreRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(elsewhere, clusterFile), []byte("ANOTHER\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	contains(failed(f.start(WorkerConfig{Name: "stranger", DataDir: elsewhere})), "belongs to cluster ANOTHER")
+	runbook.Says(t, "a worker belongs to another cluster", failed(f.start(WorkerConfig{Name: "stranger", DataDir: elsewhere})))
 	contains(failed(f.start(WorkerConfig{Name: "Not A Name"})), "no name of a worker")
 
 	// Two workers with one id, of a data directory that was copied; and two with one name.
@@ -559,10 +566,10 @@ func TestLabLargerThanItsWorker(t *testing.T) {
 	spec.Budget = &labv1.EventBudget{MemoryBytes: 100 << 20}
 	_, err := f.c.Labs.CreateLab(t.Context(), &labv1.CreateLabRequest{RequestId: "c", Spec: spec})
 	var e *client.Error
-	if !errors.As(err, &e) || e.Reason != "LAB_TOO_LARGE" || e.Code != client.CodeRefused ||
-		e.Message != `lab "large" needs 100 MiB of memory, and worker small, which has the most, has 64 MiB for labs` {
+	if !errors.As(err, &e) || e.Reason != "LAB_TOO_LARGE" || e.Code != client.CodeRefused {
 		t.Fatalf("a lab too large: %v", err)
 	}
+	runbook.Says(t, "a lab needs more memory than any worker has", e.Message)
 }
 
 // A worker that stops says so: its labs go elsewhere at once.

@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"internal/randomlab":   {"sim", "node", "proto", "trace"},
 	"internal/daemon":      {"orchestrator", "node/worker", "proto", "client", "internal"},
 	"internal/house":       {},
+	"internal/runbook":     {},
 	"internal/conformance": {},
 	"internal/laws":        {},
 	"cmd/labd":             {"internal", "orchestrator", "proto"},

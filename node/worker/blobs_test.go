@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"labd.dev/internal/runbook"
 )
 
 // Beyond its limit a worker lets go of the contents that nobody has asked for the longest, and of none that was asked for
@@ -45,4 +47,28 @@ func TestOldContentsGo(t *testing.T) {
 			t.Errorf("content %s is there: %v", sum, !want)
 		}
 	}
+}
+
+// A content that has changed on the disk is not taken for what it was.
+func TestDamagedContent(t *testing.T) {
+	b, err := newBlobs(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := sha256.Sum256([]byte("content"))
+	sum := hex.EncodeToString(raw[:])
+	if err := os.WriteFile(b.path(sum), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.read(sum); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.path(sum), []byte("contend"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.read(sum)
+	if err == nil {
+		t.Fatalf("%q", got)
+	}
+	runbook.Says(t, "a file in `files/` or `blobs/` has changed on disk", err.Error())
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
@@ -44,6 +45,7 @@ func TestConnectionsAtMost(t *testing.T) {
 		if !strings.HasPrefix(over.GetError(), "connections: more than 3 at once") || over.GetNowNs() < 30*ms || over.GetNowNs() > 100*ms {
 			t.Errorf("with %d loops it ended at %v with %q", loops, sim.Time(over.GetNowNs()), over.GetError())
 		}
+		runbook.Says(t, "a lab has more connections than its owner may", over.GetError())
 		if d, err := Replay(t.Context(), overDir, 0, filepath.Join(t.TempDir(), "again")); err != nil || d != nil {
 			t.Errorf("its replay with %d loops: %v, %v", loops, d, err)
 		}

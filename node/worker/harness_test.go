@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -26,7 +27,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	w, err := New(Config{Root: t.TempDir(), Version: "test"})
+	return loggingBench(t, nil)
+}
+
+func loggingBench(t *testing.T, log *slog.Logger) *bench {
+	t.Helper()
+	w, err := New(Config{Root: t.TempDir(), Version: "test", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
@@ -56,6 +57,15 @@ func TestOneLabEndsAlone(t *testing.T) {
 			b.wait(bad)
 			if p := b.get("bad").Progress; !p.Ended || !strings.Contains(p.Error, c.want) {
 				t.Errorf("it ended with %q", p.Error)
+			} else {
+				switch c.name {
+				case "panic":
+					runbook.Says(t, "a lab runs into a fault of labd's own", p.Error)
+				case "storm":
+					runbook.Says(t, "a storm of events", p.Error)
+				case "memory":
+					runbook.Says(t, "a lab takes too much memory", p.Error)
+				}
 			}
 			r, err := trace.Open(labDir(b.root, "bad"))
 			if err != nil {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"labd.dev/internal/runbook"
 	labv1 "labd.dev/proto/lab/v1"
 	workerv1 "labd.dev/proto/worker/v1"
 	"labd.dev/sim"
@@ -164,4 +166,34 @@ func TestRecoveryTells(t *testing.T) {
 	if got.Progress.NowNs < p.RecoverToNs || !got.Transfers[0].Match || got.Transfers[0].DurationNs != done.Transfers[0].DurationNs {
 		t.Errorf("recovered: %v, before: %v", got, done)
 	}
+}
+
+// A disk that takes no marks is told of once, and labs go on.
+func TestMarksThatCannotBeKept(t *testing.T) {
+	var heard runbook.Log
+	b := loggingBench(t, heard.Logger())
+	broken, err := os.Open(b.marks.path) // to be read only
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	b.marks.mu.Lock()
+	kept := b.marks.file
+	b.marks.file = broken
+	b.marks.mu.Unlock()
+	b.start(standing("l", labv1.Clock_CLOCK_VIRTUAL))
+	for i := range 2 {
+		b.input("l", transfer("", 100_000))
+		b.until("l", "the transfer's end", settled)
+		for b.t.Context().Err() == nil && i == 0 && !strings.Contains(heard.String(), "cannot be kept") {
+			runtime.Gosched()
+		}
+	}
+	runbook.Says(t, "a worker cannot write down how far its labs are", heard.String())
+	if n := strings.Count(heard.String(), "cannot be kept"); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
+	b.marks.mu.Lock()
+	b.marks.file = kept
+	b.marks.mu.Unlock()
 }
