@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/hashicorp/go-memdb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -96,10 +97,20 @@ func (s *guardedStream) RecvMsg(m any) error {
 	return nil
 }
 
-// watch loses a stream's context once the caller may no longer have the lab.
+// watch loses a stream's context once the caller may no longer have the lab: it changes when it is taken back, and who teaches has
+// it by a role, and by a template that may be withdrawn.
 func (g *grant) watch(ctx context.Context, store *Store, lose context.CancelCauseFunc) {
 	for {
 		lab, changed := store.watch(tableLabs, g.lab.GetId())
+		if g.caller.Identified() {
+			_, role := store.watch(tablePeople, g.caller.Person)
+			_, template := store.watch(tableTemplates, store.view().instanceOf(g.lab.GetId()).GetTemplate())
+			for _, also := range []memdb.WatchSet{role, template} {
+				for ch := range also {
+					changed.Add(ch)
+				}
+			}
+		}
 		if err := g.still(store.view()); err != nil {
 			lose(err)
 			return
@@ -210,17 +221,26 @@ func (g *grant) still(v view) error {
 	if g.lab == nil {
 		return nil
 	}
-	if now := v.lab(g.lab.GetId()); now != nil && now != g.lab && v.placeIn(g.caller, now) == nil {
+	if now := v.lab(g.lab.GetId()); now != nil && (now != g.lab || teaches(g.caller)) && v.placeIn(g.callerNow(v), now) == nil {
 		return g.isGone()
 	}
 	return nil
+}
+
+// callerNow is the caller in the role that the person has now.
+func (g *grant) callerNow(v view) auth.Caller {
+	now := g.caller
+	if now.Identified() {
+		now.Role = v.person(now.Person).GetRole()
+	}
+	return now
 }
 
 // again is the grant as things stand now.
 func (g *grant) again(v view) (*grant, error) {
 	now := *g
 	now.lab = v.lab(g.lab.GetId())
-	if now.place = v.placeIn(g.caller, now.lab); now.place == nil {
+	if now.place = v.placeIn(g.callerNow(v), now.lab); now.place == nil {
 		return nil, g.isGone()
 	}
 	return &now, nil

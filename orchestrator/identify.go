@@ -150,13 +150,16 @@ func wrongToken(wait time.Duration, reason labv1.ErrorReason, message string) *R
 		Message: fmt.Sprintf("too many wrong tokens came from this address: wait %v", wait)}
 }
 
-// StillGood tells whether the token of a caller who was let in would be taken still: calls may last for days.
+// StillGood tells whether the token of a caller who was let in would be taken still, and for as much: calls may last for days.
 func (c *Controller) StillGood(caller auth.Caller) error {
 	if caller.TokenID == "" {
 		return nil
 	}
 	v := c.store.view()
-	_, err := good(v, v.token(caller.TokenID), c.conf.Now())
+	p, err := good(v, v.token(caller.TokenID), c.conf.Now())
+	if err == nil && p.GetRole() < caller.Role {
+		err = notAllowed("%s is %s now", p.GetName(), auth.RoleName(p.GetRole()))
+	}
 	return err
 }
 

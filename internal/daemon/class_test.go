@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"labd.dev/client"
@@ -255,4 +257,58 @@ func TestClassLosesPeopleAndTemplate(t *testing.T) {
 	}
 	_, err = c.ivy.Labs.GetLab(ctx, &labv1.GetLabRequest{Lab: "bob/lab1"})
 	wantReason(t, "the instructor looks at what is the class's no more", err, labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND)
+}
+
+// Streams of a lab in which nothing happens end for who may not have it any more: for who teaches when the template is withdrawn or
+// the role is taken away. The lab is then not there.
+func TestStreamsEndWithTheReason(t *testing.T) {
+	c := newClass(t)
+	if _, err := c.ann.Classes.StartInstance(t.Context(), &labv1.StartInstanceRequest{RequestId: client.RequestID(), Template: "lab1"}); err != nil {
+		t.Fatal(err)
+	}
+	const lab = "ann/lab1"
+	eventually(t, "the lab runs", func() bool {
+		r, err := c.ivy.Labs.GetLab(t.Context(), &labv1.GetLabRequest{Lab: lab})
+		return err == nil && r.GetLab().GetState() == labv1.LabState_LAB_STATE_RUNNING
+	})
+	begin := func(who *client.Client) map[string]interface{ RecvMsg(any) error } {
+		t.Helper()
+		records, err1 := who.Traces.WatchRecords(t.Context(), &labv1.WatchRecordsRequest{Lab: lab})
+		capture, err2 := who.Captures.WatchCapture(t.Context(), &labv1.WatchCaptureRequest{Lab: lab, Node: "a"})
+		state, err3 := who.Watches.WatchStatus(t.Context(), &labv1.WatchStatusRequest{Lab: lab, Kind: labv1.StatusKind_STATUS_KIND_NODES})
+		if err := errors.Join(err1, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := state.Recv(); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		return map[string]interface{ RecvMsg(any) error }{"records": records, "capture": capture, "status": state}
+	}
+	ended := func(why string, streams map[string]interface{ RecvMsg(any) error }, end func() error) {
+		t.Helper()
+		if err := end(); err != nil {
+			t.Fatal(why, err)
+		}
+		for what, s := range streams {
+			var err error
+			for err == nil {
+				err = s.RecvMsg(&emptypb.Empty{}) // whatever it is, its fields are not looked at
+			}
+			wantReason(t, why+": "+what, err, labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND)
+		}
+	}
+	role := func(r labv1.Role) func() error {
+		return func() error {
+			_, err := c.admin.Users.UpdateUser(t.Context(), &labv1.UpdateUserRequest{RequestId: client.RequestID(), User: "ivy", Role: r})
+			return err
+		}
+	}
+	ended("the role is taken away", begin(c.ivy), role(auth.Student))
+	if err := role(auth.Instructor)(); err != nil {
+		t.Fatal(err)
+	}
+	ended("the template is withdrawn", begin(c.ivy), func() error {
+		_, err := c.admin.Classes.DeleteTemplate(t.Context(), &labv1.DeleteTemplateRequest{RequestId: client.RequestID(), Template: "lab1", Force: true})
+		return err
+	})
 }
