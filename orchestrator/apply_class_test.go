@@ -1,8 +1,11 @@
 package orchestrator
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
@@ -87,6 +90,30 @@ func TestPublishedLabIsFixed(t *testing.T) {
 			m.wantRefusal(labv1.ErrorReason_ERROR_REASON_LAB_FIXED, "r3", apply)
 		}
 	}
+}
+
+// A template from which a hundred labs were started is not deleted unasked; deleted all the same, it leaves each as it was.
+func TestTemplateOfAHundredLabsIsDeleted(t *testing.T) {
+	const students = 100
+	m := newMachine(t)
+	m.want("r", publish("lab1", 0, nil))
+	lab := func(i int) string { return fmt.Sprintf("lab1.%d", i) }
+	var before []*controlv1.LabState
+	for i := range students {
+		m.want("start "+lab(i), startOf(fmt.Sprintf("student%d", i), lab(i), false))
+		before = append(before, m.fsm.store.view().lab(lab(i)))
+	}
+	m.want("s", submit("student0", lab(0)))
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_TEMPLATE_IN_USE, "r1", &controlv1.DeleteTemplate{Name: "lab1"})
+	m.want("r2", &controlv1.DeleteTemplate{Name: "lab1", Force: true})
+	v := m.fsm.store.view()
+	for i := range students {
+		if !proto.Equal(v.lab(lab(i)), before[i]) || v.instanceOf(lab(i)) != nil {
+			t.Errorf("lab %d: %v, instance %v", i, v.lab(lab(i)), v.instanceOf(lab(i)))
+		}
+	}
+	m.wantRefusal(labv1.ErrorReason_ERROR_REASON_TEMPLATE_NOT_FOUND, "r3", submit("student1", lab(1)))
+	m.want("r4", &controlv1.DeleteLab{LabId: lab(2)})
 }
 
 // A submission holds all that a replay needs: what becomes of the lab afterwards is all one.
