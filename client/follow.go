@@ -24,6 +24,10 @@ const (
 // waits.
 func (c *Client) Waiting(tell func(text string)) { c.link.waiting = tell }
 
+// Notices sets who is told what labd lets the caller know besides the answers: that a lab of theirs is about to be stopped,
+// because nobody uses it. The same may come with many answers. It is set before the first call.
+func (c *Client) Notices(tell func(text string)) { c.link.notices = tell }
+
 func (c *Client) tell(text string) { c.link.tell(text) }
 
 func (l *link) tell(text string) {

@@ -28,6 +28,7 @@ type link struct {
 	token     string       // that calls show; may be empty
 	answered  atomic.Bool  // a labd has answered a call
 	waiting   func(string) // is told what is waited for; may be nil
+	notices   func(string) // is told what the server lets the caller know besides; may be nil
 
 	mu  sync.Mutex // guards now
 	now int        // the server that is asked
@@ -62,6 +63,18 @@ func (l *link) follow(s *server, md metadata.MD) {
 		l.now = i
 	}
 }
+
+// pass passes on what the server lets the caller know besides the answer.
+func (l *link) pass(md metadata.MD) {
+	if l.notices != nil {
+		for _, text := range md.Get(noticeHeader) {
+			l.notices(text)
+		}
+	}
+}
+
+// noticeHeader tells, with an answer, what becomes of labs of the caller's that nobody uses.
+const noticeHeader = "labd-notice"
 
 // leaderHeader names, with an answer to a call that was handed on, the server that has answered.
 const leaderHeader = "labd-leader"
@@ -99,12 +112,12 @@ func (l *link) Invoke(ctx context.Context, method string, req, reply any, opts .
 	ctx = l.mark(ctx)
 	err := l.repeat(ctx, method, req, func(ctx context.Context) error {
 		s := l.current()
-		if len(l.servers) == 1 {
-			return l.heard(s, s.conn.Invoke(ctx, method, req, reply, opts...))
-		}
 		var md metadata.MD
 		err := s.conn.Invoke(ctx, method, req, reply, append(slices.Clip(opts), grpc.Header(&md))...)
-		l.follow(s, md)
+		if len(l.servers) > 1 {
+			l.follow(s, md)
+		}
+		l.pass(md)
 		return l.heard(s, err)
 	})
 	return typed(l.address(), err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-memdb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -41,6 +42,7 @@ func (g guarded) RegisterService(desc *grpc.ServiceDesc, impl any) {
 					if err != nil {
 						return nil, err
 					}
+					g.c.tell(ctx)
 					return handle(ctx, req)
 				}
 				final := func(ctx context.Context, req any) (any, error) { return g.c.final(ctx, req, admitted) }
@@ -56,6 +58,9 @@ func (g guarded) RegisterService(desc *grpc.ServiceDesc, impl any) {
 		d.Streams[i].Handler = func(srv any, ss grpc.ServerStream) error {
 			s := &guardedStream{ServerStream: ss, c: g.c, access: access, ctx: ss.Context()}
 			err := m.Handler(srv, s)
+			if s.leave != nil {
+				s.leave()
+			}
 			var lost *Refusal
 			if errors.As(context.Cause(s.ctx), &lost) {
 				return lost
@@ -74,6 +79,7 @@ type guardedStream struct {
 	access *labv1.Access
 	ctx    context.Context
 	asked  bool
+	leave  func() // says that nobody looks any more; nil: nobody has
 }
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
@@ -92,6 +98,10 @@ func (s *guardedStream) RecvMsg(m any) error {
 		var lose context.CancelCauseFunc
 		ctx, lose = context.WithCancelCause(ctx)
 		go g.watch(ctx, s.c.store, lose) // ends with the stream
+		if l := s.c.leading(); l != nil {
+			l.idle.used(g.lab, g.caller, +1)
+			s.leave = func() { l.idle.used(g.lab, g.caller, -1) }
+		}
 	}
 	s.ctx = ctx
 	return nil
@@ -213,7 +223,28 @@ func (c *Controller) grant(ctx context.Context, v view, caller auth.Caller, acce
 			return nil, err
 		}
 	}
+	if l := c.leading(); l != nil && g.lab != nil {
+		l.idle.used(g.lab, caller, 0)
+	}
 	return context.WithValue(ctx, grantKey{}, g), nil
+}
+
+// noticeHeader tells a caller, with an answer, what becomes of labs of theirs.
+const noticeHeader = "labd-notice"
+
+// tell tells a caller what becomes of labs of theirs that nobody uses.
+func (c *Controller) tell(ctx context.Context) {
+	l, person := c.leading(), auth.CallerOf(ctx).Person
+	if l == nil || person == "" {
+		return
+	}
+	about := ""
+	if g, _ := ctx.Value(grantKey{}).(*grant); g != nil {
+		about = g.lab.GetId()
+	}
+	if texts := l.idle.noticesFor(person, about); len(texts) > 0 {
+		_ = grpc.SetHeader(ctx, metadata.MD{noticeHeader: texts}) // it can only fail where the answer has begun
+	}
 }
 
 // still refuses what the caller may no longer have: the lab has been taken back since. One that was deleted ends by itself.

@@ -268,8 +268,13 @@ func (a *applier) appendInput(c *controlv1.AppendInput) (*controlv1.RequestOutco
 	}
 	a.journal(c.GetLabId(), c.GetEntry())
 	if lab != nil {
-		if spec, changes := specAfter(lab, c.GetEntry().GetInput()); changes {
-			a.insert(tableLabs, with(lab, func(l *controlv1.LabState) { l.ChangedSpec = spec }))
+		spec, changes := specAfter(lab, c.GetEntry().GetInput())
+		if changes || lab.GetStopsUnixNs() != 0 {
+			a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
+				if l.StopsUnixNs = 0; changes {
+					l.ChangedSpec = spec
+				}
+			}))
 		}
 	}
 	return &controlv1.RequestOutcome{

@@ -35,6 +35,12 @@ func (a *applier) dispatchClass(cmd *controlv1.Command) (*controlv1.RequestOutco
 		return a.regradeTemplate(k.RegradeTemplate)
 	case *controlv1.Command_SetQuota:
 		return a.setQuota(k.SetQuota)
+	case *controlv1.Command_NoteUse:
+		return a.noteUse(k.NoteUse)
+	case *controlv1.Command_WarnIdle:
+		return a.warnIdle(k.WarnIdle)
+	case *controlv1.Command_StopIdle:
+		return a.stopIdle(k.StopIdle)
 	}
 	panic("a command has a kind that dispatch lacks") // kindOf let it pass
 }

@@ -84,7 +84,7 @@ func (a *applier) lives(instance string) {
 	}
 }
 
-// releaseLab ends a quarantine.
+// releaseLab ends a quarantine, or has a lab go on that nobody had used.
 func (a *applier) releaseLab(c *controlv1.ReleaseLab) (*controlv1.RequestOutcome, *Refusal) {
 	lab := a.view.lab(c.GetLabId())
 	if lab == nil {
@@ -92,6 +92,9 @@ func (a *applier) releaseLab(c *controlv1.ReleaseLab) (*controlv1.RequestOutcome
 	}
 	a.insert(tableLabs, with(lab, func(l *controlv1.LabState) {
 		l.Quarantined, l.Deaths, l.Epoch = false, nil, lab.GetEpoch()+1 // what waited for it under this one has been answered
+		if lab.GetStopped() {
+			l.Stopped, l.UsedUnixNs = false, a.now
+		}
 	}))
 	return &controlv1.RequestOutcome{LabId: lab.GetId()}, nil
 }

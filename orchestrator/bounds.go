@@ -64,7 +64,7 @@ func (l *leadership) boundsAt(v view) map[string][]*workerv1.OwnerBounds {
 		}
 		return at[worker][owner]
 	}
-	if v.anyRate() {
+	if v.anySet(labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE) {
 		for _, p := range v.people() {
 			for worker, most := range v.ratesOf(p.GetName()) {
 				bound(worker, p.GetName()).EventsPerS = most
@@ -94,12 +94,10 @@ func (l *leadership) boundsAt(v view) map[string][]*workerv1.OwnerBounds {
 	return lists
 }
 
-// anyRate tells whether anybody's rate is bounded: by itself nobody's is.
-func (v view) anyRate() bool {
+// anySet tells whether a bound of a subject was set for anybody: of some, nothing is bounded by itself.
+func (v view) anySet(s labv1.QuotaSubject) bool {
 	return slices.ContainsFunc(all[controlv1.QuotaState](v, tableQuotas, "id"), func(q *controlv1.QuotaState) bool {
-		return slices.ContainsFunc(q.GetLimits(), func(l *labv1.QuotaLimit) bool {
-			return l.GetSubject() == labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE
-		})
+		return slices.ContainsFunc(q.GetLimits(), func(l *labv1.QuotaLimit) bool { return l.GetSubject() == s })
 	})
 }
 

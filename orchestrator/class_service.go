@@ -238,7 +238,12 @@ func (s *classService) start(ctx context.Context, requestID, name string, reset 
 		return nil, err
 	}
 	if i := v.instance(t.GetName(), caller.Person); v.lab(i.GetLabId()) != nil && !reset {
-		return s.describe(ctx, l, i), nil
+		lab := v.lab(i.GetLabId())
+		l.idle.used(lab, caller, 0)
+		if lab.GetStopped() {
+			_, err = s.c.resume(ctx, l, lab)
+		}
+		return s.describe(ctx, l, i), err
 	}
 	spec := proto.CloneOf(t.GetSpec())
 	spec.Seed = seedOf(t.GetSecret(), caller.Person)
@@ -271,6 +276,10 @@ func (s *classService) reached(ctx context.Context, l *leadership, t *controlv1.
 	lab := v.lab(i.GetLabId())
 	if lab == nil {
 		return nil, 0, notStarted(t.GetName(), i)
+	}
+	l.idle.used(lab, auth.CallerOf(ctx), 0)
+	if lab.GetStopped() {
+		return lab, lab.GetReachedNs(), nil
 	}
 	client, err := l.hosts(lab.GetId())
 	if err != nil {

@@ -21,6 +21,9 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 	if err := checkRequestID(req.GetRequestId()); err != nil {
 		return nil, err
 	}
+	if resp, err := s.resumed(ctx, req); resp != nil || err != nil {
+		return resp, err
+	}
 	g, worker, err := s.c.labWorker(ctx)
 	if err != nil {
 		return nil, err
@@ -49,6 +52,28 @@ func (s *clockService) ControlClock(ctx context.Context, req *labv1.ControlClock
 		return nil, err
 	}
 	return &labv1.ControlClockResponse{Lab: g.called(g.lab), Progress: resp.GetProgress(), Events: resp.GetEvents()}, nil
+}
+
+// resumed lets a lab go on that was stopped because nobody used it; nil: it was not, or something else is asked.
+func (s *clockService) resumed(ctx context.Context, req *labv1.ControlClockRequest) (*labv1.ControlClockResponse, error) {
+	l, err := s.c.leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := grantOf(ctx)
+	if err != nil || req.GetResume() == nil || !g.lab.GetStopped() {
+		return nil, err
+	}
+	lab, err := s.c.resume(ctx, l, g.lab)
+	if err != nil {
+		return nil, err
+	}
+	client, err := l.hosts(lab.GetId())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: lab.GetId()})
+	return &labv1.ControlClockResponse{Lab: g.called(lab), Progress: resp.GetProgress()}, err
 }
 
 // workerText is a worker's message without the class of error that it begins with, which the code tells as well.

@@ -104,7 +104,12 @@ func (c *Controller) ForwardUnary(ctx context.Context, req any, info *grpc.Unary
 			return err
 		}
 		resp = out.New().Interface()
-		return conn.Invoke(c.markForwarded(ctx), info.FullMethod, req, resp)
+		var header metadata.MD
+		err = conn.Invoke(c.markForwarded(ctx), info.FullMethod, req, resp, grpc.Header(&header))
+		if texts := header.Get(noticeHeader); len(texts) > 0 {
+			_ = grpc.SetHeader(ctx, metadata.MD{noticeHeader: texts}) // it can only fail where the answer has begun
+		}
+		return err
 	})
 	if here != nil {
 		return handle(here, req)

@@ -194,8 +194,8 @@ func (l *leadership) await(ctx context.Context, labID string) error {
 		if !there {
 			return refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "it was deleted meanwhile")
 		}
-		if lab := l.c.store.view().lab(labID); lab.GetQuarantined() {
-			return inQuarantine(lab)
+		if lab := l.c.store.view().lab(labID); parked(lab) {
+			return l.isParked(lab)
 		}
 		h := l.host(labID, epoch)
 		l.reconcileSoon()
@@ -212,15 +212,19 @@ func (l *leadership) await(ctx context.Context, labID string) error {
 	}
 }
 
-// inQuarantine refuses what a lab is asked that no worker is given.
-func inQuarantine(lab *controlv1.LabState) *Refusal {
-	return refuse(labv1.ErrorReason_ERROR_REASON_LAB_QUARANTINED, "lab %q is %s", lab.GetSpec().GetName(), quarantineReason(lab))
+// isParked refuses what a lab is asked that no worker is given.
+func (l *leadership) isParked(lab *controlv1.LabState) *Refusal {
+	reason, why := labv1.ErrorReason_ERROR_REASON_LAB_QUARANTINED, quarantineReason(lab)
+	if lab.GetStopped() {
+		reason, why = labv1.ErrorReason_ERROR_REASON_LAB_STOPPED, stoppedReason(l.c.store.view(), lab)
+	}
+	return refuse(reason, "lab %q is %s", lab.GetSpec().GetName(), why)
 }
 
 // running gives a lab's hosting if the lab runs.
 func (l *leadership) running(labID string, epoch uint64) (*hosting, error) {
-	if lab := l.c.store.view().lab(labID); lab.GetQuarantined() {
-		return nil, inQuarantine(lab)
+	if lab := l.c.store.view().lab(labID); parked(lab) {
+		return nil, l.isParked(lab)
 	}
 	h := l.host(labID, epoch)
 	opened, err := h.opened()

@@ -142,8 +142,9 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, g)}, nil
 	}
-	if g.lab.GetQuarantined() && !req.GetDryRun() {
-		if g.lab, err = s.release(ctx, l, g.lab); err != nil {
+	l.idle.used(g.lab, g.caller, 0)
+	if parked(g.lab) && !req.GetDryRun() {
+		if g.lab, err = s.c.resume(ctx, l, g.lab); err != nil {
 			return nil, err
 		}
 	}
@@ -169,23 +170,6 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 		}
 	}
 	return resp, nil
-}
-
-// release ends a lab's quarantine, and waits until the lab is where it was.
-func (s *labService) release(ctx context.Context, l *leadership, state *controlv1.LabState) (*controlv1.LabState, error) {
-	_, err := s.c.propose(ctx, "", &controlv1.Command{Kind: &controlv1.Command_ReleaseLab{
-		ReleaseLab: &controlv1.ReleaseLab{LabId: state.GetId()}}})
-	if err != nil {
-		return nil, err
-	}
-	s.c.log.Info("a lab is no longer quarantined", "lab", state.GetSpec().GetName())
-	if err := l.await(ctx, state.GetId()); err != nil {
-		return nil, err
-	}
-	if now := s.c.store.view().lab(state.GetId()); now != nil {
-		state = now
-	}
-	return state, nil
 }
 
 // applied is the lab that a file is applied to; nil: it is to be made. It is one of the caller's own, unless the call names
@@ -282,12 +266,15 @@ func (s *labService) describe(ctx context.Context, l *leadership, g *grant) *lab
 // describeLab joins what a lab shall be with how far it is; nil: the worker does not run it.
 func describeLab(l *leadership, g *grant, progress *labv1.LabProgress) *labv1.Lab {
 	state, lab := g.lab, staleLab(g)
+	lab.Notice = idleNotice(l.c.store.view(), state)
 	lab.State, lab.Progress = labv1.LabState_LAB_STATE_STARTING, progress
 	h := l.host(state.GetId(), state.GetEpoch())
 	opened, err := h.opened()
 	switch {
 	case state.GetQuarantined():
 		lab.State, lab.Reason = labv1.LabState_LAB_STATE_QUARANTINED, quarantineReason(state)
+	case state.GetStopped():
+		lab.State, lab.Reason = labv1.LabState_LAB_STATE_STOPPED, stoppedReason(l.c.store.view(), state)
 	case progress.GetError() != "":
 		lab.State = labv1.LabState_LAB_STATE_FAILED
 	case progress.GetRecovering():

@@ -35,6 +35,7 @@ type leadership struct {
 	began  time.Time
 	fleet  *fleet
 	views  *labViews
+	idle   *idleness
 
 	inherited map[string]uint64 // epochs of the labs and runs that a leader before gave away
 
@@ -45,7 +46,7 @@ type leadership struct {
 
 func newLeadership(c *Controller, term uint64) *leadership {
 	l := &leadership{c: c, term: term, wake: make(chan struct{}, 1), grade: make(chan struct{}, 1), began: time.Now(), fleet: newFleet(c.lease(), c.conf.DialWorker),
-		inherited: make(map[string]uint64), hosted: make(map[string]*hosting), views: newLabViews()}
+		inherited: make(map[string]uint64), hosted: make(map[string]*hosting), views: newLabViews(), idle: newIdleness()}
 	l.ctx, l.cancel = context.WithCancel(c.ctx)
 	return l
 }
@@ -113,6 +114,7 @@ func (l *leadership) start() {
 	l.tasks.Go(l.watchLeases)
 	l.tasks.Go(l.keepReached)
 	l.tasks.Go(l.keepBounds)
+	l.tasks.Go(l.lookAfterIdle)
 	l.tasks.Go(l.keepFiles)
 	l.tasks.Go(l.noteRefusals)
 	l.tasks.Go(l.showLabs)

@@ -13,7 +13,7 @@ import (
 // themselves keep short what is counted.
 
 // subjects is how many subjects a quota has, the unspecified one included.
-const subjects = int(labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES) + 1
+const subjects = int(labv1.QuotaSubject_QUOTA_SUBJECT_IDLE_LIFETIME) + 1
 
 // amounts are what of each subject there is, or is to come.
 type amounts [subjects]uint64
@@ -27,17 +27,17 @@ const (
 
 // usualLimits are what people of a role have for whom, and for whose role, nobody has set anything. A student's are for a course:
 // some labs side by side, the largest of them with some dozens of nodes, and the runs of one experiment kept. An instructor
-// tries out what a class will do. Administrators answer for the servers. Nobody's rate of events is bounded: persons share a
-// worker evenly as it is. Bounds that a log knows nothing of must not be among those that applying it asks for: it would come to
+// tries out what a class will do. Administrators answer for the servers. Nobody's rate of events is bounded, for persons share a
+// worker evenly as it is; nor how long a lab may stand unused, which depends on the course. Bounds that a log knows nothing of must not be among those that applying it asks for: it would come to
 // another state than when it was written.
 func usualLimits(role labv1.Role) amounts {
 	switch role {
 	case auth.Student:
-		return amounts{0, 5, 200, 400, 2, 50, 200, 1 << 30, noLimit, 10_000, 2 << 30}
+		return amounts{0, 5, 200, 400, 2, 50, 200, 1 << 30, noLimit, 10_000, 2 << 30, noLimit}
 	case auth.Instructor:
-		return amounts{0, 50, 5_000, 10_000, 10, 1_000, 2_000, 4 << 30, noLimit, 100_000, 20 << 30}
+		return amounts{0, 50, 5_000, 10_000, 10, 1_000, 2_000, 4 << 30, noLimit, 100_000, 20 << 30, noLimit}
 	}
-	return amounts{noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit}
+	return amounts{noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit, noLimit}
 }
 
 // holderOf is whose bounds were set: a person's, or a role's. A person's name has no slash.
@@ -166,7 +166,7 @@ func (v view) mayGrow(lab *controlv1.LabState, in *labv1.Input) *Refusal {
 
 // subjectWords is what people call a subject.
 func subjectWords(s labv1.QuotaSubject) string {
-	return [subjects]string{"", "labs", "nodes in labs and runs", "links in labs and runs", "runs at a time", "runs kept", "files", "bytes of files", "events a second", "connections at once in a lab", "bytes recorded"}[s]
+	return [subjects]string{"", "labs", "nodes in labs and runs", "links in labs and runs", "runs at a time", "runs kept", "files", "bytes of files", "events a second", "connections at once in a lab", "bytes recorded", "seconds that a lab may stand unused"}[s]
 }
 
 // subjectName is a subject as it is given on a command line: "concurrent-runs".

@@ -93,7 +93,7 @@ func checkLimits(req *labv1.SetQuotaRequest) error {
 
 // bare tells whether labs can do nothing at all with none of a subject.
 func bare(s labv1.QuotaSubject) bool {
-	return s == labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE || s == labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS || s == labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES
+	return s >= labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE
 }
 
 // mayGive refuses an instructor who gives more than the instructor may have: a student's token is one that the instructor can

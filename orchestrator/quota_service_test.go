@@ -54,6 +54,7 @@ func TestWhoSetsAQuota(t *testing.T) {
 		{&labv1.SetQuotaRequest{User: "bob", Limits: []*labv1.QuotaLimit{atMost(labs, noLimit)}}, codes.InvalidArgument, "INVALID"},
 		{&labv1.SetQuotaRequest{User: "bob", Limits: []*labv1.QuotaLimit{atMost(eventRate, 0)}}, codes.InvalidArgument, "INVALID"},
 		{&labv1.SetQuotaRequest{User: "bob", Limits: []*labv1.QuotaLimit{atMost(connections, 0)}}, codes.InvalidArgument, "INVALID"},
+		{&labv1.SetQuotaRequest{User: "bob", Limits: []*labv1.QuotaLimit{atMost(idleLifetime, 0)}}, codes.InvalidArgument, "INVALID"},
 		{&labv1.SetQuotaRequest{User: "bob", Limits: []*labv1.QuotaLimit{atMost(labs, 1), atMost(labs, 2)}}, codes.InvalidArgument, "INVALID"},
 	} {
 		_, err := quotas.SetQuota(ivy, set(c.req))

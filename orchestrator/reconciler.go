@@ -46,11 +46,11 @@ func (l *leadership) reconcileOnce() (again bool) {
 	v := l.c.store.view()
 	var desired []assignment
 	for _, lab := range v.labs() {
-		if lab.GetQuarantined() {
+		if parked(lab) {
 			l.host(lab.GetId(), lab.GetEpoch()) // who waits for it under an older epoch is answered
 		}
 		desired = append(desired, assignment{labID: lab.GetId(), epoch: lab.GetEpoch(), workers: lab.GetWorkers(),
-			held: lab.GetQuarantined(), suspect: len(lab.GetDeaths()) >= suspectAfter})
+			held: parked(lab), suspect: len(lab.GetDeaths()) >= suspectAfter})
 	}
 	for _, run := range v.runs() {
 		desired = append(desired, assignment{labID: run.GetId(), epoch: run.GetEpoch(), workers: run.GetWorkers(), ended: !live(run),
@@ -185,6 +185,11 @@ func (l *leadership) assign(step action, to []string, reached int64) error {
 
 // move stops a lab between two inputs and gives it to others, who replay it up to where it was.
 func (l *leadership) move(step action, host *hosting, to []string) error {
+	return l.stopBetween(host, func(reached int64) error { return l.assign(step, to, reached) })
+}
+
+// stopBetween stops a lab between two inputs, and has that recorded before another input can be stamped.
+func (l *leadership) stopBetween(host *hosting, record func(reached int64) error) error {
 	select {
 	case <-host.gate:
 	case <-host.over:
@@ -193,18 +198,18 @@ func (l *leadership) move(step action, host *hosting, to []string) error {
 		return l.ctx.Err()
 	}
 	defer func() { host.gate <- struct{}{} }()
-	client, err := l.fleet.group(l.c.store.view().workersOf(step.labID))
+	client, err := l.fleet.group(l.c.store.view().workersOf(host.labID))
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, workerTimeout)
 	defer cancel()
 	// Its files stay until they are no longer its only ones; the reconciler removes them.
-	resp, err := client.StopLab(ctx, &workerv1.StopLabRequest{LabId: step.labID, Epoch: step.epoch, KeepFiles: true})
+	resp, err := client.StopLab(ctx, &workerv1.StopLabRequest{LabId: host.labID, Epoch: host.epoch, KeepFiles: true})
 	if err != nil && status.Code(err) != codes.NotFound {
 		return err
 	}
-	return l.assign(step, to, resp.GetNowNs())
+	return record(resp.GetNowNs())
 }
 
 // stopAt ends a lab at a worker.

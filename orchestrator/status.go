@@ -97,6 +97,7 @@ var codeOf = map[labv1.ErrorReason]codes.Code{
 	labv1.ErrorReason_ERROR_REASON_TOKEN_NOT_FOUND:     codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_LAST_ADMIN:          codes.FailedPrecondition,
 	labv1.ErrorReason_ERROR_REASON_LAB_QUARANTINED:     codes.FailedPrecondition,
+	labv1.ErrorReason_ERROR_REASON_LAB_STOPPED:         codes.FailedPrecondition,
 	labv1.ErrorReason_ERROR_REASON_NOT_SHARED:          codes.NotFound,
 	labv1.ErrorReason_ERROR_REASON_OWNS_LAB:            codes.FailedPrecondition,
 }

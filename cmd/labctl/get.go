@@ -99,8 +99,8 @@ func labList(labs []*labv1.Lab) *output.List {
 		p := lab.GetProgress()
 		l.Add(lab, lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.Seconds(p.GetNowNs()), output.Duration(p.GetLagNs()), output.Duration(p.GetSlipNs()),
-			fmt.Sprint(p.GetJournalEntries()), lab.GetWorker(), cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld()))
-		l.Brief.Add(cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld()), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
+			fmt.Sprint(p.GetJournalEntries()), lab.GetWorker(), cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld(), lab.GetNotice()))
+		l.Brief.Add(cmp.Or(p.GetError(), lab.GetReason(), p.GetHeld(), lab.GetNotice()), lab.Name, labStateText(lab), fmt.Sprint(len(lab.Spec.GetNodes())), fmt.Sprint(len(lab.Spec.GetLinks())),
 			output.EnumText(lab.Spec.GetClock()), output.ShortSeconds(p.GetNowNs()), output.ShortDuration(p.GetLagNs()), fmt.Sprint(p.GetJournalEntries()))
 	}
 	return l

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +21,8 @@ func newQuotaCommand(a *app) *cobra.Command {
 		Use:   "quota get|set",
 		Short: "See and change how much each person may have at once",
 		Long: `See and change how much each person may have at once: standing labs, the nodes and links in them and in runs that have not
-ended, runs at a time and runs kept, files and their bytes, events a second, connections in a lab, bytes of what is recorded. A
-person's own bound goes before that of the role, and the role's before what is built in:
+ended, runs at a time and runs kept, files and their bytes, events a second, connections in a lab, bytes of what is recorded, and
+how long a lab may stand unused. A person's own bound goes before that of the role, and the role's before what is built in:
 
                      student  instructor      admin
   labs                     5          50  unlimited
@@ -34,11 +35,15 @@ person's own bound goes before that of the role, and the role's before what is b
   event-rate       unlimited   unlimited  unlimited
   connections         10 000     100 000  unlimited
   trace-bytes          2 GiB      20 GiB  unlimited
+  idle-lifetime    unlimited   unlimited  unlimited
 
 Most of these refuse what would be too much. event-rate holds back: labs of who would run more events in a second are slowed
 down until they do not, say "held" in labctl get labs, and come to the same. connections is of each lab by itself; a lab that
 has more at once ends with that reason. It keeps the bound that it was made under. trace-bytes is what runs and labs have
 recorded and saved: at the bound new ones are refused, and a run that records is held back until something is deleted.
+idle-lifetime is for how long a lab may stand that is given no input and that nobody who is in it asks for anything: at its end
+it is stopped, of which its owner is warned when four fifths have passed. It keeps its file and its journal, and goes on where
+it was with labctl resume.
 
 A labd that serves its own machine only asks nobody who they are, and nobody has a quota there.`,
 		Example: "  labctl quota get\n  labctl quota set --user bob --labs 8",
@@ -108,9 +113,23 @@ func quotaList(uses []*labv1.QuotaUse, ofRole bool) *output.List {
 		if u.AtMost != nil {
 			most = strconv.FormatUint(u.GetAtMost(), 10)
 		}
+		if u.GetSubject() == labv1.QuotaSubject_QUOTA_SUBJECT_IDLE_LIFETIME && u.AtMost != nil {
+			most = lifetimeText(u.GetAtMost())
+		}
 		l.Add(u, quotaSubjectText(u.GetSubject()), inUse, most, origins[u.GetOrigin()])
 	}
 	return l
+}
+
+// lifetimeText is a number of seconds as it is given on a command line: "72h".
+func lifetimeText(seconds uint64) string {
+	switch {
+	case seconds%3600 == 0:
+		return fmt.Sprintf("%dh", seconds/3600)
+	case seconds%60 == 0:
+		return fmt.Sprintf("%dmin", seconds/60)
+	}
+	return fmt.Sprintf("%ds", seconds)
 }
 
 // quotaSubjectText is a subject as its flag is called: "concurrent-runs".
@@ -133,6 +152,14 @@ func (f *limitFlag) Set(s string) error {
 	case "usual":
 		f.limit.Bound = &labv1.QuotaLimit_Usual{Usual: true}
 		return nil
+	}
+	if f.limit.GetSubject() == labv1.QuotaSubject_QUOTA_SUBJECT_IDLE_LIFETIME {
+		ns, err := schema.ParseDuration(s)
+		if err == nil && ns%int64(time.Second) != 0 {
+			err = fmt.Errorf("%q is not a whole number of seconds", s)
+		}
+		f.limit.Bound = &labv1.QuotaLimit_AtMost{AtMost: uint64(max(0, ns)) / uint64(time.Second)}
+		return err
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil && strings.HasSuffix(quotaSubjectText(f.limit.GetSubject()), "-bytes") {
@@ -205,6 +232,7 @@ have, and no more of it than they may have themselves.`,
 		{labv1.QuotaSubject_QUOTA_SUBJECT_EVENT_RATE, "events a second of wall time, of all labs and runs together"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_CONNECTIONS, "TCP connections at once, in each lab or run that is made from now on"},
 		{labv1.QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES, "bytes of what labs and runs have recorded and saved: 2GiB"},
+		{labv1.QuotaSubject_QUOTA_SUBJECT_IDLE_LIFETIME, "how long a lab may stand that nobody uses: 72h"},
 	} {
 		f := &limitFlag{limit: &labv1.QuotaLimit{Subject: s.subject}}
 		limits = append(limits, f)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,16 @@ func (a *app) connect() (*client.Client, error) {
 	}
 	c.Waiting(func(text string) {
 		if text != "" {
+			fmt.Fprintln(a.err, "labctl:", text)
+		}
+	})
+	var mu sync.Mutex // guards told: a command may make several calls at once
+	told := make(map[string]bool)
+	c.Notices(func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !told[text] {
+			told[text] = true
 			fmt.Fprintln(a.err, "labctl:", text)
 		}
 	})

@@ -69,6 +69,9 @@ type Command struct {
 	//	*Command_GradeSubmission
 	//	*Command_RegradeTemplate
 	//	*Command_SetQuota
+	//	*Command_NoteUse
+	//	*Command_WarnIdle
+	//	*Command_StopIdle
 	//	*Command_VoidRequest
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
@@ -460,6 +463,33 @@ func (x *Command) GetSetQuota() *SetQuota {
 	return nil
 }
 
+func (x *Command) GetNoteUse() *NoteUse {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_NoteUse); ok {
+			return x.NoteUse
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetWarnIdle() *WarnIdle {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_WarnIdle); ok {
+			return x.WarnIdle
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetStopIdle() *StopIdle {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_StopIdle); ok {
+			return x.StopIdle
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetVoidRequest() *VoidRequest {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_VoidRequest); ok {
@@ -609,6 +639,18 @@ type Command_SetQuota struct {
 	SetQuota *SetQuota `protobuf:"bytes,80,opt,name=set_quota,json=setQuota,proto3,oneof"`
 }
 
+type Command_NoteUse struct {
+	NoteUse *NoteUse `protobuf:"bytes,81,opt,name=note_use,json=noteUse,proto3,oneof"`
+}
+
+type Command_WarnIdle struct {
+	WarnIdle *WarnIdle `protobuf:"bytes,82,opt,name=warn_idle,json=warnIdle,proto3,oneof"`
+}
+
+type Command_StopIdle struct {
+	StopIdle *StopIdle `protobuf:"bytes,83,opt,name=stop_idle,json=stopIdle,proto3,oneof"`
+}
+
 type Command_VoidRequest struct {
 	VoidRequest *VoidRequest `protobuf:"bytes,90,opt,name=void_request,json=voidRequest,proto3,oneof"`
 }
@@ -680,6 +722,12 @@ func (*Command_GradeSubmission) isCommand_Kind() {}
 func (*Command_RegradeTemplate) isCommand_Kind() {}
 
 func (*Command_SetQuota) isCommand_Kind() {}
+
+func (*Command_NoteUse) isCommand_Kind() {}
+
+func (*Command_WarnIdle) isCommand_Kind() {}
+
+func (*Command_StopIdle) isCommand_Kind() {}
 
 func (*Command_VoidRequest) isCommand_Kind() {}
 
@@ -3218,12 +3266,240 @@ func (x *Refusal) GetSubject() string {
 	return ""
 }
 
+// NoteUse remembers when labs were used, other than by inputs. It takes warnings back.
+type NoteUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uses          []*LabUse              `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteUse) Reset() {
+	*x = NoteUse{}
+	mi := &file_control_v1_command_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteUse) ProtoMessage() {}
+
+func (x *NoteUse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteUse.ProtoReflect.Descriptor instead.
+func (*NoteUse) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *NoteUse) GetUses() []*LabUse {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+// LabUse is the use of a lab.
+type LabUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`             // of the lab
+	AtUnixNs      int64                  `protobuf:"varint,2,opt,name=at_unix_ns,json=atUnixNs,proto3" json:"at_unix_ns,omitempty"` // wall time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabUse) Reset() {
+	*x = LabUse{}
+	mi := &file_control_v1_command_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabUse) ProtoMessage() {}
+
+func (x *LabUse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabUse.ProtoReflect.Descriptor instead.
+func (*LabUse) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *LabUse) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *LabUse) GetAtUnixNs() int64 {
+	if x != nil {
+		return x.AtUnixNs
+	}
+	return 0
+}
+
+// WarnIdle warns those who are in a lab that it is stopped if nobody uses it.
+type WarnIdle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                      // of the lab
+	UsedUnixNs    int64                  `protobuf:"varint,2,opt,name=used_unix_ns,json=usedUnixNs,proto3" json:"used_unix_ns,omitempty"`    // when it was used last; if it has been used since, the command is void
+	StopsUnixNs   int64                  `protobuf:"varint,3,opt,name=stops_unix_ns,json=stopsUnixNs,proto3" json:"stops_unix_ns,omitempty"` // wall time from which it may be stopped
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WarnIdle) Reset() {
+	*x = WarnIdle{}
+	mi := &file_control_v1_command_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WarnIdle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WarnIdle) ProtoMessage() {}
+
+func (x *WarnIdle) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WarnIdle.ProtoReflect.Descriptor instead.
+func (*WarnIdle) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WarnIdle) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *WarnIdle) GetUsedUnixNs() int64 {
+	if x != nil {
+		return x.UsedUnixNs
+	}
+	return 0
+}
+
+func (x *WarnIdle) GetStopsUnixNs() int64 {
+	if x != nil {
+		return x.StopsUnixNs
+	}
+	return 0
+}
+
+// StopIdle stops a lab of which nobody has made use after the warning.
+type StopIdle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LabId         string                 `protobuf:"bytes,1,opt,name=lab_id,json=labId,proto3" json:"lab_id,omitempty"`                      // of the lab
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`                                  // that the proposer saw; another one makes the command void
+	StopsUnixNs   int64                  `protobuf:"varint,3,opt,name=stops_unix_ns,json=stopsUnixNs,proto3" json:"stops_unix_ns,omitempty"` // as those were warned who are in it; another one, or none, makes the command void
+	ReachedNs     int64                  `protobuf:"varint,4,opt,name=reached_ns,json=reachedNs,proto3" json:"reached_ns,omitempty"`         // lab time at which it was stopped
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopIdle) Reset() {
+	*x = StopIdle{}
+	mi := &file_control_v1_command_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopIdle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopIdle) ProtoMessage() {}
+
+func (x *StopIdle) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_command_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopIdle.ProtoReflect.Descriptor instead.
+func (*StopIdle) Descriptor() ([]byte, []int) {
+	return file_control_v1_command_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *StopIdle) GetLabId() string {
+	if x != nil {
+		return x.LabId
+	}
+	return ""
+}
+
+func (x *StopIdle) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *StopIdle) GetStopsUnixNs() int64 {
+	if x != nil {
+		return x.StopsUnixNs
+	}
+	return 0
+}
+
+func (x *StopIdle) GetReachedNs() int64 {
+	if x != nil {
+		return x.ReachedNs
+	}
+	return 0
+}
+
 var File_control_v1_command_proto protoreflect.FileDescriptor
 
 const file_control_v1_command_proto_rawDesc = "" +
 	"\n" +
 	"\x18control/v1/command.proto\x12\n" +
-	"control.v1\x1a\x16control/v1/class.proto\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/error.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xea\x11\n" +
+	"control.v1\x1a\x16control/v1/class.proto\x1a\x19control/v1/identity.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/error.proto\x1a\x12lab/v1/input.proto\x1a\x1alab/v1/quota_service.proto\x1a\x1clab/v1/sharing_service.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\x86\x13\n" +
 	"\aCommand\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1e\n" +
@@ -3277,7 +3553,10 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x0fsubmit_instance\x18? \x01(\v2\x1a.control.v1.SubmitInstanceH\x00R\x0esubmitInstance\x12H\n" +
 	"\x10grade_submission\x18@ \x01(\v2\x1b.control.v1.GradeSubmissionH\x00R\x0fgradeSubmission\x12H\n" +
 	"\x10regrade_template\x18A \x01(\v2\x1b.control.v1.RegradeTemplateH\x00R\x0fregradeTemplate\x123\n" +
-	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuota\x12<\n" +
+	"\tset_quota\x18P \x01(\v2\x14.control.v1.SetQuotaH\x00R\bsetQuota\x120\n" +
+	"\bnote_use\x18Q \x01(\v2\x13.control.v1.NoteUseH\x00R\anoteUse\x123\n" +
+	"\twarn_idle\x18R \x01(\v2\x14.control.v1.WarnIdleH\x00R\bwarnIdle\x123\n" +
+	"\tstop_idle\x18S \x01(\v2\x14.control.v1.StopIdleH\x00R\bstopIdle\x12<\n" +
 	"\fvoid_request\x18Z \x01(\v2\x17.control.v1.VoidRequestH\x00R\vvoidRequestB\x06\n" +
 	"\x04kind\"\xd9\x01\n" +
 	"\tCreateLab\x12\x15\n" +
@@ -3462,7 +3741,24 @@ const file_control_v1_command_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\x0e2\x13.lab.v1.ErrorReasonR\x06reason\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x18\n" +
-	"\asubject\x18\x04 \x01(\tR\asubjectB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
+	"\asubject\x18\x04 \x01(\tR\asubject\"1\n" +
+	"\aNoteUse\x12&\n" +
+	"\x04uses\x18\x01 \x03(\v2\x12.control.v1.LabUseR\x04uses\"=\n" +
+	"\x06LabUse\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x1c\n" +
+	"\n" +
+	"at_unix_ns\x18\x02 \x01(\x03R\batUnixNs\"g\n" +
+	"\bWarnIdle\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12 \n" +
+	"\fused_unix_ns\x18\x02 \x01(\x03R\n" +
+	"usedUnixNs\x12\"\n" +
+	"\rstops_unix_ns\x18\x03 \x01(\x03R\vstopsUnixNs\"z\n" +
+	"\bStopIdle\x12\x15\n" +
+	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\"\n" +
+	"\rstops_unix_ns\x18\x03 \x01(\x03R\vstopsUnixNs\x12\x1d\n" +
+	"\n" +
+	"reached_ns\x18\x04 \x01(\x03R\treachedNsB%Z#labd.dev/proto/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_command_proto_rawDescOnce sync.Once
@@ -3476,7 +3772,7 @@ func file_control_v1_command_proto_rawDescGZIP() []byte {
 	return file_control_v1_command_proto_rawDescData
 }
 
-var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_control_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_control_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: control.v1.Command
 	(*CreateLab)(nil),         // 1: control.v1.CreateLab
@@ -3520,22 +3816,26 @@ var file_control_v1_command_proto_goTypes = []any{
 	(*SetQuota)(nil),          // 39: control.v1.SetQuota
 	(*VoidRequest)(nil),       // 40: control.v1.VoidRequest
 	(*Refusal)(nil),           // 41: control.v1.Refusal
-	nil,                       // 42: control.v1.SubmitInstance.AnswersEntry
-	(*v1.LabSpec)(nil),        // 43: lab.v1.LabSpec
-	(*v1.JournalEntry)(nil),   // 44: lab.v1.JournalEntry
-	(*v1.LabProgress)(nil),    // 45: lab.v1.LabProgress
-	(*v1.TransferStatus)(nil), // 46: lab.v1.TransferStatus
-	(*v1.ExecStatus)(nil),     // 47: lab.v1.ExecStatus
-	(*v1.FaultStatus)(nil),    // 48: lab.v1.FaultStatus
-	(*v1.LabMember)(nil),      // 49: lab.v1.LabMember
-	(v1.LabRole)(0),           // 50: lab.v1.LabRole
-	(v1.Role)(0),              // 51: lab.v1.Role
-	(*TokenState)(nil),        // 52: control.v1.TokenState
-	(*AuditState)(nil),        // 53: control.v1.AuditState
-	(*TemplateState)(nil),     // 54: control.v1.TemplateState
-	(*Grade)(nil),             // 55: control.v1.Grade
-	(*v1.QuotaLimit)(nil),     // 56: lab.v1.QuotaLimit
-	(v1.ErrorReason)(0),       // 57: lab.v1.ErrorReason
+	(*NoteUse)(nil),           // 42: control.v1.NoteUse
+	(*LabUse)(nil),            // 43: control.v1.LabUse
+	(*WarnIdle)(nil),          // 44: control.v1.WarnIdle
+	(*StopIdle)(nil),          // 45: control.v1.StopIdle
+	nil,                       // 46: control.v1.SubmitInstance.AnswersEntry
+	(*v1.LabSpec)(nil),        // 47: lab.v1.LabSpec
+	(*v1.JournalEntry)(nil),   // 48: lab.v1.JournalEntry
+	(*v1.LabProgress)(nil),    // 49: lab.v1.LabProgress
+	(*v1.TransferStatus)(nil), // 50: lab.v1.TransferStatus
+	(*v1.ExecStatus)(nil),     // 51: lab.v1.ExecStatus
+	(*v1.FaultStatus)(nil),    // 52: lab.v1.FaultStatus
+	(*v1.LabMember)(nil),      // 53: lab.v1.LabMember
+	(v1.LabRole)(0),           // 54: lab.v1.LabRole
+	(v1.Role)(0),              // 55: lab.v1.Role
+	(*TokenState)(nil),        // 56: control.v1.TokenState
+	(*AuditState)(nil),        // 57: control.v1.AuditState
+	(*TemplateState)(nil),     // 58: control.v1.TemplateState
+	(*Grade)(nil),             // 59: control.v1.Grade
+	(*v1.QuotaLimit)(nil),     // 60: lab.v1.QuotaLimit
+	(v1.ErrorReason)(0),       // 61: lab.v1.ErrorReason
 }
 var file_control_v1_command_proto_depIdxs = []int32{
 	1,  // 0: control.v1.Command.create_lab:type_name -> control.v1.CreateLab
@@ -3572,42 +3872,46 @@ var file_control_v1_command_proto_depIdxs = []int32{
 	37, // 31: control.v1.Command.grade_submission:type_name -> control.v1.GradeSubmission
 	38, // 32: control.v1.Command.regrade_template:type_name -> control.v1.RegradeTemplate
 	39, // 33: control.v1.Command.set_quota:type_name -> control.v1.SetQuota
-	40, // 34: control.v1.Command.void_request:type_name -> control.v1.VoidRequest
-	43, // 35: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
-	2,  // 36: control.v1.CreateLab.recorded:type_name -> control.v1.TraceUse
-	44, // 37: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
-	7,  // 38: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
-	43, // 39: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
-	44, // 40: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
-	2,  // 41: control.v1.CreateRun.recorded:type_name -> control.v1.TraceUse
-	10, // 42: control.v1.EndRun.result:type_name -> control.v1.RunResult
-	45, // 43: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
-	46, // 44: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
-	47, // 45: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
-	48, // 46: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
-	21, // 47: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
-	49, // 48: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
-	50, // 49: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
-	25, // 50: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
-	51, // 51: control.v1.ImportPerson.role:type_name -> lab.v1.Role
-	52, // 52: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
-	51, // 53: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
-	52, // 54: control.v1.AddToken.token:type_name -> control.v1.TokenState
-	52, // 55: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
-	53, // 56: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
-	54, // 57: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
-	1,  // 58: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
-	42, // 59: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
-	55, // 60: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
-	51, // 61: control.v1.SetQuota.role:type_name -> lab.v1.Role
-	56, // 62: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
-	41, // 63: control.v1.VoidRequest.refusal:type_name -> control.v1.Refusal
-	57, // 64: control.v1.Refusal.reason:type_name -> lab.v1.ErrorReason
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	42, // 34: control.v1.Command.note_use:type_name -> control.v1.NoteUse
+	44, // 35: control.v1.Command.warn_idle:type_name -> control.v1.WarnIdle
+	45, // 36: control.v1.Command.stop_idle:type_name -> control.v1.StopIdle
+	40, // 37: control.v1.Command.void_request:type_name -> control.v1.VoidRequest
+	47, // 38: control.v1.CreateLab.spec:type_name -> lab.v1.LabSpec
+	2,  // 39: control.v1.CreateLab.recorded:type_name -> control.v1.TraceUse
+	48, // 40: control.v1.AppendInput.entry:type_name -> lab.v1.JournalEntry
+	7,  // 41: control.v1.MarkReached.marks:type_name -> control.v1.LabMark
+	47, // 42: control.v1.CreateRun.spec:type_name -> lab.v1.LabSpec
+	48, // 43: control.v1.CreateRun.journal:type_name -> lab.v1.JournalEntry
+	2,  // 44: control.v1.CreateRun.recorded:type_name -> control.v1.TraceUse
+	10, // 45: control.v1.EndRun.result:type_name -> control.v1.RunResult
+	49, // 46: control.v1.RunResult.progress:type_name -> lab.v1.LabProgress
+	50, // 47: control.v1.RunResult.transfers:type_name -> lab.v1.TransferStatus
+	51, // 48: control.v1.RunResult.execs:type_name -> lab.v1.ExecStatus
+	52, // 49: control.v1.RunResult.faults:type_name -> lab.v1.FaultStatus
+	21, // 50: control.v1.DropFiles.holdings:type_name -> control.v1.FileHolding
+	53, // 51: control.v1.ShareLab.member:type_name -> lab.v1.LabMember
+	54, // 52: control.v1.UnshareLab.role:type_name -> lab.v1.LabRole
+	25, // 53: control.v1.ImportPeople.people:type_name -> control.v1.ImportPerson
+	55, // 54: control.v1.ImportPerson.role:type_name -> lab.v1.Role
+	56, // 55: control.v1.ImportPerson.token:type_name -> control.v1.TokenState
+	55, // 56: control.v1.UpdatePerson.role:type_name -> lab.v1.Role
+	56, // 57: control.v1.AddToken.token:type_name -> control.v1.TokenState
+	56, // 58: control.v1.Bootstrap.token:type_name -> control.v1.TokenState
+	57, // 59: control.v1.AppendAudit.entries:type_name -> control.v1.AuditState
+	58, // 60: control.v1.PublishTemplate.template:type_name -> control.v1.TemplateState
+	1,  // 61: control.v1.StartInstance.lab:type_name -> control.v1.CreateLab
+	46, // 62: control.v1.SubmitInstance.answers:type_name -> control.v1.SubmitInstance.AnswersEntry
+	59, // 63: control.v1.GradeSubmission.grade:type_name -> control.v1.Grade
+	55, // 64: control.v1.SetQuota.role:type_name -> lab.v1.Role
+	60, // 65: control.v1.SetQuota.limits:type_name -> lab.v1.QuotaLimit
+	41, // 66: control.v1.VoidRequest.refusal:type_name -> control.v1.Refusal
+	61, // 67: control.v1.Refusal.reason:type_name -> lab.v1.ErrorReason
+	43, // 68: control.v1.NoteUse.uses:type_name -> control.v1.LabUse
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_command_proto_init() }
@@ -3652,6 +3956,9 @@ func file_control_v1_command_proto_init() {
 		(*Command_GradeSubmission)(nil),
 		(*Command_RegradeTemplate)(nil),
 		(*Command_SetQuota)(nil),
+		(*Command_NoteUse)(nil),
+		(*Command_WarnIdle)(nil),
+		(*Command_StopIdle)(nil),
 		(*Command_VoidRequest)(nil),
 	}
 	file_control_v1_command_proto_msgTypes[26].OneofWrappers = []any{}
@@ -3661,7 +3968,7 @@ func file_control_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_command_proto_rawDesc), len(file_control_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

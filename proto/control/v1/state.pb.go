@@ -475,6 +475,9 @@ type LabState struct {
 	Owner             string                 `protobuf:"bytes,20,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person; empty: nobody's, made without identity
 	Members           []*v1.LabMember        `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`                                                 // besides the owner, by person and role
 	ConnectionsAtMost uint64                 `protobuf:"varint,22,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // at once; 0: not bounded
+	UsedUnixNs        int64                  `protobuf:"varint,23,opt,name=used_unix_ns,json=usedUnixNs,proto3" json:"used_unix_ns,omitempty"`                      // wall time at which somebody is known to have used it; 0: when it was made, or its last input given
+	StopsUnixNs       int64                  `protobuf:"varint,24,opt,name=stops_unix_ns,json=stopsUnixNs,proto3" json:"stops_unix_ns,omitempty"`                   // wall time from which it is stopped if nobody uses it, of which its people are warned; 0: they are not
+	Stopped           bool                   `protobuf:"varint,25,opt,name=stopped,proto3" json:"stopped,omitempty"`                                                // for nobody has used it: no worker is given it
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -591,6 +594,27 @@ func (x *LabState) GetConnectionsAtMost() uint64 {
 		return x.ConnectionsAtMost
 	}
 	return 0
+}
+
+func (x *LabState) GetUsedUnixNs() int64 {
+	if x != nil {
+		return x.UsedUnixNs
+	}
+	return 0
+}
+
+func (x *LabState) GetStopsUnixNs() int64 {
+	if x != nil {
+		return x.StopsUnixNs
+	}
+	return 0
+}
+
+func (x *LabState) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
 }
 
 // LabDeath is the end of a worker's process that hosted a lab.
@@ -1461,7 +1485,7 @@ const file_control_v1_state_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"?\n" +
 	"\vSnapshotEnd\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
-	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\xb3\x03\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x93\x04\n" +
 	"\bLabState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\x04spec\x18\x02 \x01(\v2\x0f.lab.v1.LabSpecR\x04spec\x12&\n" +
@@ -1476,7 +1500,11 @@ const file_control_v1_state_proto_rawDesc = "" +
 	" \x01(\bR\vquarantined\x12\x14\n" +
 	"\x05owner\x18\x14 \x01(\tR\x05owner\x12+\n" +
 	"\amembers\x18\x15 \x03(\v2\x11.lab.v1.LabMemberR\amembers\x12.\n" +
-	"\x13connections_at_most\x18\x16 \x01(\x04R\x11connectionsAtMostJ\x04\b\x06\x10\a\"\\\n" +
+	"\x13connections_at_most\x18\x16 \x01(\x04R\x11connectionsAtMost\x12 \n" +
+	"\fused_unix_ns\x18\x17 \x01(\x03R\n" +
+	"usedUnixNs\x12\"\n" +
+	"\rstops_unix_ns\x18\x18 \x01(\x03R\vstopsUnixNs\x12\x18\n" +
+	"\astopped\x18\x19 \x01(\bR\astoppedJ\x04\b\x06\x10\a\"\\\n" +
 	"\bLabDeath\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1c\n" +

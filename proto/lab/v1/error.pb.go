@@ -98,6 +98,7 @@ const (
 	ErrorReason_ERROR_REASON_LAB_FIXED           ErrorReason = 84 // what a published lab is made of is not for its students to change
 	ErrorReason_ERROR_REASON_SEVERAL_TEMPLATES   ErrorReason = 91 // none was named and the caller has several
 	ErrorReason_ERROR_REASON_NOT_SUBMITTED       ErrorReason = 92 // the caller has handed in nothing
+	ErrorReason_ERROR_REASON_LAB_STOPPED         ErrorReason = 93 // nobody has used the lab for longer than it may stand unused: resume it
 	ErrorReason_ERROR_REASON_TOO_MANY_CALLS      ErrorReason = 97 // more calls than one person may make in the time, or have under way at once: wait
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE   ErrorReason = 98 // the call takes no message of that length
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_SLOW    ErrorReason = 99 // the call's message did not come in time
@@ -178,6 +179,7 @@ var (
 		84: "ERROR_REASON_LAB_FIXED",
 		91: "ERROR_REASON_SEVERAL_TEMPLATES",
 		92: "ERROR_REASON_NOT_SUBMITTED",
+		93: "ERROR_REASON_LAB_STOPPED",
 		97: "ERROR_REASON_TOO_MANY_CALLS",
 		98: "ERROR_REASON_MESSAGE_TOO_LARGE",
 		99: "ERROR_REASON_MESSAGE_TOO_SLOW",
@@ -255,6 +257,7 @@ var (
 		"ERROR_REASON_LAB_FIXED":           84,
 		"ERROR_REASON_SEVERAL_TEMPLATES":   91,
 		"ERROR_REASON_NOT_SUBMITTED":       92,
+		"ERROR_REASON_LAB_STOPPED":         93,
 		"ERROR_REASON_TOO_MANY_CALLS":      97,
 		"ERROR_REASON_MESSAGE_TOO_LARGE":   98,
 		"ERROR_REASON_MESSAGE_TOO_SLOW":    99,
@@ -292,7 +295,7 @@ var File_lab_v1_error_proto protoreflect.FileDescriptor
 
 const file_lab_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x12lab/v1/error.proto\x12\x06lab.v1*\xc8\x12\n" +
+	"\x12lab/v1/error.proto\x12\x06lab.v1*\xe6\x12\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ERROR_REASON_INVALID\x10\x01\x12\x1e\n" +
@@ -366,7 +369,8 @@ const file_lab_v1_error_proto_rawDesc = "" +
 	"\x1cERROR_REASON_DEADLINE_PASSED\x10Y\x12\x1a\n" +
 	"\x16ERROR_REASON_LAB_FIXED\x10T\x12\"\n" +
 	"\x1eERROR_REASON_SEVERAL_TEMPLATES\x10[\x12\x1e\n" +
-	"\x1aERROR_REASON_NOT_SUBMITTED\x10\\\x12\x1f\n" +
+	"\x1aERROR_REASON_NOT_SUBMITTED\x10\\\x12\x1c\n" +
+	"\x18ERROR_REASON_LAB_STOPPED\x10]\x12\x1f\n" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10a\x12\"\n" +
 	"\x1eERROR_REASON_MESSAGE_TOO_LARGE\x10b\x12!\n" +
 	"\x1dERROR_REASON_MESSAGE_TOO_SLOW\x10cB\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"

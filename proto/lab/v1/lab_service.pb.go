@@ -32,6 +32,7 @@ const (
 	LabState_LAB_STATE_FAILED      LabState = 3 // ended by an error of its own, see progress.error; what it recorded can be read
 	LabState_LAB_STATE_WAITING     LabState = 5 // the worker that hosts it does not answer, or none takes it now: see reason
 	LabState_LAB_STATE_QUARANTINED LabState = 6 // no worker is given it: too many have died with it, see reason; applying it anew ends that
+	LabState_LAB_STATE_STOPPED     LabState = 7 // nobody has used it for longer than it may stand unused: it goes on where it was when it is resumed
 	LabState_LAB_STATE_RECOVERING  LabState = 4 // replaying its journal after a restart, see progress; takes no inputs yet
 )
 
@@ -44,6 +45,7 @@ var (
 		3: "LAB_STATE_FAILED",
 		5: "LAB_STATE_WAITING",
 		6: "LAB_STATE_QUARANTINED",
+		7: "LAB_STATE_STOPPED",
 		4: "LAB_STATE_RECOVERING",
 	}
 	LabState_value = map[string]int32{
@@ -53,6 +55,7 @@ var (
 		"LAB_STATE_FAILED":      3,
 		"LAB_STATE_WAITING":     5,
 		"LAB_STATE_QUARANTINED": 6,
+		"LAB_STATE_STOPPED":     7,
 		"LAB_STATE_RECOVERING":  4,
 	}
 )
@@ -203,6 +206,7 @@ type Lab struct {
 	Worker        string                 `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`                        // that hosts it; several, joined by commas
 	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                        // why it waits
 	Owner         string                 `protobuf:"bytes,10,opt,name=owner,proto3" json:"owner,omitempty"`                         // person; empty: nobody in particular
+	Notice        string                 `protobuf:"bytes,11,opt,name=notice,proto3" json:"notice,omitempty"`                       // what becomes of it unless somebody uses it; empty: nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +307,13 @@ func (x *Lab) GetReason() string {
 func (x *Lab) GetOwner() string {
 	if x != nil {
 		return x.Owner
+	}
+	return ""
+}
+
+func (x *Lab) GetNotice() string {
+	if x != nil {
+		return x.Notice
 	}
 	return ""
 }
@@ -1049,7 +1060,7 @@ var File_lab_v1_lab_service_proto protoreflect.FileDescriptor
 
 const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\n" +
-	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xbe\x02\n" +
+	"\x18lab/v1/lab_service.proto\x12\x06lab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lab/v1/access.proto\x1a\x12lab/v1/input.proto\x1a\x11lab/v1/spec.proto\x1a\x13lab/v1/status.proto\"\xd6\x02\n" +
 	"\x03Lab\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
@@ -1062,7 +1073,8 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\x06worker\x18\b \x01(\tR\x06worker\x12\x16\n" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n" +
 	"\x05owner\x18\n" +
-	" \x01(\tR\x05owner\"V\n" +
+	" \x01(\tR\x05owner\x12\x16\n" +
+	"\x06notice\x18\v \x01(\tR\x06notice\"V\n" +
 	"\x10CreateLabRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12#\n" +
@@ -1120,14 +1132,15 @@ const file_lab_v1_lab_service_proto_rawDesc = "" +
 	"\x12ListInputsResponse\x12.\n" +
 	"\aentries\x18\x01 \x03(\v2\x14.lab.v1.JournalEntryR\aentries\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12-\n" +
-	"\aauthors\x18\x03 \x03(\v2\x13.lab.v1.InputAuthorR\aauthors*\xb6\x01\n" +
+	"\aauthors\x18\x03 \x03(\v2\x13.lab.v1.InputAuthorR\aauthors*\xcd\x01\n" +
 	"\bLabState\x12\x19\n" +
 	"\x15LAB_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12LAB_STATE_STARTING\x10\x01\x12\x15\n" +
 	"\x11LAB_STATE_RUNNING\x10\x02\x12\x14\n" +
 	"\x10LAB_STATE_FAILED\x10\x03\x12\x15\n" +
 	"\x11LAB_STATE_WAITING\x10\x05\x12\x19\n" +
-	"\x15LAB_STATE_QUARANTINED\x10\x06\x12\x18\n" +
+	"\x15LAB_STATE_QUARANTINED\x10\x06\x12\x15\n" +
+	"\x11LAB_STATE_STOPPED\x10\a\x12\x18\n" +
 	"\x14LAB_STATE_RECOVERING\x10\x042\xdb\x03\n" +
 	"\n" +
 	"LabService\x12O\n" +

@@ -42,6 +42,10 @@ const (
 	// Bytes of what labs and runs have recorded and saved, where workers keep it, as they last told. At the bound new labs and runs
 	// are refused, and what records is held back until there is room.
 	QuotaSubject_QUOTA_SUBJECT_TRACE_BYTES QuotaSubject = 10
+	// Seconds for which a lab may stand that is given no input and that none of those who are in it has asked for. They are warned
+	// when four fifths of it have passed; at its end the lab is stopped: it keeps its file and its journal, and goes on where it was
+	// when it is resumed.
+	QuotaSubject_QUOTA_SUBJECT_IDLE_LIFETIME QuotaSubject = 11
 )
 
 // Enum value maps for QuotaSubject.
@@ -58,6 +62,7 @@ var (
 		8:  "QUOTA_SUBJECT_EVENT_RATE",
 		9:  "QUOTA_SUBJECT_CONNECTIONS",
 		10: "QUOTA_SUBJECT_TRACE_BYTES",
+		11: "QUOTA_SUBJECT_IDLE_LIFETIME",
 	}
 	QuotaSubject_value = map[string]int32{
 		"QUOTA_SUBJECT_UNSPECIFIED":     0,
@@ -71,6 +76,7 @@ var (
 		"QUOTA_SUBJECT_EVENT_RATE":      8,
 		"QUOTA_SUBJECT_CONNECTIONS":     9,
 		"QUOTA_SUBJECT_TRACE_BYTES":     10,
+		"QUOTA_SUBJECT_IDLE_LIFETIME":   11,
 	}
 )
 
@@ -601,7 +607,7 @@ const file_lab_v1_quota_service_proto_rawDesc = "" +
 	"\x10GetQuotaResponse\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12 \n" +
 	"\x04role\x18\x02 \x01(\x0e2\f.lab.v1.RoleR\x04role\x12$\n" +
-	"\x04uses\x18\x03 \x03(\v2\x10.lab.v1.QuotaUseR\x04uses*\xc5\x02\n" +
+	"\x04uses\x18\x03 \x03(\v2\x10.lab.v1.QuotaUseR\x04uses*\xe6\x02\n" +
 	"\fQuotaSubject\x12\x1d\n" +
 	"\x19QUOTA_SUBJECT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12QUOTA_SUBJECT_LABS\x10\x01\x12\x17\n" +
@@ -614,7 +620,8 @@ const file_lab_v1_quota_service_proto_rawDesc = "" +
 	"\x18QUOTA_SUBJECT_EVENT_RATE\x10\b\x12\x1d\n" +
 	"\x19QUOTA_SUBJECT_CONNECTIONS\x10\t\x12\x1d\n" +
 	"\x19QUOTA_SUBJECT_TRACE_BYTES\x10\n" +
-	"2\x9e\x01\n" +
+	"\x12\x1f\n" +
+	"\x1bQUOTA_SUBJECT_IDLE_LIFETIME\x10\v2\x9e\x01\n" +
 	"\fQuotaService\x12G\n" +
 	"\bSetQuota\x12\x17.lab.v1.SetQuotaRequest\x1a\x18.lab.v1.SetQuotaResponse\"\b\xe2\xe0\x18\x04\b\x06P\x01\x12E\n" +
 	"\bGetQuota\x12\x17.lab.v1.GetQuotaRequest\x1a\x18.lab.v1.GetQuotaResponse\"\x06\xe2\xe0\x18\x02\b\x02B\x1dZ\x1blabd.dev/proto/lab/v1;labv1b\x06proto3"
