@@ -819,7 +819,7 @@ func (x *CreateLab) GetRecorded() *TraceUse {
 // TraceUse is how much a person's labs and runs have recorded, as workers have told the leader.
 type TraceUse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`    // in all, on all workers
 	Largest       string                 `protobuf:"bytes,2,opt,name=largest,proto3" json:"largest,omitempty"` // of them, for people: "run x-1 (1.2 GiB), lab demo (30 MiB)"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
