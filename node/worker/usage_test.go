@@ -100,5 +100,7 @@ func TestHeldBackWithoutRoom(t *testing.T) {
 	tell(nil)
 	b.wait(run)
 	b.wait(b.start(request("free", "eve")))
+	b.get("run") // their files are whole
+	b.get("free")
 	b.identical(labDir(b.root, "run"), labDir(b.root, "free"))
 }
