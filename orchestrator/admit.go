@@ -366,8 +366,11 @@ func (g *grant) asksFault(v view, id string) error {
 // spec is the lab as the caller sees it.
 func (g *grant) spec() *labv1.LabSpec { return g.place.Spec(presentSpec(g.lab)) }
 
-// called is what the caller calls a lab.
+// called is what the caller calls a lab; one that is gone is called as the call does.
 func (g *grant) called(lab *controlv1.LabState) string {
+	if lab == nil {
+		return g.name
+	}
 	return calledBy(g.caller, lab.GetOwner(), lab.GetSpec().GetName())
 }
 

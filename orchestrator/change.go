@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -111,8 +110,8 @@ func (s *labService) change(ctx context.Context, l *leadership, g *grant, reques
 				"(labctl delete lab %s), or see what differs with --dry-run", name, firstPaths(f), name)
 	}
 	in := &labv1.Input{Kind: &labv1.Input_Apply{Apply: &labv1.Apply{Spec: spec}}}
-	if _, err := l.running(g.lab.GetId(), g.lab.GetEpoch()); err != nil {
-		return fmt.Errorf("lab %s: %w", name, err)
+	if err := l.runs(g); err != nil {
+		return err
 	}
 	outcome, err := s.c.giveTo(ctx, l, g, requestID, in)
 	if err != nil {

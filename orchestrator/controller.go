@@ -216,7 +216,7 @@ func (c *Controller) leader(ctx context.Context) (*leadership, error) {
 	}
 	// Changes are acknowledged once the leader has applied them, and a leadership opens when all those of its
 	// predecessors are: so nothing need be waited for but a majority's word that it still leads.
-	if err := c.node.raft.VerifyLeader().Error(); err != nil {
+	if err := c.node.verify(); err != nil {
 		return nil, c.node.refusal(err)
 	}
 	if c.leading() != l {

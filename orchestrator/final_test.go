@@ -16,6 +16,7 @@ import (
 
 	controlv1 "labd.dev/proto/control/v1"
 	labv1 "labd.dev/proto/lab/v1"
+	workerv1 "labd.dev/proto/worker/v1"
 )
 
 func repeatedContext(t *testing.T) context.Context {
@@ -172,5 +173,65 @@ func TestCallThatIsHandedOnAgain(t *testing.T) {
 	})
 	if err != nil || here != nil || strings.Join(marks, ",") != ",,true" {
 		t.Errorf("%v, %v, marked %q", here, err, marks)
+	}
+}
+
+// An input that is given again is answered as it was first, also when its lab has been deleted since.
+func TestRepeatedInputOfALabThatIsGone(t *testing.T) {
+	s := startServer(t, newFakeWorker(), "")
+	s.create("x")
+	first, err := s.transferIn("x", "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.labs.DeleteLab(t.Context(), &labv1.DeleteLabRequest{RequestId: "r2", Lab: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.transferIn("x", "r1"); err != nil || !proto.Equal(again, first) {
+		t.Errorf("%v, %v, and first %v", again, err, first)
+	}
+	_, err = s.transferIn("x", "r3")
+	wantReason(t, err, codes.NotFound, "LAB_NOT_FOUND")
+}
+
+// workerThatSays answers what a lab is, or that it has none.
+type workerThatSays struct {
+	workerv1.WorkerServiceClient
+	lab error
+}
+
+func (w workerThatSays) GetLab(context.Context, *workerv1.GetLabRequest, ...grpc.CallOption) (*workerv1.GetLabResponse, error) {
+	return &workerv1.GetLabResponse{}, w.lab
+}
+
+// A lab that its worker has lost, or that has a newer epoch, is on its way back: who gives it an input is told to try again, and not
+// that there is no lab.
+func TestInputOfALabOnItsWay(t *testing.T) {
+	s := startServer(t, newFakeWorker(), "")
+	lab := s.create("x")
+	l := s.control.leading()
+	none, aborted := status.Error(codes.NotFound, "this worker has no lab"), status.Error(codes.Aborted, "stale epoch")
+	inLog := refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab is gone, or was rebuilt meanwhile")
+	lacks := status.Error(codes.NotFound, "no fault is in force")
+	for _, c := range []struct {
+		what   string
+		labID  string
+		worker workerThatSays
+		err    error
+		again  bool
+	}{
+		{"the worker has no lab", lab.GetId(), workerThatSays{lab: none}, none, true},
+		{"a stamp of an older epoch", lab.GetId(), workerThatSays{}, aborted, true},
+		{"a commit of an older epoch", lab.GetId(), workerThatSays{}, inLog, true},
+		{"something that the lab lacks", lab.GetId(), workerThatSays{}, lacks, false},
+		{"a full journal", lab.GetId(), workerThatSays{}, overQuota("inputs of a lab", maxInputs), false},
+		{"a lab that was deleted", "gone", workerThatSays{lab: none}, inLog, false},
+	} {
+		err := l.moving(t.Context(), c.worker, newHosting(c.labID, 1), c.err)
+		var refused *Refusal
+		again := errors.As(err, &refused) && refused.Reason == labv1.ErrorReason_ERROR_REASON_LAB_STARTING
+		if again != c.again || !again && !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", c.what, err)
+		}
 	}
 }

@@ -132,13 +132,17 @@ func (s *labService) ApplyLab(ctx context.Context, req *labv1.ApplyLabRequest) (
 	if err != nil {
 		return nil, err
 	}
+	past, _ := s.c.pastRequest(ctx, req.GetRequestId(), "append_input")
 	if g == nil {
+		if past.GetStamp() != nil && !req.GetDryRun() {
+			return nil, refuse(labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, "the lab that this request changed is gone")
+		}
 		return s.applyNew(ctx, l, req)
 	}
 	if !req.GetDryRun() && s.c.nothingToDo(ctx, req.GetRequestId()) {
 		return &labv1.ApplyLabResponse{Outcome: labv1.ApplyLabResponse_OUTCOME_UNCHANGED, Lab: s.describe(ctx, l, g)}, nil
 	}
-	if past, err := s.c.pastRequest(ctx, req.GetRequestId(), "append_input"); err == nil && past.GetStamp() != nil {
+	if past.GetStamp() != nil {
 		return &labv1.ApplyLabResponse{
 			Outcome: labv1.ApplyLabResponse_OUTCOME_CHANGED, Stamp: past.GetStamp(), Lab: s.describe(ctx, l, g)}, nil
 	}

@@ -162,7 +162,7 @@ func (l *leadership) showLabs() {
 
 // showTo makes the views of some callers anew.
 func (l *leadership) showTo(callers []auth.Caller) {
-	if l.c.node.raft.VerifyLeader().Error() != nil {
+	if l.c.node.verify() != nil {
 		return // this leadership ends soon, and the streams with it
 	}
 	v, index := l.c.node.fsm.feed.now(l.c.store)

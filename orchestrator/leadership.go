@@ -39,7 +39,7 @@ type leadership struct {
 
 	inherited map[string]uint64 // epochs of the labs and runs that a leader before gave away
 
-	inputs inputsUnderWay
+	inputs underWay   // between their stamp and their commit
 	mu     sync.Mutex // guards hosted
 	hosted map[string]*hosting
 }

@@ -87,15 +87,15 @@ func (l *leadership) giveInput(ctx context.Context, requestID string, t target, 
 	return outcome, err
 }
 
-// inputsUnderWay are those between their stamp and their commit.
-type inputsUnderWay struct {
+// underWay are those who have begun something, which somebody who ends it waits for.
+type underWay struct {
 	mu    sync.Mutex // guards over
 	over  bool
 	count sync.WaitGroup
 }
 
-// begin lets one more in; false: the leadership is over.
-func (u *inputsUnderWay) begin() bool {
+// begin lets one more in; false: it is over.
+func (u *underWay) begin() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.over {
@@ -104,10 +104,10 @@ func (u *inputsUnderWay) begin() bool {
 	return !u.over
 }
 
-func (u *inputsUnderWay) done() { u.count.Done() }
+func (u *underWay) done() { u.count.Done() }
 
 // end lets none in any more, and waits for those that are.
-func (u *inputsUnderWay) end() {
+func (u *underWay) end() {
 	u.mu.Lock()
 	u.over = true
 	u.mu.Unlock()

@@ -41,6 +41,8 @@ type raftNode struct {
 	leaderCh chan bool // told at each change of leadership
 	leaders  *leaders  // tells of each change of who leads
 
+	verifying underWay // who asks whether this server leads
+
 	transport raft.Transport
 	health    *diskHealth
 	stores    io.Closer
@@ -112,8 +114,20 @@ func closeTransport(t raft.Transport) error {
 	return nil
 }
 
+// verify asks a majority whether this server still leads.
+func (n *raftNode) verify() error {
+	if !n.verifying.begin() {
+		return raft.ErrRaftShutdown
+	}
+	defer n.verifying.done()
+	return n.raft.VerifyLeader().Error()
+}
+
 func (n *raftNode) close() error {
 	close(n.health.closing)
+	// Raft does not answer those who still ask when it stops. Before, it does as soon as it has heard from a majority, or has found
+	// out that it leads no more.
+	n.verifying.end()
 	stopped := n.raft.Shutdown()
 	err := closeTransport(n.transport) // who waits for another server's answer need wait no more
 	err = errors.Join(err, stopped.Error())

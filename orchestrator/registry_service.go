@@ -101,7 +101,7 @@ func receiveReports(in registryStream, to chan<- *workerv1.WorkerReport) error {
 // renew answers a report with a lease. A server that leads no more must not: another may have given the labs away. So it
 // makes sure, after the report came, that it still leads.
 func (l *leadership) renew(in registryStream, name string, session uint64, r *workerv1.WorkerReport) error {
-	if err := l.c.node.raft.VerifyLeader().Error(); err != nil {
+	if err := l.c.node.verify(); err != nil {
 		return notLeading()
 	}
 	if !l.fleet.heard(name, session, r) {

@@ -47,10 +47,15 @@ func (c *Controller) runningLab(ctx context.Context) (*grant, *leadership, error
 	if err != nil {
 		return nil, nil, err
 	}
+	return g, l, l.runs(g)
+}
+
+// runs refuses what a lab is asked for that does not run.
+func (l *leadership) runs(g *grant) error {
 	if _, err := l.running(g.lab.GetId(), g.lab.GetEpoch()); err != nil {
-		return nil, nil, fmt.Errorf("lab %s: %w", g.lab.GetSpec().GetName(), err)
+		return fmt.Errorf("lab %s: %w", g.lab.GetSpec().GetName(), err)
 	}
-	return g, l, nil
+	return nil
 }
 
 // labInput carries out a request that is an input of a standing lab.
@@ -58,8 +63,21 @@ func (c *Controller) labInput(ctx context.Context, requestID string, in *labv1.I
 	if err := checkRequestID(requestID); err != nil {
 		return nil, nil, err
 	}
-	g, l, err := c.runningLab(ctx)
+	l, err := c.leader(ctx)
 	if err != nil {
+		return nil, nil, err
+	}
+	g, gone := grantOf(ctx)
+	if g == nil {
+		return nil, nil, gone
+	}
+	if past, err := c.pastRequest(ctx, requestID, "append_input"); past != nil || err != nil {
+		return g, past, err // also where the lab is gone since
+	}
+	if gone != nil {
+		return nil, nil, gone
+	}
+	if err := l.runs(g); err != nil {
 		return nil, nil, err
 	}
 	outcome, err := c.giveTo(ctx, l, g, requestID, in)

@@ -46,7 +46,7 @@ func (l *leadership) stampAndCommit(ctx context.Context, requestID string, h *ho
 		if unheard(err) {
 			l.endTurns(h) // it may have been stamped
 		}
-		return nil, nil, err
+		return nil, nil, l.moving(ctx, client, h, err)
 	}
 	entry := &labv1.JournalEntry{Index: stamp.GetIndex(), TNs: stamp.GetTNs(), Input: stamp.GetInput()}
 	res, err := l.c.propose(ctx, requestID, &controlv1.Command{Kind: &controlv1.Command_AppendInput{
@@ -58,9 +58,29 @@ func (l *leadership) stampAndCommit(ctx context.Context, requestID string, h *ho
 		if l.endTurn(ctx, client, h, turn) != nil {
 			l.endTurns(h)
 		}
-		return res.outcome, nil, err
+		return res.outcome, nil, l.moving(ctx, client, h, err)
 	}
 	return res.outcome, entry, nil
+}
+
+// moving tells an error that comes of a lab's being on its way from one worker to another, or back to the same, for what it is: the
+// caller may try again. What the lab itself lacks its worker calls not found as well.
+func (l *leadership) moving(ctx context.Context, client workerv1.WorkerServiceClient, h *hosting, err error) error {
+	var refused *Refusal
+	switch code := status.Code(err); {
+	case errors.As(err, &refused) && refused.Reason == labv1.ErrorReason_ERROR_REASON_LAB_NOT_FOUND, code == codes.Aborted:
+	case code == codes.NotFound:
+		if _, there := client.GetLab(ctx, &workerv1.GetLabRequest{LabId: h.labID}); status.Code(there) != codes.NotFound {
+			return err
+		}
+	default:
+		return err
+	}
+	if l.c.store.view().lab(h.labID) == nil { // it is a run, or gone
+		return err
+	}
+	l.reconcileSoon()
+	return labMoves()
 }
 
 // tell lets an input that is in the log take effect. An error: its worker has not been told, and must not go on without it.
