@@ -73,9 +73,11 @@ func (k *clients) client(ctx context.Context, id int, rng *rand.Rand) {
 			do.deed = steadyDeeds[rng.IntN(len(steadyDeeds))]
 		}
 		if k.complete(&do, rng) {
-			k.call(id, do, rng)
+			if a := k.call(id, do, rng); !a.open && a.fails == "" && !do.reads() && rng.IntN(2) == 0 {
+				k.call(id, call{deed: []deed{deedGet, deedList}[rng.IntN(2)], lab: do.lab}, rng) // what was acknowledged is there, at any server
+			}
 		}
-		pause(ctx, time.Duration(rng.IntN(1500))*time.Millisecond)
+		k.c.rest(ctx, time.Duration(rng.IntN(1500))*time.Millisecond)
 	}
 }
 
@@ -132,6 +134,9 @@ func (k *clients) call(id int, do call, rng *rand.Rand) answer {
 		cancel()
 		if a.open {
 			k.c.say("client %d: %v at %s: %v", id, do, k.c.servers[server].address, err)
+			if reasonIn(err) == "LAB_NOT_FOUND" {
+				break // it stays so
+			}
 			time.Sleep(200 * time.Millisecond)
 		}
 	}
@@ -215,12 +220,12 @@ func (k *clients) attempt(ctx context.Context, conn grpc.ClientConnInterface, re
 	return a, err
 }
 
-// settles tells whether an error says for sure that nothing has been done, by this try or an earlier one. A lab that is gone
-// may have had the input before it went, or may have been made by this request and deleted since.
+// settles tells whether an error says for sure that nothing has been done, by this try or an earlier one, and that nothing will be. A
+// lab that is not there may have been made or changed by this request and deleted since.
 func settles(do call, reason string) bool {
 	switch reason {
 	case "LAB_NOT_FOUND":
-		return do.reads() || do.deed == deedDelete
+		return do.deed != deedCreate && do.deed != deedApply
 	case "LAB_EXISTS":
 		return do.deed == deedCreate
 	case "LAB_DIFFERS":

@@ -22,7 +22,7 @@ import (
 // file system: the files are in memory, and writing them may be slow, or fail for want of room. Power may fail while a
 // record is on its way to the disk, which then is there in part.
 type memDisk struct {
-	snaps *raft.InmemSnapshotStore
+	snaps raft.SnapshotStore
 	past  *archive
 
 	mu       sync.Mutex // guards what is below
@@ -33,6 +33,7 @@ type memDisk struct {
 	full     bool
 	off      bool          // the power is
 	syncing  chan struct{} // closed by the next write that waits for the disk
+	changed  chan struct{} // closed when the disk gets slower or faster, or loses power
 	torn     int           // records that were cut in two
 }
 
@@ -50,7 +51,10 @@ var (
 
 func (c *bubble) newDisk() *memDisk {
 	d := &memDisk{snaps: raft.NewInmemSnapshotStore(), past: &archive{logs: make(map[uint64]raft.Log)}, files: make(map[string]*memFile),
-		stable: make(map[string][]byte), syncing: make(chan struct{})}
+		stable: make(map[string][]byte), syncing: make(chan struct{}), changed: make(chan struct{})}
+	if c.how == forgetful {
+		d.snaps = forgetfulSnaps{d.snaps}
+	}
 	c.disks = append(c.disks, d)
 	return d
 }
@@ -86,12 +90,20 @@ func (d *memDisk) fail(delay time.Duration, full bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.delay, d.full = delay, full
+	close(d.changed)
+	d.changed = make(chan struct{})
 }
 
 func (d *memDisk) failing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.full
+}
+
+func (d *memDisk) hangs() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.delay == hanging
 }
 
 // powerOff is what a machine's disk goes through when it loses power: of what has not been synced yet, some is there. That is
@@ -103,6 +115,8 @@ func (d *memDisk) powerOff(rng *rand.Rand) {
 		return
 	}
 	d.off = true
+	close(d.changed)
+	d.changed = make(chan struct{})
 	for _, name := range slices.Sorted(maps.Keys(d.files)) {
 		f := d.files[name]
 		for _, w := range f.pending {
@@ -134,14 +148,19 @@ func (d *memDisk) room() error {
 	return nil
 }
 
-// wait takes as long as the disk does.
+// wait takes as long as the disk does. It is over when the disk gets faster or slower, or loses power.
 func (d *memDisk) wait() error {
 	d.mu.Lock()
-	delay := diskDelay + d.delay
+	delay, changed := diskDelay+d.delay, d.changed
 	close(d.syncing)
 	d.syncing = make(chan struct{})
 	d.mu.Unlock()
-	time.Sleep(delay)
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-changed:
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.room()

@@ -2,6 +2,9 @@ package orchestrator
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -82,13 +85,39 @@ func (h *logHistory) stateAt(index uint64) []*labv1.Change {
 	return there(h.applied(index, func(result) {}).view(), auth.Anybody("", ""), "", index)
 }
 
-// stateBytes is a state as a snapshot has it.
+// stateBytes is all of a state, table by table, and not as a snapshot has it: that may lack something.
 func stateBytes(v view) []byte {
-	var b bytes.Buffer
-	if err := writeSnapshot(&b, v); err != nil {
-		panic(err)
+	var b []byte
+	put := func(m proto.Message) {
+		var err error
+		if b, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(append(b, 0xff), m); err != nil {
+			panic(err)
+		}
 	}
-	return b.Bytes()
+	for _, table := range slices.Sorted(maps.Keys(schema().Tables)) {
+		b = append(b, table...)
+		it, err := v.txn.Get(table, "id")
+		if err != nil {
+			panic(err)
+		}
+		for obj := it.Next(); obj != nil; obj = it.Next() {
+			switch o := obj.(type) {
+			case proto.Message:
+				put(o)
+			case *journalRow:
+				for _, in := range o.inputs {
+					put(in)
+				}
+			case *requestRow:
+				for _, r := range o.list {
+					put(r)
+				}
+			default:
+				panic(fmt.Sprintf("table %s has a %T", table, obj))
+			}
+		}
+	}
+	return b
 }
 
 // checkStates complains unless every server has come to the state that the log makes, however it came there: by the log,

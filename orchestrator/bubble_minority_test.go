@@ -35,8 +35,8 @@ func (c *bubble) askAlone(s *bubbleServer) {
 	s.mu.Lock()
 	up, control := s.up, s.control
 	s.mu.Unlock()
-	if !up || !control.formed() {
-		return // it was killed meanwhile, or has lost its disk and is in no cluster
+	if !up || !control.formed() || s.disk.hangs() {
+		return // it was killed meanwhile, has lost its disk and is in no cluster, or cannot find out that it is alone before its disk answers
 	}
 	conn, err := c.grpc("client:1", s.address)
 	if err != nil {

@@ -204,6 +204,7 @@ type raftWay struct {
 	*raft.InmemTransport
 	ways *ways
 	from string
+	how  breakage
 }
 
 func (r *raftWay) call(id raft.ServerID, to raft.ServerAddress, do func() error) error {
@@ -228,7 +229,7 @@ func (r *raftWay) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft
 }
 
 func (r *raftWay) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return r.call(id, to, func() error { return r.InmemTransport.AppendEntries(id, to, args, resp) })
+	return r.believes(args, resp, r.call(id, to, func() error { return r.InmemTransport.AppendEntries(id, to, args, resp) }))
 }
 
 func (r *raftWay) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {

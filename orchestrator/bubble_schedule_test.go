@@ -20,6 +20,10 @@ const (
 	// A schedule's faults begin within faultsFor, and most have ended when it and longestFault are over.
 	faultsFor    = 20 * time.Second
 	longestFault = 12 * time.Second
+	// inFlight is in what time most calls are somewhere on their way between the client that has made them and their answer.
+	inFlight = 20 * time.Millisecond
+	// hanging is what a write takes on a disk that does not answer, as long as it does not.
+	hanging = minute
 	// minute is for how long a worker may be stopped or cut off: far beyond its lease.
 	minute = time.Minute
 )
@@ -30,7 +34,7 @@ var kinds = []func(*bubble, *fault){
 	(*bubble).leaderKilled, (*bubble).serverKilled, (*bubble).diskLost, (*bubble).serverCutOff, (*bubble).leaderCutOff, (*bubble).allCutOff,
 	(*bubble).serverDumb, (*bubble).serverDeaf, (*bubble).wayCut, (*bubble).diskSlow, (*bubble).diskFull, (*bubble).recordTorn,
 	(*bubble).snapshotTaken, (*bubble).workerKilled, (*bubble).workerStopped, (*bubble).workerCutOff, (*bubble).callsLost,
-	(*bubble).clockJumps,
+	(*bubble).clockJumps, (*bubble).leaderStuck,
 }
 
 // schedule draws a schedule's faults.
@@ -165,6 +169,24 @@ func (c *bubble) diskSlow(f *fault) {
 	f.begin, f.end = func() { s.disk.fail(delay, false) }, func() { s.disk.fail(0, false) }
 }
 
+// leaderStuck has the leader's machine stand still as far as others can see: its disk hangs, and the other servers do not reach it. It
+// cannot notice that it leads no more before its disk answers, while clients ask it.
+func (c *bubble) leaderStuck(f *fault) {
+	s, tells := c.anyServer(), c.rng.IntN(2) == 0
+	f.words = "the leader's disk hangs, and the others do not reach it"
+	f.begin = func() {
+		s = c.leaderOr(s)
+		s.disk.fail(hanging, false)
+		c.stir()
+		time.Sleep(inFlight) // it is writing when it is cut off
+		c.cutOff(s.address, c.others(s), tells)
+	}
+	f.end = func() {
+		s.disk.fail(0, false)
+		c.mendAll(s.address, c.others(s))
+	}
+}
+
 func (c *bubble) diskFull(f *fault) {
 	s := c.anyServer()
 	f.words = "the disk of " + s.address + " is full"
@@ -278,8 +300,11 @@ func (c *bubble) carryOut(faults []fault) {
 	began := time.Now()
 	for _, s := range steps {
 		time.Sleep(s.at - time.Since(began))
+		c.stir()
+		time.Sleep(time.Duration(c.rng.Int64N(int64(inFlight))))
 		c.say("FAULT %s", s.words)
 		s.do()
+		c.stir()
 	}
 }
 

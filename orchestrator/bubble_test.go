@@ -43,6 +43,7 @@ type bubble struct {
 	words    []string   // what has happened, for people
 	problems []string
 	seen     map[string]int // how often what has happened
+	stirred  chan struct{}  // closed when a fault comes or goes
 }
 
 // bubbleServer is one server: its disk outlives its process.
@@ -68,7 +69,7 @@ const bubbleLease = 4 * time.Second
 
 func newBubble(t *testing.T, rng *rand.Rand, how breakage, real bool) *bubble {
 	c := &bubble{t: t, how: how, rng: rng, began: time.Now(), ways: newWays(), runs: newRuns(), workers: make(map[string]bubbleWorker), real: real,
-		seen: make(map[string]int)}
+		seen: make(map[string]int), stirred: make(chan struct{})}
 	c.ways.set("client:1", &end{})
 	for _, name := range []string{"a", "b", "c"} {
 		s := &bubbleServer{c: c, address: name + ":7070", id: "id-" + name, disk: c.newDisk(), files: t.TempDir()}
@@ -102,6 +103,29 @@ func (c *bubble) saw(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen[what]++
+}
+
+// stir has all clients make a call now: what is wrong with a cluster shows when a fault comes or goes, in what is under way then and
+// in what comes next.
+func (c *bubble) stir() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.stirred)
+	c.stirred = make(chan struct{})
+}
+
+// rest waits, or until the clients are stirred.
+func (c *bubble) rest(ctx context.Context, d time.Duration) {
+	c.mu.Lock()
+	stirred := c.stirred
+	c.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-stirred:
+	case <-ctx.Done():
+	}
 }
 
 func (c *bubble) history() string {
@@ -150,7 +174,7 @@ func (s *bubbleServer) start() {
 		Cluster: &Cluster{Belongs: s.cluster, Keep: func(of Membership) error { s.cluster = of; return nil }, Advertise: s.address, Expect: 3,
 			Join: s.c.addresses(), Connect: s.connect, Timing: Timing{Stable: time.Second},
 			Transport: func(raftnet.Identity) raft.Transport {
-				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address}
+				return &raftWay{InmemTransport: mem, ways: s.c.ways, from: s.address, how: s.c.how}
 			}}}
 	s.c.ways.set(s.address, &end{raft: mem, id: raft.ServerID(s.id), accept: func(ctx context.Context) (net.Conn, error) { return pipe.DialContext(ctx) }})
 	disk, err := s.disk.open()
@@ -161,7 +185,11 @@ func (s *bubbleServer) start() {
 	if err != nil {
 		s.c.t.Fatal(err)
 	}
-	s.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, control.ForwardUnary, anybodyUnary, control.StaleUnary),
+	inner := control.StaleUnary
+	if s.c.how == unverified {
+		inner = trusting(control)
+	}
+	s.server = grpc.NewServer(grpc.ChainUnaryInterceptor(StatusUnary, control.ForwardUnary, anybodyUnary, inner),
 		grpc.ChainStreamInterceptor(StatusStream, control.ForwardStream, anybodyStream))
 	control.Register(s.server)
 	control.RegisterPeers(s.server)

@@ -222,9 +222,13 @@ func (w *leasedWorker) member(server string) {
 	sent := make(map[uint64]time.Time)
 	w.all.Go(func() {
 		defer cancel()
+		// A server that answers no report is left, in time to find another one.
+		silence := time.AfterFunc(bubbleLease, cancel)
+		defer silence.Stop()
 		for {
 			m, err := stream.Recv()
 			w.breathe()
+			silence.Reset(bubbleLease / 2)
 			if err != nil {
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 0, "how many schedules of faults TestFaultSchedules runs; 0: 40, 5 with -short")
+	schedules = flag.Int("schedules", 0, "how many schedules of faults TestFaultSchedules runs; 0: 40 and some that have found something, 5 with -short")
 	oneSeed   = flag.Uint64("schedule", 0, "the seed to begin with; without -schedules it is the only one")
 )
 
@@ -44,7 +45,14 @@ func TestFaultSchedules(t *testing.T) {
 			t.Logf("%d of %d schedules were left out: the machine is slow", left.Load(), n)
 		}
 	})
+	var seeds []uint64
+	if *schedules == 0 && *oneSeed == 0 {
+		seeds = slices.Clone(foundOnce)
+	}
 	for seed := first; seed < first+n; seed++ {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
 			if *schedules == 0 && time.Since(began) > scheduleBudget {
@@ -54,6 +62,12 @@ func TestFaultSchedules(t *testing.T) {
 			all.add(runSchedule(t, seed))
 		})
 	}
+}
+
+// foundOnce are seeds beyond the first few whose schedules have found something once.
+var foundOnce = []uint64{
+	164, // a server that leads no more and whose disk hangs, asked alone
+	204, // a deletion that was held back, carried out after a later attempt of it had been refused
 }
 
 // scheduleBudget bounds the time that schedules are begun in, unless so many are asked for: a package's tests have 10 minutes.
@@ -105,35 +119,6 @@ func prove(t *testing.T, seed uint64, how breakage) *proof {
 		p.problems = append(p.problems, wrong)
 	}
 	return p
-}
-
-// breakage is a fault of the cluster's or its clients' own, which a proof must find.
-type breakage string
-
-const (
-	sound        breakage = ""
-	staleReads   breakage = "reads are answered by whoever is asked"
-	newIDs       breakage = "a request that is repeated has another id"
-	acksEarly    breakage = "a deletion is acknowledged before it is committed"
-	watchSkips   breakage = "a watch that is resumed leaves a change out"
-	leaseTooLong breakage = "a worker takes its lease for twice as long as it is"
-)
-
-// A cluster that breaks its word is found out.
-func TestSchedulesFindBreakages(t *testing.T) {
-	for _, how := range []breakage{staleReads, newIDs, acksEarly, watchSkips, leaseTooLong} {
-		t.Run(string(how), func(t *testing.T) {
-			t.Parallel()
-			const enough = 40 // the first few show each
-			for seed := uint64(1); seed <= enough; seed++ {
-				if p := prove(t, seed, how); len(p.problems) > 0 {
-					t.Logf("seed %d: %s", seed, strings.Join(p.problems, "; "))
-					return
-				}
-			}
-			t.Errorf("%d schedules did not show it", enough)
-		})
-	}
 }
 
 // proof is one run of a cluster under a schedule.
