@@ -365,6 +365,9 @@ func (c *Controller) propose(ctx context.Context, requestID string, cmd *control
 	cmd.RequestId = requestKey(ctx, requestID)
 	cmd.NowUnixNs = c.conf.Now().UnixNano()
 	res, err := c.node.propose(cmd)
+	if err == nil || res.refused != nil {
+		hasEntry(ctx)
+	}
 	if err == nil && requestID != "" {
 		learnt(ctx)
 	}

@@ -39,6 +39,7 @@ type fleet struct {
 	mu    sync.Mutex // guards all below: registrations are served at the same time
 	sites map[string]*site
 	next  uint64 // number of the last registration
+	over  bool   // its leadership is: who registers is let in by the next
 	conns sync.WaitGroup
 }
 
@@ -127,7 +128,11 @@ func (f *fleet) join(h *workerv1.WorkerHello) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.sites[h.GetName()]
-	if err := s.givenUp(); err != nil {
+	err = s.givenUp()
+	if f.over {
+		err = notLeading()
+	}
+	if err != nil {
 		conn.Close()
 		return 0, err
 	}
@@ -316,6 +321,7 @@ func (f *fleet) given(workers []string) {
 // close ends the connections.
 func (f *fleet) close() {
 	f.mu.Lock()
+	f.over = true
 	for _, s := range f.sites {
 		s.session = 0
 		s.hangUp(f)
