@@ -32,6 +32,9 @@ func (s *captureService) WatchCapture(req *labv1.WatchCaptureRequest, out grpc.S
 		return err
 	}
 	err = relay(stream, func(m *workerv1.CaptureResponse) error {
+		if s.c.store.view().movedFrom(g.lab) {
+			return labMoves()
+		}
 		return out.Send(&labv1.WatchCaptureResponse{Data: m.GetData(), Packets: m.GetPackets()})
 	})
 	err = s.c.movedMeanwhile(g.lab, err)

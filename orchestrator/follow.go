@@ -18,8 +18,8 @@ func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.Ser
 		return err
 	}
 	lab, cut := g.lab, s.c.recordsFor(g)
-	told := &toldJournal{c: s.c, labID: lab.GetId(), after: req.GetAfter()}
-	if told.otherwise() {
+	told := &toldJournal{labID: lab.GetId(), after: req.GetAfter()}
+	if told.otherwise(s.c.store.view()) {
 		return wentOnOtherwise(lab.GetSpec().GetName(), req.GetAfter())
 	}
 	stream, err := worker.FollowTrace(out.Context(), &workerv1.FollowTraceRequest{
@@ -28,16 +28,27 @@ func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.Ser
 		return err
 	}
 	err = relay(stream, func(m *workerv1.FollowTraceResponse) error {
-		// Before the lab is past the place where the watch was resumed it may still be given an input there.
-		if m.GetNowNs() > req.GetAfter().GetTNs() && told.otherwise() {
-			return wentOnOtherwise(lab.GetSpec().GetName(), req.GetAfter())
+		// The epoch and the inputs are of one state: a message that was held up on its way may come when the lab has been rebuilt to a
+		// time before it, and has been given an input there since, which that worker did not know.
+		v := s.c.store.view()
+		if v.movedFrom(lab) {
+			return labMoves()
+		}
+		// Before the lab is past the place where the watch was resumed it may still be given an input there: until then the place is
+		// where it was, with the inputs that it had.
+		position := req.GetAfter()
+		if position == nil || m.GetNowNs() > position.GetTNs() {
+			if told.otherwise(v) {
+				return wentOnOtherwise(lab.GetSpec().GetName(), req.GetAfter())
+			}
+			position = told.count(v, m.GetPosition())
 		}
 		records, nodes, directions, err := cut.Cut(m.GetRecords(), m.GetNodeNames(), m.GetDirectionNames())
 		if err != nil {
 			return err
 		}
 		return out.Send(&labv1.WatchRecordsResponse{
-			Records: records, NodeNames: nodes, DirectionNames: directions, Position: told.count(m.GetPosition()), NowNs: m.GetNowNs(),
+			Records: records, NodeNames: nodes, DirectionNames: directions, Position: position, NowNs: m.GetNowNs(),
 		})
 	})
 	err = s.c.movedMeanwhile(lab, err)
@@ -54,7 +65,6 @@ func (s *traceService) WatchRecords(req *labv1.WatchRecordsRequest, out grpc.Ser
 
 // toldJournal is how much of a lab's journal lies before what a watch has told.
 type toldJournal struct {
-	c      *Controller
 	labID  string
 	after  *labv1.RecordPosition // where the watch was resumed; nil: it began with the oldest record
 	inputs uint64
@@ -62,11 +72,11 @@ type toldJournal struct {
 
 // otherwise tells whether the lab has been given an input before the place where the watch was resumed that it had not been
 // given when it told of that place: it was rebuilt to a time before, and has gone on in another way since.
-func (j *toldJournal) otherwise() bool {
+func (j *toldJournal) otherwise(v view) bool {
 	if j.after == nil || j.after.Inputs == nil {
 		return false
 	}
-	next := j.c.store.view().inputs(j.labID, j.after.GetInputs(), 1)
+	next := v.inputs(j.labID, j.after.GetInputs(), 1)
 	return len(next) > 0 && next[0].GetTNs() <= j.after.GetTNs()
 }
 
@@ -74,11 +84,10 @@ func (j *toldJournal) otherwise() bool {
 const countAtOnce = 64
 
 // count puts into a position how many inputs lie before it. Each was committed before it took effect; positions only grow.
-func (j *toldJournal) count(p *labv1.RecordPosition) *labv1.RecordPosition {
+func (j *toldJournal) count(v view, p *labv1.RecordPosition) *labv1.RecordPosition {
 	if p == nil {
 		return nil
 	}
-	v := j.c.store.view()
 	for more := true; more; {
 		entries := v.inputs(j.labID, j.inputs, countAtOnce)
 		for _, e := range entries {

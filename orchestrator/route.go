@@ -41,6 +41,12 @@ func (c *Controller) movedMeanwhile(lab *controlv1.LabState, err error) error {
 	return err
 }
 
+// movedFrom tells whether a lab has been given away under another epoch since it was as told, or is gone: what its worker of then
+// still tells may be of a lab that did not go on so.
+func (v view) movedFrom(lab *controlv1.LabState) bool {
+	return v.lab(lab.GetId()).GetEpoch() != lab.GetEpoch()
+}
+
 // beingMoved tells whether a step on a lab is under way.
 func (l *leadership) beingMoved(labID string) bool {
 	l.mu.Lock()

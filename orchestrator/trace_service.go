@@ -56,6 +56,9 @@ func (s *traceService) ReadRecords(req *labv1.ReadRecordsRequest, out grpc.Serve
 	// Of a connection nothing may be in view; then no name is told either, and the answer is as if there were none.
 	cut, held, seen := s.c.recordsFor(g), &labv1.ReadRecordsResponse{}, req.GetConn() == ""
 	err = relay(stream, func(m *workerv1.ReadTraceResponse) error {
+		if g.run == nil && s.c.store.view().movedFrom(g.lab) {
+			return labMoves()
+		}
 		records, nodes, directions, err := cut.Cut(m.GetRecords(), m.GetNodeNames(), m.GetDirectionNames())
 		if err != nil {
 			return err
