@@ -35,9 +35,10 @@ const (
 	// attemptTimeout bounds one attempt of a call, and patience all of them: then its fate stays open.
 	attemptTimeout = 7 * time.Second
 	patience       = 25 * time.Second
-	// transferBytes is what a transfer takes some seconds for, over transferRate.
+	// transferBytes is what a transfer takes a second for, over transferRate. All that clients ask for takes half of the time: with
+	// more the queue would grow until hosts hear no answer to ARP any more, and connections fail for that.
 	transferBytes = 60_000
-	transferRate  = 160_000
+	transferRate  = 480_000
 )
 
 func newClients(c *bubble) *clients {

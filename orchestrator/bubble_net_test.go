@@ -25,6 +25,7 @@ type ways struct {
 	mu     sync.Mutex        // guards what is below
 	cut    map[[2]string]int // how many faults cut the way
 	mended chan struct{}     // closed when a way is there again
+	whole  time.Time         // since when none is cut, if none is
 	conns  map[*wayConn]bool
 	ends   map[string]*end
 }
@@ -80,8 +81,19 @@ func (w *ways) mend(from, to string) {
 		return
 	}
 	delete(w.cut, way)
+	w.whole = time.Now()
 	close(w.mended)
 	w.mended = make(chan struct{})
+}
+
+// wholeFor tells for how long no way has been cut.
+func (w *ways) wholeFor() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.cut) > 0 {
+		return 0
+	}
+	return time.Since(w.whole)
 }
 
 // passable waits until there is a way in the one direction, or gone is closed.

@@ -206,6 +206,11 @@ const (
 	compactEvery = time.Second
 	// keptBehind is how many entries a log keeps that has been cut.
 	keptBehind = 4
+	// keptOnCutWays is how many it keeps while ways are cut, and until the servers have heard of each other again. A follower's
+	// answers may be lost then, and Raft's leader never gets to a follower that has cut off entries which the leader has not
+	// heard that it has. There may be less of these under way than the 10,240 that labd keeps.
+	keptOnCutWays = 1000
+	heardAgain    = 5 * time.Second
 )
 
 // compact has the server write its state out, and cut its log down to the last few entries.
@@ -218,6 +223,9 @@ func (s *bubbleServer) compact() {
 	r := s.control.node.raft
 	conf := r.ReloadableConfig()
 	conf.TrailingLogs = keptBehind
+	if s.c.ways.wholeFor() < heardAgain {
+		conf.TrailingLogs = keptOnCutWays
+	}
 	if err := r.ReloadConfig(conf); err != nil {
 		s.c.complain("%v", err)
 	}
