@@ -30,6 +30,7 @@ type leasedWorker struct {
 	c        *bubble
 	name     string
 	instance string
+	term     uint64 // of the leader that it follows; guarded as the labs are
 
 	ctx    context.Context // ends when the process is killed
 	cancel context.CancelFunc
@@ -218,6 +219,9 @@ func (w *leasedWorker) member(server string) {
 	if err != nil {
 		return
 	}
+	w.mu.Lock()
+	w.term = max(w.term, first.GetWelcome().GetTerm())
+	w.mu.Unlock()
 	var mu sync.Mutex // guards sent
 	sent := make(map[uint64]time.Time)
 	w.all.Go(func() {
@@ -306,10 +310,13 @@ func (w *leasedWorker) at(id string, epoch uint64) (*fakeLab, error) {
 
 func (w *leasedWorker) StartLab(ctx context.Context, req *workerv1.StartLabRequest) (*workerv1.StartLabResponse, error) {
 	w.mu.Lock()
-	old := w.labs[req.GetLabId()]
+	old, follows := w.labs[req.GetLabId()], w.term
 	w.mu.Unlock()
 	if err := w.leased(); err != nil {
 		return nil, err
+	}
+	if req.GetTerm() < follows {
+		return nil, status.Error(codes.Aborted, "stale term")
 	}
 	if old != nil && old.running {
 		switch {

@@ -70,6 +70,7 @@ var foundOnce = []uint64{
 	204, // a deletion that was held back, carried out after a later attempt of it had been refused
 	879, // a watch of records resumed behind where the lab was rebuilt to, which had been given an input there when it was resumed again
 	1785,
+	1899, // a leader whose disk hangs, and that leads no more, starts a lab that the next one has given to another worker
 }
 
 // scheduleBudget bounds the time that schedules are begun in, unless so many are asked for: a package's tests have 10 minutes.

@@ -299,6 +299,7 @@ func (l *leadership) buildAt(workers []string, labID string, epoch uint64) error
 	if err != nil {
 		return err
 	}
+	req.Term = l.term
 	files := specFiles(req.GetSpec())
 	for _, e := range req.GetJournal() {
 		files = append(files, inputFiles(e.GetInput())...)

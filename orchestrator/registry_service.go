@@ -56,7 +56,7 @@ func (l *leadership) serveWorker(in registryStream, h *workerv1.WorkerHello) err
 	}
 	defer l.reconcileSoon()
 	defer l.fleet.gone(h.GetName(), session)
-	welcome := &workerv1.WorkerWelcome{ClusterId: l.c.clusterID(), ReportEveryNs: int64(l.fleet.lease / reportsPerLease)}
+	welcome := &workerv1.WorkerWelcome{ClusterId: l.c.clusterID(), ReportEveryNs: int64(l.fleet.lease / reportsPerLease), Term: l.term}
 	if err := in.Send(&workerv1.RegisterResponse{Message: &workerv1.RegisterResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}

@@ -141,6 +141,7 @@ func (w *Worker) member(ctx context.Context, m Member) error {
 		}
 		m.Hello.ClusterId = welcome.GetClusterId()
 	}
+	w.follow(welcome.GetTerm())
 	s := &membership{w: w, stream: stream, every: max(time.Duration(welcome.GetReportEveryNs()), time.Millisecond), sent: map[uint64]time.Time{},
 		grants: make(chan *workerv1.LeaseGrant), broken: make(chan error, 1)}
 	go func() {

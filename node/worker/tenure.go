@@ -54,6 +54,21 @@ func (w *Worker) checkTenure() error {
 	return nil
 }
 
+// follow notes the term of the leader that has taken this worker in.
+func (w *Worker) follow(term uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.term = max(w.term, term)
+}
+
+// checkTerm refuses a leader of a term before that of the one that this worker follows. The caller holds mu.
+func (w *Worker) checkTerm(term uint64) error {
+	if term != 0 && term < w.term {
+		return fmt.Errorf("%w: the leader of term %d asks, and this worker follows that of term %d", errStaleEpoch, term, w.term)
+	}
+	return nil
+}
+
 // fence stops every lab: others may be given them from now on. Their files stay until they are asked to be removed.
 func (w *Worker) fence() (stopped int) {
 	w.mu.Lock()

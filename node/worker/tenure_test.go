@@ -55,7 +55,7 @@ func (r *fakeRegistry) Register(in grpc.BidiStreamingServer[workerv1.RegisterReq
 		return refuse
 	}
 	if err := in.Send(&workerv1.RegisterResponse{Message: &workerv1.RegisterResponse_Welcome{
-		Welcome: &workerv1.WorkerWelcome{ClusterId: "c", ReportEveryNs: int64(time.Second)}}}); err != nil {
+		Welcome: &workerv1.WorkerWelcome{ClusterId: "c", ReportEveryNs: int64(time.Second), Term: 5}}}); err != nil {
 		return err
 	}
 	for {
@@ -274,4 +274,26 @@ func TestTenureNeverShrinks(t *testing.T) {
 	if err := w.checkTenure(); !errors.Is(err, errNoLease) {
 		t.Fatalf("without a lease: %v", err)
 	}
+}
+
+// A leader that leads no more, and does not know it, starts nothing at a worker that follows the next one: the lab may be another
+// worker's by now.
+func TestFormerLeaderStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLeased(t, &fakeRegistry{lease: 10 * time.Second})
+		defer l.stop()
+		time.Sleep(time.Second)
+		start := func(id string, term uint64) error {
+			_, err := l.StartLab(t.Context(), &workerv1.StartLabRequest{LabId: id, Epoch: 1, Term: term, Spec: path(), Mode: workerv1.Mode_MODE_STANDING})
+			return err
+		}
+		if err := start("late", 4); status.Code(err) != codes.Aborted {
+			t.Errorf("the leader of term 4 starts a lab beside that of term 5: %v", err)
+		}
+		for id, term := range map[string]uint64{"now": 5, "next": 6} {
+			if err := start(id, term); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

@@ -69,6 +69,7 @@ type Worker struct {
 	guests *guests
 
 	mu     sync.Mutex // guards all below
+	term   uint64     // of the leader that it follows, in Raft; 0: there is only one
 	labs   map[string]*lab
 	closed bool
 }
@@ -153,6 +154,9 @@ func (w *Worker) start(req *workerv1.StartLabRequest) error {
 		return fmt.Errorf("%w: the worker is stopping", errNoLease)
 	}
 	if err := w.checkTenure(); err != nil {
+		return err
+	}
+	if err := w.checkTerm(req.GetTerm()); err != nil {
 		return err
 	}
 	if old := w.labs[req.GetLabId()]; old != nil {

@@ -300,6 +300,7 @@ type WorkerWelcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`                // it belongs to from now on
 	ReportEveryNs int64                  `protobuf:"varint,2,opt,name=report_every_ns,json=reportEveryNs,proto3" json:"report_every_ns,omitempty"` // wall time
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`                                          // of the leader, in Raft: a leader of an earlier one starts nothing here any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +345,13 @@ func (x *WorkerWelcome) GetClusterId() string {
 func (x *WorkerWelcome) GetReportEveryNs() int64 {
 	if x != nil {
 		return x.ReportEveryNs
+	}
+	return 0
+}
+
+func (x *WorkerWelcome) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -610,11 +618,12 @@ const file_worker_v1_registry_proto_rawDesc = "" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1a\n" +
 	"\bprotocol\x18\a \x01(\rR\bprotocol\x12!\n" +
 	"\fmemory_bytes\x18\b \x01(\x04R\vmemoryBytes\x12\x14\n" +
-	"\x05cores\x18\t \x01(\rR\x05cores\"V\n" +
+	"\x05cores\x18\t \x01(\rR\x05cores\"j\n" +
 	"\rWorkerWelcome\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
-	"\x0freport_every_ns\x18\x02 \x01(\x03R\rreportEveryNs\"\xf5\x01\n" +
+	"\x0freport_every_ns\x18\x02 \x01(\x03R\rreportEveryNs\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"\xf5\x01\n" +
 	"\fWorkerReport\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12 \n" +
 	"\fevents_per_s\x18\x02 \x01(\x01R\n" +

@@ -269,8 +269,11 @@ type StartLabRequest struct {
 	Owner             string       `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`                                                     // person whose lab it is: persons, not labs, share a worker evenly; empty: nobody in particular
 	Bounds            *OwnerBounds `protobuf:"bytes,14,opt,name=bounds,proto3" json:"bounds,omitempty"`                                                   // of the owner, until SetBounds says otherwise; absent: as they are
 	ConnectionsAtMost uint64       `protobuf:"varint,15,opt,name=connections_at_most,json=connectionsAtMost,proto3" json:"connections_at_most,omitempty"` // that the lab, or a shard of it, may have at once; 0: not bounded
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Of the leader, in Raft; 0: there is only one. One whose disk hangs may not know that it leads no more: the epoch under which it
+	// starts a lab may be over, which a worker that never had the lab cannot know.
+	Term          uint64 `protobuf:"varint,16,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartLabRequest) Reset() {
@@ -404,6 +407,13 @@ func (x *StartLabRequest) GetBounds() *OwnerBounds {
 func (x *StartLabRequest) GetConnectionsAtMost() uint64 {
 	if x != nil {
 		return x.ConnectionsAtMost
+	}
+	return 0
+}
+
+func (x *StartLabRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -3146,7 +3156,7 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x0ePutBlobRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x11\n" +
-	"\x0fPutBlobResponse\"\xf8\x03\n" +
+	"\x0fPutBlobResponse\"\x8c\x04\n" +
 	"\x0fStartLabRequest\x12\x15\n" +
 	"\x06lab_id\x18\x01 \x01(\tR\x05labId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +
@@ -3164,7 +3174,8 @@ const file_worker_v1_worker_proto_rawDesc = "" +
 	"\x05shard\x18\f \x01(\rR\x05shard\x12\x14\n" +
 	"\x05owner\x18\r \x01(\tR\x05owner\x12.\n" +
 	"\x06bounds\x18\x0e \x01(\v2\x16.worker.v1.OwnerBoundsR\x06bounds\x12.\n" +
-	"\x13connections_at_most\x18\x0f \x01(\x04R\x11connectionsAtMost\"O\n" +
+	"\x13connections_at_most\x18\x0f \x01(\x04R\x11connectionsAtMost\x12\x12\n" +
+	"\x04term\x18\x10 \x01(\x04R\x04term\"O\n" +
 	"\x05Shard\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
