@@ -130,14 +130,20 @@ func TestWatchLeavesASilentServer(t *testing.T) {
 	})
 }
 
-// A lab whose worker has died moves within a lease or two, and a call for it waits so long, and says so once.
-func TestMovingLabIsWaitedFor(t *testing.T) {
+// A lab whose worker has died moves within a lease or two, and servers elect: a call waits so long, and says so once.
+func TestWhatPassesIsWaitedFor(t *testing.T) {
+	for _, reason := range []string{"WORKER_AWAY", "LAB_STARTING", "NOT_LEADER"} {
+		t.Run(reason, func(t *testing.T) { waitsOver(t, reason) })
+	}
+}
+
+func waitsOver(t *testing.T, reason string) {
 	synctest.Test(t, func(t *testing.T) {
 		var serving sync.WaitGroup
 		defer serving.Wait()
 		began := time.Now()
 		fake := &fakeServer{answer: func(int) error {
-			s, err := status.New(codes.Unavailable, "worker w1 does not answer").WithDetails(&errdetails.ErrorInfo{Reason: "WORKER_AWAY"})
+			s, err := status.New(codes.Unavailable, "not now").WithDetails(&errdetails.ErrorInfo{Reason: reason})
 			if err != nil {
 				return err
 			}
@@ -159,7 +165,7 @@ func TestMovingLabIsWaitedFor(t *testing.T) {
 		if err := create("r1")(c); err != nil {
 			t.Error(err)
 		}
-		if len(told) != 2 || told[0] != "worker w1 does not answer; waiting up to 1m0s" || told[1] != "" {
+		if len(told) != 2 || told[0] != "not now; waiting up to 1m0s" || told[1] != "" {
 			t.Errorf("told %q", told)
 		}
 		began = time.Now().Add(time.Hour) // it never comes back

@@ -19,18 +19,21 @@ const (
 	// not there is told of soon.
 	attempts   = 4
 	firstPause = 100 * time.Millisecond
+	// tellAfter is how long a call waits silently.
+	tellAfter = time.Second
 	// tooLong bounds the waiting of a caller who makes too many calls: labd asks for milliseconds at a time.
 	tooLong = 2 * time.Second
 )
 
 // repeat carries a call out, and again when labd could not answer it just then, where repeating it is safe: it reads, or it
 // carries a request id, by which labd knows it again. Another server is asked at once. Where none is left nothing is
-// repeated, unless labd was there before: then it restarts, and is waited for, as is a lab that moves from a worker that died.
+// repeated, unless labd was there before: then it restarts, and is waited for, as are an election and a lab
+// that moves from a worker that died.
 func (l *link) repeat(ctx context.Context, method string, req any, call func(context.Context) error) error {
 	first, pause, began, asked, told := ctx, firstPause, time.Now(), 0, false
 	for attempt := 1; ; {
 		err := call(ctx)
-		if told && !moving(err) {
+		if told && !passing(err) {
 			l.tell("")
 			told = false
 		}
@@ -48,11 +51,11 @@ func (l *link) repeat(ctx context.Context, method string, req any, call func(con
 			continue
 		}
 		asked = 0
-		if moving(err) && !told {
+		if passing(err) && !told && time.Since(began) > tellAfter {
 			l.tell(fmt.Sprintf("%s; waiting up to %v", status.Convert(err).Message(), awayLimit))
 			told = true
 		}
-		if moving(err) || l.answered.Load() && broken(err) {
+		if passing(err) || l.answered.Load() && broken(err) {
 			if time.Since(began) > awayLimit {
 				return err
 			}
@@ -104,10 +107,11 @@ func elsewhere(err error) bool {
 	return false
 }
 
-// moving tells whether a lab has no worker just now, and will have one: a lease runs out first, and it is rebuilt.
-func moving(err error) bool {
+// passing tells whether what hinders a call passes by itself within seconds: servers elect another leader, or a lab's worker is gone,
+// and when its lease has run out the lab is rebuilt elsewhere.
+func passing(err error) bool {
 	switch reasonOf(err) {
-	case "WORKER_AWAY", "LAB_STARTING":
+	case "NOT_LEADER", "WORKER_AWAY", "LAB_STARTING":
 		return true
 	}
 	return false

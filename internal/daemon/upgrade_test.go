@@ -95,25 +95,9 @@ func wantOlder(t *testing.T, c *client.Client, inputs int) {
 	if err != nil || run.GetRun().GetState() != labv1.RunState_RUN_STATE_ENDED {
 		t.Errorf("its run: %v, %v", run, err)
 	}
-	if len(recordsOfRun(t, c, "handshake-1")) == 0 {
+	if len(recordsFrom(t, c, &labv1.ReadRecordsRequest{Source: &labv1.ReadRecordsRequest_Run{Run: "handshake-1"}})) == 0 {
 		t.Error("its run has no records")
 	}
-}
-
-func recordsOfRun(t *testing.T, c *client.Client, run string) []byte {
-	t.Helper()
-	stream, err := c.Traces.ReadRecords(t.Context(), &labv1.ReadRecordsRequest{Source: &labv1.ReadRecordsRequest_Run{Run: run}})
-	var all []byte
-	for err == nil {
-		var m *labv1.ReadRecordsResponse
-		if m, err = stream.Recv(); err == nil {
-			all = append(all, m.GetRecords()...)
-		}
-	}
-	if !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	return all
 }
 
 // An older version's snapshot is restored into a fresh labd of this one, with the uploaded files beside it. That labd is another

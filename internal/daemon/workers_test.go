@@ -220,10 +220,16 @@ func (f *fleet) untilAt(lab string, t int64) {
 	eventually(f.t, fmt.Sprintf("lab %s comes to %d", lab, t), func() bool { return f.lab(lab).GetProgress().GetNowNs() >= t })
 }
 
-// records is the trace of a lab up to a lab time.
+// records is the trace of a lab.
 func records(t *testing.T, c *client.Client, lab string) []byte {
 	t.Helper()
-	stream, err := c.Traces.ReadRecords(t.Context(), &labv1.ReadRecordsRequest{Source: &labv1.ReadRecordsRequest_Lab{Lab: lab}})
+	return recordsFrom(t, c, &labv1.ReadRecordsRequest{Source: &labv1.ReadRecordsRequest_Lab{Lab: lab}})
+}
+
+// recordsFrom is the trace of a lab or a run.
+func recordsFrom(t *testing.T, c *client.Client, of *labv1.ReadRecordsRequest) []byte {
+	t.Helper()
+	stream, err := c.Traces.ReadRecords(t.Context(), of)
 	var all []byte
 	for err == nil {
 		var m *labv1.ReadRecordsResponse
